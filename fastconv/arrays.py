@@ -1,0 +1,70 @@
+"""Arrays as callers give them, brought into the one form that plans take; ``out`` checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv.problem.base import Shape
+
+Array = np.ndarray[Any, Any]
+
+
+def as_array(value: Any, name: str) -> Any:
+    """Give ``value`` as an array, without copying where it is one; traced values pass through.
+
+    Raises
+    ------
+    TypeError
+        For object arrays, strings, ragged lists and None.
+    """
+    if hasattr(value, "__fastconv_record__"):
+        return value
+    if value is None:
+        raise TypeError(f"{name} must be an array, not None")
+    if type(value) is np.ndarray:
+        array = value
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise TypeError(f"{name} must be an array: {error}") from None
+    if array.dtype.kind in "OSUmM" or array.dtype.names is not None:
+        raise TypeError(f"{name} must be an array of numbers, not of dtype {array.dtype}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def as_optional_array(value: Any, name: str) -> Any:
+    """Give None as None, else as ``as_array``."""
+    return None if value is None else as_array(value, name)
+
+
+def ready(array: Array) -> Array:
+    """Give the array C-contiguous and aligned, as plans want it."""
+    return np.require(array, requirements=("C", "A"))
+
+
+def check_out(
+    out: Any, shape: Shape, dtype: np.dtype[Any], inputs: tuple[Array | None, ...]
+) -> None:
+    """Refuse an ``out`` of another shape or dtype, read-only, or overlapping an input."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
+    if out.shape != tuple(shape):
+        raise ValueError(f"out must have shape {list(shape)}, but got {list(out.shape)}")
+    if out.dtype != dtype:
+        raise TypeError(f"out must have dtype {dtype.name}, but got {out.dtype.name}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, but it is read-only")
+    if any(array is not None and _overlap(out, array) for array in inputs):
+        raise ValueError("out must not overlap an input or a parameter in memory")
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True

@@ -1,0 +1,77 @@
+"""The contract between dispatch and the backends: Algorithm, Plan, Cost."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from fastconv.machine import Machine
+from fastconv.problem import Problem
+
+Array = np.ndarray[Any, Any]
+Arrays = tuple[Array | None, ...]
+Result = Array | tuple[Array, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What an algorithm is predicted to take: one thread's seconds, and scratch bytes."""
+
+    seconds: float
+    workspace_bytes: int = 0
+
+
+class Plan(abc.ABC):
+    """An algorithm bound to one problem, with its weights packed: ready to run many times.
+
+    A plan may be run by many threads at once: a run keeps nothing in it.
+    """
+
+    workspace_bytes: int = 0
+
+    @abc.abstractmethod
+    def run(self, *inputs: Array | None, out: Array | None = None) -> Result:
+        """Run on C-contiguous, aligned inputs in native byte order.
+
+        ``out``, where given, is contiguous, has the output's shape and dtype, shares no memory
+        with an input, and is wholly written.
+        """
+
+
+class Algorithm(abc.ABC):
+    """A way to solve problems on one backend. Stateless: one instance serves all.
+
+    Which parameters go to ``plan`` and which inputs go to ``Plan.run`` is the same for every
+    algorithm of a problem type, and stands in that type's functional module.
+    """
+
+    name: str
+    backend: str
+
+    @abc.abstractmethod
+    def why_not(self, problem: Any) -> str | None:
+        """Say why this algorithm cannot solve ``problem``; None: it can."""
+
+    @abc.abstractmethod
+    def cost(self, problem: Any, machine: Machine) -> Cost:
+        """Predict the cost from fixed figures; no clock is read."""
+
+    def error_bound(self, problem: Any) -> float:
+        """Largest error to expect, relative to the output's standard deviation."""
+        return 0.0
+
+    @abc.abstractmethod
+    def plan(self, problem: Any, *parameters: Array | None) -> Plan:
+        """Pack ``parameters`` for ``problem``."""
+
+    def __str__(self) -> str:
+        return f"{self.backend}.{self.name}"
+
+
+def roofline(problem: Problem, machine: Machine, *, flops: float, bytes: float) -> float:
+    """Seconds that one core needs for so many operations and bytes at the machine's limits."""
+    peak = machine.peak_flops(problem.dtype)
+    return max(flops / peak, bytes / machine.memory_bandwidth)

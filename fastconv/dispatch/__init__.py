@@ -1,0 +1,16 @@
+"""WHICH: the registry, the choosing, and the one road from a problem to a result."""
+
+from fastconv.dispatch.choose import Candidate, Choice, choose
+from fastconv.dispatch.parameter import Parameter
+from fastconv.dispatch.registry import algorithms
+from fastconv.dispatch.solve import find_plan, solve
+
+__all__ = [
+    "Candidate",
+    "Choice",
+    "Parameter",
+    "algorithms",
+    "choose",
+    "find_plan",
+    "solve",
+]

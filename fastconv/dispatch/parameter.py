@@ -1,0 +1,78 @@
+"""Immutable arrays that remember the plans that were packed from them."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from typing import Any
+
+import numpy as np
+
+from fastconv.arrays import Array
+from fastconv.backends.base import Plan
+
+
+class Parameter(np.ndarray[Any, Any]):
+    """An array that cannot be changed in place, so that what was packed from it stays right.
+
+    Its memory is an immutable bytes object: NumPy refuses to make it writeable. To change a
+    parameter, replace it by another.
+    """
+
+    _plans: dict[Any, Plans]
+
+    def __new__(cls, value: Any, dtype: Any = None) -> Parameter:
+        array = np.asarray(value, dtype=dtype)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        frozen = np.frombuffer(array.tobytes() or b"\0" * 8, dtype=array.dtype, count=array.size)
+        return frozen.reshape(array.shape).view(cls)
+
+    def __array_finalize__(self, source: Any) -> None:
+        self._plans = {}
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else np.asarray(array)
+
+    def __getitem__(self, key: Any) -> Any:
+        return np.asarray(self)[key]
+
+    def __reduce__(self) -> Any:
+        return Parameter, (np.array(self),)
+
+    def __deepcopy__(self, memo: Any) -> Parameter:
+        return self
+
+
+class Plans:
+    """The plans kept for one set of parameters: the newest few shapes."""
+
+    LIMIT = 16
+
+    def __init__(self, parameters: tuple[Any, ...]) -> None:
+        self._parameters = parameters[1:]
+        self._kept: collections.OrderedDict[Any, Plan] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any) -> Plan | None:
+        """Give the plan kept for ``key``, if there is one."""
+        with self._lock:
+            plan = self._kept.get(key)
+            if plan is not None:
+                self._kept.move_to_end(key)
+            return plan
+
+    def put(self, key: Any, plan: Plan) -> Plan:
+        """Keep ``plan`` for ``key``; the plan that was there first stays."""
+        with self._lock:
+            plan = self._kept.setdefault(key, plan)
+            while len(self._kept) > self.LIMIT:
+                self._kept.popitem(last=False)
+            return plan
+
+
+def plans_of(parameters: tuple[Any, ...]) -> Plans:
+    """Give the plans kept for ``parameters``, which are all Parameters or None, together."""
+    first = next(p for p in parameters if p is not None)
+    key = tuple(id(p) for p in parameters)
+    plans: Plans = first._plans.setdefault(key, Plans(parameters))
+    return plans

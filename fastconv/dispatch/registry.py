@@ -1,0 +1,41 @@
+"""The one list of algorithms: dispatch, tests, benchmarks and the docs' tables all read it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+
+from fastconv.backends.base import Algorithm
+from fastconv.problem import Problem
+
+# (problem type, backend, module below fastconv.backends, class). A new algorithm is one row here.
+ROWS: tuple[tuple[str, str, str, str], ...] = (
+    #    ("ConvProblem", "numba", "conv.direct", "Direct"),
+    #    ("ConvProblem", "numba", "conv.im2col", "Im2col"),
+    #    ("ConvProblem", "numba", "conv.winograd", "Winograd2x2"),
+    ("ConvProblem", "reference", "conv", "Conv"),
+    #    ("ConvTransposeProblem", "numba", "conv.transposed", "Transposed"),
+    ("ConvTransposeProblem", "reference", "conv", "ConvTranspose"),
+)
+
+
+def algorithms(problem_type: type[Problem]) -> tuple[Algorithm, ...]:
+    """Every algorithm for a type of problem whose backend is installed, preferred first."""
+    return _load(problem_type.__name__)
+
+
+@functools.cache
+def _load(problem_name: str) -> tuple[Algorithm, ...]:
+    found = []
+    for name, backend, module, cls in ROWS:
+        if name == problem_name and backend_available(backend):
+            loaded = importlib.import_module(f"fastconv.backends.{backend}.{module}")
+            found.append(getattr(loaded, cls)())
+    return tuple(found)
+
+
+@functools.cache
+def backend_available(backend: str) -> bool:
+    """Tell whether what a backend needs is installed; imports nothing."""
+    return backend != "numba" or importlib.util.find_spec("numba") is not None

@@ -1,0 +1,91 @@
+"""The one road from a problem and its arrays to a result."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from fastconv.arrays import Array, check_out, ready
+from fastconv.backends.base import Plan, Result
+from fastconv.dispatch.choose import choose
+from fastconv.dispatch.parameter import Parameter, plans_of
+from fastconv.machine import forced_isa
+from fastconv.problem import Problem
+
+
+def solve(
+    problem: Problem,
+    inputs: tuple[Any, ...],
+    parameters: tuple[Any, ...] = (),
+    *,
+    out: Array | None = None,
+    algorithm: str | None = None,
+    backend: str | None = None,
+) -> Any:
+    """Solve ``problem``: choose, plan (or find the plan again), run.
+
+    ``inputs`` change from call to call, ``parameters`` are packed into the plan. A plan is kept
+    where nothing can change under it: without parameters, or with immutable ones
+    (`Parameter`). An input that is only being traced records the problem instead.
+    """
+    for value in inputs:
+        if hasattr(value, "__fastconv_record__"):
+            return value.__fastconv_record__(problem, inputs, parameters, algorithm, backend)
+    if out is not None:
+        check_out(out, problem.output_shape, problem.output_dtype, inputs + parameters)
+    if 0 in problem.output_shape:
+        return _run_empty(problem, out)
+    plan = find_plan(problem, parameters, algorithm=algorithm, backend=backend)
+    arrays = [None if value is None else ready(value) for value in inputs]
+    if out is None or out.flags.c_contiguous:
+        return plan.run(*arrays, out=out)
+    out[...] = plan.run(*arrays)
+    return out
+
+
+def find_plan(
+    problem: Problem,
+    parameters: tuple[Any, ...] = (),
+    *,
+    algorithm: str | None = None,
+    backend: str | None = None,
+) -> Plan:
+    """Give the plan for ``problem`` with ``parameters``, made anew unless one is kept."""
+    key = (problem, algorithm, backend, forced_isa())
+    given = [p for p in parameters if p is not None]
+    if not given:
+        return _plan_without_parameters(len(parameters), *key)
+    if not all(isinstance(p, Parameter) for p in given):
+        return _make_plan(problem, parameters, algorithm, backend)
+    plans = plans_of(parameters)
+    plan = plans.get(key)
+    if plan is None:
+        plan = plans.put(key, _make_plan(problem, parameters, algorithm, backend))
+    return plan
+
+
+def _make_plan(
+    problem: Problem, parameters: tuple[Any, ...], algorithm: str | None, backend: str | None
+) -> Plan:
+    choice = choose(problem, algorithm=algorithm, backend=backend)
+    return choice.algorithm.plan(
+        problem, *(None if p is None else ready(np.asarray(p)) for p in parameters)
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_without_parameters(
+    count: int, problem: Problem, algorithm: str | None, backend: str | None, isa: str
+) -> Plan:
+    return _make_plan(problem, (None,) * count, algorithm, backend)
+
+
+def _run_empty(problem: Problem, out: Array | None) -> Result:
+    if out is not None:
+        return out
+    shapes = getattr(problem, "output_shapes", None)
+    if shapes is not None:
+        return tuple(np.empty(shape, dtype) for shape, dtype in shapes)
+    return np.empty(problem.output_shape, problem.output_dtype)

@@ -1,0 +1,170 @@
+"""WHERE: the instruction set, the caches, and one table of kernel figures an instruction set."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastconv import settings
+
+ISAS = ("avx512", "avx2", "generic")
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelFigures:
+    """What the kernels are shaped by, and what costs are counted from, for one instruction set.
+
+    ``tile_rows`` x ``tile_vectors`` vectors is the GEMM's register tile. ``flops_per_second`` is
+    float32 on one core at its nominal clock, ``bytes_per_second`` what one core streams from
+    memory: fixed figures of a common machine, so that choices never follow a stopwatch.
+    """
+
+    vector_bytes: int
+    tile_rows: int
+    tile_vectors: int
+    has_fma: bool
+    flops_per_second: float
+    bytes_per_second: float
+
+
+FIGURES = {
+    "avx512": KernelFigures(64, 12, 2, True, 117e9, 28e9),
+    "avx2": KernelFigures(32, 6, 2, True, 110e9, 28e9),
+    "generic": KernelFigures(16, 6, 2, False, 28e9, 20e9),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """The machine as kernels and costs see it; the same object for the whole process."""
+
+    isa: str
+    figures: KernelFigures
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+
+    def lanes(self, dtype: np.dtype[Any]) -> int:
+        """Elements of ``dtype`` in one vector register."""
+        return self.figures.vector_bytes // dtype.itemsize
+
+    def peak_flops(self, dtype: np.dtype[Any]) -> float:
+        """Fixed figure for one core's multiply-add rate in ``dtype``."""
+        return self.figures.flops_per_second * 4 / max(4, dtype.itemsize)
+
+    @property
+    def memory_bandwidth(self) -> float:
+        """Fixed figure for what one core streams from memory, bytes a second."""
+        return self.figures.bytes_per_second
+
+
+def get_machine() -> Machine:
+    """Describe this machine, at the instruction set that FASTCONV_ISA allows."""
+    return _describe(forced_isa())
+
+
+def forced_isa() -> str:
+    """Give the instruction set in force: the best there is, or the lower one that is forced."""
+    best = detected_isa()
+    wanted = settings.isa()
+    if wanted is None:
+        return best
+    if wanted not in ISAS:
+        raise ValueError(f"FASTCONV_ISA must be one of {', '.join(ISAS)}, but got {wanted!r}")
+    return max(wanted, best, key=ISAS.index)
+
+
+def available_isas() -> tuple[str, ...]:
+    """Instruction sets that this machine can run, best first."""
+    return ISAS[ISAS.index(detected_isa()) :]
+
+
+@functools.cache
+def detected_isa() -> str:
+    """Give the best instruction set that the CPU and the operating system support."""
+    features = cpu_features()
+    if all(features.get(f) for f in ("AVX512F", "AVX512BW", "AVX512DQ", "AVX512VL")):
+        return "avx512"
+    if features.get("AVX2") and features.get("FMA3"):
+        return "avx2"
+    return "generic"
+
+
+def cpu_features() -> dict[str, bool]:
+    """CPU features as NumPy found them at run time (it asks the operating system too)."""
+    try:
+        from numpy._core._multiarray_umath import __cpu_features__ as found
+    except ImportError:
+        from numpy.core._multiarray_umath import (  # type: ignore[no-redef,import-not-found,unused-ignore]
+            __cpu_features__ as found,
+        )
+    return dict(found)
+
+
+@functools.cache
+def _describe(isa: str) -> Machine:
+    figures = FIGURES[isa]
+    if isa == "generic" and platform.machine().lower() in ("arm64", "aarch64"):
+        figures = dataclasses.replace(figures, has_fma=True)
+    l1, l2, l3 = cache_sizes()
+    return Machine(isa, figures, l1, l2, l3)
+
+
+@functools.cache
+def cache_sizes() -> tuple[int, int, int]:
+    """Bytes of the data caches of the first core: L1, L2, L3; common sizes where none is told."""
+    sizes = {1: 32 << 10, 2: 1 << 20, 3: 16 << 20}
+    for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            level = int((index / "level").read_text())
+            kind = (index / "type").read_text().strip()
+            text = (index / "size").read_text().strip()
+        except (OSError, ValueError):
+            continue
+        if kind != "Instruction" and text.endswith("K"):
+            sizes[level] = int(text[:-1]) << 10
+    return sizes[1], sizes[2], sizes[3]
+
+
+def cpu_model() -> str:
+    """Name of the CPU, for reports."""
+    if sys.platform == "linux":
+        try:
+            for line in Path("/proc/cpuinfo").read_text().splitlines():
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+        except OSError:
+            pass
+    return platform.processor() or platform.machine()
+
+
+def cores_allowed() -> int:
+    """Cores that this process may use: affinity and the container's CPU limit."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    limit = _cgroup_cores()
+    return max(1, min(cores, limit) if limit else cores)
+
+
+def _cgroup_cores() -> int | None:
+    root = Path("/sys/fs/cgroup")
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+        return None if quota == "max" else max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        pass
+    try:
+        amount = int((root / "cpu/cpu.cfs_quota_us").read_text())
+        every = int((root / "cpu/cpu.cfs_period_us").read_text())
+        return max(1, amount // every) if amount > 0 else None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,57 @@
+"""Activations by name, with their parameters, as an epilogue or on their own."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fastconv.problem.values import number
+
+# name -> (parameter names, torch's defaults)
+ACTIVATIONS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
+    "relu": ((), ()),
+    "relu6": ((), ()),
+    "leaky_relu": (("negative_slope",), (0.01,)),
+    "elu": (("alpha",), (1.0,)),
+    "selu": ((), ()),
+    "celu": (("alpha",), (1.0,)),
+    "gelu": (("tanh",), (0.0,)),
+    "silu": ((), ()),
+    "mish": ((), ()),
+    "hardswish": ((), ()),
+    "hardsigmoid": ((), ()),
+    "hardtanh": (("min_val", "max_val"), (-1.0, 1.0)),
+    "sigmoid": ((), ()),
+    "tanh": ((), ()),
+    "softplus": (("beta", "threshold"), (1.0, 20.0)),
+    "softsign": ((), ()),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Activation:
+    """An elementwise function: its name and parameters, in the order of ``ACTIVATIONS``."""
+
+    name: str
+    parameters: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, value: Any) -> Activation | None:
+        """Read None, a name, or (name, parameter, ...) as callers write it."""
+        if value is None or isinstance(value, Activation):
+            return value
+        name, *given = (value,) if isinstance(value, str) else tuple(value)
+        if name not in ACTIVATIONS:
+            raise ValueError(
+                f"activation must be one of {', '.join(ACTIVATIONS)}, but got {name!r}"
+            )
+        names, defaults = ACTIVATIONS[name]
+        if len(given) > len(names):
+            raise ValueError(f"activation {name} takes {len(names)} parameters, got {len(given)}")
+        read = [number(item, f"{name}'s {names[i]}") for i, item in enumerate(given)]
+        return cls(name, tuple(read) + defaults[len(read) :])
+
+    def __str__(self) -> str:
+        if not self.parameters:
+            return self.name
+        return f"{self.name}({', '.join(f'{p:g}' for p in self.parameters)})"

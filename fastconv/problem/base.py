@@ -1,0 +1,91 @@
+"""What every problem has in common: shapes in, shapes out, and the work between them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+class ArraySpec(Protocol):
+    """Anything with a shape and a dtype: an array, or a value that is only being traced."""
+
+    @property
+    def shape(self) -> Shape: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...  # type: ignore[type-arg]
+
+
+P = TypeVar("P", bound="Problem")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One operation described without its data; validated when made, hashable, immutable.
+
+    Subclasses are built by their classmethod ``of``, which takes what the caller gave
+    (anything with ``shape`` and ``dtype`` for arrays) and holds all the validation.
+    """
+
+    dtype: np.dtype  # type: ignore[type-arg]
+
+    @property
+    def name(self) -> str:
+        """The public function's name, such as ``conv2d``."""
+        raise NotImplementedError
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of the first input, with its batch, in the problem's layout."""
+        raise NotImplementedError
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the (first) output, with its batch, in the problem's layout."""
+        raise NotImplementedError
+
+    @property
+    def output_dtype(self) -> np.dtype:  # type: ignore[type-arg]
+        """Dtype of the output."""
+        return self.dtype
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates that the definition asks for, padding included."""
+        return 0
+
+    @property
+    def flops(self) -> int:
+        """Floating point operations: 2 a multiply-accumulate."""
+        return 2 * self.macs
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of the weights and their like."""
+        return 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that must move at least once: inputs, parameters, outputs."""
+        return (
+            _size(self.input_shape) * self.dtype.itemsize
+            + _size(self.output_shape) * self.output_dtype.itemsize
+            + self.parameter_bytes
+        )
+
+    def for_one_image(self: P) -> P:
+        """Give the same problem for a batch of one: what every choice is made from."""
+        if getattr(self, "batch", 1) == 1:
+            return self
+        return dataclasses.replace(self, batch=1)  # type: ignore[call-arg]
+
+
+def _size(shape: Shape) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size

@@ -1,0 +1,87 @@
+"""What a user may set: threads, environment variables, cache folder, workspace limit."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+BACKENDS = ("numba", "reference")
+
+_threads: int | None = None
+
+
+def set_num_threads(n: int) -> None:
+    """Set the number of threads that one call may use, for every backend.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. The result's bits do not depend on it.
+    """
+    global _threads
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"n must be an int, not {n!r}")
+    if n < 1:
+        raise ValueError(f"the number of threads must be positive, but got {n}")
+    _threads = n
+
+
+def get_num_threads() -> int:
+    """Give the number of threads that one call may use.
+
+    What was set, else FASTCONV_NUM_THREADS, else OMP_NUM_THREADS, else the cores that the process
+    may use (affinity and container limits).
+    """
+    return _threads if _threads is not None else _default_threads()
+
+
+@functools.cache
+def _default_threads() -> int:
+    from fastconv.machine import cores_allowed
+
+    for name in ("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(name, "").split(",")[0].strip()
+        if text:
+            if text.isdigit() and int(text) > 0:
+                return int(text)
+            if name.startswith("FASTCONV"):
+                raise ValueError(f"{name} must be a positive number, but got {text!r}")
+    return cores_allowed()
+
+
+def backend() -> str | None:
+    """Give the backend that FASTCONV_BACKEND forces, if any."""
+    name = os.environ.get("FASTCONV_BACKEND") or None
+    if name is not None and name not in BACKENDS:
+        raise ValueError(
+            f"FASTCONV_BACKEND must be one of {', '.join(BACKENDS)}, but got {name!r}"
+        )
+    return name
+
+
+def isa() -> str | None:
+    """Give the instruction set that FASTCONV_ISA asks for, if any."""
+    return os.environ.get("FASTCONV_ISA") or None
+
+
+def workspace_limit() -> int | None:
+    """Give the most bytes of workspace that one plan may take (FASTCONV_WORKSPACE_MB), if set."""
+    text = os.environ.get("FASTCONV_WORKSPACE_MB")
+    if not text:
+        return None
+    try:
+        megabytes = float(text)
+    except ValueError:
+        raise ValueError(f"FASTCONV_WORKSPACE_MB must be a number, but got {text!r}") from None
+    return int(megabytes * 2**20)
+
+
+def cache_dir() -> Path:
+    """Give the folder of compiled kernels (FASTCONV_CACHE_DIR, else the user's cache folder)."""
+    given = os.environ.get("FASTCONV_CACHE_DIR")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("fastconv", appauthor=False))
