@@ -1,0 +1,75 @@
+"""Kernels: families of native functions, compiled once for their constants and kept on disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core import types
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
+
+from fastconv.backends.numba.engine.cache import DiskCache
+
+Body = Callable[[Any, int, int, int], None]
+_SIGNATURE = normalize_signature(
+    types.void(types.CPointer(types.int64), types.int64, types.int64, types.int64)
+)
+_lock = threading.RLock()
+
+
+class KernelFamily:
+    """Kernels that differ in compile-time constants alone."""
+
+    def __init__(self, factory: Callable[..., Body]) -> None:
+        self._factory = factory
+        self._compiled: dict[tuple[Any, ...], CFunc] = {}
+        self.name = f"{factory.__module__.rsplit('.', 1)[-1]}.{factory.__name__}"
+
+    def __call__(self, *constants: Any) -> int:
+        """Give the address of the kernel for ``constants``, compiled when it is not there yet.
+
+        Constants are ints, strings, NumPy dtypes, or anything with a stable ``repr``.
+        """
+        return int(self.compiled(*constants).address)
+
+    def compiled(self, *constants: Any) -> CFunc:
+        """Give the compiled kernel itself, for those who want to read its code."""
+        found = self._compiled.get(constants)
+        if found is None:
+            with _lock:
+                found = self._compiled.get(constants)
+                if found is None:
+                    found = self._compile(constants)
+                    self._compiled[constants] = found
+        return found
+
+    def _compile(self, constants: tuple[Any, ...]) -> CFunc:
+        options = {"nopython": True, "error_model": "numpy"}
+        compiled = CFunc(self._factory(*constants), _SIGNATURE, locals={}, options=options)
+        compiled._cache = DiskCache(self.name, constants)
+        compiled.compile()
+        return compiled
+
+
+def kernel(factory: Callable[..., Body]) -> KernelFamily:
+    """Declare a family of kernels.
+
+    ``factory(*constants)`` gives the Python function ``(args, first, last, worker) -> None`` that
+    Numba compiles: ``args`` is a pointer to int64 (index it), work items ``first`` to ``last`` - 1
+    are to be done, ``worker`` counts from 0 and is below the number of threads.
+    """
+    return KernelFamily(factory)
+
+
+def cached_njit(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function that Python calls, with its code kept in the same cache."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        dispatcher = numba.njit(**options)(function)
+        dispatcher._cache = DiskCache(name, tuple(sorted(options.items())))
+        return dispatcher
+
+    return decorate

@@ -1,0 +1,160 @@
+"""Native plans: stages whose argument blocks are filled with addresses at each run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv import settings
+from fastconv.backends.base import Array, Plan
+from fastconv.backends.numba.engine.driver import drive
+
+ALIGNMENT = 64
+# Below this many seconds of predicted work, sharing it out costs more than it saves.
+SERIAL_SECONDS = 30e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """An address that is known only when the plan runs: a buffer's, and bytes from its start."""
+
+    buffer: int
+    offset: int = 0
+
+    def __add__(self, offset: int) -> Slot:
+        return Slot(self.buffer, self.offset + offset)
+
+
+# Buffers: the inputs come first (a missing one's address is 0), then these, counted from the end.
+OUTPUT = Slot(-3)
+WORKSPACE = Slot(-2)
+SCRATCH = Slot(-1)
+
+
+def INPUT(number: int) -> Slot:  # noqa: N802 (reads like its siblings)
+    """Give the slot of the plan's input ``number``."""
+    return Slot(number)
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """An array that belongs to the plan; its address stands in the block, itself in the plan."""
+
+    array: Array
+
+
+def constant(array: Any, dtype: Any = None) -> Constant:
+    """Give an array to a plan: weights packed, tables of offsets. 64-byte aligned."""
+    given = np.asarray(array, dtype=dtype)
+    memory = np.empty(given.nbytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    kept = memory[start : start + given.nbytes].view(given.dtype).reshape(given.shape)
+    kept[...] = given
+    return Constant(kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One kernel over its work items. Arguments are ints, Slots and Constants, in its order."""
+
+    kernel: int
+    items: int
+    arguments: Sequence[int | Slot | Constant]
+
+
+class NativePlan(Plan):
+    """Stages run one after the other by one native call.
+
+    Parameters
+    ----------
+    problem
+        Gives the output's shape and dtype and the predicted work.
+    stages
+        In order; each sees all that those before it wrote.
+    workspace_bytes
+        Shared scratch memory, at the slot WORKSPACE.
+    scratch_bytes
+        Scratch memory a worker. Worker w's starts at SCRATCH + w * scratch_bytes (rounded up to
+        64): a kernel that uses it takes both as arguments; see ``scratch_stride``.
+    seconds
+        Predicted time on one thread: small plans stay on one.
+    extra_outputs
+        Shapes and dtypes of outputs after the first; their slots follow the inputs'.
+    """
+
+    def __init__(
+        self,
+        problem: Any,
+        stages: Sequence[Stage],
+        *,
+        inputs: int = 1,
+        workspace_bytes: int = 0,
+        scratch_bytes: int = 0,
+        seconds: float,
+        extra_outputs: Sequence[tuple[tuple[int, ...], Any]] = (),
+    ) -> None:
+        self.workspace_bytes = workspace_bytes
+        self._shape, self._dtype = problem.output_shape, problem.output_dtype
+        self._extra = tuple(extra_outputs)
+        self._inputs = inputs
+        self._scratch = scratch_stride(scratch_bytes)
+        self._serial = seconds < SERIAL_SECONDS
+        self._pack(stages)
+
+    def _pack(self, stages: Sequence[Stage]) -> None:
+        block: list[int] = []
+        places: list[tuple[int, int, int]] = []
+        rows = []
+        self._constants = []
+        for stage in stages:
+            rows.append((stage.kernel, 8 * len(block), stage.items))
+            for argument in stage.arguments:
+                if isinstance(argument, Slot):
+                    places.append((len(block), argument.buffer, argument.offset))
+                    block.append(0)
+                elif isinstance(argument, Constant):
+                    self._constants.append(argument.array)
+                    block.append(argument.array.ctypes.data)
+                else:
+                    block.append(int(argument))
+        self._block = np.array(block, np.int64)
+        table = np.array(places, np.int64).reshape(-1, 3)
+        self._places, self._buffers, self._offsets = table[:, 0], table[:, 1], table[:, 2]
+        self._program = np.array(rows, np.int64).reshape(-1, 3)
+
+    def run(self, *inputs: Array | None, out: Array | None = None) -> Any:
+        threads = 1 if self._serial else settings.get_num_threads()
+        if out is None:
+            out = np.empty(self._shape, self._dtype)
+        extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
+        workspace = _aligned(self.workspace_bytes)
+        scratch = _aligned(self._scratch * threads)
+        arrays = (*inputs, *extra, out, workspace, scratch)
+        addresses = np.array([_address(a) for a in arrays], np.int64)
+        block = self._block.copy()
+        bases = addresses[self._buffers]
+        block[self._places] = np.where(bases == 0, 0, bases + self._offsets)
+        program = self._program.copy()
+        program[:, 1] += block.ctypes.data
+        drive(program, threads)
+        return (out, *extra) if extra else out
+
+
+def scratch_stride(scratch_bytes: int) -> int:
+    """Bytes from one worker's scratch memory to the next one's."""
+    return -(-scratch_bytes // ALIGNMENT) * ALIGNMENT
+
+
+def _aligned(size: int) -> Array | None:
+    if size == 0:
+        return None
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size]
+
+
+def _address(array: Array | None) -> int:
+    return 0 if array is None else int(array.ctypes.data)
