@@ -1,0 +1,52 @@
+"""What the Numba convolutions share: who can, and how a plan is put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Algorithm
+from fastconv.backends.cook_toom import sum_bound
+from fastconv.backends.numba.engine import OUTPUT, NativePlan, Stage
+from fastconv.backends.numba.gemm import fused
+from fastconv.machine import get_machine
+
+DTYPES = ("float32", "float64")
+
+
+class NumbaConv(Algorithm):
+    """Base of the convolutions: float32 and float64 alone."""
+
+    backend = "numba"
+
+    def why_not(self, problem: Any) -> str | None:
+        if problem.dtype.name not in DTYPES:
+            return f"dtype {problem.dtype.name}: these kernels are for {' and '.join(DTYPES)}"
+        return None
+
+    def error_bound(self, problem: Any) -> float:
+        """Statistical bound of a sum in order (see ``cook_toom.sum_bound``)."""
+        return sum_bound(problem.sum_length, unit(problem.dtype))
+
+    def native_plan(
+        self, problem: Any, stages: list[Stage], *, workspace_bytes: int, scratch_bytes: int
+    ) -> NativePlan:
+        """Put stages together, with the activation that the GEMM's epilogue leaves over."""
+        if not fused(problem.activation):
+            from fastconv.backends.numba.pointwise import activation_stages
+
+            stages = [*stages, *activation_stages(problem, OUTPUT)]
+        return NativePlan(
+            problem,
+            stages,
+            inputs=2,
+            workspace_bytes=workspace_bytes,
+            scratch_bytes=scratch_bytes,
+            seconds=problem.batch * self.cost(problem.for_one_image(), get_machine()).seconds,
+        )
+
+
+def unit(dtype: np.dtype[Any]) -> float:
+    """Unit roundoff of a float dtype."""
+    return float(np.finfo(dtype).eps) / 2

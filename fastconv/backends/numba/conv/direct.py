@@ -1,0 +1,75 @@
+"""Direct convolution: an implicit GEMM, windows found by offsets, nothing lowered to memory."""
+
+from __future__ import annotations
+
+from math import prod
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.numba.conv.common import NumbaConv
+from fastconv.backends.numba.conv.geometry import conv_gemm, padded_size, weight_matrix
+from fastconv.backends.numba.conv.pack import pack_input
+from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
+from fastconv.backends.numba.engine.plan import scratch_stride
+from fastconv.backends.numba.gemm import gemm, pack_bias, pack_panels, scratch_bytes, tile_for
+from fastconv.machine import Machine
+from fastconv.problem import ConvProblem
+
+# Seconds that starting a tap costs a tile: addresses, and the pipeline running empty.
+TAP_SECONDS = 4e-9
+
+
+class Direct(NumbaConv):
+    """Implicit GEMM over the padded input, one tap after the other."""
+
+    name = "direct"
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
+        tile = tile_for(problem.dtype, machine)
+        rows, columns = prod(problem.output_size), problem.out_channels // problem.groups
+        tiles = -(-rows // tile.rows) * -(-columns // tile.columns) * problem.groups
+        flops = 2 * tiles * tile.rows * tile.columns * problem.sum_length
+        moved = problem.bytes + pack_bytes(problem)
+        merged = problem.kernel_size[-1] if taps_merge(problem) else 1
+        taps = prod(problem.kernel_size) // merged
+        seconds = (
+            flops / machine.peak_flops(problem.dtype)
+            + moved / machine.memory_bandwidth
+            + tiles * taps * TAP_SECONDS
+        )
+        return Cost(seconds, pack_bytes(problem))
+
+    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
+        weight, bias = parameters
+        assert weight is not None
+        tile = tile_for(problem.dtype)
+        before = tuple(p[0] for p in problem.padding)
+        packed = pack_input(problem, before, padded_size(problem), mode=problem.padding_mode)
+        columns = problem.out_channels // problem.groups
+        job = conv_gemm(
+            problem,
+            packed,
+            pack_panels(weight_matrix(weight, problem.groups), tile),
+            pack_bias(bias, problem.groups, columns, tile),
+        )
+        scratch = scratch_bytes(tile)
+        words = job.words(tile, SCRATCH, scratch_stride(scratch))
+        stage = Stage(gemm(tile), job.items(problem.batch, tile), words)
+        return self.native_plan(
+            problem,
+            [*packed.stages, stage],
+            workspace_bytes=packed.workspace_bytes,
+            scratch_bytes=scratch,
+        )
+
+
+def pack_bytes(problem: ConvProblem) -> int:
+    """Bytes of the packed input; 0 where the input is read as it lies."""
+    padded = padded_size(problem)
+    if padded == problem.input_size and (problem.channels_last or problem.in_channels == 1):
+        return 0
+    return problem.batch * prod(padded) * problem.in_channels * problem.dtype.itemsize
+
+
+def taps_merge(problem: ConvProblem) -> bool:
+    """Tell whether the taps of a kernel's row lie one after the other in memory."""
+    return problem.groups == 1 and problem.dilation[-1] == 1

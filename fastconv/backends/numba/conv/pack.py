@@ -1,0 +1,141 @@
+"""The pack step: any input layout and padding into padded channels-last scratch memory.
+
+One index table a dimension says which input cell each padded cell shows, -1 for zero: all padding
+modes, uneven and negative sizes are the same loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.numba.engine import INPUT, WORKSPACE, Slot, Stage, array, constant, kernel
+from fastconv.problem import Shape
+
+_BLOCK = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """Where a convolution reads its input, channels last: by itself, or after a pack stage."""
+
+    slot: Slot
+    stages: tuple[Stage, ...]
+    size: tuple[int, int, int]
+    channels: int
+    workspace_bytes: int
+
+    @property
+    def strides(self) -> tuple[int, int, int]:
+        """Elements from one cell to the next along depth, height and width."""
+        _, height, width = self.size
+        return height * width * self.channels, width * self.channels, self.channels
+
+    @property
+    def image(self) -> int:
+        """Elements of one image."""
+        return prod(self.size) * self.channels
+
+
+def index_table(length: int, before: int, padded: int, mode: str) -> np.ndarray[Any, Any]:
+    """Give for each of ``padded`` cells the input cell that it shows, -1 for zero."""
+    place = np.arange(padded) - before
+    if mode == "zeros":
+        return np.where((place >= 0) & (place < length), place, -1)
+    if mode == "replicate":
+        return np.clip(place, 0, length - 1)
+    if mode == "circular":
+        return place % length
+    folded = np.abs(place)
+    return np.where(folded >= length, 2 * (length - 1) - folded, folded)
+
+
+def pack_input(
+    problem: Any,
+    before: Shape,
+    padded: Shape,
+    *,
+    mode: str = "zeros",
+    channel_multiple: int = 1,
+) -> Packed:
+    """Plan how the problem's first input comes to be ``padded`` cells a dimension, channels last.
+
+    Nothing is copied when the input is so already.
+    """
+    channels = -(-problem.in_channels // channel_multiple) * channel_multiple
+    lead = 3 - len(padded)
+    size = (1,) * lead + tuple(problem.input_size)
+    target = (1,) * lead + tuple(padded)
+    start = (0,) * lead + tuple(before)
+    same = channels == problem.in_channels and size == target and not any(start)
+    if same and (problem.channels_last or channels == 1 or prod(size) == 1):
+        return Packed(INPUT(0), (), target, channels, 0)
+    plane = prod(size)
+    c = problem.in_channels
+    if problem.channels_last:
+        strides = (size[1] * size[2] * c, size[2] * c, c, 1)
+    else:
+        strides = (size[1] * size[2], size[2], 1, plane)
+    tables = [
+        constant(index_table(n, b, p, mode), np.int64)
+        for n, b, p in zip(size, start, target, strict=True)
+    ]
+    dtype = np.dtype(problem.dtype)
+    stage = Stage(
+        pack(dtype.name),
+        problem.batch * target[0] * target[1],
+        [INPUT(0), WORKSPACE, c * plane, *strides, *target, *tables, c, channels],
+    )
+    total = problem.batch * prod(target) * channels * dtype.itemsize
+    return Packed(WORKSPACE, (stage,), target, channels, total)
+
+
+@kernel
+def pack(dtype_name: str):  # type: ignore[no-untyped-def]
+    """Write padded rows of channels: a work item is one row of one image."""
+    dtype = np.dtype(dtype_name).type
+    itemsize = np.dtype(dtype_name).itemsize
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        s_depth, s_row, s_column, s_channel = args[3], args[4], args[5], args[6]
+        depth, height, width = args[7], args[8], args[9]
+        depths = array(args[10], (depth,), np.int64)
+        heights = array(args[11], (height,), np.int64)
+        widths = array(args[12], (width,), np.int64)
+        channels, stride = args[13], args[14]
+        for item in range(first, last):
+            rest, h = divmod(item, height)
+            image, d = divmod(rest, depth)
+            row = array(args[1] + item * width * stride * itemsize, (width * stride,), dtype)
+            if depths[d] < 0 or heights[h] < 0:
+                row[:] = 0
+                continue
+            start = image * args[2] + depths[d] * s_depth + heights[h] * s_row
+            end = (channels - 1) * s_channel + (width + 1) * s_column * stride
+            source = array(args[0] + start * itemsize, (end,), dtype)
+            if s_channel == 1:
+                for w in range(width):
+                    place = widths[w]
+                    if place < 0:
+                        row[w * stride : (w + 1) * stride] = 0
+                    else:
+                        for c in range(channels):
+                            row[w * stride + c] = source[place * s_column + c]
+                        for c in range(channels, stride):
+                            row[w * stride + c] = 0
+                continue
+            for block in range(0, width, _BLOCK):
+                stop = min(block + _BLOCK, width)
+                for c in range(channels):
+                    for w in range(block, stop):
+                        place = widths[w]
+                        value = source[c * s_channel + max(place, 0) * s_column]
+                        row[w * stride + c] = value if place >= 0 else dtype(0)
+                for w in range(block, stop):
+                    for c in range(channels, stride):
+                        row[w * stride + c] = 0
+
+    return body

@@ -1,0 +1,141 @@
+"""Transposed convolution: one small dense convolution an output phase, on the one GEMM.
+
+With stride s, the outputs at places r + s j see the same taps for every j: s a dimension such
+phases, each a convolution of stride 1 over the input, with no zero ever multiplied.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.numba.conv.common import NumbaConv
+from fastconv.backends.numba.conv.geometry import offsets, output_words
+from fastconv.backends.numba.conv.pack import Packed, pack_input
+from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
+from fastconv.backends.numba.engine.plan import scratch_stride
+from fastconv.backends.numba.gemm import (
+    Gemm,
+    gemm,
+    pack_bias,
+    pack_panels,
+    scratch_bytes,
+    tile_for,
+)
+from fastconv.machine import Machine
+from fastconv.problem import ConvTransposeProblem, Shape
+
+# Of one phase in one dimension: (tap, input cells from output j to that tap's input).
+Taps = list[tuple[int, int]]
+
+
+class Transposed(NumbaConv):
+    """Implicit GEMM, a phase at a time."""
+
+    name = "direct"
+
+    def cost(self, problem: ConvTransposeProblem, machine: Machine) -> Cost:
+        tile = tile_for(problem.dtype, machine)
+        columns = problem.out_channels // problem.groups
+        waste = -(-columns // tile.columns) * tile.columns / columns
+        packed = prod(_padded(problem)[1]) * problem.in_channels * problem.dtype.itemsize
+        seconds = (
+            problem.flops * waste / machine.peak_flops(problem.dtype)
+            + (problem.bytes + packed) / machine.memory_bandwidth
+        )
+        return Cost(seconds, problem.batch * packed)
+
+    def plan(self, problem: ConvTransposeProblem, *parameters: Array | None) -> NativePlan:
+        weight, bias = parameters
+        assert weight is not None
+        tile = tile_for(problem.dtype)
+        before, padded = _padded(problem)
+        packed = pack_input(problem, before, padded)
+        columns = problem.out_channels // problem.groups
+        bias_panels = pack_bias(bias, problem.groups, columns, tile)
+        scratch = scratch_bytes(tile)
+        stages = list(packed.stages)
+        for phase in product(*map(range, problem.stride)):
+            job = _phase_gemm(problem, phase, packed, before, weight, bias_panels)
+            if job is not None:
+                words = job.words(tile, SCRATCH, scratch_stride(scratch))
+                stages.append(Stage(gemm(tile), job.items(problem.batch, tile), words))
+        return self.native_plan(
+            problem, stages, workspace_bytes=packed.workspace_bytes, scratch_bytes=scratch
+        )
+
+
+def _phase_taps(problem: ConvTransposeProblem, dimension: int, phase: int) -> Taps:
+    """Give the taps that reach outputs phase + stride * j: input cell j + shift times tap."""
+    s, d = problem.stride[dimension], problem.dilation[dimension]
+    reach = phase + problem.padding[dimension][0]
+    taps = range(problem.kernel_size[dimension])
+    return [(k, (reach - k * d) // s) for k in taps if (reach - k * d) % s == 0]
+
+
+def _phase_length(problem: ConvTransposeProblem, dimension: int, phase: int) -> int:
+    """Number of outputs phase + stride * j."""
+    return max(0, -(-(problem.output_size[dimension] - phase) // problem.stride[dimension]))
+
+
+def _padded(problem: ConvTransposeProblem) -> tuple[Shape, Shape]:
+    """Give the cells to put before the input, and its padded size, so that every tap is inside."""
+    before, padded = [], []
+    for dimension, length in enumerate(problem.input_size):
+        low, high = 0, length - 1
+        for phase in range(problem.stride[dimension]):
+            outputs = _phase_length(problem, dimension, phase)
+            for _, shift in _phase_taps(problem, dimension, phase) if outputs else []:
+                low, high = min(low, shift), max(high, outputs - 1 + shift)
+        before.append(-low)
+        padded.append(high + 1 - low)
+    return tuple(before), tuple(padded)
+
+
+def _phase_gemm(
+    problem: ConvTransposeProblem,
+    phase: Shape,
+    packed: Packed,
+    before: Shape,
+    weight: Array,
+    bias_panels: Array,
+) -> Gemm | None:
+    """Give one phase's GEMM; None when the phase has no outputs."""
+    dimensions = range(problem.n)
+    lengths = [_phase_length(problem, i, phase[i]) for i in dimensions]
+    if 0 in lengths:
+        return None
+    size = problem.dtype.itemsize
+    strides = packed.strides[3 - problem.n :]
+    reached = [_phase_taps(problem, i, phase[i]) for i in dimensions]
+    taps = offsets(
+        *(
+            np.array([(shift + b) * stride for _, shift in column], np.int64)
+            for column, b, stride in zip(reached, before, strides, strict=True)
+        )
+    )
+    rows = offsets(*(np.arange(n) * stride for n, stride in zip(lengths, strides, strict=True)))
+    places = offsets(
+        *(
+            (phase[i] + problem.stride[i] * np.arange(lengths[i])) * prod(problem.output_size[i + 1 :])
+            for i in dimensions
+        )
+    )
+    chosen = weight[(..., *np.ix_(*([k for k, _ in column] for column in reached)))]
+    per_group = problem.in_channels // problem.groups
+    split = chosen.reshape(problem.groups, per_group, weight.shape[1], len(taps))
+    matrix = split.transpose(0, 3, 1, 2).reshape(problem.groups, -1, weight.shape[1])
+    return Gemm(
+        a=packed.slot,
+        a_image=packed.image * size,
+        a_group=per_group * size,
+        rows=rows * size,
+        taps=taps * size,
+        depth=per_group,
+        b=pack_panels(matrix, tile_for(problem.dtype)),
+        bias=bias_panels,
+        **output_words(problem, places),
+    )

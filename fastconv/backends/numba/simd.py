@@ -1,0 +1,405 @@
+"""The vector vocabulary: vectors, register tiles and linear maps that read like arithmetic.
+
+Each word is an intrinsic that emits LLVM vector instructions, so that nothing hangs on the
+auto-vectoriser. A tile is ``rows`` x ``vectors`` vectors in one value; LLVM keeps its parts in
+registers. Addresses are int64; loads and stores need no alignment beyond the element's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.imputils import lower_constant
+from numba.extending import intrinsic, models, register_model, typeof_impl
+
+I64 = ir.IntType(64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """The compile-time shape of a register tile: a kernel's constant.
+
+    ``dtype`` is "float32" or "float64"; ``fma`` tells whether the CPU has fused multiply-add.
+    """
+
+    dtype: str
+    lanes: int
+    rows: int
+    vectors: int
+    fma: bool
+
+    @property
+    def columns(self) -> int:
+        """Elements in one row of the tile."""
+        return self.lanes * self.vectors
+
+    @property
+    def element(self) -> ir.Type:
+        """LLVM's type of an element."""
+        return ir.FloatType() if self.dtype == "float32" else ir.DoubleType()
+
+    @property
+    def vector(self) -> ir.Type:
+        """LLVM's type of a vector."""
+        return ir.VectorType(self.element, self.lanes)
+
+    @property
+    def size(self) -> int:
+        """Bytes of an element."""
+        return np.dtype(self.dtype).itemsize
+
+
+class ShapeType(types.Type):
+    """Numba's type of a ``Tile`` constant: the shape alone, no value at run time."""
+
+    def __init__(self, shape: Tile) -> None:
+        self.shape = shape
+        super().__init__(name=repr(shape))
+
+
+class TileType(types.Type):
+    """Numba's type of a tile's value: rows x vectors vectors."""
+
+    def __init__(self, shape: Tile) -> None:
+        self.shape = shape
+        super().__init__(name=f"values of {shape!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """A compile-time matrix of a linear map, row by row; zeros and ones cost nothing."""
+
+    entries: tuple[tuple[float, ...], ...]
+
+
+class MatrixType(types.Type):
+    """Numba's type of a ``Matrix`` constant."""
+
+    def __init__(self, matrix: Matrix) -> None:
+        self.entries = matrix.entries
+        super().__init__(name=repr(matrix))
+
+
+register_model(ShapeType)(models.OpaqueModel)
+register_model(MatrixType)(models.OpaqueModel)
+
+
+@register_model(TileType)
+class _TileModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        shape = fe_type.shape
+        super().__init__(dmm, fe_type, ir.ArrayType(shape.vector, shape.rows * shape.vectors))
+
+
+@typeof_impl.register(Tile)
+def _typeof_tile(value: Tile, context: Any) -> ShapeType:
+    return ShapeType(value)
+
+
+@typeof_impl.register(Matrix)
+def _typeof_matrix(value: Matrix, context: Any) -> MatrixType:
+    return MatrixType(value)
+
+
+@lower_constant(ShapeType)
+@lower_constant(MatrixType)
+def _lower_shape(context: Any, builder: Any, ty: Any, value: Any) -> Any:
+    return context.get_dummy_value()
+
+
+def _load(builder: Any, shape: Tile, address: Any, *, scalar: bool = False) -> Any:
+    ty = shape.element if scalar else shape.vector
+    load = builder.load(builder.inttoptr(address, ty.as_pointer()))
+    load.align = shape.size
+    return load
+
+
+def _store(builder: Any, shape: Tile, value: Any, address: Any) -> None:
+    store = builder.store(value, builder.inttoptr(address, shape.vector.as_pointer()))
+    store.align = shape.size
+
+
+def _splat(builder: Any, shape: Tile, scalar: Any) -> Any:
+    undefined = ir.Constant(shape.vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), shape.lanes), None)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
+def _multiply_add(builder: Any, shape: Tile, a: Any, b: Any, c: Any) -> Any:
+    if not shape.fma:
+        return builder.fadd(builder.fmul(a, b), c)
+    kind = "f32" if shape.dtype == "float32" else "f64"
+    signature = ir.FunctionType(shape.vector, [shape.vector] * 3)
+    name = f"llvm.fma.v{shape.lanes}{kind}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), [a, b, c])
+
+
+def _at(builder: Any, address: Any, offset: int) -> Any:
+    return builder.add(address, I64(offset)) if offset else address
+
+
+def _parts(builder: Any, tile: Any) -> list[Any]:
+    return [builder.extract_value(tile, i) for i in range(tile.type.count)]
+
+
+def _join(builder: Any, ty: Any, parts: list[Any]) -> Any:
+    tile = ir.Constant(ty, ir.Undefined)
+    for i, part in enumerate(parts):
+        tile = builder.insert_value(tile, part, i)
+    return tile
+
+
+@intrinsic
+def tile_zero(typingctx: Any, shape: Any) -> Any:
+    """Give a tile of zeros."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(context.get_value_type(signature.return_type), None)
+
+    return TileType(shape.shape)(shape), codegen
+
+
+@intrinsic
+def tile_addresses(
+    typingctx: Any, shape: Any, base: Any, table: Any, first: Any, length: Any
+) -> Any:
+    """Read the addresses of a tile's rows: base + table[first + row].
+
+    ``table`` is the address of int64 byte offsets. Rows at or past ``length`` repeat the last
+    one, so that a tile at the end computes something harmless there.
+    """
+    rows = shape.shape.rows
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, base, table, first, length = args
+        last = builder.sub(length, I64(1))
+        addresses = []
+        for row in range(rows):
+            place = _at(builder, first, row)
+            place = builder.select(builder.icmp_signed("<", place, last), place, last)
+            pointer = builder.inttoptr(
+                builder.add(table, builder.shl(place, I64(3))), I64.as_pointer()
+            )
+            addresses.append(builder.add(base, builder.load(pointer)))
+        return _join(builder, context.get_value_type(signature.return_type), addresses)
+
+    result = types.UniTuple(types.int64, rows)
+    return result(shape, *(types.int64,) * 4), codegen
+
+
+@intrinsic
+def tile_strided(typingctx: Any, shape: Any, base: Any, stride: Any) -> Any:
+    """Give the addresses of rows that lie ``stride`` bytes apart."""
+    rows = shape.shape.rows
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, base, stride = args
+        addresses = [builder.add(base, builder.mul(stride, I64(row))) for row in range(rows)]
+        return _join(builder, context.get_value_type(signature.return_type), addresses)
+
+    result = types.UniTuple(types.int64, rows)
+    return result(shape, types.int64, types.int64), codegen
+
+
+@intrinsic
+def tile_multiply_add(
+    typingctx: Any, shape: Any, tile: Any, rows: Any, offset: Any, panel: Any, count: Any
+) -> Any:
+    """The micro-kernel: add ``count`` outer products to a tile.
+
+    Step k adds A[row, k] * B[k, column]: A[row] lies contiguous at ``rows[row] + offset``, B as
+    rows of the tile's width, one after the other, at ``panel``.
+    """
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, rows, offset, panel, count = args
+        pointers = [
+            builder.inttoptr(builder.add(row, offset), s.element.as_pointer())
+            for row in _parts(builder, rows)
+        ]
+        start, before = _parts(builder, tile), builder.block
+        body, after = builder.append_basic_block("step"), builder.append_basic_block("done")
+        builder.cbranch(builder.icmp_signed(">", count, I64(0)), body, after)
+        builder.position_at_end(body)
+        k = builder.phi(I64)
+        b = builder.phi(I64)
+        sums = [builder.phi(s.vector) for _ in start]
+        k.add_incoming(I64(0), before)
+        b.add_incoming(panel, before)
+        step = [
+            _load(builder, s, _at(builder, b, v * s.lanes * s.size)) for v in range(s.vectors)
+        ]
+        results = []
+        for row, pointer in enumerate(pointers):
+            element = builder.load(builder.gep(pointer, [k]))
+            element.align = s.size
+            a = _splat(builder, s, element)
+            for v in range(s.vectors):
+                results.append(_multiply_add(builder, s, a, step[v], sums[row * s.vectors + v]))
+        after_k = builder.add(k, I64(1))
+        k.add_incoming(after_k, body)
+        b.add_incoming(_at(builder, b, s.columns * s.size), body)
+        for phi, first, result in zip(sums, start, results, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(result, body)
+        builder.cbranch(builder.icmp_signed("<", after_k, count), body, after)
+        builder.position_at_end(after)
+        final = []
+        for first, result in zip(start, results, strict=True):
+            phi = builder.phi(s.vector)
+            phi.add_incoming(first, before)
+            phi.add_incoming(result, body)
+            final.append(phi)
+        return _join(builder, tile.type, final)
+
+    return tile(shape, tile, rows, *(types.int64,) * 3), codegen
+
+
+@intrinsic
+def tile_load(typingctx: Any, shape: Any, rows: Any) -> Any:
+    """Load a tile's rows from their addresses."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = [
+            _load(builder, s, _at(builder, row, v * s.lanes * s.size))
+            for row in _parts(builder, args[1])
+            for v in range(s.vectors)
+        ]
+        return _join(builder, context.get_value_type(signature.return_type), parts)
+
+    return TileType(s)(shape, rows), codegen
+
+
+@intrinsic
+def tile_add_row(typingctx: Any, shape: Any, tile: Any, address: Any) -> Any:
+    """Add one row of the tile's width (a bias) to every row of a tile."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, address = args
+        row = [
+            _load(builder, s, _at(builder, address, v * s.lanes * s.size)) for v in range(s.vectors)
+        ]
+        parts = [
+            builder.fadd(part, row[i % s.vectors]) for i, part in enumerate(_parts(builder, tile))
+        ]
+        return _join(builder, tile.type, parts)
+
+    return tile(shape, tile, types.int64), codegen
+
+
+@intrinsic
+def tile_add(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
+    """Add to a tile what lies at the addresses of its rows (a residual)."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, rows = args
+        addresses = _parts(builder, rows)
+        parts = []
+        for i, part in enumerate(_parts(builder, tile)):
+            row, v = divmod(i, s.vectors)
+            other = _load(builder, s, _at(builder, addresses[row], v * s.lanes * s.size))
+            parts.append(builder.fadd(part, other))
+        return _join(builder, tile.type, parts)
+
+    return tile(shape, tile, rows), codegen
+
+
+@intrinsic
+def tile_clamp(typingctx: Any, shape: Any, tile: Any, slope: Any, low: Any, high: Any) -> Any:
+    """Scale what is negative by ``slope``, then clamp to [low, high]; NaN passes through.
+
+    With slope 1, -inf and inf it changes nothing: relu, relu6, hardtanh and leaky_relu are the
+    same few instructions.
+    """
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, *numbers = args
+        narrowed = [
+            n if s.dtype == "float64" else builder.fptrunc(n, s.element) for n in numbers
+        ]
+        slope, low, high = (_splat(builder, s, n) for n in narrowed)
+        zero = ir.Constant(s.vector, None)
+        parts = []
+        for x in _parts(builder, tile):
+            scaled = builder.fmul(x, slope)
+            x = builder.select(builder.fcmp_ordered("<", x, zero), scaled, x)
+            x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
+            parts.append(builder.select(builder.fcmp_ordered(">", x, high), high, x))
+        return _join(builder, tile.type, parts)
+
+    return tile(shape, tile, *(types.float64,) * 3), codegen
+
+
+@intrinsic
+def tile_store(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
+    """Store a tile's rows at their addresses."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, rows = args
+        addresses = _parts(builder, rows)
+        for i, part in enumerate(_parts(builder, tile)):
+            row, v = divmod(i, s.vectors)
+            _store(builder, s, part, _at(builder, addresses[row], v * s.lanes * s.size))
+        return context.get_dummy_value()
+
+    return types.void(shape, tile, rows), codegen
+
+
+@intrinsic
+def linear_map(
+    typingctx: Any,
+    shape: Any,
+    matrix: Any,
+    source: Any,
+    source_stride: Any,
+    target: Any,
+    target_stride: Any,
+) -> Any:
+    """Multiply a compile-time matrix with a column of vectors.
+
+    Vector j lies at source + j * source_stride bytes; vector i of the result goes to
+    target + i * target_stride. Sums run over j in order; all is loaded before any is stored.
+    """
+    s = shape.shape
+    entries = matrix.entries
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, _, source, source_stride, target, target_stride = args
+        column = [
+            _load(builder, s, builder.add(source, builder.mul(source_stride, I64(j))))
+            for j in range(len(entries[0]))
+        ]
+        results = [_combine(builder, s, row, column) for row in entries]
+        for i, result in enumerate(results):
+            place = builder.add(target, builder.mul(target_stride, I64(i)))
+            _store(builder, s, result, place)
+        return context.get_dummy_value()
+
+    return types.void(shape, matrix, *(types.int64,) * 4), codegen
+
+
+def _combine(builder: Any, shape: Tile, row: tuple[float, ...], column: list[Any]) -> Any:
+    total = None
+    for entry, value in zip(row, column, strict=True):
+        if entry == 0:
+            continue
+        if total is None and entry == 1:
+            total = value
+        elif total is not None and abs(entry) == 1:
+            total = builder.fadd(total, value) if entry == 1 else builder.fsub(total, value)
+        else:
+            factor = ir.Constant(shape.vector, [ir.Constant(shape.element, entry)] * shape.lanes)
+            start = total if total is not None else ir.Constant(shape.vector, [-0.0] * shape.lanes)
+            total = _multiply_add(builder, shape, factor, value, start)
+    return ir.Constant(shape.vector, None) if total is None else total
