@@ -12,14 +12,16 @@ Array = np.ndarray[Any, Any]
 
 
 def as_array(value: Any, name: str) -> Any:
-    """Give ``value`` as an array, without copying where it is one; traced values pass through.
+    """Give ``value`` as a plain array, without copying where it is one.
+
+    What says of itself that it may pass (a traced value, a Parameter) passes as it is.
 
     Raises
     ------
     TypeError
         For object arrays, strings, ragged lists and None.
     """
-    if hasattr(value, "__fastconv_record__"):
+    if hasattr(value, "__fastconv_passes__") or hasattr(value, "__fastconv_record__"):
         return value
     if value is None:
         raise TypeError(f"{name} must be an array, not None")

@@ -19,6 +19,7 @@ class Parameter(np.ndarray[Any, Any]):
     parameter, replace it by another.
     """
 
+    __fastconv_passes__ = True
     _plans: dict[Any, Plans]
 
     def __new__(cls, value: Any, dtype: Any = None) -> Parameter:

@@ -53,7 +53,9 @@ def output_words(problem: Any, rows: Array | None = None) -> dict[str, Any]:
     }
 
 
-def window_tables(problem: ConvProblem, packed: Packed) -> tuple[Array, Array, int]:
+def window_tables(
+    problem: ConvProblem, packed: Packed, *, merge: bool = True
+) -> tuple[Array, Array, int]:
     """Give the rows' and taps' offsets in bytes, and the elements contiguous at each tap.
 
     Taps that follow each other in memory are one longer tap: a first layer's 7 x 3 channels.
@@ -67,7 +69,7 @@ def window_tables(problem: ConvProblem, packed: Packed) -> tuple[Array, Array, i
     rows = offsets(*(np.arange(o) * s * t for o, s, t in zip(outputs, steps, strides, strict=True)))
     depth = packed.channels // problem.groups
     separate = list(zip(kernel, dilations, strides, strict=True))
-    while separate:
+    while merge and separate:
         k, d, stride = separate[-1]
         if k > 1 and (d * stride != depth):
             break
