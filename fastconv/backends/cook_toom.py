@@ -94,9 +94,10 @@ def sum_bound(length: int, unit: float) -> float:
     """Largest error of a sum of ``length`` random products, relative to its standard deviation.
 
     Each of the roundings (the partial sum's, of standard deviation unit / sqrt(3) of its size)
-    is independent: their variance adds to unit^2 length / 6 of the result's.
+    is independent: their variance adds to unit^2 length / 6 of the result's. Three more units are
+    for the outputs that lie far out themselves, and so have larger roundings than most.
     """
-    return SIGMAS * unit * sqrt(length / 6 + 1)
+    return SIGMAS * unit * (sqrt(length / 6) + 3)
 
 
 def winograd_bound(f: Transform, channels: int, unit: float) -> float:
@@ -114,4 +115,4 @@ def winograd_bound(f: Transform, channels: int, unit: float) -> float:
     growth = (np.abs(bt).sum(1) ** 2 / (bt**2).sum(1)).max()
     relative = unit**2 / 3 * (1 + 2 * growth + channels / 2 + 2 * f.n)
     variance = (at**2) @ (channels * weight * data * relative) @ (at**2).T
-    return float(SIGMAS * sqrt(variance.max() / (channels * f.r**2)))
+    return float(SIGMAS * (sqrt(variance.max() / (channels * f.r**2)) + 2 * unit))

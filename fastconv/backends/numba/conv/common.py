@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from fastconv.backends.base import Algorithm
 from fastconv.backends.cook_toom import sum_bound
 from fastconv.backends.numba.engine import OUTPUT, NativePlan, Stage
 from fastconv.backends.numba.gemm import fused
+from fastconv.backends.numba.simd import Tile
 from fastconv.machine import get_machine
 
 DTYPES = ("float32", "float64")
@@ -40,11 +42,17 @@ class NumbaConv(Algorithm):
         return NativePlan(
             problem,
             stages,
-            inputs=2,
             workspace_bytes=workspace_bytes,
             scratch_bytes=scratch_bytes,
-            seconds=problem.batch * self.cost(problem.for_one_image(), get_machine()).seconds,
+            seconds=self.cost(problem, get_machine()).seconds,
         )
+
+
+def register_tiles(problem: Any, tile: Tile) -> int:
+    """Number of register tiles that cover the outputs of all images and groups."""
+    rows = -(-prod(problem.output_size) // tile.rows)
+    columns = -(-problem.out_channels // problem.groups // tile.columns)
+    return int(problem.batch * problem.groups * rows * columns)
 
 
 def unit(dtype: np.dtype[Any]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.numba.conv.common import NumbaConv
+from fastconv.backends.numba.conv.common import NumbaConv, register_tiles
 from fastconv.backends.numba.conv.geometry import conv_gemm, padded_size, weight_matrix
 from fastconv.backends.numba.conv.pack import pack_input
 from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
@@ -25,8 +25,7 @@ class Direct(NumbaConv):
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
         tile = tile_for(problem.dtype, machine)
-        rows, columns = prod(problem.output_size), problem.out_channels // problem.groups
-        tiles = -(-rows // tile.rows) * -(-columns // tile.columns) * problem.groups
+        tiles = register_tiles(problem, tile)
         flops = 2 * tiles * tile.rows * tile.columns * problem.sum_length
         moved = problem.bytes + pack_bytes(problem)
         merged = problem.kernel_size[-1] if taps_merge(problem) else 1

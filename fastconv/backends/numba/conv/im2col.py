@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.numba.conv.common import NumbaConv
+from fastconv.backends.numba.conv.common import NumbaConv, register_tiles
 from fastconv.backends.numba.conv.direct import pack_bytes
 from fastconv.backends.numba.conv.geometry import conv_gemm, padded_size, weight_matrix
 from fastconv.backends.numba.conv.pack import pack_input
@@ -55,10 +55,9 @@ class Im2col(NumbaConv):
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
         tile = tile_for(problem.dtype, machine)
-        rows, columns = prod(problem.output_size), problem.out_channels // problem.groups
-        tiles = -(-rows // tile.rows) * -(-columns // tile.columns) * problem.groups
-        flops = 2 * tiles * tile.rows * tile.columns * problem.sum_length
-        lowered = rows * problem.groups * problem.sum_length * problem.dtype.itemsize
+        flops = 2 * register_tiles(problem, tile) * tile.rows * tile.columns * problem.sum_length
+        windows = problem.batch * prod(problem.output_size) * problem.groups
+        lowered = windows * problem.sum_length * problem.dtype.itemsize
         moved = problem.bytes + pack_bytes(problem) + 2 * lowered
         seconds = flops / machine.peak_flops(problem.dtype) + moved / machine.memory_bandwidth
         return Cost(seconds, pack_bytes(problem))

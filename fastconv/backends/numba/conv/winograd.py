@@ -66,7 +66,7 @@ class Winograd(NumbaConv):
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
         f, tile = self.f, tile_for(problem.dtype, machine)
-        tiles = prod(-(-length // f.m) for length in problem.output_size)
+        tiles = problem.batch * prod(-(-length // f.m) for length in problem.output_size)
         rows = -(-tiles // tile.rows) * tile.rows
         channels = -(-problem.in_channels // tile.lanes) * tile.lanes
         columns = -(-problem.out_channels // tile.columns) * tile.columns

@@ -90,7 +90,6 @@ class NativePlan(Plan):
         problem: Any,
         stages: Sequence[Stage],
         *,
-        inputs: int = 1,
         workspace_bytes: int = 0,
         scratch_bytes: int = 0,
         seconds: float,
@@ -99,7 +98,6 @@ class NativePlan(Plan):
         self.workspace_bytes = workspace_bytes
         self._shape, self._dtype = problem.output_shape, problem.output_dtype
         self._extra = tuple(extra_outputs)
-        self._inputs = inputs
         self._scratch = scratch_stride(scratch_bytes)
         self._serial = seconds < SERIAL_SECONDS
         self._pack(stages)

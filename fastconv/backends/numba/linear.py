@@ -1,0 +1,84 @@
+"""The fully connected layer: rows times packed weight panels, on the one GEMM."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.numba.conv.common import NumbaConv
+from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage
+from fastconv.backends.numba.engine.plan import scratch_stride
+from fastconv.backends.numba.gemm import (
+    Gemm,
+    gemm,
+    pack_bias,
+    pack_panels,
+    scratch_bytes,
+    tile_for,
+)
+from fastconv.backends.numba.simd import Tile
+from fastconv.machine import Machine
+from fastconv.problem import LinearProblem
+
+# Vectors of a one-row tile: enough sums at once to hide the latency of a multiply-add.
+ROW_VECTORS = 4
+
+
+class Linear(NumbaConv):
+    """One GEMM; a single row has a tile of its own, since it is bound by reading the weights.
+
+    Every sum runs over the features in order in either tile: a row's bits do not depend on the
+    rows beside it.
+    """
+
+    name = "direct"
+
+    def cost(self, problem: LinearProblem, machine: Machine) -> Cost:
+        tile = _tile(problem, machine)
+        rows = -(-problem.batch // tile.rows) * tile.rows
+        columns = -(-problem.out_features // tile.columns) * tile.columns
+        flops = 2 * rows * columns * problem.in_features
+        return Cost(
+            flops / machine.peak_flops(problem.dtype) + problem.bytes / machine.memory_bandwidth
+        )
+
+    def plan(self, problem: LinearProblem, *parameters: Array | None) -> NativePlan:
+        weight, bias = parameters
+        assert weight is not None
+        tile = _tile(problem)
+        size = tile.size
+        places: Any = np.arange(problem.batch)
+        job = Gemm(
+            a=INPUT(0),
+            a_image=0,
+            a_group=0,
+            rows=places * problem.in_features * size,
+            taps=np.zeros(1, np.int64),
+            depth=problem.in_features,
+            b=pack_panels(weight.T, tile),
+            bias=pack_bias(bias, 1, problem.out_features, tile),
+            out=OUTPUT,
+            out_image=0,
+            out_group=0,
+            out_rows=places * problem.out_features * size,
+            out_column=size,
+            residual=0,
+            activation=problem.activation,
+            columns=problem.out_features,
+            groups=1,
+        )
+        scratch = scratch_bytes(tile)
+        words = job.words(tile, SCRATCH, scratch_stride(scratch))
+        stage = Stage(gemm(tile), job.items(1, tile), words)
+        return self.native_plan(problem, [stage], workspace_bytes=0, scratch_bytes=scratch)
+
+
+def _tile(problem: LinearProblem, machine: Machine | None = None) -> Tile:
+    tile = tile_for(problem.dtype, machine)
+    if problem.batch > 1:
+        return tile
+    vectors = min(ROW_VECTORS, -(-problem.out_features // tile.lanes))
+    return dataclasses.replace(tile, rows=1, vectors=vectors)

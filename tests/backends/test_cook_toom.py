@@ -1,0 +1,68 @@
+"""The generated minimal filters are exact in fractions, and their bounds hold."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import fastconv.functional as F
+from fastconv.backends.cook_toom import POINTS, cook_toom, sum_bound, transform, winograd_bound
+from fastconv.dispatch import algorithms
+from fastconv.problem import ConvProblem
+
+SOME_POINTS = [Fraction(p) for p in (0, 1, -1, 2, -2)] + [Fraction(1, 2), Fraction(-1, 2)]
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+@pytest.mark.parametrize("r", [1, 2, 3, 4, 5])
+def test_generated_filters_are_correlations_exactly(m: int, r: int) -> None:
+    if m + r - 2 > len(SOME_POINTS):
+        pytest.skip("more points than the list holds")
+    f = cook_toom(m, r, tuple(SOME_POINTS[: m + r - 2]))
+    rng = np.random.default_rng(m * 10 + r)
+    data = [Fraction(int(v)) for v in rng.integers(-9, 10, f.n)]
+    taps = [Fraction(int(v)) for v in rng.integers(-9, 10, r)]
+    weight = [sum(a * b for a, b in zip(row, taps, strict=True)) for row in f.g]
+    spread = [sum(a * b for a, b in zip(row, data, strict=True)) for row in f.bt]
+    result = [
+        sum(a * u * v for a, u, v in zip(row, weight, spread, strict=True)) for row in f.at
+    ]
+    assert result == [sum(data[i + k] * taps[k] for k in range(r)) for i in range(m)]
+
+
+def test_wrong_points_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs 3 different finite points"):
+        cook_toom(2, 3, (Fraction(0), Fraction(1)))
+    with pytest.raises(ValueError, match="needs 3 different finite points"):
+        cook_toom(2, 3, (Fraction(0), Fraction(1), Fraction(1)))
+
+
+def test_bounds_grow_with_the_sum() -> None:
+    assert sum_bound(1000, 2.0**-24) > sum_bound(10, 2.0**-24)
+    f = transform(2, 3)
+    assert winograd_bound(f, 512, 2.0**-24) > winograd_bound(f, 4, 2.0**-24)
+    assert set(POINTS) == {(2, 3)}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_algorithm_stays_inside_its_own_bound(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = int(rng.choice([1, 1, 1, 4]))
+    channels = groups * int(rng.integers(1, 80))
+    out = groups * int(rng.integers(1, 20))
+    k = int(rng.choice([1, 3, 3, 3, 5]))
+    size = [int(v) for v in rng.integers(k, 30, 2)]
+    x = rng.standard_normal((1, channels, *size)).astype("f4")
+    w = rng.standard_normal((out, channels // groups, k, k)).astype("f4")
+    options = {"padding": k // 2, "groups": groups}
+    problem = ConvProblem.of(2, x, w, **options)
+    exact = F.conv2d(x.astype("f8"), w.astype("f8"), backend="reference", **options)
+    # The bound is relative to the standard deviation of a full sum: edges sum less.
+    scale = np.sqrt(problem.sum_length)
+    for algorithm in algorithms(ConvProblem):
+        if algorithm.backend == "numba" and algorithm.why_not(problem) is None:
+            result = F.conv2d(x, w, backend="numba", algorithm=algorithm.name, **options)
+            error = np.abs(result - exact).max() / scale
+            assert error <= algorithm.error_bound(problem), algorithm

@@ -1,0 +1,162 @@
+"""The Numba engine: kernels on disk, instruction sets, threads, forks, many callers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv
+import fastconv.functional as F
+from fastconv.machine import available_isas
+from tests.tolerance import small_integers
+
+CONVOLUTION = """
+    import numpy as np, fastconv
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 4, (4, 19, 40, 41)).astype("f4")
+    w = rng.integers(-3, 4, (37, 19, 3, 3)).astype("f4")
+    fastconv.set_num_threads(3)
+    expected = fastconv.conv2d(x, w, padding=1, backend="reference")
+    def check():
+        assert (fastconv.conv2d(x, w, padding=1, backend="numba") == expected).all()
+"""
+
+
+def run_python(code: str, **environment: str) -> str:
+    """Run a script in a new process and give what it printed."""
+    script = textwrap.dedent(CONVOLUTION) + textwrap.dedent(code)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def operands() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(0)
+    return small_integers(rng, (2, 13, 17, 18), "f4"), small_integers(rng, (35, 13, 3, 3), "f4")
+
+
+@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd", "depthwise"])
+def test_every_instruction_set_gives_exact_sums(
+    isa: str, dtype: str, algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    groups = 35 if algorithm == "depthwise" else 1
+    x = small_integers(rng, (2, 35, 11, 12), dtype)
+    w = small_integers(rng, (35, 35 // groups, 3, 3), dtype)
+    monkeypatch.setenv("FASTCONV_ISA", isa)
+    expected = F.conv2d(x, w, padding=1, groups=groups, backend="reference")
+    result = F.conv2d(x, w, padding=1, groups=groups, backend="numba", algorithm=algorithm)
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_an_unknown_instruction_set_is_refused(
+    operands: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTCONV_ISA", "mmx")
+    with pytest.raises(ValueError, match="FASTCONV_ISA must be one of avx512, avx2, generic"):
+        F.conv2d(*operands)
+
+
+@pytest.mark.parametrize("delta", [-1, 0, 1])
+def test_sizes_around_the_register_tile(delta: int) -> None:
+    rng = np.random.default_rng(2)
+    for rows, columns in ((12, 32), (24, 16), (13, 64), (97, 33)):
+        x = small_integers(rng, (1, 5, rows + delta), "f4")
+        w = small_integers(rng, (columns + delta, 5, 1), "f4")
+        expected = F.conv1d(x, w, backend="reference")
+        np.testing.assert_array_equal(F.conv1d(x, w, backend="numba"), expected)
+
+
+def test_many_python_threads_at_once(operands: Any) -> None:
+    expected = F.conv2d(*operands, backend="reference")
+    with ThreadPoolExecutor(8) as pool:
+        results = pool.map(lambda _: F.conv2d(*operands, backend="numba"), range(64))
+    assert all((result == expected).all() for result in results)
+
+
+def test_kernels_are_kept_on_disk_and_bad_files_are_replaced(tmp_path: Path) -> None:
+    code = """
+        from fastconv.backends.numba.gemm import gemm
+        check()
+        print(*[k.target.cache_hits if hasattr(k, 'target') else k._cache_hits
+                for k in gemm._compiled.values()])
+    """
+    run_python(code, FASTCONV_CACHE_DIR=str(tmp_path))
+    files = list((tmp_path / "numba").glob("*.nbc"))
+    assert files
+    assert not list((tmp_path / "numba").glob("*.tmp"))
+    for file in files:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    run_python(code, FASTCONV_CACHE_DIR=str(tmp_path))
+    assert run_python(code, FASTCONV_CACHE_DIR=str(tmp_path)).split() in (["1"], [])
+
+
+def test_a_cache_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    run_python("check()", FASTCONV_CACHE_DIR=str(blocked))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_forked_after_use_computes_too() -> None:
+    code = """
+        import os, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        check()
+        child = os.fork()
+        if child == 0:
+            try:
+                check()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        check()
+    """
+    run_python(code)
+
+
+def test_the_slow_thread_layer_is_right_from_many_threads() -> None:
+    code = """
+        from concurrent.futures import ThreadPoolExecutor
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: check(), range(32)))
+    """
+    run_python(code, NUMBA_THREADING_LAYER="workqueue")
+
+
+def test_threads_follow_the_setting_and_the_environment() -> None:
+    code = "print(fastconv.get_num_threads())"
+    script = "import fastconv; " + code
+    for name in ("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS"):
+        environment = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**environment, name: "7"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == "7"
+    with pytest.raises(ValueError, match="must be positive"):
+        fastconv.set_num_threads(0)
+    with pytest.raises(TypeError, match="must be an int"):
+        fastconv.set_num_threads(1.5)  # type: ignore[arg-type]

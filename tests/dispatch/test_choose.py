@@ -1,0 +1,96 @@
+"""Choosing: by the image alone, inside rtol, with reasons; plans kept where nothing can change."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv.functional as F
+from fastconv.dispatch import Parameter, choose, find_plan
+from fastconv.problem import ConvProblem
+
+
+def problem(batch: int = 1, **options: Any) -> ConvProblem:
+    x, w = np.zeros((batch, 64, 56, 56), "f4"), np.zeros((64, 64, 3, 3), "f4")
+    return ConvProblem.of(2, x, w, **{"padding": 1, **options})
+
+
+def test_the_choice_does_not_depend_on_the_batch() -> None:
+    assert choose(problem(1)).algorithm is choose(problem(7)).algorithm
+
+
+def test_rtol_rules_out_what_its_bound_exceeds() -> None:
+    chosen = choose(problem(rtol=0))
+    assert chosen.algorithm.name == "direct"
+    refused = {str(c.algorithm): c.why_not for c in chosen.candidates if c.why_not}
+    assert "above rtol" in str(refused["numba.winograd"])
+
+
+def test_every_candidate_says_what_it_would_take_or_why_not() -> None:
+    choice = choose(problem())
+    for candidate in choice.candidates:
+        assert (candidate.why_not is None) == (candidate.cost is not None)
+    assert {c.algorithm.name for c in choice.candidates} >= {"direct", "im2col", "winograd"}
+
+
+def test_the_environment_forces_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTCONV_BACKEND", "reference")
+    assert choose(problem()).algorithm.backend == "reference"
+    monkeypatch.setenv("FASTCONV_BACKEND", "abacus")
+    with pytest.raises(ValueError, match="FASTCONV_BACKEND must be one of"):
+        choose(problem())
+
+
+def test_a_workspace_limit_rules_out_what_exceeds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTCONV_WORKSPACE_MB", "0.001")
+    candidates = choose(problem()).candidates
+    assert any("FASTCONV_WORKSPACE_MB" in (c.why_not or "") for c in candidates)
+
+
+def test_plans_are_kept_for_parameters_and_only_for_them() -> None:
+    w = np.ones((64, 64, 3, 3), "f4")
+    assert find_plan(problem(), (w, None)) is not find_plan(problem(), (w, None))
+    parameter = Parameter(w)
+    assert find_plan(problem(), (parameter, None)) is find_plan(problem(), (parameter, None))
+    assert find_plan(problem(), (parameter, None)) is not find_plan(problem(2), (parameter, None))
+
+
+def test_a_change_in_place_is_seen_or_not_possible() -> None:
+    x, w = np.ones((1, 1, 3, 3), "f4"), np.ones((1, 1, 3, 3), "f4")
+    assert F.conv2d(x, w) == 9
+    w[:] = 2
+    assert F.conv2d(x, w) == 18
+    parameter = Parameter(w)
+    assert F.conv2d(x, parameter) == 18
+    w[:] = 3
+    assert F.conv2d(x, parameter) == 18
+    with pytest.raises(ValueError, match="read-only"):
+        parameter[:] = 3
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        parameter.flags.writeable = True
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(parameter)[0] = 1
+
+
+def test_parameters_copy_pickle_and_compute_as_arrays() -> None:
+    parameter = Parameter(np.arange(6, dtype=">f4").reshape(2, 3))
+    assert parameter.dtype == np.dtype("f4")
+    assert copy.deepcopy(parameter) is parameter
+    again = pickle.loads(pickle.dumps(parameter))
+    assert isinstance(again, Parameter)
+    np.testing.assert_array_equal(again, parameter)
+    assert type(parameter + 1) is np.ndarray
+    assert float(parameter.sum()) == 15
+    assert Parameter(np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_kept_plans_are_bounded() -> None:
+    parameter = Parameter(np.ones((1, 1, 3), "f4"))
+    for length in range(3, 60):
+        F.conv1d(np.ones((1, 1, length), "f4"), parameter)
+    (plans,) = parameter._plans.values()
+    assert len(plans._kept) <= plans.LIMIT
