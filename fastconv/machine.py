@@ -56,7 +56,7 @@ class Machine:
         return self.figures.vector_bytes // dtype.itemsize
 
     def peak_flops(self, dtype: np.dtype[Any]) -> float:
-        """Fixed figure for one core's multiply-add rate in ``dtype``."""
+        """Give the fixed figure for one core's multiply-add rate in ``dtype``."""
         return self.figures.flops_per_second * 4 / max(4, dtype.itemsize)
 
     @property

@@ -1,0 +1,1 @@
+"""HOW: each backend a folder, each algorithm one file."""

@@ -64,9 +64,7 @@ def cook_toom(m: int, r: int, points: tuple[Fraction, ...]) -> Transform:
     if len(points) != n - 1 or len(set(points)) != n - 1:
         raise ValueError(f"F({m}, {r}) needs {n - 1} different finite points, got {points}")
     zero, one = Fraction(0), Fraction(1)
-    at = tuple(
-        tuple(p**i for p in points) + (one if i == m - 1 else zero,) for i in range(m)
-    )
+    at = tuple((*tuple(p**i for p in points), one if i == m - 1 else zero) for i in range(m))
     g = []
     bt = []
     for j, p in enumerate(points):
@@ -74,7 +72,7 @@ def cook_toom(m: int, r: int, points: tuple[Fraction, ...]) -> Transform:
         scale = prod((p - q for q in others), start=one)
         sign = -1 if scale < 0 else 1
         g.append(tuple(sign * p**k / scale for k in range(r)))
-        bt.append(tuple(sign * c for c in _polynomial(others)) + (zero,))
+        bt.append((*tuple(sign * c for c in _polynomial(others)), zero))
     g.append((zero,) * (r - 1) + (one,))
     bt.append(_polynomial(points))
     return Transform(m, r, at, tuple(g), tuple(bt))

@@ -3,7 +3,7 @@
 from fastconv.dispatch.choose import Candidate, Choice, choose
 from fastconv.dispatch.parameter import Parameter
 from fastconv.dispatch.registry import algorithms
-from fastconv.dispatch.solve import find_plan, solve
+from fastconv.dispatch.run import find_plan, solve
 
 __all__ = [
     "Candidate",

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.arrays import Array
 from fastconv.backends.base import Plan
 
 

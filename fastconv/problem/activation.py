@@ -26,6 +26,8 @@ ACTIVATIONS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "softplus": (("beta", "threshold"), (1.0, 20.0)),
     "softsign": ((), ()),
 }
+# gelu's torch argument ``approximate``, as its one parameter
+APPROXIMATE = {"none": 0.0, "tanh": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +50,32 @@ class Activation:
         names, defaults = ACTIVATIONS[name]
         if len(given) > len(names):
             raise ValueError(f"activation {name} takes {len(names)} parameters, got {len(given)}")
-        read = [number(item, f"{name}'s {names[i]}") for i, item in enumerate(given)]
-        return cls(name, tuple(read) + defaults[len(read) :])
+        if name == "gelu":
+            read = [_approximate(item) for item in given]
+        else:
+            read = [number(item, f"{name}'s {names[i]}") for i, item in enumerate(given)]
+        parameters = tuple(read) + defaults[len(read) :]
+        _check(name, parameters)
+        return cls(name, parameters)
 
     def __str__(self) -> str:
         if not self.parameters:
             return self.name
         return f"{self.name}({', '.join(f'{p:g}' for p in self.parameters)})"
+
+
+def _approximate(value: Any) -> float:
+    if isinstance(value, str) and value in APPROXIMATE:
+        return APPROXIMATE[value]
+    if not isinstance(value, str) and value in (0, 1):
+        return float(value)
+    raise ValueError(f"approximate argument must be either none or tanh, but got {value!r}")
+
+
+def _check(name: str, parameters: tuple[float, ...]) -> None:
+    if name == "hardtanh" and parameters[0] > parameters[1]:
+        raise ValueError(
+            f"min_val cannot be greater than max_val, but got {parameters[0]} and {parameters[1]}"
+        )
+    if name == "celu" and parameters[0] == 0:
+        raise ValueError("alpha cannot be 0 for CELU")

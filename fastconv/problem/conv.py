@@ -355,9 +355,7 @@ def check_rtol(rtol: Any) -> float:
     return value
 
 
-def check_residual(
-    problem: ConvProblem | ConvTransposeProblem, residual: ArraySpec | None
-) -> None:
+def check_residual(problem: ConvProblem | ConvTransposeProblem, residual: ArraySpec | None) -> None:
     """Refuse a residual whose shape or dtype is not the output's."""
     if residual is None:
         return

@@ -32,7 +32,9 @@ def integer(value: Any, name: str, *, least: int | None = None) -> int:
         ) from None
     if least is not None and number < least:
         words = {0: "must not be negative", 1: "should be greater than zero"}
-        raise ValueError(f"{name} {words.get(least, f'must be at least {least}')}, but got {number}")
+        raise ValueError(
+            f"{name} {words.get(least, f'must be at least {least}')}, but got {number}"
+        )
     if number >= 2**62:
         raise ValueError(f"{name} is too large: {number}")
     return number
@@ -82,7 +84,7 @@ def one_of(value: Any, choices: Sequence[str], name: str) -> str:
 
 
 def channels_last(layout: Any, n: int) -> bool:
-    """Tell whether ``layout`` names channels last; ``n`` spatial dimensions, 2-D names serve all."""
+    """Tell whether ``layout`` names channels last; the 2-D names serve any ``n`` dimensions."""
     names = LAYOUTS[n]
     one_of(layout, tuple(dict.fromkeys(names + LAYOUTS[2])), "layout")
     return layout in (names[1], LAYOUTS[2][1])

@@ -26,9 +26,7 @@ def test_generated_filters_are_correlations_exactly(m: int, r: int) -> None:
     taps = [Fraction(int(v)) for v in rng.integers(-9, 10, r)]
     weight = [sum(a * b for a, b in zip(row, taps, strict=True)) for row in f.g]
     spread = [sum(a * b for a, b in zip(row, data, strict=True)) for row in f.bt]
-    result = [
-        sum(a * u * v for a, u, v in zip(row, weight, spread, strict=True)) for row in f.at
-    ]
+    result = [sum(a * u * v for a, u, v in zip(row, weight, spread, strict=True)) for row in f.at]
     assert result == [sum(data[i + k] * taps[k] for k in range(r)) for i in range(m)]
 
 

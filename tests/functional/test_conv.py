@@ -30,7 +30,9 @@ def conv_cases(draw: Any) -> dict[str, Any]:
     dilation = [draw(st.sampled_from((1, 1, 2, 3))) for _ in range(n)]
     padding = [draw(st.integers(0, 3)) for _ in range(n)]
     stride = [draw(st.sampled_from((1, 1, 2, 3, 5))) for _ in range(n)]
-    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, d, p in zip(kernel, dilation, padding)]
+    least = [
+        max(1, d * (k - 1) + 1 - 2 * p) for k, d, p in zip(kernel, dilation, padding, strict=True)
+    ]
     size = [low + draw(st.integers(0, (40, 13, 5)[n - 1])) for low in least]
     return {
         "n": n,

@@ -146,7 +146,7 @@ def test_transposed_convolution_refuses_what_torch_refuses() -> None:
     x, w = zeros(1, 4, 5, 5), zeros(4, 3, 3, 3)
     with pytest.raises(ValueError, match="output padding must be smaller than either stride"):
         F.conv_transpose2d(x, w, output_padding=1)
-    with pytest.raises(ValueError, match="Given transposed=1.*to have 4 channels, but got 5"):
+    with pytest.raises(ValueError, match=r"Given transposed=1.*to have 4 channels, but got 5"):
         F.conv_transpose2d(zeros(1, 5, 5, 5), w)
     with pytest.raises(ValueError, match="Output size is too small"):
         F.conv_transpose2d(x, w, padding=4)

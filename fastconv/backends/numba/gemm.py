@@ -137,7 +137,7 @@ class Gemm:
         return words
 
     def items(self, images: int, tile: Tile) -> int:
-        """Number of work items: images x groups x row blocks x panel blocks."""
+        """Count the work items: images x groups x row blocks x panel blocks."""
         row_block, panel_block = blocking(len(self.rows), self.columns, tile)
         panels = -(-self.columns // tile.columns)
         return images * self.groups * -(-len(self.rows) // row_block) * -(-panels // panel_block)

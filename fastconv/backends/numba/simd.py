@@ -210,7 +210,7 @@ def tile_strided(typingctx: Any, shape: Any, base: Any, stride: Any) -> Any:
 def tile_multiply_add(
     typingctx: Any, shape: Any, tile: Any, rows: Any, offset: Any, panel: Any, count: Any
 ) -> Any:
-    """The micro-kernel: add ``count`` outer products to a tile.
+    """Add ``count`` outer products to a tile: the micro-kernel.
 
     Step k adds A[row, k] * B[k, column]: A[row] lies contiguous at ``rows[row] + offset``, B as
     rows of the tile's width, one after the other, at ``panel``.
@@ -232,9 +232,7 @@ def tile_multiply_add(
         sums = [builder.phi(s.vector) for _ in start]
         k.add_incoming(I64(0), before)
         b.add_incoming(panel, before)
-        step = [
-            _load(builder, s, _at(builder, b, v * s.lanes * s.size)) for v in range(s.vectors)
-        ]
+        step = [_load(builder, s, _at(builder, b, v * s.lanes * s.size)) for v in range(s.vectors)]
         results = []
         for row, pointer in enumerate(pointers):
             element = builder.load(builder.gep(pointer, [k]))
@@ -346,9 +344,7 @@ def tile_clamp(typingctx: Any, shape: Any, tile: Any, slope: Any, low: Any, high
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, *numbers = args
-        narrowed = [
-            n if s.dtype == "float64" else builder.fptrunc(n, s.element) for n in numbers
-        ]
+        narrowed = [n if s.dtype == "float64" else builder.fptrunc(n, s.element) for n in numbers]
         slope, low, high = (_splat(builder, s, n) for n in narrowed)
         zero = ir.Constant(s.vector, None)
         parts = []

@@ -1,0 +1,1 @@
+"""Convolutions, all but one fed into the one GEMM."""

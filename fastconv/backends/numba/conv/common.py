@@ -11,6 +11,7 @@ from fastconv.backends.base import Algorithm
 from fastconv.backends.cook_toom import sum_bound
 from fastconv.backends.numba.engine import OUTPUT, NativePlan, Stage
 from fastconv.backends.numba.gemm import fused
+from fastconv.backends.numba.pointwise import activation_stages
 from fastconv.backends.numba.simd import Tile
 from fastconv.machine import get_machine
 
@@ -36,8 +37,6 @@ class NumbaConv(Algorithm):
     ) -> NativePlan:
         """Put stages together, with the activation that the GEMM's epilogue leaves over."""
         if not fused(problem.activation):
-            from fastconv.backends.numba.pointwise import activation_stages
-
             stages = [*stages, *activation_stages(problem, OUTPUT)]
         return NativePlan(
             problem,
@@ -49,12 +48,12 @@ class NumbaConv(Algorithm):
 
 
 def register_tiles(problem: Any, tile: Tile) -> int:
-    """Number of register tiles that cover the outputs of all images and groups."""
+    """Count the register tiles that cover the outputs of all images and groups."""
     rows = -(-prod(problem.output_size) // tile.rows)
     columns = -(-problem.out_channels // problem.groups // tile.columns)
     return int(problem.batch * problem.groups * rows * columns)
 
 
 def unit(dtype: np.dtype[Any]) -> float:
-    """Unit roundoff of a float dtype."""
+    """Give the unit roundoff of a float dtype."""
     return float(np.finfo(dtype).eps) / 2

@@ -19,6 +19,7 @@ from fastconv.backends.numba.conv.pack import pack_input
 from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, array, as_float, kernel
 from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.gemm import (
+    A_IMAGE,
     BIAS,
     COLUMN_COUNT,
     OUT,
@@ -35,7 +36,6 @@ from fastconv.backends.numba.gemm import (
     TAP_COUNT,
     TAPS,
     A,
-    A_IMAGE,
     B,
     Gemm,
     make_finish,

@@ -77,7 +77,7 @@ def _phase_taps(problem: ConvTransposeProblem, dimension: int, phase: int) -> Ta
 
 
 def _phase_length(problem: ConvTransposeProblem, dimension: int, phase: int) -> int:
-    """Number of outputs phase + stride * j."""
+    """Count the outputs phase + stride * j."""
     return max(0, -(-(problem.output_size[dimension] - phase) // problem.stride[dimension]))
 
 
@@ -120,7 +120,8 @@ def _phase_gemm(
     rows = offsets(*(np.arange(n) * stride for n, stride in zip(lengths, strides, strict=True)))
     places = offsets(
         *(
-            (phase[i] + problem.stride[i] * np.arange(lengths[i])) * prod(problem.output_size[i + 1 :])
+            (phase[i] + problem.stride[i] * np.arange(lengths[i]))
+            * prod(problem.output_size[i + 1 :])
             for i in dimensions
         )
     )

@@ -19,11 +19,17 @@ from fastconv.backends.cook_toom import Transform, transform, winograd_bound
 from fastconv.backends.numba.conv.common import NumbaConv, unit
 from fastconv.backends.numba.conv.geometry import output_words
 from fastconv.backends.numba.conv.pack import Packed, pack_input
-from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, array, as_float, kernel
+from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, as_float, kernel
 from fastconv.backends.numba.engine.plan import constant, scratch_stride
-from fastconv.backends.numba.gemm import clamp_words, fused, make_finish, pack_bias, pack_panels
+from fastconv.backends.numba.gemm import (
+    clamp_words,
+    fused,
+    make_finish,
+    pack_bias,
+    pack_panels,
+    tile_for,
+)
 from fastconv.backends.numba.gemm import scratch_bytes as finish_bytes
-from fastconv.backends.numba.gemm import tile_for
 from fastconv.backends.numba.simd import (
     Matrix,
     Tile,
@@ -201,7 +207,9 @@ def winograd(tile: Tile, m: int, r: int):  # type: ignore[no-untyped-def]
     @numba.njit(error_model="numpy")
     def transform_input(source, row_bytes, column_bytes, between, target, frequency):  # type: ignore[no-untyped-def]
         for j in range(n):
-            linear_map(tile, bt, source + j * column_bytes, row_bytes, between + j * vector, n * vector)
+            linear_map(
+                tile, bt, source + j * column_bytes, row_bytes, between + j * vector, n * vector
+            )
         for i in range(n):
             linear_map(
                 tile, bt, between + i * n * vector, vector, target + i * n * frequency, frequency
@@ -215,7 +223,12 @@ def winograd(tile: Tile, m: int, r: int):  # type: ignore[no-untyped-def]
             )
         for i in range(m):
             linear_map(
-                tile, at, between + i * n * vector, vector, target + i * m * wide_vector, wide_vector
+                tile,
+                at,
+                between + i * n * vector,
+                vector,
+                target + i * m * wide_vector,
+                wide_vector,
             )
 
     @numba.njit(error_model="numpy")

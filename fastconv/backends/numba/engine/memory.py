@@ -51,9 +51,7 @@ _KERNEL_TYPE = ir.FunctionType(
 
 
 @intrinsic
-def call_kernel(
-    typingctx: Any, address: Any, args: Any, first: Any, last: Any, worker: Any
-) -> Any:
+def call_kernel(typingctx: Any, address: Any, args: Any, first: Any, last: Any, worker: Any) -> Any:
     """Call the kernel at ``address`` with the argument block at the address ``args``."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -34,7 +34,7 @@ WORKSPACE = Slot(-2)
 SCRATCH = Slot(-1)
 
 
-def INPUT(number: int) -> Slot:  # noqa: N802 (reads like its siblings)
+def INPUT(number: int) -> Slot:
     """Give the slot of the plan's input ``number``."""
     return Slot(number)
 

@@ -1,0 +1,48 @@
+# Runs on a machine that has make, Python >= 3.10 and pip. Every path is relative, so the folder's name may hold spaces.
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint format clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.installed-onnx ## Run the digits example.
+	$(PY) examples/digits/demo.py
+
+test: $(VENV)/.installed-test ## Run the tests; ARGS= goes to pytest, JOBS= is the number of processes.
+	$(strip $(PY) -m pytest -n $(JOBS) $(ARGS))
+
+lint: $(VENV)/.installed-lint ## Check style, types and the import contracts.
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+format: $(VENV)/.installed-lint ## Mend style in place.
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean: ## Remove what the other targets and the tools made.
+	rm -rf $(VENV) build dist fastconv.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp for each extra. The install is editable: only a change of these files needs another.
+$(VENV)/.installed-%: pyproject.toml setup.py | $(VENV)/.made
+	@echo "Installing fastconv[$*] into $(VENV); the first time takes a few minutes."
+	@$(PIP) install --quiet --editable ".[$*]"
+	@touch $@
+
+# Some systems ship Python without ensurepip; their own pip can then fill the environment.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "fastconv needs Python 3.10 or newer; set PYTHON=<path of one>")'
+	@echo "Making $(VENV) with $$($(PYTHON) --version)."
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+		$(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install --quiet pip; }
+	@touch $@

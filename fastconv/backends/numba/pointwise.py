@@ -1,0 +1,259 @@
+"""Activations: one small kernel a name, over blocks of elements; a plan may end in one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numba
+import numpy as np
+
+from fastconv.backends.base import Algorithm, Array, Cost, roofline
+from fastconv.backends.numba.elementary import make_exp, make_expm1, make_log1p, make_tanh, pick
+from fastconv.backends.numba.engine import (
+    INPUT,
+    OUTPUT,
+    NativePlan,
+    Slot,
+    Stage,
+    array,
+    as_float,
+    float_bits,
+    kernel,
+)
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import Activation, ElementwiseProblem
+
+DTYPES = ("float32", "float64")
+# Elements of a work item.
+BLOCK = 8192
+# Operations an element, for costs: arithmetic counts 1, a function of the elementary ones 20.
+_OPERATIONS = {"relu": 2, "relu6": 3, "leaky_relu": 3, "hardtanh": 3, "softsign": 8}
+
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+Function = Callable[[Any, Any, Any], Any]
+
+
+def _njit(function: Function) -> Function:
+    return numba.njit(error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
+
+
+def _leaky_relu(name: str) -> Function:
+    zero = np.dtype(name).type(0)
+    return lambda x, slope, _: pick(x > zero, x, x * slope)
+
+
+def _hardtanh(name: str) -> Function:
+    return lambda x, low, high: pick(x < low, low, pick(x > high, high, x))
+
+
+def _elu(name: str) -> Function:
+    zero, expm1 = np.dtype(name).type(0), make_expm1(name)
+    return lambda x, alpha, _: pick(x < zero, alpha * expm1(x), x)
+
+
+def _selu(name: str) -> Function:
+    real = np.dtype(name).type
+    scale, alpha = real(_SELU_SCALE), real(_SELU_SCALE * _SELU_ALPHA)
+    zero, expm1 = real(0), make_expm1(name)
+    return lambda x, _, __: pick(x < zero, alpha * expm1(x), scale * x)
+
+
+def _celu(name: str) -> Function:
+    zero, expm1 = np.dtype(name).type(0), make_expm1(name)
+    return lambda x, alpha, _: pick(x < zero, alpha * expm1(x / alpha), x)
+
+
+def _gelu(name: str) -> Function:
+    real = np.dtype(name).type
+    half, root = real(0.5), real(math.sqrt(0.5))
+    return lambda x, _, __: half * x * math.erfc(-x * root)
+
+
+def _gelu_tanh(name: str) -> Function:
+    real = np.dtype(name).type
+    one, exp = real(1), make_exp(name)
+    slope, cube = real(-2 * math.sqrt(2 / math.pi)), real(0.044715)
+    return lambda x, _, __: x / (one + exp(slope * (x + cube * x * x * x)))
+
+
+def _silu(name: str) -> Function:
+    one, exp = np.dtype(name).type(1), make_exp(name)
+    return lambda x, _, __: x / (one + exp(-x))
+
+
+def _mish(name: str) -> Function:
+    """tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2), which is 1 from x = 20 on."""
+    two, limit = np.dtype(name).type(2), np.dtype(name).type(20)
+    exp = make_exp(name)
+
+    def mish(x, _, __):  # type: ignore[no-untyped-def]
+        e = exp(pick(x > limit, limit, x))
+        part = e * (e + two)
+        return x * (part / (part + two))
+
+    return mish
+
+
+def _hardsigmoid(name: str) -> Function:
+    real = np.dtype(name).type
+    zero, three, six = real(0), real(3), real(6)
+
+    def hardsigmoid(x, _, __):  # type: ignore[no-untyped-def]
+        shifted = x + three
+        return pick(shifted < zero, zero, pick(shifted > six, six, shifted)) / six
+
+    return hardsigmoid
+
+
+def _hardswish(name: str) -> Function:
+    gate = _njit(_hardsigmoid(name))
+    return lambda x, a, b: x * gate(x, a, b)
+
+
+def _sigmoid(name: str) -> Function:
+    one, exp = np.dtype(name).type(1), make_exp(name)
+    return lambda x, _, __: one / (one + exp(-x))
+
+
+def _tanh(name: str) -> Function:
+    tanh = make_tanh(name)
+    return lambda x, _, __: tanh(x)
+
+
+def _softplus(name: str) -> Function:
+    zero = np.dtype(name).type(0)
+    exp, log1p = make_exp(name), make_log1p(name)
+
+    def softplus(x, beta, threshold):  # type: ignore[no-untyped-def]
+        z = beta * x
+        size = pick(z < zero, -z, z)
+        above = pick(z > zero, z, zero)
+        return pick(z > threshold, x, (above + log1p(exp(-size))) / beta)
+
+    return softplus
+
+
+def _softsign(name: str) -> Function:
+    zero, one = np.dtype(name).type(0), np.dtype(name).type(1)
+    return lambda x, _, __: x / (one + pick(x < zero, -x, x))
+
+
+# Kernel names, which are the activations' but for those that share a kernel or take two.
+_FUNCTIONS: dict[str, Callable[[str], Function]] = {
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "selu": _selu,
+    "celu": _celu,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "silu": _silu,
+    "mish": _mish,
+    "hardswish": _hardswish,
+    "hardsigmoid": _hardsigmoid,
+    "hardtanh": _hardtanh,
+    "sigmoid": _sigmoid,
+    "tanh": _tanh,
+    "softplus": _softplus,
+    "softsign": _softsign,
+}
+
+
+@kernel
+def elementwise(function: str, name: str, in_place: bool):  # type: ignore[no-untyped-def]
+    """Apply a function: a work item is a block of elements.
+
+    In place, reads and writes go through one array, or else no compiler could tell that they
+    never cross, and none would make vectors of them.
+    """
+    apply, real = _njit(_FUNCTIONS[function](name)), np.dtype(name).type
+    size = np.dtype(name).itemsize
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        start = first * BLOCK
+        count = min(last * BLOCK, args[2]) - start
+        a, b = real(as_float(args[3])), real(as_float(args[4]))
+        target = array(args[1] + start * size, (count,), real)
+        if in_place:
+            for i in range(count):
+                target[i] = apply(target[i], a, b)
+        else:
+            source = array(args[0] + start * size, (count,), real)
+            for i in range(count):
+                target[i] = apply(source[i], a, b)
+
+    return body
+
+
+def activation_stages(
+    problem: Any, target: Slot, source: Slot | None = None, *, activation: Activation | None = None
+) -> list[Stage]:
+    """Give the stages that apply a problem's activation to its output, by default in place.
+
+    ``problem`` has ``output_shape``, ``output_dtype`` and, unless it is given, ``activation``.
+    The output lies at ``target``, contiguous in any layout; with ``source``, results go from
+    there to ``target``.
+    """
+    activation = activation or problem.activation
+    count = prod(problem.output_shape)
+    if activation is None or count == 0:
+        return []
+    function, parameters = _kernel_of(activation)
+    first, second, *_ = (*parameters, 0.0, 0.0)
+    address = elementwise(function, problem.output_dtype.name, source is None)
+    arguments = (
+        target if source is None else source, target, count, float_bits(first), float_bits(second)
+    )  # fmt: skip
+    return [Stage(address, -(-count // BLOCK), arguments)]
+
+
+def _kernel_of(activation: Activation) -> tuple[str, tuple[float, ...]]:
+    name, parameters = activation.name, activation.parameters
+    if name == "relu":
+        return "hardtanh", (0.0, math.inf)
+    if name == "relu6":
+        return "hardtanh", (0.0, 6.0)
+    if name == "gelu":
+        return ("gelu_tanh" if parameters[0] else "gelu"), ()
+    return name, parameters
+
+
+class Pointwise(Algorithm):
+    """Base of the algorithms of this kind: float32 and float64 alone."""
+
+    backend = "numba"
+
+    def why_not(self, problem: Any) -> str | None:
+        for dtype in (problem.dtype, problem.output_dtype):
+            if dtype.name not in DTYPES:
+                return f"dtype {dtype.name}: these kernels are for {' and '.join(DTYPES)}"
+        return None
+
+    def operations(self, problem: Any) -> float:
+        """Operations for each element of the output."""
+        raise NotImplementedError
+
+    def cost(self, problem: Any, machine: Machine) -> Cost:
+        flops = self.operations(problem) * prod(problem.output_shape)
+        return Cost(roofline(problem, machine, flops=flops, bytes=problem.bytes))
+
+    def native_plan(self, problem: Any, stages: list[Stage], **options: int) -> NativePlan:
+        """Put stages together."""
+        seconds = self.cost(problem, get_machine()).seconds
+        return NativePlan(problem, stages, seconds=seconds, **options)
+
+
+class Elementwise(Pointwise):
+    """An activation over blocks of elements."""
+
+    name = "elementwise"
+
+    def operations(self, problem: ElementwiseProblem) -> float:
+        return _OPERATIONS.get(problem.name, 25)
+
+    def plan(self, problem: ElementwiseProblem, *parameters: Array | None) -> NativePlan:
+        return self.native_plan(problem, activation_stages(problem, OUTPUT, INPUT(0)))

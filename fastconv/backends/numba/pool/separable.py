@@ -1,0 +1,280 @@
+"""The kernel of max, average and Lp pools: one dimension after the other.
+
+The rows of a window are folded into one line first (contiguous, whatever the stride), then the
+line's columns into outputs: a window of h x w cells takes h + w steps, not h w. Sums run in this
+order whatever the tile, so that an output's bits depend on its image alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.numba.engine import Stage, array, as_float, constant, float_bits, kernel
+from fastconv.backends.numba.pool import sweeps
+from fastconv.backends.numba.pool.block import (
+    BEFORE,
+    D_STEP,
+    D_TABLE,
+    DEPTH,
+    DILATION,
+    H_STEP,
+    H_TABLE,
+    HEIGHT,
+    LANE_BLOCK,
+    LANES,
+    MODE,
+    OUT,
+    OUT_DEPTH,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    OWN,
+    SCRATCH_BASE,
+    SCRATCH_STRIDE,
+    SOURCE,
+    STRIDE,
+    TAP_TABLE,
+    TAPS,
+    TILE,
+    TILE_FROM,
+    TILE_TO,
+    TILES,
+    W_STEP,
+    W_TABLE,
+    WIDTH,
+    shared_words,
+    split_item,
+    window,
+)
+from fastconv.backends.numba.pool.geometry import FLAT, PER_OUTPUT, AnyPoolProblem, Geometry
+from fastconv.backends.numba.pool.sweeps import jit
+
+# The kernel's own words: cells that a mean counts, the norm's power, sizes of scratch memory.
+D_COUNT, H_COUNT, W_COUNT, POWER, LINE_BYTES, SUM_BYTES = range(OWN, OWN + 6)
+
+# kind -> operation; "largest" is the Lp pool with p = infinity.
+OPERATIONS = {"max": "max", "largest": "max", "avg": "sum", "lp": "sum"}
+
+
+def separable_stage(problem: AnyPoolProblem, geometry: Geometry, kind: str) -> tuple[Stage, int]:
+    """Give the stage that solves ``problem``, and the scratch bytes that it needs."""
+    size = 8 if kind == "lp" else problem.dtype.itemsize
+    line, sums = geometry.line_elements * size, geometry.tile_elements * size
+    scratch = 2 * line + sums + sweeps.LANES * size
+    counts = [w.counted for w in geometry.windows]
+    override = getattr(problem, "divisor_override", None)
+    if override is not None:
+        counts = [np.full_like(count, override if i == 0 else 1) for i, count in enumerate(counts)]
+    words = [
+        *shared_words(problem, geometry, scratch),
+        *(constant(count, np.int64) for count in counts),
+        float_bits(problem.norm_type or 0.0),
+        line,
+        sums,
+    ]
+    return Stage(separable(kind, problem.dtype.name), geometry.items, words), scratch
+
+
+def make_prepare(kind: str, dtype: str, wide: str) -> Any:
+    """Make the function that turns a row into what is folded: abs(x), to the power p."""
+    given, kept = np.dtype(dtype).type, np.dtype(wide).type
+
+    @jit
+    def prepare(target, source, n, p):  # type: ignore[no-untyped-def]
+        x, values = array(source, (n,), given), array(target, (n,), kept)
+        if kind == "largest" or p == 1:
+            for j in range(n):
+                values[j] = abs(kept(x[j]))
+        elif p == np.floor(p) and p <= 16:
+            for j in range(n):
+                values[j] = abs(kept(x[j]))
+            for _ in range(int(p) - 1):
+                for j in range(n):
+                    values[j] *= abs(kept(x[j]))
+        else:
+            for j in range(n):
+                values[j] = abs(kept(x[j])) ** p
+
+    return prepare
+
+
+def make_finish(kind: str, dtype: str, wide: str) -> Any:
+    """Make the function that turns what was folded into a tile's outputs.
+
+    ``n`` outputs of ``lanes``; output o's mean is over ``cells * counts[first + o]``.
+    """
+    given, kept = np.dtype(dtype).type, np.dtype(wide).type
+
+    @jit
+    def finish(sums, out, n, lanes, cells, counts, first, total, p):  # type: ignore[no-untyped-def]
+        if kind == "avg":
+            values, table = array(out, (n, lanes), given), array(counts, (total,), np.int64)
+            if lanes == 1:
+                line = array(out, (n,), given)
+                for o in range(n):
+                    line[o] = line[o] / given(cells * table[first + o])
+            else:
+                for o in range(n):
+                    divisor = given(cells * table[first + o])
+                    for c in range(lanes):
+                        values[o, c] = values[o, c] / divisor
+        elif kind == "lp":
+            values, powers = array(out, (n * lanes,), given), array(sums, (n * lanes,), kept)
+            if p == 1:
+                for j in range(n * lanes):
+                    values[j] = powers[j]
+            elif p == 2:
+                for j in range(n * lanes):
+                    values[j] = np.sqrt(powers[j])
+            else:
+                for j in range(n * lanes):
+                    values[j] = powers[j] ** (1 / p)
+
+    return finish
+
+
+def make_fold_window_rows(kind: str, dtype: str, wide: str, fold_rows: Any, fill: Any) -> Any:
+    """Make the function that folds the rows of a window into one line."""
+    size, wide_size = np.dtype(dtype).itemsize, np.dtype(wide).itemsize
+    plain = kind in ("max", "avg")
+    prepare = make_prepare(kind, dtype, wide)
+
+    @jit
+    def fold_window_rows(args, image, od, oh, first, last, lane, lanes, line, powers):  # type: ignore[no-untyped-def]
+        """Give the line's address and the bytes from one of its columns to the next."""
+        d, d_cells, _ = window(args[D_TABLE], args[OUT_DEPTH], od)
+        h, h_cells, _ = window(args[H_TABLE], args[OUT_HEIGHT], oh)
+        pitch = args[LANES] * size
+        row_bytes = args[WIDTH] * pitch
+        plane = args[SOURCE] + image * args[DEPTH] * args[HEIGHT] * row_bytes
+        plane += (d * args[HEIGHT] + h) * row_bytes + first * pitch + lane * size
+        d_bytes, h_bytes = args[D_STEP] * args[HEIGHT] * row_bytes, args[H_STEP] * row_bytes
+        if plain and d_cells == 1 and h_cells == 1:
+            return plane, pitch
+        whole = lanes == args[LANES]
+        repeats = 1 if whole else last - first
+        n = (last - first) * lanes if whole else lanes
+        p = as_float(args[POWER])
+        for repeat in range(repeats):
+            target, source = line + repeat * n * wide_size, plane + repeat * pitch
+            fill(target, n)
+            done = 0
+            while done < d_cells * h_cells:
+                a = source + done // h_cells * d_bytes + done % h_cells * h_bytes
+                if not plain:
+                    prepare(powers, a, n, p)
+                    fold_rows(target, powers, powers, powers, 1, n)
+                    done += 1
+                    continue
+                group = min(3, d_cells * h_cells - done)
+                b, c = a, a
+                if group > 1:
+                    done += 1
+                    b = source + done // h_cells * d_bytes + done % h_cells * h_bytes
+                if group > 2:
+                    done += 1
+                    c = source + done // h_cells * d_bytes + done % h_cells * h_bytes
+                done += 1
+                fold_rows(target, a, b, c, group, n)
+        return line, lanes * wide_size
+
+    return fold_window_rows
+
+
+def make_fold_columns(operation: str, wide: str, fold_rows: Any, fill: Any) -> Any:
+    """Make the function that folds a line's columns into the outputs of a tile."""
+    size = np.dtype(wide).itemsize
+    kind = np.dtype(wide).type
+    fold, start = sweeps.make_fold(operation, wide)
+    fold_spaced = sweeps.make_fold_spaced(fold_rows)
+    fold_strided = sweeps.make_fold_strided(fold, wide)
+    fold_run = sweeps.make_fold_run(fold, wide, start)
+
+    @jit
+    def one_by_one(args, line, pitch, column, first, last, lanes, target, target_pitch, parts):  # type: ignore[no-untyped-def]
+        for o in range(first, last):
+            place = target + (o - first) * target_pitch
+            begin, cells, _ = window(args[W_TABLE], args[OUT_WIDTH], o)
+            source = line + (begin - column) * pitch
+            if args[LANES] == 1:
+                value = start if cells == 0 else fold_run(source, cells, args[W_STEP], parts)
+                array(place, (1,), kind)[0] = value
+            else:
+                fill(place, lanes)
+                fold_spaced(place, source, cells, args[W_STEP] * pitch, lanes)
+
+    @jit
+    def tap_by_tap(args, line, column, first, last, lanes, target):  # type: ignore[no-untyped-def]
+        ranges = array(args[TAP_TABLE], (2, args[TAPS]), np.int64)
+        stride, flat = args[STRIDE], args[MODE] == FLAT
+        fill(target, (last - first) * lanes)
+        for tap in range(args[TAPS]):
+            low, high = max(first, ranges[0, tap]), min(last, ranges[1, tap])
+            if high <= low:
+                continue
+            cell = low * stride - args[BEFORE] + tap * args[DILATION] - column
+            place, source = target + (low - first) * lanes * size, line + cell * lanes * size
+            if flat:
+                fold_rows(place, source, source, source, 1, (high - low) * lanes)
+            else:
+                fold_strided(place, source, high - low, stride)
+
+    return one_by_one, tap_by_tap
+
+
+@kernel
+def separable(kind: str, dtype: str):  # type: ignore[no-untyped-def]
+    """Pool: a work item is a tile of one output row, and a block of lanes."""
+    wide = "float64" if kind == "lp" else dtype
+    size, wide_size = np.dtype(dtype).itemsize, np.dtype(wide).itemsize
+    operation = OPERATIONS[kind]
+    fold, start = sweeps.make_fold(operation, wide)
+    fill, fold_rows = sweeps.make_fill(wide, start), sweeps.make_fold_rows(fold, wide)
+    fold_window_rows = make_fold_window_rows(kind, dtype, wide, fold_rows, fill)
+    one_by_one, tap_by_tap = make_fold_columns(operation, wide, fold_rows, fill)
+    finish = make_finish(kind, dtype, wide)
+    in_place = kind != "lp"
+
+    def body(args, first_item, last_item, worker):  # type: ignore[no-untyped-def]
+        line = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
+        powers = line + args[LINE_BYTES]
+        parts = powers + args[LINE_BYTES]
+        sums = parts + sweeps.LANES * wide_size
+        width, lanes = args[OUT_WIDTH], args[LANES]
+        columns_from = array(args[TILE_FROM], (args[TILES],), np.int64)
+        columns_to = array(args[TILE_TO], (args[TILES],), np.int64)
+        d_counts = array(args[D_COUNT], (args[OUT_DEPTH],), np.int64)
+        h_counts = array(args[H_COUNT], (args[OUT_HEIGHT],), np.int64)
+        p = as_float(args[POWER])
+        for item in range(first_item, last_item):
+            image, od, oh, tile, block = split_item(args, item)
+            lane = block * args[LANE_BLOCK]
+            some = min(args[LANE_BLOCK], lanes - lane)
+            first = tile * args[TILE]
+            last = min(width, first + args[TILE])
+            column = columns_from[tile]
+            source, pitch = fold_window_rows(
+                args, image, od, oh, column, columns_to[tile], lane, some, line, powers
+            )
+            row = (image * args[OUT_DEPTH] + od) * args[OUT_HEIGHT] + oh
+            out = args[OUT] + ((row * width + first) * lanes + lane) * size
+            cells = d_counts[od] * h_counts[oh]
+            if args[MODE] != PER_OUTPUT:
+                target = out if in_place else sums
+                tap_by_tap(args, source, column, first, last, some, target)
+                finish(target, out, last - first, some, cells, args[W_COUNT], first, width, p)
+                continue
+            target = out if in_place else sums
+            step = lanes * size if in_place else some * wide_size
+            one_by_one(args, source, pitch, column, first, last, some, target, step, parts)
+            if some == lanes:
+                finish(target, out, last - first, some, cells, args[W_COUNT], first, width, p)
+                continue
+            for o in range(first, last):
+                finish(
+                    target + (o - first) * step, out + (o - first) * lanes * size, 1, some, cells,
+                    args[W_COUNT], o, width, p,
+                )  # fmt: skip
+
+    return body

@@ -1,0 +1,198 @@
+"""The kernel of weighted averages: one tap after the other over rows of outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Array
+from fastconv.backends.numba.engine import Stage, array, constant, kernel
+from fastconv.backends.numba.pool import sweeps
+from fastconv.backends.numba.pool.block import (
+    BEFORE,
+    D_STEP,
+    D_TABLE,
+    DEPTH,
+    DILATION,
+    H_STEP,
+    H_TABLE,
+    HEIGHT,
+    LANE_BLOCK,
+    LANES,
+    MODE,
+    OUT,
+    OUT_DEPTH,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    OWN,
+    SOURCE,
+    STRIDE,
+    TAP_TABLE,
+    TAPS,
+    TILE,
+    W_STEP,
+    W_TABLE,
+    WIDTH,
+    shared_words,
+    split_item,
+    window,
+)
+from fastconv.backends.numba.pool.geometry import FLAT, PER_OUTPUT, Geometry
+from fastconv.backends.numba.pool.sweeps import jit
+from fastconv.problem import PoolProblem
+from fastconv.problem.pool import Windows, window_weights
+
+# The kernel's own words: weights; their sums over what is counted, by kinds of place.
+(WEIGHTS, KERNEL_HEIGHT, SUMS, D_KINDS, H_KINDS, W_KINDS, D_KIND, H_KIND, W_KIND) = range(
+    OWN, OWN + 9
+)
+
+
+def weighted_stage(
+    problem: PoolProblem, geometry: Geometry, given: Array | None
+) -> tuple[Stage, int]:
+    """Give the stage that solves ``problem``, and the scratch bytes that it needs."""
+    assert problem.weights is not None
+    wide = window_weights(problem.weights, problem.kernel_size) if given is None else given
+    weights = np.asarray(wide, np.float64).reshape(*(1,) * (3 - problem.n), *problem.kernel_size)
+    weights = weights / weights.sum()
+    kinds = [_kinds(w) for w in geometry.windows]
+    words = [
+        *shared_words(problem, geometry, 0),
+        constant(weights, problem.dtype),
+        weights.shape[1],
+        constant(_sums(weights, [k for k, _ in kinds]), problem.dtype),
+        *(len(k) for k, _ in kinds),
+        *(constant(of_place, np.int64) for _, of_place in kinds),
+    ]
+    return Stage(weighted(problem.dtype.name), geometry.items, words), 0
+
+
+def _kinds(windows: Windows) -> tuple[Array, Array]:
+    """Give the different ranges of taps that are counted, and which one each output has."""
+    ranges = np.stack([windows.counted_from, windows.counted_to], axis=1)
+    kinds, of_place = np.unique(ranges, axis=0, return_inverse=True)
+    return kinds, of_place.reshape(-1)
+
+
+def _sums(weights: Array, kinds: list[Array]) -> Array:
+    """Sum the weights over every combination of ranges; exactly 1 where all are counted."""
+    sums = np.ones([len(k) for k in kinds])
+    for place in np.ndindex(*sums.shape):
+        ranges = [tuple(k[i]) for k, i in zip(kinds, place)]
+        if ranges != [(0, length) for length in weights.shape]:
+            sums[place] = weights[tuple(slice(*r) for r in ranges)].sum()
+    return sums
+
+
+def make_add(dtype: str) -> tuple[Any, Any]:
+    """Make the functions that add a multiple of a run, or of every stride-th element."""
+    kind = np.dtype(dtype).type
+
+    @jit
+    def add_run(target, source, weight, n):  # type: ignore[no-untyped-def]
+        values, x = array(target, (n,), kind), array(source, (n,), kind)
+        for j in range(n):
+            values[j] += weight * x[j]
+
+    @jit
+    def add_strided(target, source, weight, n, stride):  # type: ignore[no-untyped-def]
+        values, x = array(target, (n,), kind), array(source, ((n - 1) * stride + 1,), kind)
+        if stride == 2:
+            for j in range(n):
+                values[j] += weight * x[np.uintp(j) * np.uintp(2)]
+        else:
+            for j in range(n):
+                values[j] += weight * x[np.uintp(j) * np.uintp(stride)]
+
+    return add_run, add_strided
+
+
+def make_add_row(dtype: str) -> tuple[Any, Any]:
+    """Make the functions that add one row of the input, by all its taps, to a tile."""
+    kind = np.dtype(dtype).type
+    size = np.dtype(dtype).itemsize
+    add_run, add_strided = make_add(dtype)
+
+    @jit
+    def by_output(args, source, weights, first, last, lanes, out):  # type: ignore[no-untyped-def]
+        pitch = args[LANES] * size
+        row = array(weights, (args[TAPS],), kind)
+        for o in range(first, last):
+            begin, cells, tap = window(args[W_TABLE], args[OUT_WIDTH], o)
+            for i in range(cells):
+                cell = source + (begin + i * args[W_STEP]) * pitch
+                add_run(out + (o - first) * pitch, cell, row[tap + i], lanes)
+
+    @jit
+    def by_tap(args, source, weights, first, last, lanes, out):  # type: ignore[no-untyped-def]
+        pitch = args[LANES] * size
+        row = array(weights, (args[TAPS],), kind)
+        ranges = array(args[TAP_TABLE], (2, args[TAPS]), np.int64)
+        stride = args[STRIDE]
+        for tap in range(args[TAPS]):
+            low, high = max(first, ranges[0, tap]), min(last, ranges[1, tap])
+            if high <= low:
+                continue
+            cell = source + (low * stride - args[BEFORE] + tap * args[DILATION]) * pitch
+            place = out + (low - first) * pitch
+            if args[MODE] == FLAT:
+                add_run(place, cell, row[tap], (high - low) * lanes)
+            else:
+                add_strided(place, cell, row[tap], high - low, stride)
+
+    return by_output, by_tap
+
+
+@kernel
+def weighted(dtype: str):  # type: ignore[no-untyped-def]
+    """Pool: a work item is a tile of one output row, and a block of lanes."""
+    kind = np.dtype(dtype).type
+    size = np.dtype(dtype).itemsize
+    fill = sweeps.make_fill(dtype, kind(0))
+    by_output, by_tap = make_add_row(dtype)
+
+    @jit
+    def divide(args, od, oh, first, last, lanes, out):  # type: ignore[no-untyped-def]
+        shape = (args[D_KINDS], args[H_KINDS], args[W_KINDS])
+        sums = array(args[SUMS], shape, kind)
+        d = array(args[D_KIND], (args[OUT_DEPTH],), np.int64)[od]
+        h = array(args[H_KIND], (args[OUT_HEIGHT],), np.int64)[oh]
+        of_column = array(args[W_KIND], (args[OUT_WIDTH],), np.int64)
+        for o in range(first, last):
+            total = sums[d, h, of_column[o]]
+            if total != 1:
+                values = array(out + (o - first) * args[LANES] * size, (lanes,), kind)
+                for c in range(lanes):
+                    values[c] /= total
+
+    def body(args, first_item, last_item, worker):  # type: ignore[no-untyped-def]
+        width, lanes, taps = args[OUT_WIDTH], args[LANES], args[TAPS]
+        row_bytes = args[WIDTH] * lanes * size
+        for item in range(first_item, last_item):
+            image, od, oh, tile, block = split_item(args, item)
+            lane = block * args[LANE_BLOCK]
+            some = min(args[LANE_BLOCK], lanes - lane)
+            first = tile * args[TILE]
+            last = min(width, first + args[TILE])
+            row = (image * args[OUT_DEPTH] + od) * args[OUT_HEIGHT] + oh
+            out = args[OUT] + ((row * width + first) * lanes + lane) * size
+            for o in range(first, last):
+                fill(out + (o - first) * lanes * size, some)
+            d, d_cells, d_tap = window(args[D_TABLE], args[OUT_DEPTH], od)
+            h, h_cells, h_tap = window(args[H_TABLE], args[OUT_HEIGHT], oh)
+            for i in range(d_cells):
+                for j in range(h_cells):
+                    line = (image * args[DEPTH] + d + i * args[D_STEP]) * args[HEIGHT]
+                    line += h + j * args[H_STEP]
+                    source = args[SOURCE] + line * row_bytes + lane * size
+                    place = ((d_tap + i) * args[KERNEL_HEIGHT] + h_tap + j) * taps
+                    weights = args[WEIGHTS] + place * size
+                    if args[MODE] == PER_OUTPUT:
+                        by_output(args, source, weights, first, last, some, out)
+                    else:
+                        by_tap(args, source, weights, first, last, some, out)
+            divide(args, od, oh, first, last, some, out)
+
+    return body
