@@ -17,9 +17,17 @@ import numpy as np
 
 Rows = tuple[tuple[Fraction, ...], ...]
 
-# Finite points for (outputs, taps); infinity is always the last one.
+
+def _with_signs(*sizes: Fraction | int) -> tuple[Fraction, ...]:
+    """Give 0 and the sizes with both signs."""
+    return (Fraction(0), *(Fraction(sign * size) for size in sizes for sign in (1, -1)))
+
+
+# Finite points for (outputs, taps), chosen for the smallest error; infinity is always the last.
 POINTS: dict[tuple[int, int], tuple[Fraction, ...]] = {
-    (2, 3): (Fraction(0), Fraction(1), Fraction(-1)),
+    (2, 3): _with_signs(1),
+    (4, 3): _with_signs(Fraction(2, 3), Fraction(3, 2)),
+    (6, 3): _with_signs(Fraction(1, 2), 1, 2),
 }
 # Largest of many errors, in standard deviations: bounds hold for millions of outputs.
 SIGMAS = 8.0

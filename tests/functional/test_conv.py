@@ -376,7 +376,7 @@ def test_nan_in_one_image_leaves_the_others() -> None:
     assert np.isnan(dirty[1, :, 4:7, 5:8]).all()
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd"])
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd", "winograd4"])
 def test_the_same_bits_in_any_batch_and_on_any_number_of_threads(algorithm: str) -> None:
     rng = np.random.default_rng(15)
     x = rng.standard_normal((5, 19, 30, 29)).astype("f4")

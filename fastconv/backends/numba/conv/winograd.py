@@ -159,6 +159,20 @@ class Winograd2x2(Winograd):
         super().__init__("winograd", 2, 3)
 
 
+class Winograd4x4(Winograd):
+    """F(4 x 4, 3 x 3): 4 times fewer multiplications."""
+
+    def __init__(self) -> None:
+        super().__init__("winograd4", 4, 3)
+
+
+class Winograd6x6(Winograd):
+    """F(6 x 6, 3 x 3): 5.06 times fewer multiplications, at the cost of a digit."""
+
+    def __init__(self) -> None:
+        super().__init__("winograd6", 6, 3)
+
+
 @dataclasses.dataclass(frozen=True)
 class Sizes:
     """Bytes of the parts of a worker's scratch memory."""
