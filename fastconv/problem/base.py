@@ -69,6 +69,19 @@ class Problem:
         return 0
 
     @property
+    def parameter_count(self) -> int:
+        """Learnable numbers: weights and biases, not statistics."""
+        return self.parameter_bytes // self.dtype.itemsize
+
+    @property
+    def window(self) -> tuple[Shape, Shape] | None:
+        """Input cells that one output sees, and the step between outputs, a dimension.
+
+        None for an operation that has no sliding window.
+        """
+        return None
+
+    @property
     def bytes(self) -> int:
         """Bytes that must move at least once: inputs, parameters, outputs."""
         return (

@@ -1,0 +1,164 @@
+"""A network ready to run: a graph or a module behind one face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv.network.explain import Explanation, explain_trace
+from fastconv.network.graph import Graph, Port
+from fastconv.network.summary import Summary, tabulate
+from fastconv.network.trace import Trace, trace
+
+
+class Network:
+    """A trained network: call it on arrays.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the inputs in order, gives one output or a tuple.
+    inputs, outputs : sequences of Port
+        Names, shapes (open sizes by name or None) and dtypes.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        name: str = "",
+    ) -> None:
+        self._function = function
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.name = name
+
+    @classmethod
+    def from_graph(cls, graph: Graph) -> Network:
+        """Give a graph as a network."""
+        names = [port.name for port in graph.inputs]
+
+        def function(*values: Any) -> Any:
+            results = graph.run(dict(zip(names, values, strict=True)))
+            return results[0] if len(results) == 1 else tuple(results)
+
+        return cls(function, graph.inputs, graph.outputs, graph.name)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Run forward: inputs in order, one array or a tuple of them back.
+
+        Raises
+        ------
+        ValueError
+            For a wrong number of inputs, or shapes that the network does not take.
+        TypeError
+            For a dtype that it does not take.
+        """
+        if len(inputs) != len(self.inputs):
+            names = ", ".join(port.name for port in self.inputs)
+            raise ValueError(
+                f"the network takes {len(self.inputs)} inputs ({names}), but got {len(inputs)}"
+            )
+        pairs = zip(inputs, self.inputs, strict=True)
+        return self._function(*(_checked(value, port) for value, port in pairs))
+
+    def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+        """Run as onnxruntime's sessions are run: inputs by name, a list of outputs back.
+
+        ``outputs`` None gives all of them, in order.
+        """
+        known = [port.name for port in self.outputs]
+        unknown = [name for name in outputs or () if name not in known]
+        if unknown:
+            raise ValueError(f"there is no output {unknown[0]!r}; there are {', '.join(known)}")
+        names = [port.name for port in self.inputs]
+        missing = [name for name in names if name not in feeds]
+        extra = [name for name in feeds if name not in names]
+        if missing or extra:
+            raise ValueError(
+                f"the network takes inputs {', '.join(names)}, but got {', '.join(feeds) or 'none'}"
+            )
+        results = self(*(feeds[name] for name in names))
+        several = dict(
+            zip(known, results if isinstance(results, tuple) else (results,), strict=True)
+        )
+        return [several[name] for name in (known if outputs is None else outputs)]
+
+    def trace(self, input_shape: Any = None) -> Trace:
+        """Trace the network on shapes alone; open sizes are taken as 1 unless shapes are given."""
+        if input_shape is None:
+            shapes = [_closed(port) for port in self.inputs]
+        elif isinstance(input_shape[0], (tuple, list)):
+            shapes = [tuple(shape) for shape in input_shape]
+        else:
+            shapes = [tuple(input_shape)]
+        dtypes = [port.dtype for port in self.inputs]
+        return trace(self._function, list(zip(shapes, dtypes, strict=True)))
+
+    def summary(self, input_shape: Any = None) -> Summary:
+        """Tabulate the layers: shapes, parameters, work, receptive field, algorithm."""
+        return tabulate(self.trace(input_shape), self.name)
+
+    def explain(self, input_shape: Any = None) -> Explanation:
+        """Tell for every step what runs, why, and why the others do not."""
+        return explain_trace(self.trace(input_shape))
+
+    def __repr__(self) -> str:
+        ports = ", ".join(f"{port.name}: {port.dtype}{list(port.shape)}" for port in self.inputs)
+        return f"Network({self.name!r}, {ports})"
+
+
+def compile_module(module: Callable[..., Any], input_shape: Any, dtype: Any = "float32") -> Network:
+    """Give a module as a network for inputs of a shape; the batch stays open.
+
+    Parameters
+    ----------
+    module : callable
+        A layer, a model, or any function over the functional API.
+    input_shape : tuple of ints, or a sequence of such tuples
+        With the batch.
+    dtype : dtype
+        Of the inputs.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where the module cannot take such inputs.
+    """
+    shapes = input_shape if isinstance(input_shape[0], (tuple, list)) else (input_shape,)
+    traced = trace(module, [(tuple(shape), np.dtype(dtype)) for shape in shapes])
+    name = np.dtype(dtype).name
+    inputs = [
+        Port(f"input{i}" if i else "input", ("batch", *shape[1:]), name)
+        for i, shape in enumerate(traced.input_shapes)
+    ]
+    outputs = [
+        Port(f"output{i}" if i else "output", ("batch", *shape[1:]), name)
+        for i, shape in enumerate(traced.output_shapes)
+    ]
+    return Network(module, inputs, outputs, type(module).__name__)
+
+
+def _closed(port: Port) -> tuple[int, ...]:
+    return tuple(size if isinstance(size, int) else 1 for size in port.shape)
+
+
+def _checked(value: Any, port: Port) -> Any:
+    array = np.asarray(value)
+    if array.dtype.name != port.dtype:
+        raise TypeError(
+            f"input {port.name!r} takes {port.dtype}, but got {array.dtype}; convert it with "
+            f".astype({port.dtype!r})"
+        )
+    pairs = zip(array.shape, port.shape, strict=False)
+    fits = len(array.shape) == len(port.shape) and all(
+        given == size for given, size in pairs if isinstance(size, int)
+    )
+    if not fits:
+        wanted = " x ".join("any" if not isinstance(s, int) else str(s) for s in port.shape)
+        given_shape = " x ".join(map(str, array.shape))
+        raise ValueError(f"input {port.name!r} takes shape {wanted}, but got {given_shape}")
+    return array

@@ -1,0 +1,140 @@
+"""A table of what a network does: shapes, parameters, work and receptive field, layer by layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv.dispatch.choose import Choice, choose
+from fastconv.network.trace import Field, Step, Trace, trace
+from fastconv.problem import Shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One layer: its output without the batch, and what it costs."""
+
+    layer: str
+    kind: str
+    output_shape: Shape
+    parameters: int
+    macs: int
+    receptive_field: Shape | None
+    algorithm: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """The rows of a network and their totals; printing it gives the table."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+    @property
+    def total_parameters(self) -> int:
+        """Learnable numbers in all layers; a layer that runs twice counts once."""
+        return sum({(row.layer, row.kind): row.parameters for row in self.rows}.values())
+
+    @property
+    def total_macs(self) -> int:
+        """Multiply-accumulates of one forward pass over the batch that was given."""
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def receptive_field(self) -> Shape | None:
+        """What one output of the last layer sees of the input; None: all of it."""
+        return self.rows[-1].receptive_field if self.rows else None
+
+    def __str__(self) -> str:
+        header = ("layer", "kind", "output", "parameters", "MACs", "field", "algorithm")
+        lines = [header, *(_cells(row) for row in self.rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+        right = {3, 4, 5}
+        text = [self.title] if self.title else []
+        for line in lines:
+            cells = [
+                cell.rjust(width) if i in right else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ]
+            text.append("  ".join(cells).rstrip())
+        text.insert(len(text) - len(self.rows), "  ".join("-" * width for width in widths))
+        text.append(
+            f"total: {self.total_parameters:,} parameters, {self.total_macs:,} multiply-accumulates"
+        )
+        return "\n".join(text)
+
+
+def summarise(
+    function: Callable[..., Any],
+    input_shape: Any,
+    *,
+    dtype: Any = "float32",
+    title: str | None = None,
+) -> Summary:
+    """Trace a module or network on shapes alone, and tabulate its layers.
+
+    Parameters
+    ----------
+    function : callable
+        A module, a network, or any function over the functional API.
+    input_shape : tuple of ints, or a sequence of such tuples
+        With the batch; several for several inputs.
+    dtype : dtype
+        Of the inputs.
+    """
+    shapes = _several(input_shape)
+    traced = trace(function, [(shape, np.dtype(dtype)) for shape in shapes])
+    return tabulate(traced, type(function).__name__ if title is None else title)
+
+
+def tabulate(traced: Trace, title: str) -> Summary:
+    """Give the rows of a trace."""
+    return Summary(title, tuple(_row(step) for step in traced.steps))
+
+
+def choice_of(step: Step) -> Choice | None:
+    """Give the algorithm that a step runs, with those that were asked; None for NumPy's own."""
+    if step.problem is None:
+        return None
+    return choose(step.problem, algorithm=step.algorithm, backend=step.backend)
+
+
+def _row(step: Step) -> Row:
+    choice = choice_of(step)
+    problem = step.problem
+    return Row(
+        layer=step.layer,
+        kind=step.kind,
+        output_shape=step.output_shape[1:],
+        parameters=0 if problem is None else problem.parameter_count,
+        macs=0 if problem is None else problem.macs,
+        receptive_field=_size(step.field),
+        algorithm="numpy" if choice is None else str(choice.algorithm),
+    )
+
+
+def _size(field: Field) -> Shape | None:
+    return field.size
+
+
+def _several(input_shape: Any) -> Sequence[Shape]:
+    given = tuple(input_shape)
+    if given and all(isinstance(item, (tuple, list)) for item in given):
+        return [tuple(int(n) for n in shape) for shape in given]
+    return [tuple(int(n) for n in given)]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    field = "all" if row.receptive_field is None else "x".join(map(str, row.receptive_field))
+    return (
+        row.layer or "-",
+        row.kind,
+        str(row.output_shape),
+        f"{row.parameters:,}",
+        f"{row.macs:,}",
+        field or "-",
+        row.algorithm,
+    )

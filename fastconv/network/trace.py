@@ -1,0 +1,258 @@
+"""Tracing: a network called on shapes alone, to learn what problems it poses.
+
+A `Traced` value stands for an array: it has a shape and a dtype and no data. The functional API
+hands its problems to ``__fastconv_record__``; NumPy functions and operators are answered from
+`shapes`. What is recorded is a list of steps, in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv.network import shapes
+from fastconv.problem import Problem, Shape
+
+_scopes: contextvars.ContextVar[tuple[tuple[str, Any], ...]] = contextvars.ContextVar(
+    "scopes", default=()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """What one output sees of the first input: cells a dimension, and the step between outputs.
+
+    ``size`` None: the whole input.
+    """
+
+    size: Shape | None
+    step: Shape
+
+    def through(self, window: tuple[Shape, Shape] | None) -> Field:
+        """Give the field behind a sliding window of given spans and strides."""
+        if window is None or self.size is None:
+            return self
+        spans, strides = window
+        n = len(self.size)
+        if len(spans) != n:
+            return Field(None, self.step)
+        return Field(
+            tuple(f + (s - 1) * j for f, s, j in zip(self.size, spans, self.step, strict=True)),
+            tuple(j * s for j, s in zip(self.step, strides, strict=True)),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One operation of a traced network. ``problem`` is None for NumPy's own (add, reshape)."""
+
+    layer: str
+    kind: str
+    problem: Problem | None
+    input_shapes: tuple[Shape, ...]
+    output_shape: Shape
+    field: Field
+    algorithm: str | None = None
+    backend: str | None = None
+
+
+@dataclasses.dataclass
+class Trace:
+    """The steps of a network for given input shapes, and the shapes of its outputs."""
+
+    input_shapes: tuple[Shape, ...]
+    steps: list[Step] = dataclasses.field(default_factory=list)
+    output_shapes: tuple[Shape, ...] = ()
+
+
+class Traced(np.lib.mixins.NDArrayOperatorsMixin):
+    """A value of a traced network: shape and dtype, no data."""
+
+    __fastconv_passes__ = True
+
+    def __init__(self, trace: Trace, shape: Shape, dtype: Any, field: Field) -> None:
+        self.trace = trace
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.field = field
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=object))
+
+    @property
+    def T(self) -> Traced:
+        """The value with its dimensions in reverse."""
+        return self.transpose()
+
+    def __fastconv_record__(
+        self,
+        problem: Problem,
+        inputs: tuple[Any, ...],
+        parameters: tuple[Any, ...],
+        algorithm: str | None,
+        backend: str | None,
+    ) -> Any:
+        """Record a problem; give its output (or outputs) as traced values."""
+        field = _joined(inputs).through(problem.window)
+        if _sees_all(problem):
+            field = Field(None, field.step)
+        given = tuple(tuple(v.shape) for v in inputs if v is not None)
+        self._record(problem.name, problem, given, problem.output_shape, field, algorithm, backend)
+        outputs = getattr(problem, "output_shapes", None)
+        if outputs:
+            return tuple(Traced(self.trace, shape, dtype, field) for shape, dtype in outputs)
+        return Traced(self.trace, problem.output_shape, problem.output_dtype, field)
+
+    def _record(
+        self,
+        name: str,
+        problem: Problem | None,
+        given: tuple[Shape, ...],
+        shape: Shape,
+        field: Field,
+        algorithm: str | None = None,
+        backend: str | None = None,
+    ) -> None:
+        layer, kind = _current(name)
+        self.trace.steps.append(
+            Step(layer, kind, problem, given, tuple(shape), field, algorithm, backend)
+        )
+
+    def _answer(self, name: str, inputs: Sequence[Any], spec: shapes.Spec) -> Any:
+        """Record an operation of NumPy's, and give its outputs."""
+        arrays = [v for v in inputs if hasattr(v, "shape")]
+        field = _joined(arrays)
+        given = tuple(tuple(v.shape) for v in arrays)
+        if isinstance(spec, list):
+            results = tuple(Traced(self.trace, shape, dtype, field) for shape, dtype in spec)
+            self._record(name, None, given, results[0].shape, field)
+            return results
+        shape, dtype = spec
+        self._record(name, None, given, shape, field)
+        return Traced(self.trace, shape, dtype, field)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if method != "__call__" or options.get("out") is not None or ufunc.nout != 1:
+            return NotImplemented
+        if ufunc is np.matmul:
+            return self._answer("matmul", inputs, shapes.matmul(*inputs))
+        return self._answer(ufunc.__name__, inputs, shapes.elementwise(ufunc, inputs))
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        rule = shapes.RULES.get(function.__name__)
+        if rule is None:
+            raise TypeError(
+                f"numpy.{function.__name__} is not for traced networks; those that are: "
+                f"{', '.join(sorted(shapes.RULES))}"
+            )
+        first = args[0]
+        inputs = first if isinstance(first, (list, tuple)) else (first,)
+        return self._answer(function.__name__, inputs, rule(*args, **options))
+
+    def reshape(self, *shape: Any) -> Any:
+        """Give the value in another shape."""
+        wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        return np.reshape(self, wanted)  # type: ignore[call-overload]
+
+    def transpose(self, *axes: Any) -> Any:
+        """Give the value with its dimensions permuted."""
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        return np.transpose(self, order or None)  # type: ignore[call-overload]
+
+    def flatten(self) -> Any:
+        """Give the value in one dimension."""
+        return self.reshape(-1)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Give the mean over axes."""
+        return np.mean(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """Give the value in another dtype."""
+        return self._answer("astype", (self,), (self.shape, np.dtype(dtype)))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._answer("getitem", (self,), (shapes.indexed(self.shape, key), self.dtype))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __bool__(self) -> bool:
+        raise TypeError("a traced network's values are not known: it cannot branch on them")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise TypeError("a traced value has no data: use fastconv's functions or NumPy's on it")
+
+    def __repr__(self) -> str:
+        return f"Traced(shape={self.shape}, dtype={self.dtype})"
+
+
+def trace(function: Callable[..., Any], specs: Sequence[tuple[Shape, Any]]) -> Trace:
+    """Call ``function`` on traced values of given (shape, dtype), and give what it did."""
+    result = Trace(tuple(tuple(shape) for shape, _ in specs))
+    values = []
+    for shape, dtype in specs:
+        n = max(0, len(shape) - 2)
+        values.append(Traced(result, shape, dtype, Field((1,) * n, (1,) * n)))
+    outputs = function(*values)
+    if isinstance(outputs, dict):
+        outputs = tuple(outputs.values())
+    several = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+    result.output_shapes = tuple(shapes.shape_of(v) for v in several)
+    return result
+
+
+@contextlib.contextmanager
+def scope(name: str, module: Any = None) -> Iterator[None]:
+    """Name the layer that the steps inside belong to; ``module`` or its name is their kind."""
+    token = _scopes.set((*_scopes.get(), (name, module)))
+    try:
+        yield
+    finally:
+        _scopes.reset(token)
+
+
+def _current(default_kind: str) -> tuple[str, str]:
+    """Give the innermost layer's name, and the kind of a step in it."""
+    scopes = _scopes.get()
+    if not scopes:
+        return "", default_kind
+    name, module = scopes[-1]
+    if module is None or isinstance(module, str):
+        return name, module or default_kind
+    leaf = not getattr(module, "_modules", None)
+    return name, type(module).__name__ if leaf else default_kind
+
+
+def _joined(values: Sequence[Any]) -> Field:
+    """Give the field of a value made of several: the largest, with the first one's step."""
+    fields = [v.field for v in values if isinstance(v, Traced)]
+    first = fields[0]
+    if any(f.size is None for f in fields):
+        return Field(None, first.step)
+    sizes = [f.size for f in fields if f.size is not None and len(f.size) == len(first.step)]
+    return Field(tuple(max(column) for column in zip(*sizes, strict=True)), first.step)
+
+
+def _sees_all(problem: Problem) -> bool:
+    """Tell whether each output sees the whole of its input."""
+    if problem.name.startswith(("adaptive", "global")):
+        return problem.window is None or all(length == 1 for length in _spatial(problem))
+    return problem.name in ("linear", "instance_norm", "group_norm", "layer_norm")
+
+
+def _spatial(problem: Any) -> Shape:
+    size: Shape = problem.output_size
+    return size
