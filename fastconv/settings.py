@@ -54,9 +54,7 @@ def backend() -> str | None:
     """Give the backend that FASTCONV_BACKEND forces, if any."""
     name = os.environ.get("FASTCONV_BACKEND") or None
     if name is not None and name not in BACKENDS:
-        raise ValueError(
-            f"FASTCONV_BACKEND must be one of {', '.join(BACKENDS)}, but got {name!r}"
-        )
+        raise ValueError(f"FASTCONV_BACKEND must be one of {', '.join(BACKENDS)}, but got {name!r}")
     return name
 
 

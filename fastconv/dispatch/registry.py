@@ -43,10 +43,16 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("LocalResponseNormProblem", "numba", "response", "LocalResponseNorm"),
     ("LocalResponseNormProblem", "reference", "norm", "LocalResponseNorm"),
     ("LinearProblem", "reference", "linear", "Linear"),
+    ("PadProblem", "numba", "resample", "Pad"),
     ("PadProblem", "reference", "resample", "Pad"),
+    ("InterpolateProblem", "numba", "resample", "Nearest"),
+    ("InterpolateProblem", "numba", "resample", "Weighted"),
     ("InterpolateProblem", "reference", "resample", "Interpolate"),
+    ("PixelShuffleProblem", "numba", "resample", "PixelShuffle"),
     ("PixelShuffleProblem", "reference", "resample", "PixelShuffle"),
+    ("UnfoldProblem", "numba", "unfold", "Unfold"),
     ("UnfoldProblem", "reference", "unfold", "Unfold"),
+    ("FoldProblem", "numba", "unfold", "Fold"),
     ("FoldProblem", "reference", "unfold", "Fold"),
 )
 

@@ -92,7 +92,7 @@ class LinearProblem(Problem):
         return (self.batch, self.out_features)
 
     @property
-    def output_dtype(self) -> np.dtype:  # type: ignore[type-arg]
+    def output_dtype(self) -> np.dtype:
         return accumulator(self.dtype)
 
     @property
@@ -109,7 +109,7 @@ class LinearProblem(Problem):
         return (self.in_features + self.bias) * self.out_features * self.dtype.itemsize
 
 
-def _check_bias(bias: ArraySpec | None, dtype: np.dtype, out_features: int) -> None:  # type: ignore[type-arg]
+def _check_bias(bias: ArraySpec | None, dtype: np.dtype, out_features: int) -> None:
     if bias is None:
         return
     if tuple(bias.shape) != (out_features,):

@@ -84,6 +84,10 @@ class BatchNormProblem(ChannelsProblem):
     def parameter_bytes(self) -> int:
         return (2 + self.weight + self.bias) * self.channels * self.dtype.itemsize
 
+    @property
+    def parameter_count(self) -> int:
+        return (self.weight + self.bias) * self.channels
+
 
 @dataclasses.dataclass(frozen=True)
 class GroupNormProblem(ChannelsProblem):
@@ -239,9 +243,9 @@ class LayerNormProblem(Problem):
 
 @dataclasses.dataclass(frozen=True)
 class LocalResponseNormProblem(ChannelsProblem):
-    """x / (k + alpha * mean of the squares of ``window`` neighbouring channels) ** beta."""
+    """x / (k + alpha * mean square of so many ``neighbours`` channels) ** beta."""
 
-    window: int
+    neighbours: int
     alpha: float
     beta: float
     k: float
@@ -260,7 +264,7 @@ class LocalResponseNormProblem(ChannelsProblem):
         """Validate the arguments of ``local_response_norm``."""
         return cls(
             **_fields("local_response_norm", input, 3, layout),
-            window=integer(size, "size", least=1),
+            neighbours=integer(size, "size", least=1),
             alpha=number(alpha, "alpha"),
             beta=number(beta, "beta"),
             k=number(k, "k"),
@@ -273,12 +277,12 @@ class LocalResponseNormProblem(ChannelsProblem):
     @property
     def before(self) -> int:
         """Channels of the window that lie before its own: one more than after, of an even size."""
-        return self.window // 2
+        return self.neighbours // 2
 
     @property
     def after(self) -> int:
         """Channels of the window that lie after its own."""
-        return (self.window - 1) // 2
+        return (self.neighbours - 1) // 2
 
 
 def _fields(name: str, input: ArraySpec, least_rank: int, layout: Any) -> dict[str, Any]:
@@ -296,7 +300,7 @@ def _fields(name: str, input: ArraySpec, least_rank: int, layout: Any) -> dict[s
 
 def _affine(
     fields: dict[str, Any], weight: ArraySpec | None, bias: ArraySpec | None
-) -> dict[str, bool]:
+) -> dict[str, Any]:
     for array, name in ((weight, "weight"), (bias, "bias")):
         if array is not None:
             _check_vector(array, fields, name)
@@ -312,7 +316,7 @@ def _check_vector(array: ArraySpec, fields: dict[str, Any], name: str) -> None:
     _check_parameter_dtype(array, fields["dtype"], name)
 
 
-def _check_parameter_dtype(array: ArraySpec | None, dtype: np.dtype, name: str) -> None:  # type: ignore[type-arg]
+def _check_parameter_dtype(array: ArraySpec | None, dtype: np.dtype, name: str) -> None:
     """Take the input's dtype, and float32 beside an input of 16 bits, as torch does."""
     if array is None:
         return

@@ -110,7 +110,7 @@ class SoftmaxProblem(Problem):
     shape: Shape
     axis: int
     log: bool
-    result: np.dtype  # type: ignore[type-arg]
+    result: np.dtype
 
     @classmethod
     def of(
@@ -155,7 +155,7 @@ class SoftmaxProblem(Problem):
         return self.shape
 
     @property
-    def output_dtype(self) -> np.dtype:  # type: ignore[type-arg]
+    def output_dtype(self) -> np.dtype:
         return self.result
 
     @property
@@ -171,7 +171,7 @@ def any_rank_channels_last(layout: Any, rank: int) -> bool:
     return channels_last(layout, n if n in LAYOUTS else 2)
 
 
-def _integer_limits(activation: Activation, dtype: np.dtype) -> Activation:  # type: ignore[type-arg]
+def _integer_limits(activation: Activation, dtype: np.dtype) -> Activation:
     """Cut hardtanh's limits down to integers, as torch does; those that do not fit are refused."""
     if dtype.kind == "u" and activation.parameters[0] < 0:
         raise ValueError(

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import floor, prod
 from typing import Any
 
 import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
+from fastconv.problem.taps import (
+    Integers,
+    Taps,
+    antialiased_taps,
+    area_taps,
+    cubic_taps,
+    linear_taps,
+    regular_taps,
+)
 from fastconv.problem.values import (
     FLOATS,
     channels_last,
@@ -23,9 +32,6 @@ from fastconv.problem.values import (
     split_shape,
 )
 from fastconv.problem.windows import Pairs
-
-Integers = np.ndarray[Any, np.dtype[np.int64]]
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 PAD_MODES = ("constant", "reflect", "replicate", "circular")
 # mode -> spatial dimensions that it is for
@@ -102,39 +108,16 @@ class PadProblem(Problem):
     def sources(self, axis: int) -> Integers:
         """Give the input's cell that each output cell of an axis shows; -1: the padding's value."""
         size, (before, after) = self.shape[axis], self.pads[axis]
-        places = np.arange(-before, size + after, dtype=np.int64)
+        places: Integers = np.arange(-before, size + after, dtype=np.int64)
         if self.mode == "constant":
             return np.where((places < 0) | (places >= size), -1, places)
         if self.mode == "replicate" or size == 1:
-            return np.clip(places, 0, size - 1)
+            return np.asarray(np.clip(places, 0, size - 1))
         if self.mode == "reflect":
-            return size - 1 - np.abs(size - 1 - np.abs(places))
+            return np.asarray(size - 1 - np.abs(size - 1 - np.abs(places)))
         # What is cropped is gone before the rest is repeated.
         first, last = max(0, -before), size - max(0, -after)
-        return (places - first) % max(1, last - first) + first
-
-
-@dataclasses.dataclass(frozen=True)
-class Taps:
-    """The weighted cells that each output cell of one dimension is summed from.
-
-    Output ``o`` is the sum of ``weight[t]`` times cell ``index[t]``, ``t`` from ``first[o]`` up
-    to ``first[o + 1]``.
-    """
-
-    first: Integers
-    index: Integers
-    weight: Floats
-
-    @property
-    def most(self) -> int:
-        """The largest number of cells that one output cell is summed from."""
-        return int(np.diff(self.first).max(initial=0))
-
-    @property
-    def uniform(self) -> bool:
-        """Whether every output cell is summed from equally many."""
-        return len(set(np.diff(self.first).tolist())) <= 1
+        return np.asarray((places - first) % max(1, last - first) + first)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +222,10 @@ class InterpolateProblem(Problem):
 
     def sources(self, dimension: int) -> Integers:
         """Give the input's cell that each output cell of a dimension shows, where it copies."""
-        real = self._positions(dimension, 0.5 if self.mode == "nearest-exact" else 0.0)
+        # In float32 for every dtype, so that a mask and its image take the same cells.
+        shift = np.float32(0.5 if self.mode == "nearest-exact" else 0)
+        cells = np.arange(self.output_size[dimension], dtype=np.float32)
+        real = (cells + shift) * self._scale(dimension, np.float32)
         return np.minimum(np.floor(real).astype(np.int64), self.input_size[dimension] - 1)
 
     def taps(self, dimension: int) -> Taps:
@@ -250,34 +236,31 @@ class InterpolateProblem(Problem):
         """
         size, length = self.input_size[dimension], self.output_size[dimension]
         if self.copies:
-            return _regular(self.sources(dimension)[:, None], np.ones((length, 1)))
+            return regular_taps(self.sources(dimension)[:, None], np.ones((length, 1)))
         if self.mode == "area":
-            return _area(size, length)
-        scale = self._scale(dimension)
+            return area_taps(size, length)
+        if size == length and (self.antialias or self.mode != "bicubic"):
+            return regular_taps(np.arange(size)[:, None], np.ones((size, 1)))
+        scale = self._scale(dimension, np.float64 if self.dtype.name == "float64" else np.float32)
         if self.antialias:
-            return _antialiased(self.mode, size, length, scale)
-        if size == length and self.mode != "bicubic":
-            return _regular(np.arange(size)[:, None], np.ones((size, 1)))
+            return antialiased_taps(self.mode, size, length, scale)
         # A fused multiply-add: in float64 nothing of a float32 product is lost.
         cells = np.arange(length, dtype=np.float64)
         shift = 0.0 if self.align_corners else 0.5
         real = (np.float64(scale) * (cells + shift) - shift).astype(scale.dtype).astype(np.float64)
-        return _cubic(real, size) if self.mode == "bicubic" else _linear(real, size)
+        return cubic_taps(real, size) if self.mode == "bicubic" else linear_taps(real, size)
 
-    def _positions(self, dimension: int, shift: float) -> Floats:
-        scale = self._scale(dimension)
-        cells = np.arange(self.output_size[dimension], dtype=scale.dtype)
-        return np.asarray((cells + scale.dtype.type(shift)) * scale)
-
-    def _scale(self, dimension: int) -> np.floating[Any]:
-        """Input cells that one output cell spans."""
-        kind = np.float64 if self.dtype.name == "float64" else np.float32
+    def _scale(self, dimension: int, kind: Any) -> np.floating[Any]:
+        """Input cells that one output cell spans, in the precision of ``kind``."""
         size, length = self.input_size[dimension], self.output_size[dimension]
         if self.align_corners:
-            return kind(size - 1) / kind(length - 1) if length > 1 else kind(0)
-        if self.scale is not None:
-            return kind(1.0 / self.scale[dimension])
-        return kind(size) / kind(length)
+            scale = kind(size - 1) / kind(length - 1) if length > 1 else kind(0)
+        elif self.scale is not None:
+            scale = kind(1.0 / self.scale[dimension])
+        else:
+            scale = kind(size) / kind(length)
+        result: np.floating[Any] = scale
+        return result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -400,10 +383,11 @@ def _check_ranks(shape: Shape, count: int) -> None:
 def _check_pair(shape: Shape, axis: int, pair: tuple[int, int], mode: str) -> None:
     size, where = shape[axis], f"padding {pair} at dimension {axis} of input {list(shape)}"
     cropped = -sum(min(0, p) for p in pair)
-    if size + sum(pair) < 0 or (cropped > size and mode in ("constant", "circular")):
+    least = 0 if mode == "constant" else 1
+    if size + sum(pair) < least or (cropped > size and mode in ("constant", "circular")):
         raise ValueError(
-            f"The input size {size}, plus negative padding, resulted in a negative output size: "
-            f"{where}"
+            f"The input size {size}, plus negative padding, resulted in a negative or zero output "
+            f"size: {where}"
         )
     if mode == "reflect" and max(pair) >= size:
         raise ValueError(
@@ -414,20 +398,17 @@ def _check_pair(shape: Shape, axis: int, pair: tuple[int, int], mode: str) -> No
 
 
 def _value_bytes(value: Any, dtype: np.dtype[Any]) -> bytes:
-    if value is None:
-        value = 0
+    if np.ndim(value) != 0 or (np.iscomplexobj(value) and dtype.kind != "c"):
+        raise TypeError(f"value must be a number of dtype {dtype.name}, not {value!r}")
     try:
         with np.errstate(over="ignore"):
-            cell = np.array(value).astype(dtype) if dtype.kind not in "iu" else _whole(value, dtype)
+            whole = dtype.kind in "iu" and value is not None
+            cell = np.array(0 if value is None else int(value) if whole else value).astype(dtype)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"value {value!r} cannot be converted to {dtype.name}") from None
-    if cell.ndim != 0 or (np.iscomplexobj(value) and dtype.kind != "c"):
-        raise TypeError(f"value must be a number of dtype {dtype.name}, not {value!r}")
+        cell = None
+    if cell is None or (whole and int(cell) != int(value)):
+        raise ValueError(f"value {value!r} cannot be converted to {dtype.name} without overflow")
     return cell.tobytes()
-
-
-def _whole(value: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    return np.array(int(value), dtype)
 
 
 def _check_rank(shape: Shape, mode: str) -> int:
@@ -476,80 +457,3 @@ def _read_size(
     if any(not 0 < factor < 2**31 for factor in scale):
         raise ValueError(f"scale_factor should be greater than zero, but got {scale_factor}")
     return tuple(floor(b * factor) for b, factor in zip(before, scale, strict=True)), scale
-
-
-def _regular(index: Any, weight: Any) -> Taps:
-    """Give taps from tables of (output cells, cells each)."""
-    length, each = index.shape
-    first = np.arange(length + 1, dtype=np.int64) * each
-    return Taps(first, index.astype(np.int64).ravel(), np.asarray(weight).ravel())
-
-
-def _ragged(low: Integers, high: Integers) -> tuple[Integers, Integers, Integers]:
-    """Give ``first``, the cells from ``low`` up to ``high`` of each output cell, and its number."""
-    count = high - low
-    first = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-    output = np.repeat(np.arange(len(low)), count)
-    return first, np.arange(first[-1]) - first[output] + low[output], output
-
-
-def _area(size: int, length: int) -> Taps:
-    """Equal parts, rounded outwards to whole cells, as adaptive average pooling has them."""
-    cells = np.arange(length, dtype=np.int64)
-    low, high = cells * size // length, -(-(cells + 1) * size // length)
-    first, index, output = _ragged(low, high)
-    return Taps(first, index, 1 / (high - low)[output])
-
-
-def _linear(real: Floats, size: int) -> Taps:
-    real = np.maximum(real, 0)
-    low = np.minimum(np.floor(real).astype(np.int64), size - 1)
-    part = np.clip(real - low, 0, 1)
-    index = np.stack([low, np.minimum(low + 1, size - 1)], axis=1)
-    return _regular(index, np.stack([1 - part, part], axis=1))
-
-
-def _cubic(real: Floats, size: int) -> Taps:
-    low = np.minimum(np.floor(real).astype(np.int64), size - 1)
-    part = np.clip(real - low, 0, 1)
-    index = np.clip(low[:, None] + np.arange(-1, 3), 0, size - 1)
-    distances = np.stack([part + 1, part, 1 - part, 2 - part], axis=1)
-    return _regular(index, _keys(distances, -0.75))
-
-
-def _keys(x: Floats, a: float) -> Floats:
-    """Cubic convolution (Keys, 1981) at distances ``x``."""
-    x = np.abs(x)
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    return np.asarray(np.where(x <= 1, near, np.where(x < 2, far, 0)))
-
-
-def _triangle(x: Floats) -> Floats:
-    return np.maximum(1 - np.abs(x), 0)
-
-
-def _lanczos(x: Floats) -> Floats:
-    return np.asarray(np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0))
-
-
-# mode -> half of the window's width in cells, and the window's shape
-_FILTERS: dict[str, tuple[float, Callable[[Floats], Floats]]] = {
-    "bilinear": (1.0, _triangle),
-    "bicubic": (2.0, lambda x: _keys(x, -0.5)),
-    "lanczos": (3.0, _lanczos),
-}
-
-
-def _antialiased(mode: str, size: int, length: int, scale: np.floating[Any]) -> Taps:
-    """Windows that widen as the image shrinks, weights normalised: as Pillow resizes."""
-    half, shape = _FILTERS[mode]
-    kind = scale.dtype.type
-    widening = max(scale, kind(1))
-    support = kind(half) * widening
-    center = scale * (np.arange(length, dtype=scale.dtype) + kind(0.5))
-    low = np.maximum((center - support + kind(0.5)).astype(np.int64), 0)
-    high = np.minimum((center + support + kind(0.5)).astype(np.int64), size)
-    first, index, output = _ragged(low, high)
-    weight = shape((index - center[output].astype(np.float64) + 0.5) / np.float64(widening))
-    return Taps(first, index, weight / np.add.reduceat(weight, first[:-1])[output])

@@ -59,7 +59,7 @@ def test_channels_last_shapes() -> None:
         (6, 3, 2, 0, 2, 3),
         (4, 2, 3, 1, 2, 2),  # a third window would start in the right padding
         (1, 2, 2, 1, 1, 1),
-        (1, 3, 2, 0, 0, 1),
+        (2, 3, 2, 0, 0, 1),
         (7, 1, 3, 0, 3, 3),
     ],
 )
@@ -100,9 +100,7 @@ def test_dilated_windows_step_over_padding() -> None:
     assert windows.step == 2
     alone = PoolProblem.of("max", 1, zeros(1, 1, 1), 2, stride=1, padding=2, dilation=3)
     (windows,) = alone.windows()
-    assert (windows.stop - windows.start).tolist() == [0, 1][:0] or (
-        windows.stop >= windows.start
-    ).all()
+    assert (windows.stop - windows.start).tolist() == [0, 0]
 
 
 def test_adaptive_windows_share_out_the_input() -> None:

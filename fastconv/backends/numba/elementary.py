@@ -25,6 +25,11 @@ _LN2_DIGITS = {"float32": 15, "float64": 40}
 _LN2 = 0xB17217F7D1CF79ABC9E3B39803F2F6AF  # ln 2 * 2^128, rounded down
 
 
+def inlined(function: Function) -> Function:
+    """Compile a function into every place that calls it."""
+    return numba.njit(error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
+
+
 @intrinsic
 def pick(typingctx: Any, condition: Any, yes: Any, no: Any) -> Any:
     """Give ``yes`` where the condition holds, else ``no``: both are computed, nothing branches."""
@@ -74,7 +79,7 @@ def _make_parts(name: str) -> Function:
     terms = tuple(real(1 / factorial(k)) for k in range(13 if wide else 7, 0, -1))
     series = _make_series(terms)
 
-    @numba.njit(error_model="numpy", forceinline=True)
+    @inlined
     def parts(x):  # type: ignore[no-untyped-def]
         shifted = x * log2e + magic
         n = shifted - magic
@@ -82,7 +87,7 @@ def _make_parts(name: str) -> Function:
         first, second = _power_of_two(shifted)
         return r * series(r), first, second
 
-    return parts  # type: ignore[no-any-return]
+    return parts
 
 
 def _make_series(terms: tuple[Any, ...]) -> Function:
@@ -110,14 +115,14 @@ def make_exp(name: str) -> Function:
     low, high = (real(-760), real(720)) if name == "float64" else (real(-110), real(95))
     one = real(1)
 
-    @numba.njit(error_model="numpy", forceinline=True)
+    @inlined
     def exp(x):  # type: ignore[no-untyped-def]
         x = pick(x < low, low, x)
         x = pick(x > high, high, x)
         less_one, first, second = parts(x)
         return ((less_one + one) * first) * second
 
-    return exp  # type: ignore[no-any-return]
+    return exp
 
 
 @functools.cache
@@ -128,7 +133,7 @@ def make_expm1(name: str) -> Function:
     low, high = (real(-60), real(720)) if name == "float64" else (real(-30), real(95))
     one = real(1)
 
-    @numba.njit(error_model="numpy", forceinline=True)
+    @inlined
     def expm1(x):  # type: ignore[no-untyped-def]
         x = pick(x < low, low, x)
         x = pick(x > high, high, x)
@@ -137,7 +142,7 @@ def make_expm1(name: str) -> Function:
         large = ((less_one + one) * first) * second - one
         return pick(x > one, large, power * less_one + (power - one))
 
-    return expm1  # type: ignore[no-any-return]
+    return expm1
 
 
 @functools.cache
@@ -148,12 +153,12 @@ def make_log1p(name: str) -> Function:
     count = 17 if name == "float64" else 8
     series = _make_series(tuple(real(2 / (2 * k + 1)) for k in range(count, -1, -1)))
 
-    @numba.njit(error_model="numpy", forceinline=True)
+    @inlined
     def log1p(x):  # type: ignore[no-untyped-def]
         s = x / (two + x)
         return s * series(s * s)
 
-    return log1p  # type: ignore[no-any-return]
+    return log1p
 
 
 @functools.cache
@@ -163,11 +168,11 @@ def make_tanh(name: str) -> Function:
     expm1 = make_expm1(name)
     zero, two = real(0), real(2)
 
-    @numba.njit(error_model="numpy", forceinline=True)
+    @inlined
     def tanh(x):  # type: ignore[no-untyped-def]
         size = pick(x < zero, -x, x)
         less_one = expm1(-two * size)
         t = -less_one / (two + less_one)
         return pick(x > zero, t, pick(x < zero, -t, x))
 
-    return tanh  # type: ignore[no-any-return]
+    return tanh

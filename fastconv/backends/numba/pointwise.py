@@ -7,11 +7,18 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import numba
 import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Cost, roofline
-from fastconv.backends.numba.elementary import make_exp, make_expm1, make_log1p, make_tanh, pick
+from fastconv.backends.numba.elementary import (
+    Function,
+    inlined,
+    make_exp,
+    make_expm1,
+    make_log1p,
+    make_tanh,
+    pick,
+)
 from fastconv.backends.numba.engine import (
     INPUT,
     OUTPUT,
@@ -34,12 +41,6 @@ _OPERATIONS = {"relu": 2, "relu6": 3, "leaky_relu": 3, "hardtanh": 3, "softsign"
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
-
-Function = Callable[[Any, Any, Any], Any]
-
-
-def _njit(function: Function) -> Function:
-    return numba.njit(error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
 
 
 def _leaky_relu(name: str) -> Function:
@@ -111,7 +112,7 @@ def _hardsigmoid(name: str) -> Function:
 
 
 def _hardswish(name: str) -> Function:
-    gate = _njit(_hardsigmoid(name))
+    gate = inlined(_hardsigmoid(name))
     return lambda x, a, b: x * gate(x, a, b)
 
 
@@ -170,7 +171,7 @@ def elementwise(function: str, name: str, in_place: bool):  # type: ignore[no-un
     In place, reads and writes go through one array, or else no compiler could tell that they
     never cross, and none would make vectors of them.
     """
-    apply, real = _njit(_FUNCTIONS[function](name)), np.dtype(name).type
+    apply, real = inlined(_FUNCTIONS[function](name)), np.dtype(name).type
     size = np.dtype(name).itemsize
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
@@ -241,7 +242,7 @@ class Pointwise(Algorithm):
         flops = self.operations(problem) * prod(problem.output_shape)
         return Cost(roofline(problem, machine, flops=flops, bytes=problem.bytes))
 
-    def native_plan(self, problem: Any, stages: list[Stage], **options: int) -> NativePlan:
+    def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
         """Put stages together."""
         seconds = self.cost(problem, get_machine()).seconds
         return NativePlan(problem, stages, seconds=seconds, **options)

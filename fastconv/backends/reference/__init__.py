@@ -1,0 +1,1 @@
+"""NumPy in float64: slow, short, obviously right; what every other kernel is tested against."""

@@ -1,16 +1,16 @@
-"""Elementwise functions as their definitions read, in float64."""
+"""Elementwise functions as their definitions read, in float64 (relu and clamps also in int64)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import erf
+from math import erfc
 
 import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.problem import Activation
 
-_erf = np.vectorize(erf, otypes=[np.float64])
+_erfc = np.vectorize(erfc, otypes=[np.float64])
 
 
 def sigmoid(x: Array) -> Array:
@@ -25,16 +25,24 @@ def softplus(x: Array, beta: float = 1.0, threshold: float = 20.0) -> Array:
 
 
 def gelu(x: Array, tanh: float) -> Array:
-    """x times the normal distribution function, or its tanh approximation (2016)."""
+    """Give x times the normal distribution function, or its tanh approximation (2016)."""
     if tanh:
         inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
-        return 0.5 * x * (1 + np.tanh(inner))
-    return 0.5 * x * (1 + _erf(x / np.sqrt(2)))
+        return x * sigmoid(2 * inner)
+    twice: Array = x * _erfc(-x / np.sqrt(2))
+    return 0.5 * twice
 
 
-def elu(x: Array, alpha: float) -> Array:
-    """X above zero, alpha (exp(x) - 1) below."""
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+def elu(x: Array, alpha: float, width: float = 1.0) -> Array:
+    """X from zero on, alpha (exp(x / width) - 1) below."""
+    return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0) / width), x)
+
+
+def clamp(x: Array, low: float, high: float) -> Array:
+    """X inside [low, high], else the nearer limit; NaN stays. Limits of integers are integers."""
+    if x.dtype.kind == "i":
+        low, high = int(low), int(high)
+    return np.where(x < low, low, np.where(x > high, high, x))
 
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -42,17 +50,17 @@ _SELU_SCALE = 1.0507009873554804934193349852946
 
 FUNCTIONS: dict[str, Callable[..., Array]] = {
     "relu": lambda x: np.where(x < 0, 0, x),
-    "relu6": lambda x: np.where(x < 0, 0, np.where(x > 6, 6, x)),
+    "relu6": lambda x: clamp(x, 0, 6),
     "leaky_relu": lambda x, slope: np.where(x > 0, x, x * slope),
     "elu": elu,
     "selu": lambda x: _SELU_SCALE * elu(x, _SELU_ALPHA),
-    "celu": lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
+    "celu": lambda x, alpha: elu(x, alpha, alpha),
     "gelu": gelu,
     "silu": lambda x: x * sigmoid(x),
     "mish": lambda x: x * np.tanh(softplus(x)),
-    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
-    "hardsigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
-    "hardtanh": lambda x, low, high: np.clip(x, low, high),
+    "hardswish": lambda x: x * (clamp(x + 3, 0, 6) / 6),
+    "hardsigmoid": lambda x: clamp(x + 3, 0, 6) / 6,
+    "hardtanh": clamp,
     "sigmoid": sigmoid,
     "tanh": np.tanh,
     "softplus": softplus,

@@ -1,0 +1,5 @@
+"""The command line: ``fastconv run | bench | summary | explain | info``."""
+
+from fastconv.cli.main import main
+
+__all__ = ["main"]

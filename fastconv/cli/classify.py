@@ -1,0 +1,95 @@
+"""Running images through a network in batches, and the top classes of what comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from fastconv.cli.images import Array, Form
+from fastconv.network import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """One image's classes, best first, with their scores and probabilities."""
+
+    image: str
+    classes: tuple[int, ...]
+    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+
+def classify(
+    network: Network,
+    images: Iterable[tuple[str, Array]],
+    form: Form,
+    *,
+    top: int,
+    batch_size: int,
+    done: Callable[[int], None] = lambda count: None,
+) -> Iterator[Prediction]:
+    """Yield a prediction an image; ``done`` hears how many images each batch finished.
+
+    Raises
+    ------
+    ValueError
+        For a network whose first output is no vector of scores an image.
+    """
+    for names, batch in _batches(images, form, _batch_limit(network, batch_size)):
+        outputs = network(batch)
+        scores = np.asarray(outputs[0] if isinstance(outputs, tuple) else outputs)
+        if scores.ndim < 2 or scores.shape[0] != len(names):
+            raise ValueError(
+                f"the network's output of shape {list(scores.shape)} is no vector of scores for "
+                f"each of {len(names)} images"
+            )
+        for name, row in zip(names, scores.reshape(len(names), -1), strict=True):
+            yield _predict(name, row, top)
+        done(len(names))
+
+
+def _batch_limit(network: Network, batch_size: int) -> int:
+    fixed = network.inputs[0].shape[0]
+    return fixed if isinstance(fixed, int) else batch_size
+
+
+def _batches(
+    images: Iterable[tuple[str, Array]], form: Form, limit: int
+) -> Iterator[tuple[list[str], Array]]:
+    """Put images of one shape together, in order, at most ``limit`` at once."""
+    names: list[str] = []
+    held: list[Array] = []
+    for name, pixels in images:
+        try:
+            values = form.prepare(pixels)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if held and (len(held) == limit or held[0].shape != values.shape):
+            yield names, np.stack(held)
+            names, held = [], []
+        names.append(name)
+        held.append(values)
+    if held:
+        yield names, np.stack(held)
+
+
+def _predict(name: str, scores: Array, top: int) -> Prediction:
+    order = np.argsort(-scores, kind="stable")[:top]
+    probabilities = _probabilities(scores.astype(np.float64))
+    return Prediction(
+        name,
+        tuple(int(i) for i in order),
+        tuple(float(scores[i]) for i in order),
+        tuple(float(probabilities[i]) for i in order),
+    )
+
+
+def _probabilities(scores: Any) -> Any:
+    """Give scores that are probabilities already as they are, others through softmax."""
+    if scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
+        return scores
+    raised = np.exp(scores - scores.max())
+    return raised / raised.sum()

@@ -1,0 +1,66 @@
+"""What fastconv found on this machine, and what it will use."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+from typing import Any
+
+from fastconv import machine, settings
+from fastconv._version import __version__
+from fastconv.dispatch.registry import backend_available
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The facts, by name; printing it gives one a line."""
+
+    facts: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.facts[name]
+
+    def __str__(self) -> str:
+        width = max(map(len, self.facts))
+        return "\n".join(f"{name.ljust(width)}  {value}" for name, value in self.facts.items())
+
+
+def show_config() -> Config:
+    """Tell versions, CPU, instruction set, caches, threads, backends and the cache folder.
+
+    Nothing heavy is imported to find out.
+    """
+    here = machine.get_machine()
+    caches = ", ".join(
+        f"L{level} {size >> 10} KB"
+        for level, size in enumerate((here.l1_bytes, here.l2_bytes, here.l3_bytes), 1)
+    )
+    detected = machine.detected_isa()
+    forced = "" if here.isa == detected else f" (FASTCONV_ISA; the CPU has {detected})"
+    facts: dict[str, Any] = {
+        "fastconv": __version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        **{name: _version(name) for name in ("numpy", "numba", "llvmlite", "onnx")},
+        "cpu": machine.cpu_model(),
+        "instruction set": f"{here.isa}{forced}",
+        "caches": caches,
+        "cores allowed": machine.cores_allowed(),
+        "threads": settings.get_num_threads(),
+        "backends": ", ".join(_backend(name) for name in settings.BACKENDS),
+        "cache folder": settings.cache_dir(),
+    }
+    return Config(facts)
+
+
+def _backend(name: str) -> str:
+    if not backend_available(name):
+        return f"{name} (no: {name} is not installed)"
+    return f"{name} (forced by FASTCONV_BACKEND)" if settings.backend() == name else name
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

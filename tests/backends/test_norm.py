@@ -1,0 +1,119 @@
+"""The normalisations' kernels: every path against the reference, the same bits always."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv
+import fastconv.functional as F
+from fastconv.backends.numba import channelwise, response
+from fastconv.backends.numba.engine import plan as engine_plan
+from fastconv.backends.numba.pointwise import BLOCK
+from tests.tolerance import poisoned
+
+Array = np.ndarray[Any, Any]
+
+# Shapes (N, C, ...), each of which takes another path through tables, rows, chunks and blocks.
+SHAPES: dict[str, tuple[int, ...]] = {
+    "rows of several chunks": (2, 2, 2 * BLOCK + 3),
+    "many short rows": (3, 600, 5, 7),
+    "runs too short for rows": (2, 5, 3),
+    "a period longer than a block": (2, BLOCK + 10, 2),
+    "one element a channel": (3, 24, 1, 1),
+    "no spatial axes": (200, 6),
+    "one channel": (2, 1, 40, 40),
+    "several blocks of pixels": (2, 4, response.PIXELS + 1, 2),
+    "the longest short run": (2, 6, channelwise.SHORT - 1),
+}
+NAMES = ("batch_norm", "group_norm", "instance_norm", "local_response_norm", "prelu", "layer_norm")
+
+
+def call(name: str, x: Array, last: bool, **options: Any) -> Array:
+    """Call a function with parameters made for the array."""
+    channels = x.shape[-1] if last else x.shape[1]
+    rng = np.random.default_rng(7)
+    weight, bias, mean = rng.normal(size=(3, channels)).astype(x.dtype)
+    variance = rng.uniform(0.5, 2, channels).astype(x.dtype)
+    if name == "layer_norm":
+        place, shift = rng.normal(size=(2, *x.shape[1:])).astype(x.dtype)
+        return F.layer_norm(x, x.shape[1:], place, shift, **options)
+    arguments: dict[str, tuple[Any, ...]] = {
+        "batch_norm": (mean, variance, weight, bias),
+        "group_norm": (2 if channels % 2 == 0 else 1, weight, bias),
+        "instance_norm": (None, None, weight, bias),
+        "local_response_norm": (4, 0.3),
+        "prelu": (weight,),
+    }
+    result: Array = getattr(F, name)(
+        x, *arguments[name], layout="NHWC" if last else "NCHW", **options
+    )
+    return result
+
+
+def legal(name: str, shape: tuple[int, ...]) -> bool:
+    if name == "instance_norm":
+        return int(np.prod(shape[2:])) > 1
+    return name != "local_response_norm" or len(shape) > 2
+
+
+@pytest.fixture(autouse=True)
+def _shared_out(monkeypatch: Any) -> Any:
+    """Share all work out over threads, however small, and put the setting back."""
+    monkeypatch.setattr(engine_plan, "SERIAL_SECONDS", 0)
+    monkeypatch.setattr(fastconv.settings, "_threads", 3)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("case", list(SHAPES))
+def test_every_path(case: str, name: str, last: bool, monkeypatch: Any) -> None:
+    shape = SHAPES[case]
+    if not legal(name, shape):
+        return
+    x = np.random.default_rng(0).normal(1, 1, shape).astype("f4")
+    x = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x
+    expected = call(name, x, last, backend="reference")
+    out = poisoned(x.shape, "f4")
+    call(name, x, last, backend="numba", out=out)
+    # float64 inside: one rounding to float32, and a second in PReLU; deviations are near 1
+    eps = np.finfo("f4").eps
+    np.testing.assert_allclose(out, expected, rtol=eps, atol=1e-9)
+    monkeypatch.setattr(fastconv.settings, "_threads", 1)
+    np.testing.assert_array_equal(call(name, x, last, backend="numba"), out)
+    for i in range(min(2, len(x))):
+        alone = call(name, x[i : i + 1], last, backend="numba")
+        np.testing.assert_array_equal(alone[0], out[i])
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_mean_far_from_zero_costs_nothing(last: bool) -> None:
+    x = np.random.default_rng(0).normal(1e4, 1, (1, 4, 150, 150)).astype("f4")
+    wide = x.astype("f8")
+    axes, layout = ((1, 2), "NHWC") if last else ((2, 3), "NCHW")
+    given = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x
+    wide = np.moveaxis(wide, 1, -1) if last else wide
+    expected = wide - wide.mean(axes, keepdims=True)
+    expected /= np.sqrt(wide.var(axes, keepdims=True) + 1e-5)
+    result = F.instance_norm(given, layout=layout, backend="numba")
+    np.testing.assert_allclose(result, expected, rtol=np.finfo("f4").eps, atol=1e-9)
+
+
+def test_large_numbers_do_not_overflow() -> None:
+    x = np.random.default_rng(0).normal(0, 1e30, (1, 4, 9, 9)).astype("f4")
+    for name in ("group_norm", "local_response_norm", "layer_norm"):
+        result, expected = (call(name, x, False, backend=b) for b in ("numba", "reference"))
+        assert np.isfinite(expected).all()
+        np.testing.assert_allclose(result, expected, rtol=np.finfo("f4").eps, atol=1e-9)
+
+
+def test_parameters_are_packed_once() -> None:
+    from fastconv.dispatch import Parameter, find_plan
+    from fastconv.problem import BatchNormProblem
+
+    x = np.zeros((2, 4, 3), "f4")
+    parameters = tuple(Parameter(np.ones(4, "f4")) for _ in range(4))
+    problem = BatchNormProblem.of(x, *parameters)
+    assert find_plan(problem, parameters) is find_plan(problem, parameters)
