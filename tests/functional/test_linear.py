@@ -147,3 +147,39 @@ def test_dropout_refuses_training() -> None:
         F.dropout(x, inplace=True)
     with pytest.raises(ValueError, match="must not overlap"):
         F.dropout(x, out=x)
+
+
+class Traced:
+    """A value without data, as a network is traced with."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: str = "float32") -> None:
+        self.shape, self.dtype, self.ndim = shape, np.dtype(dtype), len(shape)
+
+    def reshape(self, shape: tuple[int, ...]) -> Traced:
+        return Traced(shape)
+
+    def __fastconv_record__(self, problem: Any, inputs: Any, parameters: Any, *_: Any) -> Traced:
+        result = Traced(problem.output_shape)
+        result.problem, result.parameters = problem, parameters  # type: ignore[attr-defined]
+        return result
+
+
+def test_values_without_data_are_recorded() -> None:
+    x: Any = Traced((2, 4, 6))
+    c, w = np.ones(4, "f4"), np.ones((3, 6), "f4")
+    for result, name, parameters in (
+        (F.relu(x), "relu", 0),
+        (F.gelu(x, "tanh"), "gelu", 0),
+        (F.prelu(x, c), "prelu", 1),
+        (F.softmax(x, 1), "softmax", 0),
+        (F.batch_norm(x, c, c, c, c), "batch_norm", 4),
+        (F.instance_norm(x), "instance_norm", 2),
+        (F.group_norm(x, 2, c, c), "group_norm", 2),
+        (F.layer_norm(x, 6), "layer_norm", 2),
+        (F.local_response_norm(x, 3), "local_response_norm", 0),
+        (F.linear(Traced((2, 6)), w), "linear", 2),  # type: ignore[arg-type]
+    ):
+        assert result.problem.name == name  # type: ignore[attr-defined]
+        assert len(result.parameters) == parameters  # type: ignore[attr-defined]
+    assert F.linear(x, w).shape == (2, 4, 3)
+    assert F.dropout(x) is x

@@ -162,9 +162,7 @@ def test_adaptive_pools_are_torch(backend: str, case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("size", [(1,), (49,), (500,), (7, 7), (13, 40), (3, 4, 5), (2, 3, 2, 3)])
-def test_global_pools_reduce_all_there_is(
-    backend: str, last: bool, size: tuple[int, ...]
-) -> None:
+def test_global_pools_reduce_all_there_is(backend: str, last: bool, size: tuple[int, ...]) -> None:
     x = small_integers(np.random.default_rng(3), (2, 19, *size), "float32", 50)
     axes = tuple(range(2, x.ndim))
     wide = x.astype("f8")
@@ -217,9 +215,7 @@ def torch_output_shape(case: dict[str, Any]) -> tuple[int, ...]:
 @pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=30, deadline=None)
 @given(case=pool_cases(), include=st.booleans())
-def test_weighted_pool_is_its_definition(
-    backend: str, case: dict[str, Any], include: bool
-) -> None:
+def test_weighted_pool_is_its_definition(backend: str, case: dict[str, Any], include: bool) -> None:
     case["shape"] = (*case["shape"][:2], *(min(s, 14) for s in case["shape"][2:]))
     case["kernel_size"] = [min(k, s) for k, s in zip(case["kernel_size"], case["shape"][2:])]
     case["padding"] = [min(p, k // 2) for p, k in zip(case["padding"], case["kernel_size"])]
@@ -242,9 +238,7 @@ def test_weighted_pool_is_its_definition(
 def test_named_weights_are_their_formulas(backend: str, last: bool) -> None:
     x = np.random.default_rng(4).standard_normal((1, 3, 9, 11))
     rows, columns = np.arange(4) - 1.5, np.arange(3) - 1.0
-    gaussian = np.exp(
-        -0.5 * ((rows[:, None] / (4 / 6)) ** 2 + (columns[None] / (3 / 6)) ** 2)
-    )
+    gaussian = np.exp(-0.5 * ((rows[:, None] / (4 / 6)) ** 2 + (columns[None] / (3 / 6)) ** 2))
     distance = 1 / (1 + np.hypot(rows[:, None], columns[None]))
     for name, weights in (("gaussian", gaussian), ("inverse_distance", distance)):
         named = run("weighted_pool2d", x, last, (4, 3), 2, 1, name, backend=backend)

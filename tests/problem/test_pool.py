@@ -137,7 +137,9 @@ VALUE_ERRORS = {
     "kernel_size should be greater than zero": lambda: F.avg_pool2d(zeros(1, 1, 9, 9), 0),
     "stride should be greater than zero": lambda: F.max_pool2d(zeros(1, 1, 9, 9), 2, 0),
     "dilation should be greater than zero": lambda: F.max_pool2d(zeros(1, 1, 9, 9), 2, 1, 0, 0),
-    "kernel_size must be an int or a tuple of 2": lambda: F.max_pool2d(zeros(1, 1, 9, 9), (1, 2, 3)),
+    "kernel_size must be an int or a tuple of 2": lambda: F.max_pool2d(
+        zeros(1, 1, 9, 9), (1, 2, 3)
+    ),
     "divisor must be not zero": lambda: F.avg_pool2d(zeros(1, 1, 9, 9), 2, divisor_override=0),
     "Expected 3D .* or 4D .* max_pool2d": lambda: F.max_pool2d(zeros(9, 9), 2),
     "optional 0 dim batch size": lambda: F.max_pool2d(zeros(1, 0, 9, 9), 2),
