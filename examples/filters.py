@@ -16,7 +16,7 @@ from scene import render
 import fastconv
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 Array = np.ndarray
 

@@ -16,7 +16,7 @@ import numpy as np
 import fastconv
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 Array = np.ndarray
 

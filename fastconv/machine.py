@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import os
 import platform
 import sys
@@ -99,13 +100,8 @@ def detected_isa() -> str:
 
 def cpu_features() -> dict[str, bool]:
     """CPU features as NumPy found them at run time (it asks the operating system too)."""
-    try:
-        from numpy._core._multiarray_umath import __cpu_features__ as found
-    except ImportError:
-        from numpy.core._multiarray_umath import (  # type: ignore[no-redef,import-not-found,unused-ignore]
-            __cpu_features__ as found,
-        )
-    return dict(found)
+    core = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+    return dict(importlib.import_module(f"{core}._multiarray_umath").__cpu_features__)
 
 
 @functools.cache

@@ -51,7 +51,9 @@ class Transform:
     def kernel(self, weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Transform weights (O, C, r, r) to (n, n, C, O) in float64."""
         g = np.array(self.g, np.float64)
-        return np.einsum("ik,ockl,jl->ijco", g, weight.astype(np.float64), g, optimize=True)
+        w = weight.astype(np.float64)
+        transformed: np.ndarray[Any, Any] = np.einsum("ik,ockl,jl->ijco", g, w, g, optimize=True)
+        return transformed
 
 
 @functools.cache

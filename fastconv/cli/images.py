@@ -78,7 +78,7 @@ class Form:
         if np.dtype(self.dtype).kind == "f":
             whole = pixels.dtype.kind in "iu"
             scale = self.scale if self.scale is not None else (255.0 if whole else 1.0)
-            values = pixels.astype(np.float32) / np.float32(scale)
+            values: Array = pixels.astype(np.float32) / np.float32(scale)
             if self.mean:
                 values = values - np.array(self.mean, np.float32)
             if self.std:
@@ -94,8 +94,8 @@ class Form:
             return pixels
         if pixels.dtype != np.uint8:
             raise ValueError(
-                f"an array of {pixels.dtype} of {height}x{width} with {channels} channels cannot be "
-                f"fitted to the network's {self._wanted()}: only 8-bit images are resized"
+                f"an array of {pixels.dtype} of {height}x{width} with {channels} channels cannot "
+                f"be fitted to the network's {self._wanted()}: only 8-bit images are resized"
             )
         image = _as_picture(pixels).convert(MODES[self.channels])
         if self.size is not None and self.size != (height, width):

@@ -55,7 +55,7 @@ def _settings(function: Any) -> Any:
     return threads(function)
 
 
-class SizeType(click.ParamType):
+class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """HEIGHTxWIDTH, or one number for both."""
 
     name = "HxW"
@@ -68,7 +68,7 @@ class SizeType(click.ParamType):
         return int(parts[0]), int(parts[-1])
 
 
-class NumbersType(click.ParamType):
+class NumbersType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """Numbers with commas between them."""
 
     name = "NUMBERS"

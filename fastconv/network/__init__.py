@@ -1,6 +1,6 @@
 """Whole networks: graphs, traces on shapes alone, summaries, explanations."""
 
-from fastconv.network.explain import explain
+from fastconv.network.explanation import explain
 from fastconv.network.graph import Graph, Node, Port
 from fastconv.network.network import Network, compile_module
 from fastconv.network.summary import Summary, summarise

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.network.explain import Explanation, explain_trace
+from fastconv.network.explanation import Explanation, explain_trace
 from fastconv.network.graph import Graph, Port
 from fastconv.network.summary import Summary, tabulate
 from fastconv.network.trace import Trace, trace

@@ -27,7 +27,7 @@ def operation(name: str) -> Operation:
     found = OPERATIONS.get(name) or getattr(functional, name, None)
     if found is None:
         raise ValueError(f"there is no operation named {name!r}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _fold(function: Callable[[Any, Any], Any]) -> Operation:

@@ -32,7 +32,7 @@ def elementwise(ufunc: Any, inputs: Sequence[Any]) -> One:
 
 def reshape(value: Any, shape: Any, **_: Any) -> One:
     """Resolve one -1 by the number of elements."""
-    wanted = [int(n) for n in (shape if hasattr(shape, "__iter__") else (shape,))]
+    wanted: list[Any] = [int(n) for n in (shape if hasattr(shape, "__iter__") else (shape,))]
     size = prod(value.shape)
     if wanted.count(-1) == 1:
         rest = prod(n for n in wanted if n != -1)
@@ -88,7 +88,7 @@ def reduce(value: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> On
 def squeeze(value: Any, axis: Any = None) -> One:
     """Take dimensions of length one away."""
     n = len(value.shape)
-    given = [i for i, s in enumerate(value.shape) if s == 1] if axis is None else axis
+    given: Any = [i for i, s in enumerate(value.shape) if s == 1] if axis is None else axis
     gone = {int(a) % n for a in (given if hasattr(given, "__iter__") else (given,))}
     return tuple(s for i, s in enumerate(value.shape) if i not in gone), value.dtype
 

@@ -92,7 +92,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return int(np.prod(self.shape, dtype=object))
 
     @property
-    def T(self) -> Traced:
+    def T(self) -> Any:
         """The value with its dimensions in reverse."""
         return self.transpose()
 
@@ -164,12 +164,12 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     def reshape(self, *shape: Any) -> Any:
         """Give the value in another shape."""
         wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
-        return np.reshape(self, wanted)  # type: ignore[call-overload]
+        return np.reshape(self, wanted)
 
     def transpose(self, *axes: Any) -> Any:
         """Give the value with its dimensions permuted."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-        return np.transpose(self, order or None)  # type: ignore[call-overload]
+        return np.transpose(self, order or None)
 
     def flatten(self) -> Any:
         """Give the value in one dimension."""
@@ -177,7 +177,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
         """Give the mean over axes."""
-        return np.mean(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+        return np.mean(self, axis=axis, keepdims=keepdims)
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
         """Give the value in another dtype."""

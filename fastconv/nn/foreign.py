@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -31,6 +31,14 @@ def to_array(value: Any, name: str) -> Array:
     return wide.astype(ml_dtypes.bfloat16)
 
 
+def _is_immutable(array: Array) -> TypeGuard[Parameter]:
+    """Tell whether an array is a parameter, not a mutable array that was made from one."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(array, Parameter) and isinstance(base, bytes)
+
+
 def freeze(value: Any, name: str, shape: Shape | None, dtype: Any = None) -> Parameter:
     """Give ``value`` as a parameter of that shape, and of that dtype where one is given.
 
@@ -41,16 +49,14 @@ def freeze(value: Any, name: str, shape: Shape | None, dtype: Any = None) -> Par
     TypeError
         For what is not an array of numbers, or complex numbers where real ones are wanted.
     """
-    if isinstance(value, Parameter) and dtype in (None, value.dtype):
-        array: Array = value
-    else:
-        array = to_array(value, name)
+    array: Array = value if isinstance(value, Parameter) else to_array(value, name)
     if shape is not None and tuple(array.shape) != shape:
         raise ValueError(
             f"size mismatch for {name}: expected an array of shape {list(shape)}, but got "
             f"{list(array.shape)}"
         )
-    if isinstance(array, Parameter):
+    # NumPy holds None to be equal to float64.
+    if _is_immutable(array) and (dtype is None or array.dtype == dtype):
         return array
     if array.dtype.kind == "c" and dtype is not None and np.dtype(dtype).kind != "c":
         raise TypeError(f"{name} has dtype {np.dtype(dtype).name}, but got {array.dtype.name}")

@@ -62,8 +62,7 @@ class Module:
         elif name in self._modules:
             raise TypeError(f"{name} is a module: assign a Module or None, not {value!r}")
         elif isinstance(value, (Parameter, Initial)):
-            self._claim(name, "_parameters")
-            self._parameters[name] = value
+            self.register_parameter(name, value)
         else:
             object.__setattr__(self, name, value)
 
@@ -107,9 +106,10 @@ class Module:
     def _register(self, store: str, name: str, value: Any) -> None:
         if name not in self.__dict__[store] and hasattr(self, name):
             raise KeyError(f"attribute {name!r} already exists")
-        self._claim(name, store)
         kept = value is None or isinstance(value, Initial)
-        self.__dict__[store][name] = value if kept else freeze(value, name, None)
+        value = value if kept else freeze(value, name, None)
+        self._claim(name, store)
+        self.__dict__[store][name] = value
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a module inside this one; it can be reached as an attribute."""

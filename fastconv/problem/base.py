@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class ArraySpec(Protocol):
     def shape(self) -> Shape: ...
 
     @property
-    def dtype(self) -> np.dtype: ...  # type: ignore[type-arg]
+    def dtype(self) -> np.dtype[Any]: ...
 
 
 P = TypeVar("P", bound="Problem")
@@ -31,7 +31,7 @@ class Problem:
     (anything with ``shape`` and ``dtype`` for arrays) and holds all the validation.
     """
 
-    dtype: np.dtype  # type: ignore[type-arg]
+    dtype: np.dtype[Any]
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class Problem:
         raise NotImplementedError
 
     @property
-    def output_dtype(self) -> np.dtype:  # type: ignore[type-arg]
+    def output_dtype(self) -> np.dtype[Any]:
         """Dtype of the output."""
         return self.dtype
 

@@ -150,7 +150,7 @@ class ConvProblem(Problem):
         return join_shape(self.batch, self.out_channels, self.output_size, self.channels_last)
 
     @property
-    def output_dtype(self) -> np.dtype:  # type: ignore[type-arg]
+    def output_dtype(self) -> np.dtype[Any]:
         return accumulator(self.dtype)
 
     @property
@@ -304,7 +304,7 @@ class ConvTransposeProblem(Problem):
         return join_shape(self.batch, self.out_channels, self.output_size, self.channels_last)
 
     @property
-    def output_dtype(self) -> np.dtype:  # type: ignore[type-arg]
+    def output_dtype(self) -> np.dtype[Any]:
         return accumulator(self.dtype)
 
     @property
@@ -335,7 +335,7 @@ def batched_shape(shape: Shape, n: int, name: str) -> Shape:
     )
 
 
-def check_activation(activation: Any, dtype: np.dtype) -> Activation | None:  # type: ignore[type-arg]
+def check_activation(activation: Any, dtype: np.dtype[Any]) -> Activation | None:
     """Read an epilogue's activation; integers take relu and relu6 alone, complex none."""
     read = Activation.of(activation)
     if read is not None and (
@@ -373,7 +373,7 @@ def check_residual(problem: ConvProblem | ConvTransposeProblem, residual: ArrayS
 
 def _check_arrays(
     name: str, n: int, input: ArraySpec, weight: ArraySpec, bias: ArraySpec | None
-) -> np.dtype:  # type: ignore[type-arg]
+) -> np.dtype[Any]:
     batched_shape(tuple(input.shape), n, name)
     if len(weight.shape) != n + 2:
         raise ValueError(

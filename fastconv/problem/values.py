@@ -102,7 +102,7 @@ def join_shape(batch: int, channels: int, size: Shape, last: bool) -> Shape:
     return (batch, *size, channels) if last else (batch, channels, *size)
 
 
-def check_dtype(array: ArraySpec, accepted: Sequence[str], name: str) -> np.dtype:  # type: ignore[type-arg]
+def check_dtype(array: ArraySpec, accepted: Sequence[str], name: str) -> np.dtype[Any]:
     """Give the array's dtype when it is accepted; else a TypeError that lists those accepted."""
     dtype = np.dtype(array.dtype)
     if dtype.name not in accepted:
@@ -120,7 +120,7 @@ def check_same_dtype(first: ArraySpec, other: ArraySpec | None, names: tuple[str
         )
 
 
-def accumulator(dtype: np.dtype) -> np.dtype:  # type: ignore[type-arg]
+def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Dtype of a sum's result: floats keep theirs, int8 and int16 give int32, others int64."""
     if dtype.kind not in "iu":
         return dtype

@@ -108,6 +108,16 @@ def test_assigned_arrays_bring_their_dtype() -> None:
     assert layer.weight.dtype == ml_dtypes.bfloat16
 
 
+def test_what_is_made_from_a_parameter_is_frozen_anew() -> None:
+    layer = nn.Linear(3, 2)
+    copied = layer.weight.astype(np.float64)
+    layer.weight = copied
+    copied[:] = 0
+    assert layer.weight.all()
+    with pytest.raises(ValueError, match="read-only"):
+        layer.weight[0] = 1
+
+
 def test_attributes() -> None:
     block = Block()
     assert block.nothing is None
@@ -312,9 +322,7 @@ def test_errors_name_the_layer() -> None:
         "(in layer 'features.0': Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1)))"
     )
     with pytest.raises(TypeError, match=r"\(in layer 'features.0': Conv2d") as wrong:
-        nn.Sequential(OrderedDict(net=block))(np.zeros((1, 3, 8, 8))) if False else block(
-            np.zeros((1, 3, 8, 8))
-        )
+        block(np.zeros((1, 3, 8, 8)))
     assert str(wrong.value).count("(in layer") == 1
     nested = nn.Sequential(OrderedDict(net=block))
     with pytest.raises(TypeError, match=r"\(in layer 'net.features.0': Conv2d"):

@@ -77,7 +77,7 @@ def _make_parts(name: str) -> Function:
     low = real((_LN2 - ((_LN2 >> (128 - digits)) << (128 - digits))) * 2.0**-128)
     log2e, magic = real(1 / log(2)), real(1.5 * 2.0 ** (52 if wide else 23))
     terms = tuple(real(1 / factorial(k)) for k in range(13 if wide else 7, 0, -1))
-    series = _make_series(terms)
+    series = make_series(terms)
 
     @inlined
     def parts(x):  # type: ignore[no-untyped-def]
@@ -90,7 +90,7 @@ def _make_parts(name: str) -> Function:
     return parts
 
 
-def _make_series(terms: tuple[Any, ...]) -> Function:
+def make_series(terms: tuple[Any, ...]) -> Function:
     """Make the function that gives the polynomial with these coefficients, highest first."""
 
     @intrinsic
@@ -151,7 +151,7 @@ def make_log1p(name: str) -> Function:
     real = np.dtype(name).type
     two = real(2)
     count = 17 if name == "float64" else 8
-    series = _make_series(tuple(real(2 / (2 * k + 1)) for k in range(count, -1, -1)))
+    series = make_series(tuple(real(2 / (2 * k + 1)) for k in range(count, -1, -1)))
 
     @inlined
     def log1p(x):  # type: ignore[no-untyped-def]

@@ -163,10 +163,10 @@ def make_finish(tile: Tile) -> Callable[..., None]:
     wide = columns * size
 
     @numba.njit(error_model="numpy")
-    def finish(
+    def finish(  # type: ignore[no-untyped-def]
         values, bias, out, residual, out_rows, out_column, row, row_count, column, column_count,
         slope, low, high, scratch,
-    ):  # type: ignore[no-untyped-def]  # fmt: skip
+    ):  # fmt: skip
         values = tile_add_row(tile, values, bias)
         shift = column * out_column
         valid_rows = min(rows, row_count - row)
@@ -205,9 +205,9 @@ def make_block(tile: Tile) -> Callable[..., None]:
     finish = make_finish(tile)
 
     @numba.njit(error_model="numpy")
-    def block(
+    def block(  # type: ignore[no-untyped-def]
         args, a, b, bias, out, residual, first_row, last_row, first_panel, last_panel, scratch
-    ):  # type: ignore[no-untyped-def]
+    ):
         tap_count, depth, row_count = args[TAP_COUNT], args[DEPTH], args[ROW_COUNT]
         taps = array(args[TAPS], (tap_count,), np.int64)
         step = depth * columns * size

@@ -89,7 +89,7 @@ register_model(MatrixType)(models.OpaqueModel)
 
 
 @register_model(TileType)
-class _TileModel(models.PrimitiveModel):  # type: ignore[misc]
+class _TileModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         shape = fe_type.shape
         super().__init__(dmm, fe_type, ir.ArrayType(shape.vector, shape.rows * shape.vectors))

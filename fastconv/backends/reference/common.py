@@ -24,6 +24,11 @@ def narrow(array: Array, dtype: np.dtype[Any]) -> Array:
         return np.ascontiguousarray(array.astype(dtype))
 
 
+def spatial(*key: Any) -> Any:
+    """Give an index of the last dimensions: whatever comes before them is kept."""
+    return (..., *key)
+
+
 class ReferencePlan(Plan):
     """A NumPy function over the inputs, with the parameters bound."""
 

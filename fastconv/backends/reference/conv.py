@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.backends.reference.activation import activate
-from fastconv.backends.reference.common import Reference, narrow, wide
+from fastconv.backends.reference.common import Reference, narrow, spatial, wide
 from fastconv.backends.reference.padding import pad_spatial
 from fastconv.problem import ConvProblem, ConvTransposeProblem
 
@@ -28,9 +28,9 @@ class Conv(Reference):
         size = problem.output_size
         total = np.zeros((batch, groups, w.shape[1], int(np.prod(size))), padded.dtype)
         for tap in product(*map(range, problem.kernel_size)):
-            window = padded[(..., *_slices(tap, problem, size))]
+            window = padded[spatial(*_slices(tap, problem, size))]
             flat = window.reshape(*window.shape[:3], -1)
-            total += np.matmul(w[(..., *tap)], flat)
+            total += np.matmul(w[spatial(*tap)], flat)
         total = total.reshape(batch, problem.out_channels, *size)
         return finish(total, problem, bias, residual)
 
@@ -62,15 +62,15 @@ class ConvTranspose(Reference):
         )
         total = np.zeros((batch, groups, w.shape[2], *spread), x.dtype)
         for tap in product(*map(range, problem.kernel_size)):
-            part = np.matmul(np.swapaxes(w[(..., *tap)], 1, 2), x)
-            total[(..., *_slices(tap, problem, tuple(size)))] += part.reshape(
+            part = np.matmul(np.swapaxes(w[spatial(*tap)], 1, 2), x)
+            total[spatial(*_slices(tap, problem, tuple(size)))] += part.reshape(
                 batch, groups, w.shape[2], *size
             )
         crop = tuple(
             slice(p[0], p[0] + length)
             for p, length in zip(problem.padding, problem.output_size, strict=True)
         )
-        total = total[(..., *crop)].reshape(batch, problem.out_channels, *problem.output_size)
+        total = total[spatial(*crop)].reshape(batch, problem.out_channels, *problem.output_size)
         return finish(total, problem, bias, residual)
 
 

@@ -67,9 +67,9 @@ def pack_input(
     """
     channels = -(-problem.in_channels // channel_multiple) * channel_multiple
     lead = 3 - len(padded)
-    size = (1,) * lead + tuple(problem.input_size)
-    target = (1,) * lead + tuple(padded)
-    start = (0,) * lead + tuple(before)
+    size: Any = (1,) * lead + tuple(problem.input_size)
+    target: Any = (1,) * lead + tuple(padded)
+    start: Any = (0,) * lead + tuple(before)
     same = channels == problem.in_channels and size == target and not any(start)
     if same and (problem.channels_last or channels == 1 or prod(size) == 1):
         return Packed(INPUT(0), (), target, channels, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -125,7 +126,8 @@ def _phase_gemm(
             for i in dimensions
         )
     )
-    chosen = weight[(..., *np.ix_(*([k for k, _ in column] for column in reached)))]
+    key: Any = (..., *np.ix_(*([k for k, _ in column] for column in reached)))
+    chosen = weight[key]
     per_group = problem.in_channels // problem.groups
     split = chosen.reshape(problem.groups, per_group, weight.shape[1], len(taps))
     matrix = split.transpose(0, 3, 1, 2).reshape(problem.groups, -1, weight.shape[1])
