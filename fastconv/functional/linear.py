@@ -76,7 +76,7 @@ def linear(
         return copy_out
     if target is not None:
         return out  # type: ignore[return-value]
-    return result if tuple(result.shape) == shape else result.reshape(shape)  # type: ignore[no-any-return]
+    return result if tuple(result.shape) == shape else result.reshape(shape)
 
 
 def _rows_of(
@@ -133,7 +133,7 @@ def dropout(
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     x = as_array(input, "input")
     if out is None or hasattr(x, "__fastconv_record__"):
-        return x  # type: ignore[no-any-return]
+        return x
     check_out(out, x.shape, x.dtype, (x,))
     np.copyto(out, x)
     return out

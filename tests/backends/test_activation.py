@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -10,7 +11,7 @@ import pytest
 
 import fastconv
 import fastconv.functional as F
-from fastconv.backends.numba import elementary, pointwise, softmax
+from fastconv.backends.numba import elementary, error_function, pointwise, softmax
 from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan
 from fastconv.backends.numba.engine import plan as engine_plan
 from fastconv.dispatch import choose
@@ -59,6 +60,21 @@ def test_elementary_functions(name: str, dtype: str) -> None:
     units = np.abs(loop(make(dtype), x) - expected) / np.abs(np.spacing(expected.astype(dtype)))
     # a reduction, a series whose first term rules, a product: three roundings at most
     assert units.max() <= 3
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_error_function(dtype: str) -> None:
+    x = spread(dtype, -10, 30)
+    expected = np.array([math.erfc(value) for value in x.tolist()])
+    result = loop(error_function.make_erfc(dtype), x)
+    eps = float(np.finfo(dtype).eps)
+    # exp(-z^2) is off by z^2 units of itself; a division, a series and a product come on top
+    allowed = (6 + x.astype("f8") ** 2) * eps * np.abs(expected)
+    assert (np.abs(result - expected) <= allowed + np.finfo(dtype).tiny).all()
+    ends = np.array([np.inf, -np.inf, np.nan, np.finfo(dtype).max], dtype)
+    np.testing.assert_array_equal(
+        loop(error_function.make_erfc(dtype), ends), np.array([0, 2, np.nan, 0], dtype)
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

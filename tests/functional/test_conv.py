@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import fastconv
 import fastconv.functional as F
+from fastconv.backends.numba.engine import arena
 from tests.tolerance import poisoned, small_integers, sum_tolerance
 
 BACKENDS = ("numba", "reference")
@@ -106,6 +107,8 @@ def test_every_algorithm_is_exact_on_small_integers(algorithm: str, case: dict[s
         case["input"] = (*case["input"][:2], *(max(size, 3) for size in case["input"][2:]))
     arrays = operands(case, case["weight"][0])
     expected = run("conv", case, arrays, backend="reference")
+    arena.take(1 << 20)
+    arena.poison()
     result = run("conv", case, arrays, backend="numba", algorithm=algorithm)
     np.testing.assert_array_equal(result, expected)
 

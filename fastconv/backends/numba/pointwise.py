@@ -30,6 +30,7 @@ from fastconv.backends.numba.engine import (
     float_bits,
     kernel,
 )
+from fastconv.backends.numba.error_function import make_erfc
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import Activation, ElementwiseProblem
 
@@ -71,8 +72,8 @@ def _celu(name: str) -> Function:
 
 def _gelu(name: str) -> Function:
     real = np.dtype(name).type
-    half, root = real(0.5), real(math.sqrt(0.5))
-    return lambda x, _, __: half * x * math.erfc(-x * root)
+    half, root, erfc = real(0.5), real(math.sqrt(0.5)), make_erfc(name)
+    return lambda x, _, __: half * x * erfc(-x * root)
 
 
 def _gelu_tanh(name: str) -> Function:

@@ -29,8 +29,8 @@ def gelu(x: Array, tanh: float) -> Array:
     if tanh:
         inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
         return x * sigmoid(2 * inner)
-    twice: Array = x * _erfc(-x / np.sqrt(2))
-    return 0.5 * twice
+    result: Array = 0.5 * x * _erfc(-x / np.sqrt(2))
+    return result
 
 
 def elu(x: Array, alpha: float, width: float = 1.0) -> Array:

@@ -10,9 +10,9 @@ import numpy as np
 
 from fastconv import settings
 from fastconv.backends.base import Array, Plan
+from fastconv.backends.numba.engine.arena import ALIGNMENT, take
 from fastconv.backends.numba.engine.driver import drive
 
-ALIGNMENT = 64
 # Below this many seconds of predicted work, sharing it out costs more than it saves.
 SERIAL_SECONDS = 30e-6
 
@@ -128,10 +128,11 @@ class NativePlan(Plan):
         if out is None:
             out = np.empty(self._shape, self._dtype)
         extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
-        workspace = _aligned(self.workspace_bytes)
-        scratch = _aligned(self._scratch * threads)
-        arrays = (*inputs, *extra, out, workspace, scratch)
-        addresses = np.array([_address(a) for a in arrays], np.int64)
+        shared = -(-self.workspace_bytes // ALIGNMENT) * ALIGNMENT
+        memory = take(shared + self._scratch * threads)
+        start = _address(memory)
+        buffers = [_address(a) for a in (*inputs, *extra, out)]
+        addresses = np.array([*buffers, start, start + shared], np.int64)
         block = self._block.copy()
         bases = addresses[self._buffers]
         block[self._places] = np.where(bases == 0, 0, bases + self._offsets)
@@ -144,14 +145,6 @@ class NativePlan(Plan):
 def scratch_stride(scratch_bytes: int) -> int:
     """Bytes from one worker's scratch memory to the next one's."""
     return -(-scratch_bytes // ALIGNMENT) * ALIGNMENT
-
-
-def _aligned(size: int) -> Array | None:
-    if size == 0:
-        return None
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size]
 
 
 def _address(array: Array | None) -> int:

@@ -1,0 +1,41 @@
+"""Scratch memory kept from call to call, one piece a Python thread.
+
+Fresh memory costs a page fault every 4 KB at its first touch, more than many a convolution. A
+plan's run never calls back into Python, so a thread's piece serves one run at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 64
+# Pieces larger than this are not kept.
+KEPT_BYTES = 256 << 20
+
+
+class _Arena(threading.local):
+    def __init__(self) -> None:
+        self.memory = np.empty(0, np.uint8)
+
+
+_arena = _Arena()
+
+
+def take(size: int) -> np.ndarray[Any, Any]:
+    """Give ``size`` bytes, 64-byte aligned, whose content is whatever was there before."""
+    needed = size + ALIGNMENT
+    memory = _arena.memory
+    if memory.nbytes < needed:
+        memory = np.empty(needed, np.uint8)
+        if needed <= KEPT_BYTES:
+            _arena.memory = memory
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size]
+
+
+def poison() -> None:
+    """Fill this thread's kept memory with NaN, so that a kernel that reads unset cells shows."""
+    _arena.memory[:] = 0xFF
