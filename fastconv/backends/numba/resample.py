@@ -37,6 +37,8 @@ MOVERS: dict[int, Any] = {
 }
 # Cells side by side from which on a row of work is one cell of the last table.
 WIDE = 64
+# Neighbouring cells from which on a row's copy is worth a loop of its own.
+LONG_RUN = 16
 # Weighted cells from which on a sum is taken in two steps, rows first.
 MANY_TAPS = 16
 
@@ -88,6 +90,9 @@ def gather(size: int):  # type: ignore[no-untyped-def]
             b, rest = item % b_out, item // b_out
             a, outer = rest % a_out, rest // a_out
             row = target + item * c_out * cell
+            if b > 0 and item > first and b_table[b] == b_table[b - 1]:
+                copy(row, row - c_out * cell, c_out * inner)
+                continue
             if a_table[a] < 0 or b_table[b] < 0:
                 copy(row, fill, c_out * inner)
                 continue
@@ -225,24 +230,34 @@ def weigh(name: str, taps: int):  # type: ignore[no-untyped-def]
 
 @kernel
 def permute(size: int):  # type: ignore[no-untyped-def]
-    """Permute six axes: a work item is what the output's last two axes hold."""
+    """Permute six axes: a work item is what the output's last three axes hold."""
     dtype = MOVERS[size]
 
+    @jit
+    def move(target, source, rows, columns, row_step, column_step):  # type: ignore[no-untyped-def]
+        of, to = array(source, (1 << 40,), dtype), array(target, (rows * columns,), dtype)
+        if columns < rows:
+            for j in range(columns):
+                for i in range(rows):
+                    to[i * columns + j] = of[np.uintp(i * row_step + j * column_step)]
+        else:
+            for i in range(rows):
+                for j in range(columns):
+                    to[i * columns + j] = of[np.uintp(i * row_step + j * column_step)]
+
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        rows, columns = args[5], args[6]
-        row_step, column_step = args[11], args[12]
+        planes, rows, columns = args[4], args[5], args[6]
         for item in range(first, last):
             rest, origin = item, 0
-            for axis in range(3, 0, -1):
+            for axis in range(2, 0, -1):
                 length = args[2 + axis - 1]
                 origin += rest % length * args[7 + axis]
                 rest //= length
             origin += rest * args[7]
-            of = array(args[0] + origin * size, (1 << 40,), dtype)
-            to = array(args[1] + item * rows * columns * size, (rows * columns,), dtype)
-            for i in range(rows):
-                for j in range(columns):
-                    to[i * columns + j] = of[np.uintp(i * row_step + j * column_step)]
+            for plane in range(planes):
+                done = (item * planes + plane) * rows * columns
+                place = args[0] + (origin + plane * args[10]) * size
+                move(args[1] + done * size, place, rows, columns, args[11], args[12])
 
     return body
 
@@ -424,7 +439,7 @@ class PixelShuffle(_Moving):
         lengths = [shape[axis] for axis in order]
         stage = Stage(
             permute(problem.dtype.itemsize),
-            prod(lengths[:4]),
+            prod(lengths[:3]),
             [INPUT(0), OUTPUT, *lengths[1:], *(steps[axis] for axis in order)],
         )
         return NativePlan(problem, [stage], seconds=self.cost(problem, get_machine()).seconds)
@@ -448,4 +463,4 @@ def _longest_run(table: Integers) -> tuple[int, int]:
     if len(pairs) == 0:
         return 0, 0
     best: Any = reduce(lambda p, q: q if q[1] - q[0] > p[1] - p[0] else p, pairs.tolist())
-    return best[0], best[1] + 1
+    return (best[0], best[1] + 1) if best[1] - best[0] >= LONG_RUN else (0, 0)

@@ -21,7 +21,7 @@ def wide(array: Array) -> Array:
 def narrow(array: Array, dtype: np.dtype[Any]) -> Array:
     """Round a wide array to ``dtype``; an overflow to infinity is the right answer."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(array.astype(dtype))
+        return np.asarray(array.astype(dtype), order="C")
 
 
 def spatial(*key: Any) -> Any:
