@@ -30,6 +30,14 @@ class Parameter(np.ndarray[Any, Any]):
     def __array_finalize__(self, source: Any) -> None:
         self._plans = {}
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the memory is immutable; it is not in a copy that NumPy made in this class."""
+        base: Any = self
+        while isinstance(base, np.ndarray):
+            base = base.base
+        return isinstance(base, bytes)
+
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         return array[()] if return_scalar else np.asarray(array)
 

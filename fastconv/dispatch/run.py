@@ -57,7 +57,7 @@ def find_plan(
     given = [p for p in parameters if p is not None]
     if not given:
         return _plan_without_parameters(len(parameters), *key)
-    if not all(isinstance(p, Parameter) for p in given):
+    if not all(isinstance(p, Parameter) and p.frozen for p in given):
         return _make_plan(problem, parameters, algorithm, backend)
     plans = plans_of(parameters)
     plan = plans.get(key)

@@ -17,11 +17,15 @@ from fastconv.network.trace import scope
 
 @dataclasses.dataclass(frozen=True)
 class Port:
-    """A network's input or output: its name, its dtype, its shape with names for open sizes."""
+    """A network's input or output: its name, its dtype, its shape with names for open sizes.
+
+    ``any_rank``: the shape is not known at all.
+    """
 
     name: str
     shape: tuple[int | str | None, ...]
     dtype: str
+    any_rank: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

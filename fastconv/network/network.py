@@ -154,8 +154,9 @@ def _checked(value: Any, port: Port) -> Any:
             f".astype({port.dtype!r})"
         )
     pairs = zip(array.shape, port.shape, strict=False)
-    fits = len(array.shape) == len(port.shape) and all(
-        given == size for given, size in pairs if isinstance(size, int)
+    fits = port.any_rank or (
+        len(array.shape) == len(port.shape)
+        and all(given == size for given, size in pairs if isinstance(size, int))
     )
     if not fits:
         wanted = " x ".join("any" if not isinstance(s, int) else str(s) for s in port.shape)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.network.windowed import WINDOWED
 
 Operation = Callable[..., Any]
 
@@ -173,7 +174,65 @@ def _transpose(value: Any, axes: Sequence[int] | None = None) -> Any:
     return np.transpose(value, axes)
 
 
+def layer_norm_from(
+    value: Any, weight: Any = None, bias: Any = None, *, axis: int, eps: float
+) -> Any:
+    """Normalise over the dimensions from ``axis`` on."""
+    return functional.layer_norm(value, value.shape[axis % len(value.shape) :], weight, bias, eps)
+
+
+def softmax_from(value: Any, *, function: str, axis: int) -> Any:
+    """Give softmax over all dimensions from ``axis`` on together, as ONNX had it up to opset 12."""
+    rows = flatten(value, axis)
+    return getattr(functional, function)(rows, dim=1).reshape(value.shape)
+
+
+def _mean_of(*values: Any) -> Any:
+    return OPERATIONS["sum"](*values) / len(values)
+
+
+def _size(value: Any) -> Any:
+    return np.array(int(np.prod(value.shape, dtype=object)), np.int64)
+
+
+def _filled(target: Any, *, value: Any) -> Any:
+    return np.full(tuple(int(n) for n in np.asarray(target)), value)
+
+
+def _range(start: Any, limit: Any, delta: Any) -> Any:
+    dtype = np.asarray(start).dtype
+    return np.arange(*(np.asarray(v).item() for v in (start, limit, delta)), dtype=dtype)
+
+
 OPERATIONS: dict[str, Operation] = {
+    **WINDOWED,
+    "layer_norm_from": layer_norm_from,
+    "softmax_from": softmax_from,
+    "group_norm_of": lambda x, w, b, *, num_groups, eps: functional.group_norm(
+        x, num_groups, w, b, eps
+    ),
+    "scaled_elu": lambda x, *, alpha, gamma: gamma * functional.elu(x, alpha),
+    "hard_sigmoid": lambda x, *, alpha, beta: np.clip(alpha * x + beta, 0, 1),
+    "thresholded_relu": lambda x, *, alpha: np.where(x > alpha, x, x.dtype.type(0)),
+    "prelu_broadcast": lambda x, slope: np.where(x < 0, x * slope, x),
+    "mean_of": _mean_of,
+    "sign": lambda value: np.sign(value),
+    "round": lambda value: np.rint(value),
+    "greater_equal": lambda a, b: a >= b,
+    "less_equal": lambda a, b: a <= b,
+    "logical_not": lambda value: np.logical_not(value),
+    "logical_and": lambda a, b: np.logical_and(a, b),
+    "logical_or": lambda a, b: np.logical_or(a, b),
+    "tile": lambda value, repeats: np.tile(value, tuple(int(n) for n in np.asarray(repeats))),
+    "size": _size,
+    "filled": _filled,
+    "range": _range,
+    "reduce_l1": lambda value, *rest, **options: OPERATIONS["reduce_sum"](
+        np.abs(value), *rest, **options
+    ),
+    "reduce_l2": lambda value, *rest, **options: np.sqrt(
+        OPERATIONS["reduce_sum"](value * value, *rest, **options)
+    ),
     "identity": lambda value: value,
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,

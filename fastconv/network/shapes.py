@@ -149,6 +149,11 @@ def where(condition: Any, yes: Any, no: Any) -> One:
     return tuple(shape), np.result_type(*(getattr(v, "dtype", v) for v in (yes, no)))
 
 
+def tile(value: Any, repeats: Any) -> One:
+    """Repeat each dimension."""
+    return tuple(s * int(r) for s, r in zip(value.shape, repeats, strict=True)), value.dtype
+
+
 RULES: dict[str, Callable[..., Spec]] = {
     "reshape": reshape,
     "transpose": transpose,
@@ -168,6 +173,7 @@ RULES: dict[str, Callable[..., Spec]] = {
     "matmul": matmul,
     "broadcast_to": broadcast_to,
     "clip": like,
+    "tile": tile,
     "where": where,
     "flip": like,
     "roll": like,

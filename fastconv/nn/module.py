@@ -152,11 +152,14 @@ class Module:
         input_shape : tuple of ints, or a sequence of such tuples
             With the batch; several for a module of several inputs.
         **options
-            As `fastconv.network.summary.summarise` has them.
+            As `fastconv.network.summary.summarise` has them; ``dtype`` is by default that of the
+            first parameter.
         """
         from fastconv.network import summary
 
         with shapes_only():
+            first = next(self.parameters(), None)
+            options.setdefault("dtype", np.float32 if first is None else first.dtype)
             return summary.summarise(self, input_shape, **options)
 
     # Walking.

@@ -76,6 +76,16 @@ def test_a_change_in_place_is_seen_or_not_possible() -> None:
         np.asarray(parameter)[0] = 1
 
 
+def test_copies_that_can_be_changed_keep_no_plans() -> None:
+    x = np.ones((1, 1, 3, 3), "f4")
+    parameter = Parameter(np.ones((1, 1, 3, 3), "f4"))
+    for changeable in (parameter.astype("f4"), parameter.copy(), np.ones_like(parameter)):
+        assert F.conv2d(x, changeable) == 9
+        changeable[...] = 2
+        assert F.conv2d(x, changeable) == 18
+    assert parameter.T.frozen
+
+
 def test_parameters_copy_pickle_and_compute_as_arrays() -> None:
     parameter = Parameter(np.arange(6, dtype=">f4").reshape(2, 3))
     assert parameter.dtype == np.dtype("f4")

@@ -312,6 +312,7 @@ def test_counting_draws_nothing() -> None:
         assert not isinstance(layer.weight, nn.Parameter)
     summary = layer.summary((1, 10**6))
     assert summary.total_parameters == 10**12 + 10**6
+    assert nn.Conv2d(2, 3, 3, dtype=np.float64).summary((1, 2, 8, 8)).total_macs == 36 * 54
 
 
 def test_errors_name_the_layer() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Cost, roofline
 from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan, Stage, array, kernel
-from fastconv.backends.numba.resample import MOVERS, jit
+from fastconv.backends.numba.move import MOVERS, jit
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import FoldProblem, UnfoldProblem
 

@@ -1,0 +1,75 @@
+"""One ONNX node on its way to graph nodes: what a translation reads, and how it answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv.dispatch import Parameter
+from fastconv.network import Node
+
+
+class Unsupported(Exception):
+    """Why a node cannot be translated."""
+
+
+@dataclasses.dataclass
+class Call:
+    """An ONNX node: names of inputs ("" where absent) and outputs, attributes, opset."""
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+    opset: int
+    constants: dict[str, Parameter]
+
+    def get(self, attribute: str, default: Any = None) -> Any:
+        """Give an attribute, or its default."""
+        return self.attributes.get(attribute, default)
+
+    def input(self, place: int) -> str:
+        """Give an input's name; "" where it is absent."""
+        return self.inputs[place] if place < len(self.inputs) else ""
+
+    def constant(self, place: int) -> np.ndarray[Any, Any] | None:
+        """Give an input's value where it is known beforehand."""
+        found = self.constants.get(self.input(place))
+        return None if found is None else np.asarray(found)
+
+    def require(self, place: int, what: str) -> np.ndarray[Any, Any]:
+        """Give an input's value, which must be known beforehand."""
+        found = self.constant(place)
+        if found is None:
+            raise Unsupported(f"{what} is computed at run time")
+        return found
+
+    def keep(self, suffix: str, value: Any) -> str:
+        """Keep a constant of this node's own, and give its name."""
+        name = f"{self.name}:{self.outputs[0]}:{suffix}"
+        self.constants[name] = Parameter(value)
+        return name
+
+    def node(self, op: str, inputs: tuple[str, ...] | None = None, **attributes: Any) -> list[Node]:
+        """Answer with one graph node that gives this node's outputs."""
+        taken = self.inputs if inputs is None else inputs
+        return [Node(op, taken, self.outputs, attributes, self.name or self.outputs[0])]
+
+
+Translation = Callable[[Call], list[Node]]
+TRANSLATIONS: dict[str, Translation] = {}
+
+
+def translates(*names: str) -> Callable[[Translation], Translation]:
+    """Register the translation of operators of the standard domain."""
+
+    def register(function: Translation) -> Translation:
+        for name in names:
+            TRANSLATIONS[name] = function
+        return function
+
+    return register

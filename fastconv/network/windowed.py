@@ -1,0 +1,241 @@
+"""Windowed operations whose rank, and sometimes padding, are known only when a graph runs."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+import fastconv.functional as functional
+from fastconv.problem import Shape
+from fastconv.problem.windows import Pairs, span
+
+_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+def _rank(value: Any, name: str) -> int:
+    n = len(value.shape) - 2
+    if n not in (1, 2, 3):
+        raise ValueError(f"{name} takes 1 to 3 spatial dimensions, but got {list(value.shape)}")
+    return n
+
+
+def _repeat(values: Any, n: int) -> Shape:
+    given = tuple(int(v) for v in values)
+    return given * n if len(given) == 1 else given
+
+
+def same_lower(size: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Pairs:
+    """Give ONNX's SAME_LOWER: as SAME_UPPER, with the odd cell at the beginning."""
+    pairs = []
+    for length, k, s, d in zip(size, kernel, stride, dilation, strict=True):
+        total = max(0, (-(-length // s) - 1) * s + span(k, d) - length)
+        pairs.append((total - total // 2, total // 2))
+    return tuple(pairs)
+
+
+def _padding(padding: Any, value: Any, kernel: Any, stride: Any, dilation: Any) -> Any:
+    if padding != "same_lower":
+        return padding
+    n = len(value.shape) - 2
+    sizes = (_repeat(v, n) for v in (kernel, stride, dilation))
+    return same_lower(tuple(value.shape[2:]), *sizes)
+
+
+def conv(value: Any, weight: Any, bias: Any = None, *, padding: Any = 0, **options: Any) -> Any:
+    """Correlate; the rank is the input's."""
+    n = _rank(value, "conv")
+    pairs = _padding(padding, value, weight.shape[2:], options["stride"], options["dilation"])
+    return getattr(functional, f"conv{n}d")(value, weight, bias, padding=pairs, **options)
+
+
+def conv_transpose(
+    value: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    padding: Any = 0,
+    stride: Any,
+    dilation: Any,
+    output_padding: Any,
+    output_shape: Any,
+    groups: int,
+) -> Any:
+    """Transposed convolution; an output shape asked for settles the padding, as ONNX has it."""
+    n = _rank(value, "conv_transpose")
+    strides, dilations, extra = (_repeat(v, n) for v in (stride, dilation, output_padding))
+    upper = padding == "same"
+    wanted = tuple(output_shape)[-n:]
+    if not wanted and isinstance(padding, str):
+        wanted = tuple(size * s for size, s in zip(value.shape[2:], strides, strict=True))
+    if wanted:
+        pairs = []
+        columns = zip(
+            value.shape[2:], weight.shape[2:], strides, dilations, extra, wanted, strict=True
+        )
+        for size, k, s, d, e, target in columns:
+            total = (size - 1) * s + e + span(k, d) - target
+            if total < 0:
+                raise ValueError(f"an output of {list(wanted)} is larger than all that is computed")
+            half = total // 2
+            pairs.append((half, total - half) if upper else (total - half, half))
+        padding = tuple(pairs)
+    return getattr(functional, f"conv_transpose{n}d")(
+        value, weight, bias, strides, padding, extra, groups, dilations
+    )
+
+
+def max_pool(
+    value: Any, *, kernel_size: Any, padding: Any, stride: Any, dilation: Any, ceil_mode: bool
+) -> Any:
+    """Max pool; the rank is the input's."""
+    n = _rank(value, "max_pool")
+    pairs = _padding(padding, value, kernel_size, stride, dilation)
+    return getattr(functional, f"max_pool{n}d")(
+        value, kernel_size, stride, pairs, dilation, ceil_mode
+    )
+
+
+def max_pool_flat(
+    value: Any, *, kernel_size: Any, padding: Any, stride: Any, dilation: Any, ceil_mode: bool,
+    column_major: bool,
+) -> Any:  # fmt: skip
+    """Max pool with indices into the whole flattened input, in row or column order of a plane."""
+    n = _rank(value, "max_pool")
+    pairs = _padding(padding, value, kernel_size, stride, dilation)
+    pooled, indices = getattr(functional, f"max_pool{n}d")(
+        value, kernel_size, stride, pairs, dilation, ceil_mode, return_indices=True
+    )
+    size = value.shape[2:]
+    if column_major:
+        indices = _column_major(indices, size)
+    batch, channels = value.shape[:2]
+    start = np.arange(batch * channels).reshape(batch, channels, *(1,) * n) * prod(size)
+    return pooled, indices + start
+
+
+def _column_major(indices: Any, size: Shape) -> Any:
+    """Turn indices that run through a plane's last dimension first into the first dimension's."""
+    result = 0
+    for axis, length in enumerate(size):
+        place = indices // prod(size[axis + 1 :]) % length
+        result = result + place * prod(size[:axis])
+    return result
+
+
+def average_pool(
+    value: Any, *, kernel_size: Any, padding: Any, stride: Any, ceil_mode: bool,
+    count_include_pad: bool,
+) -> Any:  # fmt: skip
+    """Average pool; the rank is the input's."""
+    n = _rank(value, "average_pool")
+    pairs = _padding(padding, value, kernel_size, stride, (1,))
+    return getattr(functional, f"avg_pool{n}d")(
+        value, kernel_size, stride, pairs, ceil_mode, count_include_pad
+    )
+
+
+def lp_pool(
+    value: Any, *, norm_type: float, kernel_size: Any, padding: Any, stride: Any, ceil_mode: bool
+) -> Any:
+    """Lp pool; the rank is the input's."""
+    n = _rank(value, "lp_pool")
+    pairs = _padding(padding, value, kernel_size, stride, (1,))
+    return getattr(functional, f"lp_pool{n}d")(
+        value, norm_type, kernel_size, stride, ceil_mode, padding=pairs
+    )
+
+
+def max_unpool_flat(
+    value: Any, indices: Any, output_shape: Any = None, *, kernel_size: Any, stride: Any,
+    padding: Any,
+) -> Any:  # fmt: skip
+    """Max unpool by indices into the whole flattened output."""
+    n = _rank(value, "max_unpool")
+    strides, kernel = _repeat(stride, n), _repeat(kernel_size, n)
+    pairs = padding if isinstance(padding, tuple) else ((0, 0),) * n
+    columns = zip(value.shape[2:], strides, kernel, pairs, strict=True)
+    size = tuple((length - 1) * s + k - sum(p) for length, s, k, p in columns)
+    if output_shape is not None:
+        size = tuple(int(v) for v in np.asarray(output_shape)[-n:])
+    return getattr(functional, f"max_unpool{n}d")(
+        value, indices % prod(size), kernel, strides, pairs, output_size=size
+    )
+
+
+def resize(
+    value: Any, scales: Any = None, sizes: Any = None, *, mode: str, align_corners: bool | None
+) -> Any:
+    """Resize the spatial dimensions by factors or to sizes."""
+    n = _rank(value, "resize")
+    name = {"nearest": "nearest", "linear": _LINEAR[n], "cubic": "bicubic"}[mode]
+    given = np.asarray(scales if sizes is None else sizes)
+    kept = value.shape[:2] if sizes is not None else (1, 1)
+    if len(given) != n + 2 or tuple(given[:2]) != tuple(kept):
+        raise ValueError(f"resize takes factors of batch and channels of 1, but got {given}")
+    if sizes is not None:
+        target: Any = {"size": tuple(int(v) for v in given[2:])}
+    else:
+        target = {"scale_factor": tuple(float(v) for v in given[2:])}
+    return functional.interpolate(value, mode=name, align_corners=align_corners, **target)
+
+
+def depth_to_space(value: Any, *, block: int, column_first: bool) -> Any:
+    """Spread channels over blocks of pixels; ``column_first`` is pixel shuffle's order."""
+    if column_first:
+        return functional.pixel_shuffle(value, block)
+    batch, channels, height, width = value.shape
+    split = value.reshape((batch, block, block, channels // block**2, height, width))
+    moved = np.transpose(split, (0, 3, 4, 1, 5, 2))
+    return moved.reshape((batch, channels // block**2, height * block, width * block))
+
+
+def space_to_depth(value: Any, *, block: int) -> Any:
+    """Gather blocks of pixels into channels, the block's place first."""
+    batch, channels, height, width = value.shape
+    split = value.reshape((batch, channels, height // block, block, width // block, block))
+    moved = np.transpose(split, (0, 3, 5, 1, 2, 4))
+    return moved.reshape((batch, channels * block**2, height // block, width // block))
+
+
+def pad_all(
+    value: Any, pads: Any = (), constant: Any = None, axes: Any = None, *, mode: str,
+    value_: float = 0.0,
+) -> Any:  # fmt: skip
+    """Pad any dimensions: all begins, then all ends, of ``axes``."""
+    given = [int(p) for p in np.asarray(pads, np.int64)]
+    rank = len(value.shape)
+    places = range(rank) if axes is None else [int(a) % rank for a in np.asarray(axes)]
+    pairs = [(0, 0)] * rank
+    for place, before, after in zip(
+        places, given[: len(given) // 2], given[len(given) // 2 :], strict=True
+    ):
+        pairs[place] = (before, after)
+    fill = value_ if constant is None else np.asarray(constant).reshape(-1)[0].item()
+    first = next((i for i, pair in enumerate(pairs) if pair != (0, 0)), rank)
+    flat = [p for pair in reversed(pairs[first:]) for p in pair]
+    if not flat:
+        return value
+    if mode == "constant":
+        return functional.pad(value, flat, mode, fill)
+    if first >= 2 or rank - first < rank - 1:
+        n = max(rank - first, rank - 2)
+        full = [p for pair in reversed(pairs[rank - n :]) for p in pair]
+        return functional.pad(value, full, mode)
+    raise ValueError(f"padding mode {mode} is for spatial dimensions, but got pads {given}")
+
+
+WINDOWED = {
+    "conv": conv,
+    "conv_transpose": conv_transpose,
+    "max_pool": max_pool,
+    "max_pool_flat": max_pool_flat,
+    "average_pool": average_pool,
+    "lp_pool": lp_pool,
+    "max_unpool_flat": max_unpool_flat,
+    "resize": resize,
+    "depth_to_space": depth_to_space,
+    "space_to_depth": space_to_depth,
+    "pad_all": pad_all,
+}
