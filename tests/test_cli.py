@@ -166,7 +166,8 @@ def run_example(name: str, output: Any) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert PIL.open(output).width > 500
+    with PIL.open(output) as picture:
+        assert picture.width > 500
     return done.stdout
 
 

@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from fastconv.dispatch import Parameter
 from fastconv.network.operations import operation
 from fastconv.network.trace import scope
@@ -73,7 +75,7 @@ class Graph:
         held: dict[str, Any] = {**self.constants, **values}
         for place, node in enumerate(self.nodes):
             arguments = [held[name] if name else None for name in node.inputs]
-            with scope(node.name, node.op):
+            with scope(node.name, node.op), np.errstate(all="ignore"):
                 try:
                     results = operation(node.op)(*arguments, **node.attributes)
                 except (TypeError, ValueError) as error:

@@ -181,6 +181,17 @@ def layer_norm_from(
     return functional.layer_norm(value, value.shape[axis % len(value.shape) :], weight, bias, eps)
 
 
+def layer_norm_with_moments(
+    value: Any, weight: Any = None, bias: Any = None, *, axis: int, eps: float
+) -> Any:
+    """Normalise as `layer_norm_from`; give the mean and 1 / standard deviation besides."""
+    axes = tuple(range(axis % len(value.shape), len(value.shape)))
+    mean = np.mean(value, axis=axes, keepdims=True)
+    variance = np.mean((value - mean) ** 2, axis=axes, keepdims=True)
+    inverse = 1 / np.sqrt(variance + np.asarray(eps, value.dtype))
+    return layer_norm_from(value, weight, bias, axis=axis, eps=eps), mean, inverse
+
+
 def softmax_from(value: Any, *, function: str, axis: int) -> Any:
     """Give softmax over all dimensions from ``axis`` on together, as ONNX had it up to opset 12."""
     rows = flatten(value, axis)
@@ -207,6 +218,7 @@ def _range(start: Any, limit: Any, delta: Any) -> Any:
 OPERATIONS: dict[str, Operation] = {
     **WINDOWED,
     "layer_norm_from": layer_norm_from,
+    "layer_norm_with_moments": layer_norm_with_moments,
     "softmax_from": softmax_from,
     "group_norm_of": lambda x, w, b, *, num_groups, eps: functional.group_norm(
         x, num_groups, w, b, eps

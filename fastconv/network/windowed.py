@@ -70,17 +70,13 @@ def conv_transpose(
     if not wanted and isinstance(padding, str):
         wanted = tuple(size * s for size, s in zip(value.shape[2:], strides, strict=True))
     if wanted:
-        pairs = []
         columns = zip(
             value.shape[2:], weight.shape[2:], strides, dilations, extra, wanted, strict=True
         )
-        for size, k, s, d, e, target in columns:
-            total = (size - 1) * s + e + span(k, d) - target
-            if total < 0:
-                raise ValueError(f"an output of {list(wanted)} is larger than all that is computed")
-            half = total // 2
-            pairs.append((half, total - half) if upper else (total - half, half))
-        padding = tuple(pairs)
+        totals = [(size - 1) * s + e + span(k, d) - target for size, k, s, d, e, target in columns]
+        extra = tuple(e - min(0, total) for e, total in zip(extra, totals, strict=True))
+        halves = [(max(0, total) // 2, -(-max(0, total) // 2)) for total in totals]
+        padding = tuple(pair if upper else pair[::-1] for pair in halves)
     return getattr(functional, f"conv_transpose{n}d")(
         value, weight, bias, strides, padding, extra, groups, dilations
     )
@@ -157,16 +153,28 @@ def max_unpool_flat(
     pairs = padding if isinstance(padding, tuple) else ((0, 0),) * n
     columns = zip(value.shape[2:], strides, kernel, pairs, strict=True)
     size = tuple((length - 1) * s + k - sum(p) for length, s, k, p in columns)
+    places = indices % prod(size)
     if output_shape is not None:
-        size = tuple(int(v) for v in np.asarray(output_shape)[-n:])
+        wanted = tuple(int(v) for v in np.asarray(output_shape)[-n:])
+        places, size = _in_plane(places, size, wanted), wanted
     return getattr(functional, f"max_unpool{n}d")(
-        value, indices % prod(size), kernel, strides, pairs, output_size=size
+        value, places, kernel, strides, pairs, output_size=size
     )
 
 
+def _in_plane(indices: Any, size: Shape, wanted: Shape) -> Any:
+    """Turn indices into a plane of ``size`` into those of the same cells in a ``wanted`` one."""
+    result = 0
+    for axis, length in enumerate(size):
+        place = indices // prod(size[axis + 1 :]) % length
+        result = result + place * prod(wanted[axis + 1 :])
+    return result
+
+
 def resize(
-    value: Any, scales: Any = None, sizes: Any = None, *, mode: str, align_corners: bool | None
-) -> Any:
+    value: Any, scales: Any = None, sizes: Any = None, *, mode: str, align_corners: bool | None,
+    torch_half_pixel: bool = False,
+) -> Any:  # fmt: skip
     """Resize the spatial dimensions by factors or to sizes."""
     n = _rank(value, "resize")
     name = {"nearest": "nearest", "linear": _LINEAR[n], "cubic": "bicubic"}[mode]
@@ -178,6 +186,11 @@ def resize(
         target: Any = {"size": tuple(int(v) for v in given[2:])}
     else:
         target = {"scale_factor": tuple(float(v) for v in given[2:])}
+        lengths = [float(f) * size for f, size in zip(given[2:], value.shape[2:], strict=True)]
+        if align_corners and any(length != int(length) for length in lengths):
+            raise ValueError(f"resize with align_corners to fractions of a cell: {lengths}")
+    if torch_half_pixel and 1 in (target.get("size") or [int(v) for v in lengths]):
+        raise ValueError("resize with pytorch_half_pixel to a length of 1")
     return functional.interpolate(value, mode=name, align_corners=align_corners, **target)
 
 
@@ -191,8 +204,10 @@ def depth_to_space(value: Any, *, block: int, column_first: bool) -> Any:
     return moved.reshape((batch, channels // block**2, height * block, width * block))
 
 
-def space_to_depth(value: Any, *, block: int) -> Any:
-    """Gather blocks of pixels into channels, the block's place first."""
+def space_to_depth(value: Any, *, block: int, column_first: bool = False) -> Any:
+    """Gather blocks of pixels into channels: the block's place first, or the channel."""
+    if column_first:
+        return functional.pixel_unshuffle(value, block)
     batch, channels, height, width = value.shape
     split = value.reshape((batch, channels, height // block, block, width // block, block))
     moved = np.transpose(split, (0, 3, 5, 1, 2, 4))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fastconv.formats.onnx.call import Call, Unsupported, translates
 from fastconv.network import Node
+from fastconv.problem.values import FLOATS, INTEGERS
 
+CAST_TO = (*FLOATS, *INTEGERS, "uint64", "bool")
 _PLAIN = {
     "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow", "Sum": "sum",
     "Max": "maximum", "Min": "minimum", "Mean": "mean_of", "Neg": "neg", "Abs": "abs",
@@ -56,6 +58,6 @@ def cast(call: Call) -> list[Node]:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(call.get("to"))
     except KeyError:
         raise Unsupported(f"element type {call.get('to')}") from None
-    if dtype.kind not in "fiub" or dtype.name == "object":
+    if dtype.name not in CAST_TO:
         raise Unsupported(f"element type {dtype.name}")
-    return call.node("cast", dtype=dtype.name)
+    return call.node("cast", dtype=dtype)

@@ -56,9 +56,10 @@ def instance_norm(call: Call) -> list[Node]:
 
 @translates("LayerNormalization")
 def layer_norm(call: Call) -> list[Node]:
-    if any(call.outputs[1:]):
-        raise Unsupported("the outputs Mean and InvStdDev")
-    return call.node("layer_norm_from", axis=call.get("axis", -1), eps=call.get("epsilon", 1e-5))
+    several = "_with_moments" if any(call.outputs[1:]) else "_from"
+    return call.node(
+        f"layer_norm{several}", axis=call.get("axis", -1), eps=call.get("epsilon", 1e-5)
+    )
 
 
 @translates("GroupNormalization")

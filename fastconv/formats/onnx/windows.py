@@ -140,6 +140,7 @@ def resize(call: Call) -> list[Node]:
         (call.input(0), scales, sizes),
         mode=function,
         align_corners=corners,
+        torch_half_pixel=coordinates == "pytorch_half_pixel",
     )
 
 
@@ -161,4 +162,5 @@ def depth_to_space(call: Call) -> list[Node]:
 
 @translates("SpaceToDepth")
 def space_to_depth(call: Call) -> list[Node]:
-    return call.node("space_to_depth", block=call.get("blocksize"))
+    mode = call.get("mode", "DCR")
+    return call.node("space_to_depth", block=call.get("blocksize"), column_first=mode == "CRD")

@@ -1,0 +1,194 @@
+"""ONNX files: networks as PyTorch exported them, families by hand, and files that are no models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="these tests make ONNX models")
+
+from onnx import TensorProto, helper, numpy_helper
+
+import fastconv
+from fastconv.formats.onnx import graph_of
+from fastconv.network import Network
+
+DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
+
+
+def model(
+    nodes: list[Any],
+    inputs: dict[str, tuple[Any, ...]],
+    constants: dict[str, np.ndarray[Any, Any]],
+    outputs: list[str],
+    opset: int = 17,
+) -> Any:
+    """Build a model of float32 inputs and outputs."""
+    graph = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs],
+        [numpy_helper.from_array(v, n) for n, v in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+@pytest.mark.parametrize("name", ["convnet1", "lenet5"])
+def test_the_digits_networks_agree_with_pytorch(name: str) -> None:
+    data = np.load(DIGITS / "test_images.npz")
+    images = data["images"][:, None].astype("f4") / np.float32(255)
+    network = fastconv.load(DIGITS / f"{name}.onnx")
+    logits = network(images)
+    assert np.abs(logits - data[f"{name}_logits"]).max() <= 1e-4
+    assert (logits.argmax(1) == data[f"{name}_logits"].argmax(1)).all()
+    assert (logits.argmax(1) == data["labels"]).mean() >= 0.97
+    assert network(images[7:8]).tobytes() == logits[7:8].tobytes()
+    assert network.inputs[0].shape == ("batch", 1, 28, 28)
+
+
+def test_a_branching_network_is_what_onnx_says_it_is() -> None:
+    from onnx.reference import ReferenceEvaluator
+
+    rng = np.random.default_rng(0)
+    constants = {
+        "w1": rng.standard_normal((8, 3, 3, 3)).astype("f4"),
+        "b1": rng.standard_normal(8).astype("f4"),
+        "w2": rng.standard_normal((8, 1, 3, 3)).astype("f4"),
+        "w3": rng.standard_normal((16, 10)).astype("f4"),
+        "shape": np.array([0, -1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], pads=[1, 0, 1, 2], strides=[2, 1]),
+        helper.make_node("Conv", ["a", "w2"], ["b"], auto_pad="SAME_LOWER", group=8),
+        helper.make_node("Relu", ["b"], ["c"]),
+        helper.make_node("Concat", ["a", "c"], ["d"], axis=1),
+        helper.make_node("GlobalAveragePool", ["d"], ["e"]),
+        helper.make_node("Reshape", ["e", "shape"], ["f"]),
+        helper.make_node("MatMul", ["f", "w3"], ["g"]),
+        helper.make_node("Softmax", ["g"], ["y"], axis=1),
+    ]
+    made = model(nodes, {"x": ("n", 3, "h", "w")}, constants, ["y"])
+    network = Network.from_graph(graph_of(made))
+    evaluator = ReferenceEvaluator(made)
+    for shape in ((1, 3, 9, 8), (2, 3, 12, 7)):
+        x = rng.standard_normal(shape).astype("f4")
+        (expected,) = evaluator.run(None, {"x": x})
+        np.testing.assert_allclose(network(x), expected, rtol=1e-4, atol=1e-6)
+    summary = network.summary((1, 3, 16, 16))
+    assert summary.rows[-1].output_shape == (10,)
+    assert summary.total_parameters == 8 * 27 + 8 + 72 + 160
+
+
+def test_constant_weights_are_packed_once() -> None:
+    rng = np.random.default_rng(1)
+    weight = rng.standard_normal((6, 4)).astype("f4")
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"])]
+    graph = graph_of(model(nodes, {"x": ("n", 6)}, {"w": weight}, ["y"]))
+    network = Network.from_graph(graph)
+    x = rng.standard_normal((3, 6)).astype("f4")
+    np.testing.assert_allclose(network(x), x @ weight, rtol=1e-5, atol=1e-6)
+    network(x)
+    packed = [p for p in graph.constants.values() if p._plans]
+    assert len(packed) == 1
+    (plans,) = packed[0]._plans.values()
+    assert len(plans._kept) == 1
+
+
+def test_everything_unsupported_is_named_at_once() -> None:
+    nodes = [
+        helper.make_node("Det", ["x"], ["a"], name="first"),
+        helper.make_node("Relu", ["x"], ["b"]),
+        helper.make_node("NonZero", ["b"], ["c"], name="second"),
+    ]
+    made = model(nodes, {"x": (2, 2)}, {}, ["a"])
+    with pytest.raises(ValueError, match="unsupported operators") as caught:
+        graph_of(made)
+    message = str(caught.value)
+    assert "Det (domain ai.onnx, opset 17, node first)" in message
+    assert "NonZero (domain ai.onnx, opset 17, node second)" in message
+    assert "Relu" not in message
+
+
+def test_foreign_operators_and_old_opsets_are_refused() -> None:
+    foreign = helper.make_node("Swishy", ["x"], ["y"], domain="com.example")
+    made = model([foreign], {"x": (2,)}, {}, ["y"])
+    made.opset_import.append(helper.make_opsetid("com.example", 1))
+    with pytest.raises(ValueError, match="domain com.example"):
+        graph_of(made)
+    old = model([helper.make_node("Relu", ["x"], ["y"])], {"x": (2,)}, {}, ["y"], opset=6)
+    with pytest.raises(ValueError, match="opset 6 is older than 7"):
+        graph_of(old)
+
+
+def test_cycles_and_missing_inputs_are_refused() -> None:
+    nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
+    with pytest.raises(ValueError, match="not a valid ONNX model|reads"):
+        graph_of(model(nodes, {"x": (2,)}, {}, ["b"]))
+
+
+def test_external_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weight = np.random.default_rng(2).standard_normal((4, 64)).astype("f4")
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)]
+    made = model(nodes, {"x": ("n", 64)}, {"w": weight}, ["y"])
+    path = folder / "net.onnx"
+    onnx.save(made, path, save_as_external_data=True, location="data.bin", size_threshold=0)
+    x = np.ones((2, 64), "f4")
+    np.testing.assert_allclose(fastconv.load(path)(x), x @ weight.T, rtol=1e-5, atol=1e-5)
+    (folder / "data.bin").rename(tmp_path / "data.bin")
+    loaded = onnx.load(path, load_external_data=False)
+    loaded.graph.initializer[0].external_data[0].value = "../data.bin"
+    path.write_bytes(loaded.SerializeToString())
+    with pytest.raises(ValueError, match="not a file in the model's folder"):
+        fastconv.load(path)
+
+
+def test_files_that_are_no_models(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no file"):
+        fastconv.load(tmp_path / "none.onnx")
+    other = tmp_path / "model.h5"
+    other.write_bytes(b"x")
+    with pytest.raises(ValueError, match="models are read from .onnx files"):
+        fastconv.load(other)
+    text = tmp_path / "text.onnx"
+    text.write_text("not a model at all")
+    with pytest.raises(ValueError, match=r"text\.onnx"):
+        fastconv.load(text)
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"empty\.onnx"):
+        fastconv.load(tmp_path / "empty.onnx")
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.999])
+def test_truncated_files_are_refused(part: float, tmp_path: Path) -> None:
+    whole = (DIGITS / "lenet5.onnx").read_bytes()
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(ValueError, match=r"cut\.onnx"):
+        fastconv.load(cut)
+
+
+def test_mutated_files_end_in_a_result_or_a_clear_error(tmp_path: Path) -> None:
+    whole = bytearray((DIGITS / "convnet1.onnx").read_bytes())
+    rng = np.random.default_rng(3)
+    # Most bytes are weights: look for trouble in the graph, which stands before and behind them.
+    places = np.concatenate([np.arange(600), len(whole) - 1 - np.arange(600)])
+    path = tmp_path / "mutated.onnx"
+    x = np.zeros((1, 1, 28, 28), "f4")
+    refused = 0
+    for _ in range(300):
+        mutated = bytearray(whole)
+        for place in rng.choice(places, rng.integers(1, 4)):
+            mutated[place] = rng.integers(256)
+        path.write_bytes(mutated)
+        try:
+            fastconv.load(path)(x)
+        except (ValueError, TypeError) as error:
+            refused += 1
+            assert str(error)
+    assert refused > 30
