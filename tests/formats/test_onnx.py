@@ -23,7 +23,7 @@ def model(
     nodes: list[Any],
     inputs: dict[str, tuple[Any, ...]],
     constants: dict[str, np.ndarray[Any, Any]],
-    outputs: list[str],
+    outputs: dict[str, tuple[Any, ...]],
     opset: int = 17,
 ) -> Any:
     """Build a model of float32 inputs and outputs."""
@@ -31,7 +31,7 @@ def model(
         nodes,
         "made",
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs.items()],
         [numpy_helper.from_array(v, n) for n, v in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
@@ -71,7 +71,7 @@ def test_a_branching_network_is_what_onnx_says_it_is() -> None:
         helper.make_node("MatMul", ["f", "w3"], ["g"]),
         helper.make_node("Softmax", ["g"], ["y"], axis=1),
     ]
-    made = model(nodes, {"x": ("n", 3, "h", "w")}, constants, ["y"])
+    made = model(nodes, {"x": ("n", 3, "h", "w")}, constants, {"y": ("n", 10)})
     network = Network.from_graph(graph_of(made))
     evaluator = ReferenceEvaluator(made)
     for shape in ((1, 3, 9, 8), (2, 3, 12, 7)):
@@ -87,7 +87,7 @@ def test_constant_weights_are_packed_once() -> None:
     rng = np.random.default_rng(1)
     weight = rng.standard_normal((6, 4)).astype("f4")
     nodes = [helper.make_node("Gemm", ["x", "w"], ["y"])]
-    graph = graph_of(model(nodes, {"x": ("n", 6)}, {"w": weight}, ["y"]))
+    graph = graph_of(model(nodes, {"x": ("n", 6)}, {"w": weight}, {"y": ("n", "o")}))
     network = Network.from_graph(graph)
     x = rng.standard_normal((3, 6)).astype("f4")
     np.testing.assert_allclose(network(x), x @ weight, rtol=1e-5, atol=1e-6)
@@ -104,7 +104,7 @@ def test_everything_unsupported_is_named_at_once() -> None:
         helper.make_node("Relu", ["x"], ["b"]),
         helper.make_node("NonZero", ["b"], ["c"], name="second"),
     ]
-    made = model(nodes, {"x": (2, 2)}, {}, ["a"])
+    made = model(nodes, {"x": (2, 2)}, {}, {"a": ()})
     with pytest.raises(ValueError, match="unsupported operators") as caught:
         graph_of(made)
     message = str(caught.value)
@@ -115,11 +115,11 @@ def test_everything_unsupported_is_named_at_once() -> None:
 
 def test_foreign_operators_and_old_opsets_are_refused() -> None:
     foreign = helper.make_node("Swishy", ["x"], ["y"], domain="com.example")
-    made = model([foreign], {"x": (2,)}, {}, ["y"])
+    made = model([foreign], {"x": (2,)}, {}, {"y": (2,)})
     made.opset_import.append(helper.make_opsetid("com.example", 1))
     with pytest.raises(ValueError, match="domain com.example"):
         graph_of(made)
-    old = model([helper.make_node("Relu", ["x"], ["y"])], {"x": (2,)}, {}, ["y"], opset=6)
+    old = model([helper.make_node("Relu", ["x"], ["y"])], {"x": (2,)}, {}, {"y": (2,)}, opset=6)
     with pytest.raises(ValueError, match="opset 6 is older than 7"):
         graph_of(old)
 
@@ -127,7 +127,7 @@ def test_foreign_operators_and_old_opsets_are_refused() -> None:
 def test_cycles_and_missing_inputs_are_refused() -> None:
     nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
     with pytest.raises(ValueError, match="not a valid ONNX model|reads"):
-        graph_of(model(nodes, {"x": (2,)}, {}, ["b"]))
+        graph_of(model(nodes, {"x": (2,)}, {}, {"b": (2,)}))
 
 
 def test_external_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_external_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
     weight = np.random.default_rng(2).standard_normal((4, 64)).astype("f4")
     nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)]
-    made = model(nodes, {"x": ("n", 64)}, {"w": weight}, ["y"])
+    made = model(nodes, {"x": ("n", 64)}, {"w": weight}, {"y": ("n", "o")})
     path = folder / "net.onnx"
     onnx.save(made, path, save_as_external_data=True, location="data.bin", size_threshold=0)
     x = np.ones((2, 64), "f4")
