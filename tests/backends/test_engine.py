@@ -162,3 +162,20 @@ def test_threads_follow_the_setting_and_the_environment() -> None:
         fastconv.set_num_threads(0)
     with pytest.raises(TypeError, match="must be an int"):
         fastconv.set_num_threads(1.5)  # type: ignore[arg-type]
+
+
+def test_kernels_compiled_in_different_processes_do_not_mix(tmp_path: Path) -> None:
+    calls = (
+        "fastconv.max_pool2d(x, 3, 2, 1, backend=B)",
+        "fastconv.avg_pool2d(x, 3, 2, 1, backend=B)",
+        'fastconv.avg_pool2d(x.astype("f8"), 3, 2, 1, backend=B)',
+    )
+    for call in calls:
+        code = f"B = 'numba'; {call}"
+        run_python(textwrap.indent(code, "    "), FASTCONV_CACHE_DIR=str(tmp_path))
+    check = "\n".join(
+        f"B = 'numba'; got = {call}; B = 'reference'; want = {call}; "
+        "assert abs(got - want).max() <= 1e-4"
+        for call in calls
+    )
+    run_python(textwrap.indent(check, "    "), FASTCONV_CACHE_DIR=str(tmp_path))

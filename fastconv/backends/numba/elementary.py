@@ -13,11 +13,12 @@ from collections.abc import Callable
 from math import factorial, log
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+
+from fastconv.backends.numba.engine import part
 
 Function = Callable[..., Any]
 # ln 2 in two parts; the first has so few digits that its product with n is exact.
@@ -27,7 +28,8 @@ _LN2 = 0xB17217F7D1CF79ABC9E3B39803F2F6AF  # ln 2 * 2^128, rounded down
 
 def inlined(function: Function) -> Function:
     """Compile a function into every place that calls it."""
-    return numba.njit(error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
+    compiled: Function = part(function, forceinline=True)
+    return compiled
 
 
 @intrinsic

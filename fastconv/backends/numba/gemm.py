@@ -14,11 +14,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.numba.engine import Slot, array, as_float, float_bits, kernel
+from fastconv.backends.numba.engine import Slot, array, as_float, float_bits, kernel, part
 from fastconv.backends.numba.engine.plan import Constant, constant
 from fastconv.backends.numba.simd import (
     Tile,
@@ -162,7 +161,7 @@ def make_finish(tile: Tile) -> Callable[..., None]:
     size, rows, columns = tile.size, tile.rows, tile.columns
     wide = columns * size
 
-    @numba.njit(error_model="numpy")
+    @part
     def finish(  # type: ignore[no-untyped-def]
         values, bias, out, residual, out_rows, out_column, row, row_count, column, column_count,
         slope, low, high, scratch,
@@ -204,7 +203,7 @@ def make_block(tile: Tile) -> Callable[..., None]:
     size, columns, rows = tile.size, tile.columns, tile.rows
     finish = make_finish(tile)
 
-    @numba.njit(error_model="numpy")
+    @part
     def block(  # type: ignore[no-untyped-def]
         args, a, b, bias, out, residual, first_row, last_row, first_panel, last_panel, scratch
     ):

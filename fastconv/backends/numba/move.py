@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
-from fastconv.backends.numba.engine import array, kernel
+from fastconv.backends.numba.engine import array, kernel, part
 
 # Types by which cells of any dtype are moved, bit for bit.
 MOVERS: dict[int, Any] = {
@@ -20,15 +18,10 @@ MOVERS: dict[int, Any] = {
 }
 
 
-def jit(function: Callable[..., Any]) -> Any:
-    """Compile a part of a kernel."""
-    return numba.njit(error_model="numpy")(function)
-
-
 def make_copy(dtype: Any) -> Any:
     """Make the function that copies a run of cells."""
 
-    @jit
+    @part
     def copy(target, source, n):  # type: ignore[no-untyped-def]
         to, of = array(target, (n,), dtype), array(source, (n,), dtype)
         for i in range(n):
@@ -46,7 +39,7 @@ def gather(size: int):  # type: ignore[no-untyped-def]
     dtype = MOVERS[size]
     copy = make_copy(dtype)
 
-    @jit
+    @part
     def pick(target, source, fill, table, first, last):  # type: ignore[no-untyped-def]
         cells = array(table, (last,), np.int64)
         to, of = array(target, (last,), dtype), array(source, (1 << 40,), dtype)
@@ -93,7 +86,7 @@ def permute(size: int):  # type: ignore[no-untyped-def]
     """Permute six axes: a work item is what the output's last three axes hold."""
     dtype = MOVERS[size]
 
-    @jit
+    @part
     def move(target, source, rows, columns, row_step, column_step):  # type: ignore[no-untyped-def]
         of, to = array(source, (1 << 40,), dtype), array(target, (rows * columns,), dtype)
         if columns < rows:

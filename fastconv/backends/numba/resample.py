@@ -19,9 +19,10 @@ from fastconv.backends.numba.engine import (
     array,
     constant,
     kernel,
+    part,
 )
 from fastconv.backends.numba.engine.plan import scratch_stride
-from fastconv.backends.numba.move import MOVERS, gather, jit, permute
+from fastconv.backends.numba.move import MOVERS, gather, permute
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import InterpolateProblem, PadProblem, PixelShuffleProblem
 from fastconv.problem.taps import Integers, Taps
@@ -43,7 +44,7 @@ def weigh(name: str, taps: int):  # type: ignore[no-untyped-def]
     """
     dtype, size = np.dtype(name).type, np.dtype(name).itemsize
 
-    @jit
+    @part
     def add_rows(target, sources, weights, count, fresh, n):  # type: ignore[no-untyped-def]
         to = array(target, (n,), dtype)
         p, q = array(sources[0], (n,), dtype), array(sources[1], (n,), dtype)
@@ -62,7 +63,7 @@ def weigh(name: str, taps: int):  # type: ignore[no-untyped-def]
             for i in range(n):
                 to[i] += u * p[i]
 
-    @jit
+    @part
     def add_columns(target, line, first, index, weight, length, inner):  # type: ignore[no-untyped-def]
         starts = array(first, (length + 1,), np.int64)
         cells = array(index, (1 << 40,), np.int64)
@@ -84,7 +85,7 @@ def weigh(name: str, taps: int):  # type: ignore[no-untyped-def]
                 fresh = False
                 t += count
 
-    @jit
+    @part
     def add_cells(target, line, first, index, weight, length):  # type: ignore[no-untyped-def]
         to, of = array(target, (length,), dtype), array(line, (1 << 40,), dtype)
         starts = array(first, (length + 1,), np.int64)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Cost, roofline
-from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan, Stage, array, kernel
-from fastconv.backends.numba.move import MOVERS, jit
+from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan, Stage, array, kernel, part
+from fastconv.backends.numba.move import MOVERS
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import FoldProblem, UnfoldProblem
 
 
-@jit
+@part
 def _span(length, blocks, stride, offset):  # type: ignore[no-untyped-def]
     """Give the blocks whose cell, stride * block + offset, lies below ``length`` and above 0."""
     low = max(0, -(offset // stride))
@@ -27,13 +27,13 @@ def unfold(size: int):  # type: ignore[no-untyped-def]
     """Copy windows: a work item is one tap of one channel, a row of the columns."""
     dtype = MOVERS[size]
 
-    @jit
+    @part
     def zero(target, n):  # type: ignore[no-untyped-def]
         to = array(target, (n,), dtype)
         for i in range(n):
             to[i] = dtype(0)
 
-    @jit
+    @part
     def copy(target, source, step, n):  # type: ignore[no-untyped-def]
         to = array(target, (n,), dtype)
         if step == 1:
@@ -80,7 +80,7 @@ def fold(name: str):  # type: ignore[no-untyped-def]
     """Sum windows: a work item is one row of one channel of the image; taps are added in order."""
     dtype, size = np.dtype(name).type, np.dtype(name).itemsize
 
-    @jit
+    @part
     def add(target, step, source, n):  # type: ignore[no-untyped-def]
         of = array(source, (n,), dtype)
         if step == 1:
@@ -92,7 +92,7 @@ def fold(name: str):  # type: ignore[no-untyped-def]
             for i in range(n):
                 to[np.uintp(i) * np.uintp(step)] += of[i]
 
-    @jit
+    @part
     def clear(target, step, n):  # type: ignore[no-untyped-def]
         to = array(target, ((n - 1) * step + 1,), dtype)
         for i in range(n):

@@ -11,7 +11,6 @@ import dataclasses
 from math import prod
 from typing import Any
 
-import numba
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
@@ -19,7 +18,7 @@ from fastconv.backends.cook_toom import Transform, transform, winograd_bound
 from fastconv.backends.numba.conv.common import NumbaConv, unit
 from fastconv.backends.numba.conv.geometry import output_words
 from fastconv.backends.numba.conv.pack import Packed, pack_input
-from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, as_float, kernel
+from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, as_float, kernel, part
 from fastconv.backends.numba.engine.plan import constant, scratch_stride
 from fastconv.backends.numba.gemm import (
     clamp_words,
@@ -218,7 +217,7 @@ def winograd(tile: Tile, m: int, r: int):  # type: ignore[no-untyped-def]
     vector = lanes * size
     wide_vector = columns * size
 
-    @numba.njit(error_model="numpy")
+    @part
     def transform_input(source, row_bytes, column_bytes, between, target, frequency):  # type: ignore[no-untyped-def]
         for j in range(n):
             linear_map(
@@ -229,7 +228,7 @@ def winograd(tile: Tile, m: int, r: int):  # type: ignore[no-untyped-def]
                 tile, bt, between + i * n * vector, vector, target + i * n * frequency, frequency
             )
 
-    @numba.njit(error_model="numpy")
+    @part
     def transform_output(source, frequency, between, target):  # type: ignore[no-untyped-def]
         for j in range(n):
             linear_map(
@@ -245,7 +244,7 @@ def winograd(tile: Tile, m: int, r: int):  # type: ignore[no-untyped-def]
                 wide_vector,
             )
 
-    @numba.njit(error_model="numpy")
+    @part
     def multiply(a, a_row, depth, b, panels, out, out_row, count):  # type: ignore[no-untyped-def]
         for panel in range(panels):
             for row in range(0, count, rows):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import marshal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -48,7 +50,8 @@ class KernelFamily:
 
     def _compile(self, constants: tuple[Any, ...]) -> CFunc:
         options = {"nopython": True, "error_model": "numpy"}
-        compiled = CFunc(self._factory(*constants), _SIGNATURE, locals={}, options=options)
+        body = _named_by_content(self._factory(*constants))
+        compiled = CFunc(body, _SIGNATURE, locals={}, options=options)
         compiled._cache = DiskCache(self.name, constants)
         compiled.compile()
         return compiled
@@ -62,6 +65,26 @@ def kernel(factory: Callable[..., Body]) -> KernelFamily:
     are to be done, ``worker`` counts from 0 and is below the number of threads.
     """
     return KernelFamily(factory)
+
+
+def part(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile a function that kernels call; every closure inside a factory needs this.
+
+    The linker knows functions by name alone, and Numba's names tell closures of one place apart
+    by a count that starts anew in each process. Kernels from the disk, compiled in different
+    processes, would be linked to each other's parts; so a part's name holds its content.
+    """
+    return numba.njit(error_model="numpy", **options)(_named_by_content(function))
+
+
+def _named_by_content(function: Callable[..., Any]) -> Callable[..., Any]:
+    digest = hashlib.sha256(marshal.dumps(function.__code__))
+    for cell in function.__closure__ or ():
+        value = cell.cell_contents
+        inner = getattr(value, "py_func", value)
+        digest.update((getattr(inner, "__qualname__", "") + repr(value)).encode())
+    function.__qualname__ += f"_{digest.hexdigest()[:16]}"
+    return function
 
 
 def cached_njit(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:

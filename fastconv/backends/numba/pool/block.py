@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, Slot, array, constant
+from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, Slot, array, constant, part
 from fastconv.backends.numba.engine.plan import Constant, scratch_stride
 from fastconv.backends.numba.pool.geometry import AnyPoolProblem, Geometry, tap_ranges
-from fastconv.backends.numba.pool.sweeps import jit
 from fastconv.problem import PoolProblem
 from fastconv.problem.pool import Windows
 
@@ -45,7 +44,7 @@ def window_table(windows: Windows) -> Array:
     return np.stack([windows.start, cells, windows.first_tap])
 
 
-@jit
+@part
 def split_item(args: Any, item: int) -> Any:
     """Give a work item's image, output depth, output row, tile and lane block."""
     blocks = (args[LANES] + args[LANE_BLOCK] - 1) // args[LANE_BLOCK]
@@ -56,7 +55,7 @@ def split_item(args: Any, item: int) -> Any:
     return image, od, oh, tile, block
 
 
-@jit
+@part
 def window(table: int, length: int, place: int) -> Any:
     """Give start, cells and first tap of a window."""
     words = array(table, (3, length), np.int64)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.numba.engine import INPUT, Stage, array, kernel
+from fastconv.backends.numba.engine import INPUT, Stage, array, kernel, part
 from fastconv.backends.numba.pool import sweeps
 from fastconv.backends.numba.pool.block import (
     D_STEP,
@@ -41,7 +41,6 @@ from fastconv.backends.numba.pool.block import (
     window,
 )
 from fastconv.backends.numba.pool.geometry import AnyPoolProblem, Geometry
-from fastconv.backends.numba.pool.sweeps import jit
 
 # The kernel's own words: where indices go, and the bytes of a line of rows.
 INDICES, ROW_LINE_BYTES = range(OWN, OWN + 2)
@@ -60,7 +59,7 @@ def make_largest_rows(dtype: str) -> Any:
     kind = np.dtype(dtype).type
     size = np.dtype(dtype).itemsize
 
-    @jit
+    @part
     def take_row(line, rows, source, row, n, is_first):  # type: ignore[no-untyped-def]
         x, most = array(source, (n,), kind), array(line, (n,), kind)
         places = array(rows, (n,), np.int64)
@@ -74,7 +73,7 @@ def make_largest_rows(dtype: str) -> Any:
                 most[j] = x[j] if better else most[j]
                 places[j] = row if better else places[j]
 
-    @jit
+    @part
     def largest_rows(args, image, od, oh, first, last, lane, lanes, line, rows):  # type: ignore[no-untyped-def]
         d, d_cells, _ = window(args[D_TABLE], args[OUT_DEPTH], od)
         h, h_cells, _ = window(args[H_TABLE], args[OUT_HEIGHT], oh)
@@ -104,7 +103,7 @@ def make_largest_columns(dtype: str) -> Any:
     size = np.dtype(dtype).itemsize
     _, least = sweeps.make_fold("max", dtype)
 
-    @jit
+    @part
     def largest_columns(line, rows, column, cells, step, width, lanes, out, places):  # type: ignore[no-untyped-def]
         """Take the largest over ``cells`` columns from ``column`` on, ``step`` apart."""
         most, at = array(out, (lanes,), kind), array(places, (lanes,), np.int64)

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.numba.engine import Stage, array, as_float, constant, float_bits, kernel
+from fastconv.backends.numba.engine import (
+    Stage,
+    array,
+    as_float,
+    constant,
+    float_bits,
+    kernel,
+    part,
+)
 from fastconv.backends.numba.pool import sweeps
 from fastconv.backends.numba.pool.block import (
     BEFORE,
@@ -48,7 +56,6 @@ from fastconv.backends.numba.pool.block import (
     window,
 )
 from fastconv.backends.numba.pool.geometry import FLAT, PER_OUTPUT, AnyPoolProblem, Geometry
-from fastconv.backends.numba.pool.sweeps import jit
 
 # The kernel's own words: cells that a mean counts, the norm's power, sizes of scratch memory.
 D_COUNT, H_COUNT, W_COUNT, POWER, LINE_BYTES, SUM_BYTES = range(OWN, OWN + 6)
@@ -80,7 +87,7 @@ def make_prepare(kind: str, dtype: str, wide: str) -> Any:
     """Make the function that turns a row into what is folded: abs(x), to the power p."""
     given, kept = np.dtype(dtype).type, np.dtype(wide).type
 
-    @jit
+    @part
     def prepare(target, source, n, p):  # type: ignore[no-untyped-def]
         x, values = array(source, (n,), given), array(target, (n,), kept)
         if kind == "largest" or p == 1:
@@ -106,7 +113,7 @@ def make_finish(kind: str, dtype: str, wide: str) -> Any:
     """
     given, kept = np.dtype(dtype).type, np.dtype(wide).type
 
-    @jit
+    @part
     def finish(sums, out, n, lanes, cells, counts, first, total, p):  # type: ignore[no-untyped-def]
         if kind == "avg":
             values, table = array(out, (n, lanes), given), array(counts, (total,), np.int64)
@@ -140,7 +147,7 @@ def make_fold_window_rows(kind: str, dtype: str, wide: str, fold_rows: Any, fill
     plain = kind in ("max", "avg")
     prepare = make_prepare(kind, dtype, wide)
 
-    @jit
+    @part
     def fold_window_rows(args, image, od, oh, first, last, lane, lanes, line, powers):  # type: ignore[no-untyped-def]
         """Give the line's address and the bytes from one of its columns to the next."""
         d, d_cells, _ = window(args[D_TABLE], args[OUT_DEPTH], od)
@@ -191,7 +198,7 @@ def make_fold_columns(operation: str, wide: str, fold_rows: Any, fill: Any) -> A
     fold_strided = sweeps.make_fold_strided(fold, wide)
     fold_run = sweeps.make_fold_run(fold, wide, start)
 
-    @jit
+    @part
     def one_by_one(args, line, pitch, column, first, last, lanes, target, target_pitch, parts):  # type: ignore[no-untyped-def]
         for o in range(first, last):
             place = target + (o - first) * target_pitch
@@ -204,7 +211,7 @@ def make_fold_columns(operation: str, wide: str, fold_rows: Any, fill: Any) -> A
                 fill(place, lanes)
                 fold_spaced(place, source, cells, args[W_STEP] * pitch, lanes)
 
-    @jit
+    @part
     def tap_by_tap(args, line, column, first, last, lanes, target):  # type: ignore[no-untyped-def]
         ranges = array(args[TAP_TABLE], (2, args[TAPS]), np.int64)
         stride, flat = args[STRIDE], args[MODE] == FLAT

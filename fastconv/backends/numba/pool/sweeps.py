@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
-from fastconv.backends.numba.engine import array
+from fastconv.backends.numba.engine import array, part
 
 LANES = 16
-
-
-def jit(function: Callable[..., Any]) -> Any:
-    """Compile a part of a kernel."""
-    return numba.njit(error_model="numpy")(function)
 
 
 def make_fold(operation: str, dtype: str) -> tuple[Any, Any]:
     """Give the operation on two scalars, "max" or "sum", and where it starts."""
     kind = np.dtype(dtype).type
     if operation == "sum":
-        return jit(lambda total, value: total + value), kind(0)
+        return part(lambda total, value: total + value), kind(0)
     least = kind(np.iinfo(kind).min) if np.dtype(dtype).kind in "iu" else kind(-np.inf)
     # NaN wins over all, the first of them stays.
-    return jit(lambda most, v: v if (v > most) | (v != v) else most), least
+    return part(lambda most, v: v if (v > most) | (v != v) else most), least
 
 
 def make_fill(dtype: str, start: Any) -> Any:
     """Make the function that sets a run to the start."""
     kind = np.dtype(dtype).type
 
-    @jit
+    @part
     def fill(target, n):  # type: ignore[no-untyped-def]
         values = array(target, (n,), kind)
         for j in range(n):
@@ -45,7 +38,7 @@ def make_fold_rows(fold: Any, dtype: str) -> Any:
     """Make the function that folds up to three rows into an accumulator, in order."""
     kind = np.dtype(dtype).type
 
-    @jit
+    @part
     def fold_rows(target, a, b, c, count, n):  # type: ignore[no-untyped-def]
         values = array(target, (n,), kind)
         x, y, z = array(a, (n,), kind), array(b, (n,), kind), array(c, (n,), kind)
@@ -65,7 +58,7 @@ def make_fold_rows(fold: Any, dtype: str) -> Any:
 def make_fold_spaced(fold_rows: Any) -> Any:
     """Make the function that folds ``count`` rows, ``step`` bytes apart, into an accumulator."""
 
-    @jit
+    @part
     def fold_spaced(target, source, count, step, n):  # type: ignore[no-untyped-def]
         done = 0
         while done < count:
@@ -83,7 +76,7 @@ def make_fold_strided(fold: Any, dtype: str) -> Any:
     """Make the function that folds every ``stride``-th element into an accumulator."""
     kind = np.dtype(dtype).type
 
-    @jit
+    @part
     def fold_strided(target, source, n, stride):  # type: ignore[no-untyped-def]
         values = array(target, (n,), kind)
         x = array(source, ((n - 1) * stride + 1,), kind)
@@ -102,7 +95,7 @@ def make_fold_run(fold: Any, dtype: str, start: Any) -> Any:
     """Make the function that folds a run to one value: in 16 lanes, then these pairwise."""
     kind = np.dtype(dtype).type
 
-    @jit
+    @part
     def fold_run(source, count, step, lanes):  # type: ignore[no-untyped-def]
         if step != 1 or count < LANES:
             x = array(source, ((count - 1) * step + 1,), kind)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.numba.engine import Stage, array, constant, kernel
+from fastconv.backends.numba.engine import Stage, array, constant, kernel, part
 from fastconv.backends.numba.pool import sweeps
 from fastconv.backends.numba.pool.block import (
     BEFORE,
@@ -39,7 +39,6 @@ from fastconv.backends.numba.pool.block import (
     window,
 )
 from fastconv.backends.numba.pool.geometry import FLAT, PER_OUTPUT, Geometry
-from fastconv.backends.numba.pool.sweeps import jit
 from fastconv.problem import PoolProblem
 from fastconv.problem.pool import Windows, window_weights
 
@@ -57,6 +56,8 @@ def weighted_stage(
     wide = window_weights(problem.weights, problem.kernel_size) if given is None else given
     weights = np.asarray(wide, np.float64).reshape(*(1,) * (3 - problem.n), *problem.kernel_size)
     weights = weights / weights.sum()
+    if geometry.output == (1, 1, 1) and geometry.size == (1, 1, weights.size):
+        weights = weights.reshape(geometry.size)  # a window over all of a plane is one long row
     kinds = [_kinds(w) for w in geometry.windows]
     words = [
         *shared_words(problem, geometry, 0),
@@ -90,13 +91,13 @@ def make_add(dtype: str) -> tuple[Any, Any]:
     """Make the functions that add a multiple of a run, or of every stride-th element."""
     kind = np.dtype(dtype).type
 
-    @jit
+    @part
     def add_run(target, source, weight, n):  # type: ignore[no-untyped-def]
         values, x = array(target, (n,), kind), array(source, (n,), kind)
         for j in range(n):
             values[j] += weight * x[j]
 
-    @jit
+    @part
     def add_strided(target, source, weight, n, stride):  # type: ignore[no-untyped-def]
         values, x = array(target, (n,), kind), array(source, ((n - 1) * stride + 1,), kind)
         if stride == 2:
@@ -115,7 +116,7 @@ def make_add_row(dtype: str) -> tuple[Any, Any]:
     size = np.dtype(dtype).itemsize
     add_run, add_strided = make_add(dtype)
 
-    @jit
+    @part
     def by_output(args, source, weights, first, last, lanes, out):  # type: ignore[no-untyped-def]
         pitch = args[LANES] * size
         row = array(weights, (args[TAPS],), kind)
@@ -125,7 +126,7 @@ def make_add_row(dtype: str) -> tuple[Any, Any]:
                 cell = source + (begin + i * args[W_STEP]) * pitch
                 add_run(out + (o - first) * pitch, cell, row[tap + i], lanes)
 
-    @jit
+    @part
     def by_tap(args, source, weights, first, last, lanes, out):  # type: ignore[no-untyped-def]
         pitch = args[LANES] * size
         row = array(weights, (args[TAPS],), kind)
@@ -153,7 +154,7 @@ def weighted(dtype: str):  # type: ignore[no-untyped-def]
     fill = sweeps.make_fill(dtype, kind(0))
     by_output, by_tap = make_add_row(dtype)
 
-    @jit
+    @part
     def divide(args, od, oh, first, last, lanes, out):  # type: ignore[no-untyped-def]
         shape = (args[D_KINDS], args[H_KINDS], args[W_KINDS])
         sums = array(args[SUMS], shape, kind)
