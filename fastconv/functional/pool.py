@@ -116,7 +116,7 @@ def max_pool3d(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array | WithIndices:
-    """Take the largest cell of each window; as `max_pool2d` over (N, C, D, H, W) or (C, D, H, W)."""
+    """Take the largest cell of each window; as `max_pool2d`, over volumes (N, C, D, H, W)."""
     return _pool(
         "max", 3, input, kernel_size, stride=stride, padding=padding, dilation=dilation,
         ceil_mode=ceil_mode, return_indices=return_indices, layout=layout, algorithm=algorithm,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -241,7 +242,7 @@ def pad_all(
     raise ValueError(f"padding mode {mode} is for spatial dimensions, but got pads {given}")
 
 
-WINDOWED = {
+WINDOWED: dict[str, Callable[..., Any]] = {
     "conv": conv,
     "conv_transpose": conv_transpose,
     "max_pool": max_pool,

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="these tests make ONNX models")
-
-from onnx import TensorProto, helper, numpy_helper
-
 import fastconv
 from fastconv.formats.onnx import graph_of
 from fastconv.network import Network
+
+onnx = pytest.importorskip("onnx", reason="these tests make ONNX models")
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 
@@ -117,7 +116,7 @@ def test_foreign_operators_and_old_opsets_are_refused() -> None:
     foreign = helper.make_node("Swishy", ["x"], ["y"], domain="com.example")
     made = model([foreign], {"x": (2,)}, {}, {"y": (2,)})
     made.opset_import.append(helper.make_opsetid("com.example", 1))
-    with pytest.raises(ValueError, match="domain com.example"):
+    with pytest.raises(ValueError, match=r"domain com\.example"):
         graph_of(made)
     old = model([helper.make_node("Relu", ["x"], ["y"])], {"x": (2,)}, {}, {"y": (2,)}, opset=6)
     with pytest.raises(ValueError, match="opset 6 is older than 7"):
@@ -126,7 +125,7 @@ def test_foreign_operators_and_old_opsets_are_refused() -> None:
 
 def test_cycles_and_missing_inputs_are_refused() -> None:
     nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
-    with pytest.raises(ValueError, match="not a valid ONNX model|reads"):
+    with pytest.raises(ValueError, match=r"not a valid ONNX model|reads"):
         graph_of(model(nodes, {"x": (2,)}, {}, {"b": (2,)}))
 
 
@@ -144,7 +143,7 @@ def test_external_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
     loaded = onnx.load(path, load_external_data=False)
     loaded.graph.initializer[0].external_data[0].value = "../data.bin"
     path.write_bytes(loaded.SerializeToString())
-    with pytest.raises(ValueError, match="not a file in the model's folder"):
+    with pytest.raises(ValueError, match=r"not a file in the model's folder"):
         fastconv.load(path)
 
 
@@ -153,7 +152,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         fastconv.load(tmp_path / "none.onnx")
     other = tmp_path / "model.h5"
     other.write_bytes(b"x")
-    with pytest.raises(ValueError, match="models are read from .onnx files"):
+    with pytest.raises(ValueError, match=r"models are read from \.onnx files"):
         fastconv.load(other)
     text = tmp_path / "text.onnx"
     text.write_text("not a model at all")
@@ -180,7 +179,7 @@ def test_mutated_files_end_in_a_result_or_a_clear_error(tmp_path: Path) -> None:
     places = np.concatenate([np.arange(600), len(whole) - 1 - np.arange(600)])
     path = tmp_path / "mutated.onnx"
     x = np.zeros((1, 1, 28, 28), "f4")
-    refused = 0
+    messages = []
     for _ in range(300):
         mutated = bytearray(whole)
         for place in rng.choice(places, rng.integers(1, 4)):
@@ -189,6 +188,6 @@ def test_mutated_files_end_in_a_result_or_a_clear_error(tmp_path: Path) -> None:
         try:
             fastconv.load(path)(x)
         except (ValueError, TypeError) as error:
-            refused += 1
-            assert str(error)
-    assert refused > 30
+            messages.append(str(error))
+    assert len(messages) > 30
+    assert all(messages)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.reference.common import Reference, narrow, wide
+from fastconv.backends.reference.common import Reference, narrow, spatial, wide
 from fastconv.backends.reference.conv import channels_first
 from fastconv.problem import AdaptivePoolProblem, MaxUnpoolProblem, PoolProblem
 from fastconv.problem.pool import Windows, window_weights
@@ -36,7 +36,7 @@ class Pool(Reference):
         weights = _weights(problem, parameters)
         for place in places:
             window = x[_cells(windows, place)]
-            result[(..., *place)] = _reduce(window, windows, problem, weights, place)
+            result[spatial(*place)] = _reduce(window, windows, problem, weights, place)
         return narrow(_lay_out(result, problem), problem.output_dtype)
 
 
@@ -69,29 +69,29 @@ def _max(
         window = x[cells].reshape(*x.shape[:2], -1)
         # NumPy's argmax takes the first NaN, else the first of the largest.
         best = wide(window).argmax(axis=2)[..., None]
-        values[(..., *place)] = np.take_along_axis(window, best, axis=2)[..., 0]
-        indices[(..., *place)] = where[best[..., 0]]
+        values[spatial(*place)] = np.take_along_axis(window, best, axis=2)[..., 0]
+        indices[spatial(*place)] = where[best[..., 0]]
     return values, indices
 
 
 def _reduce(
     window: Array, windows: tuple[Windows, ...], problem: Any, weights: Array | None, place: Place
-) -> Array:
-    spatial = tuple(range(2, window.ndim))
+) -> Any:
+    axes = tuple(range(2, window.ndim))
     if problem.kind == "avg":
-        total = window.sum(axis=spatial)
+        total = window.sum(axis=axes)
         divisor = getattr(problem, "divisor_override", None)
         return total / (divisor or prod(int(w.counted[o]) for w, o in _each(windows, place)))
     if problem.kind == "lp":
         size = np.abs(window)
         if isinf(problem.norm_type):
-            return size.max(axis=spatial)
-        return (size**problem.norm_type).sum(axis=spatial) ** (1 / problem.norm_type)
+            return size.max(axis=axes)
+        return (size**problem.norm_type).sum(axis=axes) ** (1 / problem.norm_type)
     assert weights is not None
     first = [int(w.first_tap[o]) for w, o in _each(windows, place)]
     seen = tuple(slice(f, f + n) for f, n in zip(first, window.shape[2:], strict=True))
     counted = tuple(slice(w.counted_from[o], w.counted_to[o]) for w, o in _each(windows, place))
-    return (window * weights[seen]).sum(axis=spatial) / weights[counted].sum()
+    return (window * weights[seen]).sum(axis=axes) / weights[counted].sum()
 
 
 def _weights(problem: Any, parameters: Any) -> Array | None:
@@ -103,8 +103,8 @@ def _weights(problem: Any, parameters: Any) -> Array | None:
     )
 
 
-def _cells(windows: tuple[Windows, ...], place: Place) -> tuple[Any, ...]:
-    return (..., *(slice(w.start[o], w.stop[o], w.step) for w, o in _each(windows, place)))
+def _cells(windows: tuple[Windows, ...], place: Place) -> Any:
+    return spatial(*(slice(w.start[o], w.stop[o], w.step) for w, o in _each(windows, place)))
 
 
 def _each(windows: tuple[Windows, ...], place: Place) -> list[tuple[Windows, int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastconv.formats.onnx.call import Call, Unsupported, translates
 from fastconv.network import Node
 from fastconv.problem.values import FLOATS, INTEGERS
@@ -38,7 +40,7 @@ _AXES_INPUT = {"ReduceSum": 13}
 
 @translates(*_REDUCTIONS)
 def reduction(call: Call) -> list[Node]:
-    options = {
+    options: dict[str, Any] = {
         "keepdims": bool(call.get("keepdims", 1)),
         "noop": bool(call.get("noop_with_empty_axes", 0)),
     }

@@ -54,12 +54,15 @@ def conv_transpose(call: Call) -> list[Node]:
 
 @translates("MaxPool")
 def max_pool(call: Call) -> list[Node]:
+    extra: dict[str, Any] = {}
+    if len(call.outputs) > 1:
+        extra["column_major"] = bool(call.get("storage_order", 0))
     return call.node(
         "max_pool_flat" if len(call.outputs) > 1 else "max_pool",
         kernel_size=tuple(call.get("kernel_shape")),
         **_window(call),
         ceil_mode=bool(call.get("ceil_mode", 0)),
-        **({"column_major": bool(call.get("storage_order", 0))} if len(call.outputs) > 1 else {}),
+        **extra,
     )
 
 

@@ -19,7 +19,7 @@ def unpool_stage(problem: MaxUnpoolProblem) -> Stage:
     lanes = problem.channels if problem.channels_last else 1
     images = problem.batch * problem.channels // lanes
     cells, plane = (int(np.prod(size)) for size in (problem.input_size, problem.output_size))
-    words = [INPUT(0), INPUT(1), OUTPUT, cells, plane, lanes]
+    words: list[Any] = [INPUT(0), INPUT(1), OUTPUT, cells, plane, lanes]
     return Stage(unpool(problem.dtype.itemsize), images * -(-lanes // LANE_BLOCK), words)
 
 
