@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastconv.formats import load
     from fastconv.network import Network, explain
     from fastconv.network import compile_module as compile
+    from fastconv.network.warmup import warmup
 
 # Public names that are imported when they are first asked for.
 _LATE = {
@@ -23,6 +24,7 @@ _LATE = {
     "explain": ("fastconv.network", "explain"),
     "load": ("fastconv.formats", "load"),
     "show_config": ("fastconv.config", "show_config"),
+    "warmup": ("fastconv.network.warmup", "warmup"),
 }
 _LATE_MODULES = ("models", "nn", "network", "formats")
 
@@ -35,6 +37,7 @@ __all__ = [
     "load",
     "set_num_threads",
     "show_config",
+    "warmup",
     *functional.__all__,
 ]
 

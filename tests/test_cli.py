@@ -101,6 +101,7 @@ def test_summary_explain_info_and_bench() -> None:
     shown = json.loads(good("bench", LENET, "--repeat", "2", "--batch-size", "3", "--json"))
     assert shown["batch"] == 3
     assert shown["median_ms"] > 0
+    assert "1 jobs done" in good("warmup", LENET)
     assert good("--version").strip().endswith("0.1.0")
 
 

@@ -213,6 +213,41 @@ def info() -> None:
 
 
 @cli.command()
+@click.argument("model", required=False, type=click.Path(dir_okay=False))
+@_input_shape
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    default=("float32",),
+    show_default=True,
+    type=click.Choice(["float32", "float64"]),
+)
+def warmup(model: str | None, input_shape: str | None, dtypes: tuple[str, ...]) -> None:
+    """Compile kernels now and keep them on disk: MODEL's, or every family's."""
+    network = None if model is None else fastconv.load(model)
+    with _bar() as progress:
+        count = fastconv.warmup(network, _shape(input_shape), dtypes=dtypes, progress=progress)
+    click.echo(f"{count} jobs done; kernels are kept in {fastconv.show_config()['cache folder']}")
+
+
+@contextmanager
+def _bar() -> Iterator[Any]:
+    """Give a progress callback: a bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("compiling")
+        yield lambda done, total, name: bar.update(
+            task, completed=done, total=total, description=name
+        )
+
+
+@cli.command()
 @_model
 @_input_shape
 @click.option("--batch-size", default=1, show_default=True, type=click.IntRange(1))

@@ -231,3 +231,17 @@ def test_show_config_tells_the_facts() -> None:
     assert shown["fastconv"] == fastconv.__version__
     assert "numba" in shown["backends"]
     assert str(shown["threads"]) in str(shown)
+
+
+def test_warmup_runs_every_family_or_one_network() -> None:
+    seen: list[tuple[int, int, str]] = []
+    count = fastconv.warmup(dtypes=("float32",), progress=lambda *call: seen.append(call))
+    assert seen[-1] == (count, count, "")
+    names = " ".join(name for _, _, name in seen)
+    for family in ("conv2d direct", "conv2d winograd", "softmax", "fold", "interpolate bicubic"):
+        assert family in names
+    module = nn.Conv2d(2, 3, 3)
+    assert fastconv.warmup(module, (1, 2, 8, 8)) == 1
+    assert fastconv.warmup(Network.from_graph(small_graph()), (1, 1, 4, 4)) == 1
+    with pytest.raises(ValueError, match="needs an input_shape"):
+        fastconv.warmup(module)
