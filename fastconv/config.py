@@ -45,7 +45,7 @@ def show_config() -> Config:
         "cpu": machine.cpu_model(),
         "instruction set": f"{here.isa}{forced}",
         "caches": caches,
-        "cores allowed": machine.cores_allowed(),
+        "cores allowed": settings.cores_allowed(),
         "threads": settings.get_num_threads(),
         "backends": ", ".join(_backend(name) for name in settings.BACKENDS),
         "cache folder": settings.cache_dir(),

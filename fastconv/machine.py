@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-import os
 import platform
 import sys
 from pathlib import Path
@@ -139,28 +138,3 @@ def cpu_model() -> str:
         except OSError:
             pass
     return platform.processor() or platform.machine()
-
-
-def cores_allowed() -> int:
-    """Cores that this process may use: affinity and the container's CPU limit."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    limit = _cgroup_cores()
-    return max(1, min(cores, limit) if limit else cores)
-
-
-def _cgroup_cores() -> int | None:
-    root = Path("/sys/fs/cgroup")
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-        return None if quota == "max" else max(1, int(quota) // int(period))
-    except (OSError, ValueError):
-        pass
-    try:
-        amount = int((root / "cpu/cpu.cfs_quota_us").read_text())
-        every = int((root / "cpu/cpu.cfs_period_us").read_text())
-        return max(1, amount // every) if amount > 0 else None
-    except (OSError, ValueError):
-        return None

@@ -38,8 +38,6 @@ def get_num_threads() -> int:
 
 @functools.cache
 def _default_threads() -> int:
-    from fastconv.machine import cores_allowed
-
     for name in ("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").split(",")[0].strip()
         if text:
@@ -83,3 +81,28 @@ def cache_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("fastconv", appauthor=False))
+
+
+def cores_allowed() -> int:
+    """Cores that this process may use: affinity and the container's CPU limit."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    limit = _cgroup_cores()
+    return max(1, min(cores, limit) if limit else cores)
+
+
+def _cgroup_cores() -> int | None:
+    root = Path("/sys/fs/cgroup")
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+        return None if quota == "max" else max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        pass
+    try:
+        amount = int((root / "cpu/cpu.cfs_quota_us").read_text())
+        every = int((root / "cpu/cpu.cfs_period_us").read_text())
+        return max(1, amount // every) if amount > 0 else None
+    except (OSError, ValueError):
+        return None
