@@ -85,6 +85,16 @@ def test_every_path_weighs(case: str, last: bool) -> None:
     np.testing.assert_allclose(out, expected, rtol=0, atol=allowed)
 
 
+@pytest.mark.parametrize("include", [False, True])
+def test_a_window_half_in_the_padding_keeps_its_weights(include: bool) -> None:
+    x = np.arange(1.0, 5.0).reshape(1, 1, 1, 4)
+    weights = np.array([[1.0, 2.0], [3.0, 4.0]])
+    result = F.weighted_pool2d(
+        x, 2, 5, ((1, 0), (0, 0)), weights, count_include_pad=include, backend="numba"
+    )
+    np.testing.assert_allclose(result, 11 / (10 if include else 7), rtol=1e-15)
+
+
 def geometry(shape: Any, kernel: Any, **options: Any) -> Geometry:
     x = np.zeros(shape, "f4")
     return Geometry.of(PoolProblem.of("max", 2, x, kernel, **options))

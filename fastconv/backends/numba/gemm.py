@@ -27,6 +27,7 @@ from fastconv.backends.numba.simd import (
     tile_clamp,
     tile_multiply_add,
     tile_store,
+    tile_store_columns,
     tile_strided,
     tile_zero,
 )
@@ -42,13 +43,19 @@ CLAMPS: dict[str, tuple[float, float, float]] = {
 }
 
 
-def tile_for(dtype: np.dtype[Any], machine: Machine | None = None) -> Tile:
-    """Give the register tile for a dtype at the instruction set in force."""
+def tile_for(
+    dtype: np.dtype[Any], machine: Machine | None = None, columns: int | None = None
+) -> Tile:
+    """Give the register tile for a dtype at the instruction set in force.
+
+    Few ``columns`` take one vector of them: more would be zeros.
+    """
     machine = machine or get_machine()
-    figures = machine.figures
-    return Tile(
-        dtype.name, machine.lanes(dtype), figures.tile_rows, figures.tile_vectors, figures.has_fma
-    )
+    figures, lanes = machine.figures, machine.lanes(dtype)
+    vectors = figures.tile_vectors
+    if columns is not None:
+        vectors = min(vectors, -(-columns // lanes))
+    return Tile(dtype.name, lanes, figures.tile_rows, vectors, figures.has_fma)
 
 
 def fused(activation: Activation | None) -> bool:
@@ -160,6 +167,7 @@ def make_finish(tile: Tile) -> Callable[..., None]:
     dtype = np.dtype(tile.dtype).type
     size, rows, columns = tile.size, tile.rows, tile.columns
     wide = columns * size
+    by_columns = 1 < rows <= tile.lanes
 
     @part
     def finish(  # type: ignore[no-untyped-def]
@@ -179,6 +187,12 @@ def make_finish(tile: Tile) -> Callable[..., None]:
             tile_store(tile, values, places)
             return
         table = array(out_rows, (row_count,), np.int64)
+        spread = table[row + valid_rows - 1] - table[row]
+        together = spread == (valid_rows - 1) * size
+        if by_columns and together and residual == 0 and valid_columns == columns:
+            values = tile_clamp(tile, values, slope, low, high)
+            tile_store_columns(tile, values, out + table[row] + shift, out_column, valid_rows)
+            return
         buffer = array(scratch, (rows, columns), dtype)
         places = tile_strided(tile, scratch, wide)
         if residual != 0:

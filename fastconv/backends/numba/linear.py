@@ -77,7 +77,7 @@ class Linear(NumbaConv):
 
 
 def _tile(problem: LinearProblem, machine: Machine | None = None) -> Tile:
-    tile = tile_for(problem.dtype, machine)
+    tile = tile_for(problem.dtype, machine, problem.out_features)
     if problem.batch > 1:
         return tile
     vectors = min(ROW_VECTORS, -(-problem.out_features // tile.lanes))

@@ -374,6 +374,89 @@ def tile_store(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
     return types.void(shape, tile, rows), codegen
 
 
+def _transpose(builder: Any, shape: Tile, rows: list[Any]) -> list[Any]:
+    """Transpose ``lanes`` vectors: log2(lanes) rounds, each swapping blocks of two rows."""
+    distance = 1
+    while distance < shape.lanes:
+        swapped = list(rows)
+        for i in range(shape.lanes):
+            if i & distance:
+                continue
+            a, b = rows[i], rows[i + distance]
+            places = range(shape.lanes)
+            upper = [shape.lanes + j - distance if j & distance else j for j in places]
+            lower = [shape.lanes + j if j & distance else j + distance for j in places]
+            swapped[i] = builder.shuffle_vector(a, b, _mask(upper))
+            swapped[i + distance] = builder.shuffle_vector(a, b, _mask(lower))
+        rows = swapped
+        distance *= 2
+    return rows
+
+
+def _mask(places: list[int]) -> Any:
+    i32 = ir.IntType(32)
+    return ir.Constant(ir.VectorType(i32, len(places)), [i32(place) for place in places])
+
+
+@intrinsic
+def transpose_block(
+    typingctx: Any, shape: Any, source: Any, source_stride: Any, target: Any, target_stride: Any
+) -> Any:
+    """Transpose a square of ``lanes`` rows of ``lanes`` elements; strides are bytes."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, source, source_stride, target, target_stride = args
+        rows = [
+            _load(builder, s, builder.add(source, builder.mul(source_stride, I64(i))))
+            for i in range(s.lanes)
+        ]
+        for i, column in enumerate(_transpose(builder, s, rows)):
+            _store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
+        return context.get_dummy_value()
+
+    return types.void(shape, *(types.int64,) * 4), codegen
+
+
+@intrinsic
+def tile_store_columns(
+    typingctx: Any, shape: Any, tile: Any, target: Any, stride: Any, valid: Any
+) -> Any:
+    """Store a tile's columns, each contiguous, ``stride`` bytes apart: its first ``valid`` rows.
+
+    For a tile of no more rows than a vector has lanes.
+    """
+    s = shape.shape
+    bits = ir.VectorType(ir.IntType(1), s.lanes)
+    lane_type = ir.VectorType(ir.IntType(32), s.lanes)
+    kind = "f32" if s.dtype == "float32" else "f64"
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, target, stride, valid = args
+        lanes = ir.Constant(lane_type, [ir.IntType(32)(i) for i in range(s.lanes)])
+        limit = builder.trunc(valid, ir.IntType(32))
+        undefined = ir.Constant(lane_type, ir.Undefined)
+        limits = builder.insert_element(undefined, limit, ir.IntType(32)(0))
+        limits = builder.shuffle_vector(limits, undefined, ir.Constant(lane_type, None))
+        mask = builder.icmp_signed("<", lanes, limits)
+        pointer = s.vector.as_pointer()
+        name = f"llvm.masked.store.v{s.lanes}{kind}.p0"
+        signature_type = ir.FunctionType(ir.VoidType(), [s.vector, pointer, ir.IntType(32), bits])
+        store = cgutils.get_or_insert_function(builder.module, signature_type, name)
+        parts = _parts(builder, tile)
+        filler = ir.Constant(s.vector, None)
+        for v in range(s.vectors):
+            rows = [parts[r * s.vectors + v] for r in range(s.rows)]
+            columns = _transpose(builder, s, rows + [filler] * (s.lanes - s.rows))
+            for i, column in enumerate(columns):
+                place = builder.add(target, builder.mul(stride, I64(v * s.lanes + i)))
+                where = builder.inttoptr(place, pointer)
+                builder.call(store, [column, where, ir.IntType(32)(s.size), mask])
+        return context.get_dummy_value()
+
+    return types.void(shape, tile, *(types.int64,) * 3), codegen
+
+
 @intrinsic
 def linear_map(
     typingctx: Any,

@@ -10,10 +10,10 @@ import numpy as np
 from fastconv.backends.base import Algorithm
 from fastconv.backends.cook_toom import sum_bound
 from fastconv.backends.numba.engine import OUTPUT, NativePlan, Stage
-from fastconv.backends.numba.gemm import fused
+from fastconv.backends.numba.gemm import fused, tile_for
 from fastconv.backends.numba.pointwise import activation_stages
 from fastconv.backends.numba.simd import Tile
-from fastconv.machine import get_machine
+from fastconv.machine import Machine, get_machine
 
 DTYPES = ("float32", "float64")
 
@@ -45,6 +45,11 @@ class NumbaConv(Algorithm):
             scratch_bytes=scratch_bytes,
             seconds=self.cost(problem, get_machine()).seconds,
         )
+
+
+def conv_tile(problem: Any, machine: Machine | None = None) -> Tile:
+    """Give the register tile for a convolution's output channels a group."""
+    return tile_for(problem.dtype, machine, problem.out_channels // problem.groups)
 
 
 def register_tiles(problem: Any, tile: Tile) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import prod
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.numba.conv.common import NumbaConv, register_tiles
+from fastconv.backends.numba.conv.common import NumbaConv, conv_tile, register_tiles
 from fastconv.backends.numba.conv.geometry import conv_gemm, padded_size, weight_matrix
 from fastconv.backends.numba.conv.pack import pack_input
 from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
 from fastconv.backends.numba.engine.plan import scratch_stride
-from fastconv.backends.numba.gemm import gemm, pack_bias, pack_panels, scratch_bytes, tile_for
+from fastconv.backends.numba.gemm import gemm, pack_bias, pack_panels, scratch_bytes
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 
@@ -24,7 +24,7 @@ class Direct(NumbaConv):
     name = "direct"
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        tile = tile_for(problem.dtype, machine)
+        tile = conv_tile(problem, machine)
         tiles = register_tiles(problem, tile)
         flops = 2 * tiles * tile.rows * tile.columns * problem.sum_length
         moved = problem.bytes + pack_bytes(problem)
@@ -40,7 +40,7 @@ class Direct(NumbaConv):
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
         assert weight is not None
-        tile = tile_for(problem.dtype)
+        tile = conv_tile(problem)
         before = tuple(p[0] for p in problem.padding)
         packed = pack_input(problem, before, padded_size(problem), mode=problem.padding_mode)
         columns = problem.out_channels // problem.groups

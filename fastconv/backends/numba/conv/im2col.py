@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.numba.conv.common import NumbaConv, register_tiles
+from fastconv.backends.numba.conv.common import NumbaConv, conv_tile, register_tiles
 from fastconv.backends.numba.conv.direct import pack_bytes
 from fastconv.backends.numba.conv.geometry import conv_gemm, padded_size, weight_matrix
 from fastconv.backends.numba.conv.pack import pack_input
@@ -38,7 +38,6 @@ from fastconv.backends.numba.gemm import (
     pack_bias,
     pack_panels,
     scratch_bytes,
-    tile_for,
 )
 from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine
@@ -54,7 +53,7 @@ class Im2col(NumbaConv):
     name = "im2col"
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        tile = tile_for(problem.dtype, machine)
+        tile = conv_tile(problem, machine)
         flops = 2 * register_tiles(problem, tile) * tile.rows * tile.columns * problem.sum_length
         windows = problem.batch * prod(problem.output_size) * problem.groups
         lowered = windows * problem.sum_length * problem.dtype.itemsize
@@ -65,7 +64,7 @@ class Im2col(NumbaConv):
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
         assert weight is not None
-        tile = tile_for(problem.dtype)
+        tile = conv_tile(problem)
         size = problem.dtype.itemsize
         before = tuple(p[0] for p in problem.padding)
         packed = pack_input(problem, before, padded_size(problem), mode=problem.padding_mode)

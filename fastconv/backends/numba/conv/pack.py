@@ -12,10 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.numba.engine import INPUT, WORKSPACE, Slot, Stage, array, constant, kernel
+from fastconv.backends.numba.engine import (
+    INPUT,
+    WORKSPACE,
+    Slot,
+    Stage,
+    array,
+    constant,
+    kernel,
+    part,
+)
+from fastconv.backends.numba.gemm import tile_for
+from fastconv.backends.numba.simd import Tile, transpose_block
 from fastconv.problem import Shape
-
-_BLOCK = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,20 +93,57 @@ def pack_input(
         for n, b, p in zip(size, start, target, strict=True)
     ]
     dtype = np.dtype(problem.dtype)
+    first = start[2]
+    run = min(target[2] - first, size[2])
     stage = Stage(
-        pack(dtype.name),
+        pack(tile_for(dtype)),
         problem.batch * target[0] * target[1],
-        [INPUT(0), WORKSPACE, c * plane, *strides, *target, *tables, c, channels],
+        [INPUT(0), WORKSPACE, c * plane, *strides, *target, *tables, c, channels, first, run],
     )
     total = problem.batch * prod(target) * channels * dtype.itemsize
     return Packed(WORKSPACE, (stage,), target, channels, total)
 
 
 @kernel
-def pack(dtype_name: str):  # type: ignore[no-untyped-def]
+def pack(tile: Tile):  # type: ignore[no-untyped-def]
     """Write padded rows of channels: a work item is one row of one image."""
-    dtype = np.dtype(dtype_name).type
-    itemsize = np.dtype(dtype_name).itemsize
+    dtype = np.dtype(tile.dtype).type
+    size, lanes = tile.size, tile.lanes
+
+    @part
+    def copy_pixels(row, source, widths, s_column, channels, stride):  # type: ignore[no-untyped-def]
+        for w in range(widths.shape[0]):
+            place = widths[w]
+            if place < 0:
+                row[w * stride : (w + 1) * stride] = 0
+            else:
+                for c in range(channels):
+                    row[w * stride + c] = source[place * s_column + c]
+                for c in range(channels, stride):
+                    row[w * stride + c] = 0
+
+    @part
+    def copy_planes(row, source, widths, first, last, s_channel, channels, stride):  # type: ignore[no-untyped-def]
+        for c in range(channels):
+            for w in range(first, last):
+                place = widths[w]
+                value = source[c * s_channel + max(place, 0)]
+                row[w * stride + c] = value if place >= 0 else dtype(0)
+
+    @part
+    def transpose_run(row, source, count, s_channel, channels, stride):  # type: ignore[no-untyped-def]
+        """Transpose squares; the last of each line reaches back over the one before it."""
+        for w in range(0, count, lanes):
+            column = min(w, count - lanes)
+            for c in range(0, channels, lanes):
+                channel = min(c, channels - lanes)
+                transpose_block(
+                    tile,
+                    source + (channel * s_channel + column) * size,
+                    s_channel * size,
+                    row + (column * stride + channel) * size,
+                    stride * size,
+                )
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         s_depth, s_row, s_column, s_channel = args[3], args[4], args[5], args[6]
@@ -105,37 +151,38 @@ def pack(dtype_name: str):  # type: ignore[no-untyped-def]
         depths = array(args[10], (depth,), np.int64)
         heights = array(args[11], (height,), np.int64)
         widths = array(args[12], (width,), np.int64)
-        channels, stride = args[13], args[14]
+        channels, stride, run, count = args[13], args[14], args[15], args[16]
         for item in range(first, last):
             rest, h = divmod(item, height)
             image, d = divmod(rest, depth)
-            row = array(args[1] + item * width * stride * itemsize, (width * stride,), dtype)
+            target = args[1] + item * width * stride * size
+            row = array(target, (width * stride,), dtype)
             if depths[d] < 0 or heights[h] < 0:
                 row[:] = 0
                 continue
             start = image * args[2] + depths[d] * s_depth + heights[h] * s_row
-            end = (channels - 1) * s_channel + (width + 1) * s_column * stride
-            source = array(args[0] + start * itemsize, (end,), dtype)
+            place = args[0] + start * size
+            source = array(place, (args[2],), dtype)
             if s_channel == 1:
-                for w in range(width):
-                    place = widths[w]
-                    if place < 0:
-                        row[w * stride : (w + 1) * stride] = 0
-                    else:
-                        for c in range(channels):
-                            row[w * stride + c] = source[place * s_column + c]
-                        for c in range(channels, stride):
-                            row[w * stride + c] = 0
+                copy_pixels(row, source, widths, s_column, channels, stride)
                 continue
-            for block in range(0, width, _BLOCK):
-                stop = min(block + _BLOCK, width)
-                for c in range(channels):
-                    for w in range(block, stop):
-                        place = widths[w]
-                        value = source[c * s_channel + max(place, 0) * s_column]
-                        row[w * stride + c] = value if place >= 0 else dtype(0)
-                for w in range(block, stop):
-                    for c in range(channels, stride):
-                        row[w * stride + c] = 0
+            if count >= lanes and channels >= lanes:
+                copy_planes(row, source, widths, 0, run, s_channel, channels, stride)
+                transpose_run(
+                    target + run * stride * size,
+                    place + widths[run] * size,
+                    count,
+                    s_channel,
+                    channels,
+                    stride,
+                )
+                copy_planes(row, source, widths, run + count, width, s_channel, channels, stride)
+            else:
+                for block in range(0, width, lanes):
+                    stop = min(block + lanes, width)
+                    copy_planes(row, source, widths, block, stop, s_channel, channels, stride)
+            if channels < stride:
+                for w in range(width):
+                    row[w * stride + channels : (w + 1) * stride] = 0
 
     return body

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.numba.conv.common import NumbaConv
+from fastconv.backends.numba.conv.common import NumbaConv, conv_tile
 from fastconv.backends.numba.conv.geometry import offsets, output_words
 from fastconv.backends.numba.conv.pack import Packed, pack_input
 from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
@@ -24,7 +24,6 @@ from fastconv.backends.numba.gemm import (
     pack_bias,
     pack_panels,
     scratch_bytes,
-    tile_for,
 )
 from fastconv.machine import Machine
 from fastconv.problem import ConvTransposeProblem, Shape
@@ -39,7 +38,7 @@ class Transposed(NumbaConv):
     name = "direct"
 
     def cost(self, problem: ConvTransposeProblem, machine: Machine) -> Cost:
-        tile = tile_for(problem.dtype, machine)
+        tile = conv_tile(problem, machine)
         columns = problem.out_channels // problem.groups
         waste = -(-columns // tile.columns) * tile.columns / columns
         packed = prod(_padded(problem)[1]) * problem.in_channels * problem.dtype.itemsize
@@ -52,7 +51,7 @@ class Transposed(NumbaConv):
     def plan(self, problem: ConvTransposeProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
         assert weight is not None
-        tile = tile_for(problem.dtype)
+        tile = conv_tile(problem)
         before, padded = _padded(problem)
         packed = pack_input(problem, before, padded)
         columns = problem.out_channels // problem.groups
@@ -138,7 +137,7 @@ def _phase_gemm(
         rows=rows * size,
         taps=taps * size,
         depth=per_group,
-        b=pack_panels(matrix, tile_for(problem.dtype)),
+        b=pack_panels(matrix, conv_tile(problem)),
         bias=bias_panels,
         **output_words(problem, places),
     )

@@ -193,11 +193,20 @@ class Sizes:
 
     @property
     def total(self) -> int:
-        """The corner for unaligned stores, one tile in between, transformed inputs and products."""
-        n2 = self.f.n**2
-        between = n2 * self.tile.columns
-        elements = between + n2 * self.block * (self.channels + self.wide)
-        return finish_bytes(self.tile) + elements * self.tile.size
+        """All of them, in order.
+
+        The corner for stores that need one, a tile between its two passes, a group of output
+        tiles, transformed inputs, products.
+        """
+        n2, pixels = self.f.n**2, output_tile(self.tile, self.f.m)
+        between, outputs = n2 * self.tile.lanes, self.f.m * pixels.rows * self.tile.lanes
+        elements = between + outputs + n2 * self.block * (self.channels + self.wide)
+        return finish_bytes(pixels) + elements * self.tile.size
+
+
+def output_tile(tile: Tile, m: int) -> Tile:
+    """Give the register tile of a line of outputs: as many tiles of m beside each other as fit."""
+    return dataclasses.replace(tile, rows=max(1, tile.lanes // m) * m, vectors=1)
 
 
 def _matrix(rows: Any) -> Matrix:
@@ -210,12 +219,13 @@ def winograd(tile: Tile, m: int, r: int):  # type: ignore[no-untyped-def]
     f = transform(m, r)
     n, lanes, size, rows, columns = f.n, tile.lanes, tile.size, tile.rows, tile.columns
     bt, at = _matrix(f.bt), _matrix(f.at)
-    one_row = dataclasses.replace(tile, rows=1)
-    finish = make_finish(one_row)
+    pixels = output_tile(tile, m)
+    group = pixels.rows // m
+    finish = make_finish(pixels)
     block = BLOCK_TILES * rows
-    corner = finish_bytes(tile)
+    corner = finish_bytes(pixels)
     vector = lanes * size
-    wide_vector = columns * size
+    line = pixels.rows * vector
 
     @part
     def transform_input(source, row_bytes, column_bytes, between, target, frequency):  # type: ignore[no-untyped-def]
@@ -235,14 +245,7 @@ def winograd(tile: Tile, m: int, r: int):  # type: ignore[no-untyped-def]
                 tile, at, source + j * frequency, n * frequency, between + j * vector, n * vector
             )
         for i in range(m):
-            linear_map(
-                tile,
-                at,
-                between + i * n * vector,
-                vector,
-                target + i * m * wide_vector,
-                wide_vector,
-            )
+            linear_map(tile, at, between + i * n * vector, vector, target + i * line, vector)
 
     @part
     def multiply(a, a_row, depth, b, panels, out, out_row, count):  # type: ignore[no-untyped-def]
@@ -266,7 +269,8 @@ def winograd(tile: Tile, m: int, r: int):  # type: ignore[no-untyped-def]
         a_frequency, out_frequency = block * a_row, block * out_row
         base = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
         between = base + corner
-        inputs = between + n * n * wide_vector
+        outputs = between + n * n * vector
+        inputs = outputs + m * line
         products = inputs + n * n * a_frequency
         slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
         for item in range(first, last):
@@ -307,29 +311,24 @@ def winograd(tile: Tile, m: int, r: int):  # type: ignore[no-untyped-def]
             residual = args[RESIDUAL]
             if residual != 0:
                 residual += shift
-            # The transformed inputs are spent: their memory takes each tile's outputs.
-            outputs = inputs
-            for t in range(count):
+            t = 0
+            while t < count:
                 down, right = divmod(start + t, across)
-                for p in range(panels):
-                    for c in range(0, columns, lanes):
-                        transform_output(
-                            products + t * out_row + (p * columns + c) * size,
-                            out_frequency,
-                            between,
-                            outputs + c * size,
-                        )
+                some = min(group, count - t, across - right)
+                pixel = down * m * width + right * m
+                end = min(some * m, width - right * m)
+                for c in range(0, out_row, vector):
+                    for g in range(some):
+                        source = products + (t + g) * out_row + c
+                        transform_output(source, out_frequency, between, outputs + g * m * vector)
                     for i in range(min(m, height - down * m)):
-                        for j in range(min(m, width - right * m)):
-                            values = tile_load(
-                                one_row,
-                                tile_strided(one_row, outputs + (i * m + j) * wide_vector, 0),
-                            )
-                            pixel = (down * m + i) * width + right * m + j
-                            finish(
-                                values, args[BIAS] + p * columns * size, args[OUT] + shift,
-                                residual, args[OUT_ROWS], args[OUT_COLUMN], pixel,
-                                height * width, p * columns, column_count, slope, low, high, base,
-                            )  # fmt: skip
+                        first_pixel = pixel + i * width
+                        finish(
+                            tile_load(pixels, tile_strided(pixels, outputs + i * line, vector)),
+                            args[BIAS] + c, args[OUT] + shift, residual, args[OUT_ROWS],
+                            args[OUT_COLUMN], first_pixel, first_pixel + end, c // size,
+                            column_count, slope, low, high, base,
+                        )  # fmt: skip
+                t += some
 
     return body

@@ -119,7 +119,7 @@ def tap_ranges(problem: PoolProblem) -> Array:
 
 def _as_volume(problem: AnyPoolProblem, lanes: int) -> tuple[Any, Any, Any]:
     size, output, windows = problem.input_size, problem.output_size, problem.windows()
-    whole = all(
+    whole = problem.kind != "weighted" and all(
         length == 1 and int(w.start[0]) == 0 and int(w.stop[0]) == s and w.step == 1
         for length, s, w in zip(output, size, windows, strict=True)
     )

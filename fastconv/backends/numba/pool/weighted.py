@@ -56,8 +56,6 @@ def weighted_stage(
     wide = window_weights(problem.weights, problem.kernel_size) if given is None else given
     weights = np.asarray(wide, np.float64).reshape(*(1,) * (3 - problem.n), *problem.kernel_size)
     weights = weights / weights.sum()
-    if geometry.output == (1, 1, 1) and geometry.size == (1, 1, weights.size):
-        weights = weights.reshape(geometry.size)  # a window over all of a plane is one long row
     kinds = [_kinds(w) for w in geometry.windows]
     words = [
         *shared_words(problem, geometry, 0),
