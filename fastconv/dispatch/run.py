@@ -41,7 +41,11 @@ def solve(
     arrays = [None if value is None else ready(value) for value in inputs]
     if out is None or out.flags.c_contiguous:
         return plan.run(*arrays, out=out)
-    out[...] = plan.run(*arrays)
+    result = plan.run(*arrays)
+    if isinstance(result, tuple):
+        out[...] = result[0]
+        return (out, *result[1:])
+    out[...] = result
     return out
 
 
@@ -83,9 +87,8 @@ def _plan_without_parameters(
 
 
 def _run_empty(problem: Problem, out: Array | None) -> Result:
-    if out is not None:
-        return out
     shapes = getattr(problem, "output_shapes", None)
-    if shapes is not None:
-        return tuple(np.empty(shape, dtype) for shape, dtype in shapes)
-    return np.empty(problem.output_shape, problem.output_dtype)
+    if shapes:
+        first, *rest = (np.empty(shape, dtype) for shape, dtype in shapes)
+        return (first if out is None else out, *rest)
+    return np.empty(problem.output_shape, problem.output_dtype) if out is None else out

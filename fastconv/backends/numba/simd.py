@@ -17,6 +17,7 @@ from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, register_model, typeof_impl
 
 I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -394,8 +395,7 @@ def _transpose(builder: Any, shape: Tile, rows: list[Any]) -> list[Any]:
 
 
 def _mask(places: list[int]) -> Any:
-    i32 = ir.IntType(32)
-    return ir.Constant(ir.VectorType(i32, len(places)), [i32(place) for place in places])
+    return ir.Constant(ir.VectorType(_I32, len(places)), [_I32(place) for place in places])
 
 
 @intrinsic
@@ -419,6 +419,55 @@ def transpose_block(
 
 
 @intrinsic
+def transpose_edge(
+    typingctx: Any,
+    shape: Any,
+    source: Any,
+    source_stride: Any,
+    target: Any,
+    target_stride: Any,
+    count: Any,
+) -> Any:
+    """Transpose ``lanes`` rows of ``count`` elements, fewer than lanes: no more is touched."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, source, source_stride, target, target_stride, count = args
+        mask = _first_lanes(builder, s, count)
+        pointer = s.vector.as_pointer()
+        load = _masked(builder, s, "load", s.vector, [pointer, _I32, mask.type, s.vector])
+        filler = ir.Constant(s.vector, None)
+        rows = []
+        for i in range(s.lanes):
+            place = builder.add(source, builder.mul(source_stride, I64(i)))
+            where = builder.inttoptr(place, pointer)
+            rows.append(builder.call(load, [where, _I32(s.size), mask, filler]))
+        for i, column in enumerate(_transpose(builder, s, rows)):
+            with builder.if_then(builder.icmp_signed(">", count, I64(i)), likely=True):
+                _store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
+        return context.get_dummy_value()
+
+    return types.void(shape, *(types.int64,) * 5), codegen
+
+
+def _first_lanes(builder: Any, shape: Tile, count: Any) -> Any:
+    """Give the mask of a vector's first ``count`` lanes."""
+    lane_type = ir.VectorType(_I32, shape.lanes)
+    lanes = ir.Constant(lane_type, [_I32(i) for i in range(shape.lanes)])
+    undefined = ir.Constant(lane_type, ir.Undefined)
+    limits = builder.insert_element(undefined, builder.trunc(count, _I32), _I32(0))
+    limits = builder.shuffle_vector(limits, undefined, ir.Constant(lane_type, None))
+    return builder.icmp_signed("<", lanes, limits)
+
+
+def _masked(builder: Any, shape: Tile, what: str, result: Any, arguments: list[Any]) -> Any:
+    kind = "f32" if shape.dtype == "float32" else "f64"
+    name = f"llvm.masked.{what}.v{shape.lanes}{kind}.p0"
+    signature = ir.FunctionType(result, arguments)
+    return cgutils.get_or_insert_function(builder.module, signature, name)
+
+
+@intrinsic
 def tile_store_columns(
     typingctx: Any, shape: Any, tile: Any, target: Any, stride: Any, valid: Any
 ) -> Any:
@@ -427,22 +476,12 @@ def tile_store_columns(
     For a tile of no more rows than a vector has lanes.
     """
     s = shape.shape
-    bits = ir.VectorType(ir.IntType(1), s.lanes)
-    lane_type = ir.VectorType(ir.IntType(32), s.lanes)
-    kind = "f32" if s.dtype == "float32" else "f64"
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, target, stride, valid = args
-        lanes = ir.Constant(lane_type, [ir.IntType(32)(i) for i in range(s.lanes)])
-        limit = builder.trunc(valid, ir.IntType(32))
-        undefined = ir.Constant(lane_type, ir.Undefined)
-        limits = builder.insert_element(undefined, limit, ir.IntType(32)(0))
-        limits = builder.shuffle_vector(limits, undefined, ir.Constant(lane_type, None))
-        mask = builder.icmp_signed("<", lanes, limits)
+        mask = _first_lanes(builder, s, valid)
         pointer = s.vector.as_pointer()
-        name = f"llvm.masked.store.v{s.lanes}{kind}.p0"
-        signature_type = ir.FunctionType(ir.VoidType(), [s.vector, pointer, ir.IntType(32), bits])
-        store = cgutils.get_or_insert_function(builder.module, signature_type, name)
+        store = _masked(builder, s, "store", ir.VoidType(), [s.vector, pointer, _I32, mask.type])
         parts = _parts(builder, tile)
         filler = ir.Constant(s.vector, None)
         for v in range(s.vectors):
@@ -451,7 +490,7 @@ def tile_store_columns(
             for i, column in enumerate(columns):
                 place = builder.add(target, builder.mul(stride, I64(v * s.lanes + i)))
                 where = builder.inttoptr(place, pointer)
-                builder.call(store, [column, where, ir.IntType(32)(s.size), mask])
+                builder.call(store, [column, where, _I32(s.size), mask])
         return context.get_dummy_value()
 
     return types.void(shape, tile, *(types.int64,) * 3), codegen

@@ -23,7 +23,7 @@ from fastconv.backends.numba.engine import (
     part,
 )
 from fastconv.backends.numba.gemm import tile_for
-from fastconv.backends.numba.simd import Tile, transpose_block
+from fastconv.backends.numba.simd import Tile, transpose_block, transpose_edge
 from fastconv.problem import Shape
 
 
@@ -132,18 +132,16 @@ def pack(tile: Tile):  # type: ignore[no-untyped-def]
 
     @part
     def transpose_run(row, source, count, s_channel, channels, stride):  # type: ignore[no-untyped-def]
-        """Transpose squares; the last of each line reaches back over the one before it."""
+        """Transpose squares; the last channels reach back over those before them."""
         for w in range(0, count, lanes):
-            column = min(w, count - lanes)
             for c in range(0, channels, lanes):
                 channel = min(c, channels - lanes)
-                transpose_block(
-                    tile,
-                    source + (channel * s_channel + column) * size,
-                    s_channel * size,
-                    row + (column * stride + channel) * size,
-                    stride * size,
-                )
+                square = source + (channel * s_channel + w) * size
+                place = row + (w * stride + channel) * size
+                if w + lanes <= count:
+                    transpose_block(tile, square, s_channel * size, place, stride * size)
+                else:
+                    transpose_edge(tile, square, s_channel * size, place, stride * size, count - w)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         s_depth, s_row, s_column, s_channel = args[3], args[4], args[5], args[6]
@@ -166,7 +164,7 @@ def pack(tile: Tile):  # type: ignore[no-untyped-def]
             if s_channel == 1:
                 copy_pixels(row, source, widths, s_column, channels, stride)
                 continue
-            if count >= lanes and channels >= lanes:
+            if count > 0 and channels >= lanes:
                 copy_planes(row, source, widths, 0, run, s_channel, channels, stride)
                 transpose_run(
                     target + run * stride * size,
