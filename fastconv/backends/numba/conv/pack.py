@@ -111,14 +111,14 @@ def pack(tile: Tile):  # type: ignore[no-untyped-def]
     size, lanes = tile.size, tile.lanes
 
     @part
-    def copy_pixels(row, source, widths, s_column, channels, stride):  # type: ignore[no-untyped-def]
-        for w in range(widths.shape[0]):
+    def copy_pixels(row, source, widths, first, last, channels, stride):  # type: ignore[no-untyped-def]
+        for w in range(first, last):
             place = widths[w]
             if place < 0:
                 row[w * stride : (w + 1) * stride] = 0
             else:
                 for c in range(channels):
-                    row[w * stride + c] = source[place * s_column + c]
+                    row[w * stride + c] = source[place * channels + c]
                 for c in range(channels, stride):
                     row[w * stride + c] = 0
 
@@ -144,7 +144,7 @@ def pack(tile: Tile):  # type: ignore[no-untyped-def]
                     transpose_edge(tile, square, s_channel * size, place, stride * size, count - w)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        s_depth, s_row, s_column, s_channel = args[3], args[4], args[5], args[6]
+        s_depth, s_row, s_channel = args[3], args[4], args[6]
         depth, height, width = args[7], args[8], args[9]
         depths = array(args[10], (depth,), np.int64)
         heights = array(args[11], (height,), np.int64)
@@ -162,7 +162,15 @@ def pack(tile: Tile):  # type: ignore[no-untyped-def]
             place = args[0] + start * size
             source = array(place, (args[2],), dtype)
             if s_channel == 1:
-                copy_pixels(row, source, widths, s_column, channels, stride)
+                whole = run if channels == stride else width
+                copy_pixels(row, source, widths, 0, whole, channels, stride)
+                if channels == stride and count > 0:
+                    begin = widths[run] * channels
+                    line = array(target + run * channels * size, (count * channels,), dtype)
+                    pixels = array(place + begin * size, (count * channels,), dtype)
+                    for i in range(count * channels):
+                        line[i] = pixels[i]
+                    copy_pixels(row, source, widths, run + count, width, channels, stride)
                 continue
             if count > 0 and channels >= lanes:
                 copy_planes(row, source, widths, 0, run, s_channel, channels, stride)
