@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv.problem.activation import Activation
 from fastconv.problem.base import ArraySpec, Problem, Shape
+from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     COMPLEX,
     FLOATS,
@@ -60,6 +61,7 @@ class ConvProblem(Problem):
     rtol: float = DEFAULT_RTOL
 
     @classmethod
+    @remembered
     def of(
         cls,
         n: int,
@@ -195,6 +197,7 @@ class ConvTransposeProblem(Problem):
     rtol: float = DEFAULT_RTOL
 
     @classmethod
+    @remembered
     def of(
         cls,
         n: int,

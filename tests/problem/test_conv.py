@@ -158,3 +158,13 @@ def test_transposed_convolution_refuses_what_torch_refuses() -> None:
 def test_integers_refuse_activations_that_leave_them() -> None:
     with pytest.raises(TypeError, match="activation gelu"):
         F.conv2d(X.astype("i4"), W.astype("i4"), activation="gelu")
+
+
+def test_problems_are_remembered_but_never_confused() -> None:
+    first = ConvProblem.of(2, X, W, stride=1, padding=(1, 1))
+    assert ConvProblem.of(2, np.ones_like(X), W, stride=1, padding=(1, 1)) is first
+    assert ConvProblem.of(2, X, W, stride=1, padding=[1, 1]) == first
+    for wrong in ({"stride": True}, {"stride": 1.0}, {"padding": (1, 1.0)}, {"padding": (1, True)}):
+        with pytest.raises(TypeError, match="must be an int"):
+            ConvProblem.of(2, X, W, **{"stride": 1, "padding": (1, 1), **wrong})
+    assert ConvProblem.of(2, X.astype("f8"), W.astype("f8"), padding=(1, 1)) != first

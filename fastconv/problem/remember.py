@@ -1,0 +1,67 @@
+"""Problems made once: the same arguments give the same problem, validated the first time."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+
+from fastconv.problem.base import Shape
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_PLAIN = (int, str, bool, float, type(None))
+# Options that are arrays; what comes by position may be one, too.
+_ARRAYS = ("input", "weight", "bias", "residual")
+
+
+class Spec(NamedTuple):
+    """What a problem looks at in an array."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+
+
+class _Unknown(Exception):
+    """An argument that cannot be a key."""
+
+
+def remembered(build: Callable[P, R]) -> Callable[P, R]:
+    """Remember what a problem's ``of`` gave for plain arguments; others are built each time.
+
+    Arrays count by shape and dtype. What is equal but of another type (1, True, 1.0) is told
+    apart, so that what is refused once is refused always.
+    """
+    kept = functools.lru_cache(maxsize=4096, typed=True)(build)
+
+    @functools.wraps(build)
+    def of(*arguments: P.args, **options: P.kwargs) -> R:
+        try:
+            keys = [_key(value, True) for value in arguments]
+            named = {name: _key(value, name in _ARRAYS) for name, value in options.items()}
+        except _Unknown:
+            return build(*arguments, **options)
+        return kept(*keys, **named)
+
+    return of
+
+
+def _key(value: Any, array: bool) -> Any:
+    kind = type(value)
+    if kind in _PLAIN or isinstance(value, type):
+        return value
+    if kind is tuple:
+        if _plain_tuple(value):
+            return value
+    elif array and hasattr(value, "shape") and hasattr(value, "dtype"):
+        return Spec(tuple(value.shape), value.dtype)
+    raise _Unknown
+
+
+def _plain_tuple(values: tuple[Any, ...]) -> bool:
+    """Tell whether a tuple holds ints alone, or tuples of ints, or a name and its numbers."""
+    if values and type(values[0]) is str:
+        return all(type(v) in (str, int, float) for v in values)
+    return all(type(v) is int or (type(v) is tuple and _plain_tuple(v)) for v in values)
