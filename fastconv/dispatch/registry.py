@@ -13,6 +13,7 @@ from fastconv.problem import Problem
 ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "numba", "conv.direct", "Direct"),
     ("ConvProblem", "numba", "conv.depthwise", "Depthwise"),
+    ("ConvProblem", "numba", "conv.depthwise_planar", "DepthwisePlanar"),
     ("ConvProblem", "numba", "conv.im2col", "Im2col"),
     ("ConvProblem", "numba", "conv.winograd", "Winograd2x2"),
     ("ConvProblem", "numba", "conv.winograd", "Winograd4x4"),

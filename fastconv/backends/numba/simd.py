@@ -17,7 +17,7 @@ from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, register_model, typeof_impl
 
 I64 = ir.IntType(64)
-_I32 = ir.IntType(32)
+I32 = ir.IntType(32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,26 +112,26 @@ def _lower_shape(context: Any, builder: Any, ty: Any, value: Any) -> Any:
     return context.get_dummy_value()
 
 
-def _load(builder: Any, shape: Tile, address: Any, *, scalar: bool = False) -> Any:
+def load(builder: Any, shape: Tile, address: Any, *, scalar: bool = False) -> Any:
     ty = shape.element if scalar else shape.vector
-    load = builder.load(builder.inttoptr(address, ty.as_pointer()))
-    load.align = shape.size
-    return load
+    value = builder.load(builder.inttoptr(address, ty.as_pointer()))
+    value.align = shape.size
+    return value
 
 
-def _store(builder: Any, shape: Tile, value: Any, address: Any) -> None:
-    store = builder.store(value, builder.inttoptr(address, shape.vector.as_pointer()))
-    store.align = shape.size
+def store(builder: Any, shape: Tile, value: Any, address: Any) -> None:
+    stored = builder.store(value, builder.inttoptr(address, shape.vector.as_pointer()))
+    stored.align = shape.size
 
 
-def _splat(builder: Any, shape: Tile, scalar: Any) -> Any:
+def splat(builder: Any, shape: Tile, scalar: Any) -> Any:
     undefined = ir.Constant(shape.vector, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), shape.lanes), None)
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-def _multiply_add(builder: Any, shape: Tile, a: Any, b: Any, c: Any) -> Any:
+def multiply_add(builder: Any, shape: Tile, a: Any, b: Any, c: Any) -> Any:
     if not shape.fma:
         return builder.fadd(builder.fmul(a, b), c)
     kind = "f32" if shape.dtype == "float32" else "f64"
@@ -140,15 +140,15 @@ def _multiply_add(builder: Any, shape: Tile, a: Any, b: Any, c: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), [a, b, c])
 
 
-def _at(builder: Any, address: Any, offset: int) -> Any:
+def offset_by(builder: Any, address: Any, offset: int) -> Any:
     return builder.add(address, I64(offset)) if offset else address
 
 
-def _parts(builder: Any, tile: Any) -> list[Any]:
+def parts_of(builder: Any, tile: Any) -> list[Any]:
     return [builder.extract_value(tile, i) for i in range(tile.type.count)]
 
 
-def _join(builder: Any, ty: Any, parts: list[Any]) -> Any:
+def join(builder: Any, ty: Any, parts: list[Any]) -> Any:
     tile = ir.Constant(ty, ir.Undefined)
     for i, part in enumerate(parts):
         tile = builder.insert_value(tile, part, i)
@@ -181,13 +181,13 @@ def tile_addresses(
         last = builder.sub(length, I64(1))
         addresses = []
         for row in range(rows):
-            place = _at(builder, first, row)
+            place = offset_by(builder, first, row)
             place = builder.select(builder.icmp_signed("<", place, last), place, last)
             pointer = builder.inttoptr(
                 builder.add(table, builder.shl(place, I64(3))), I64.as_pointer()
             )
             addresses.append(builder.add(base, builder.load(pointer)))
-        return _join(builder, context.get_value_type(signature.return_type), addresses)
+        return join(builder, context.get_value_type(signature.return_type), addresses)
 
     result = types.UniTuple(types.int64, rows)
     return result(shape, *(types.int64,) * 4), codegen
@@ -201,7 +201,7 @@ def tile_strided(typingctx: Any, shape: Any, base: Any, stride: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, base, stride = args
         addresses = [builder.add(base, builder.mul(stride, I64(row))) for row in range(rows)]
-        return _join(builder, context.get_value_type(signature.return_type), addresses)
+        return join(builder, context.get_value_type(signature.return_type), addresses)
 
     result = types.UniTuple(types.int64, rows)
     return result(shape, types.int64, types.int64), codegen
@@ -222,9 +222,9 @@ def tile_multiply_add(
         _, tile, rows, offset, panel, count = args
         pointers = [
             builder.inttoptr(builder.add(row, offset), s.element.as_pointer())
-            for row in _parts(builder, rows)
+            for row in parts_of(builder, rows)
         ]
-        start, before = _parts(builder, tile), builder.block
+        start, before = parts_of(builder, tile), builder.block
         body, after = builder.append_basic_block("step"), builder.append_basic_block("done")
         builder.cbranch(builder.icmp_signed(">", count, I64(0)), body, after)
         builder.position_at_end(body)
@@ -233,17 +233,17 @@ def tile_multiply_add(
         sums = [builder.phi(s.vector) for _ in start]
         k.add_incoming(I64(0), before)
         b.add_incoming(panel, before)
-        step = [_load(builder, s, _at(builder, b, v * s.lanes * s.size)) for v in range(s.vectors)]
+        step = [load(builder, s, offset_by(builder, b, v * s.lanes * s.size)) for v in range(s.vectors)]
         results = []
         for row, pointer in enumerate(pointers):
             element = builder.load(builder.gep(pointer, [k]))
             element.align = s.size
-            a = _splat(builder, s, element)
+            a = splat(builder, s, element)
             for v in range(s.vectors):
-                results.append(_multiply_add(builder, s, a, step[v], sums[row * s.vectors + v]))
+                results.append(multiply_add(builder, s, a, step[v], sums[row * s.vectors + v]))
         after_k = builder.add(k, I64(1))
         k.add_incoming(after_k, body)
-        b.add_incoming(_at(builder, b, s.columns * s.size), body)
+        b.add_incoming(offset_by(builder, b, s.columns * s.size), body)
         for phi, first, result in zip(sums, start, results, strict=True):
             phi.add_incoming(first, before)
             phi.add_incoming(result, body)
@@ -255,7 +255,7 @@ def tile_multiply_add(
             phi.add_incoming(first, before)
             phi.add_incoming(result, body)
             final.append(phi)
-        return _join(builder, tile.type, final)
+        return join(builder, tile.type, final)
 
     return tile(shape, tile, rows, *(types.int64,) * 3), codegen
 
@@ -270,14 +270,14 @@ def tile_multiply_rows(
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, rows, offset, weights = args
         places = [v * s.lanes * s.size for v in range(s.vectors)]
-        factors = [_load(builder, s, _at(builder, weights, place)) for place in places]
-        addresses = [builder.add(row, offset) for row in _parts(builder, rows)]
+        factors = [load(builder, s, offset_by(builder, weights, place)) for place in places]
+        addresses = [builder.add(row, offset) for row in parts_of(builder, rows)]
         parts = []
-        for i, total in enumerate(_parts(builder, tile)):
+        for i, total in enumerate(parts_of(builder, tile)):
             row, v = divmod(i, s.vectors)
-            value = _load(builder, s, _at(builder, addresses[row], places[v]))
-            parts.append(_multiply_add(builder, s, value, factors[v], total))
-        return _join(builder, tile.type, parts)
+            value = load(builder, s, offset_by(builder, addresses[row], places[v]))
+            parts.append(multiply_add(builder, s, value, factors[v], total))
+        return join(builder, tile.type, parts)
 
     return tile(shape, tile, rows, types.int64, types.int64), codegen
 
@@ -289,11 +289,11 @@ def tile_load(typingctx: Any, shape: Any, rows: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         parts = [
-            _load(builder, s, _at(builder, row, v * s.lanes * s.size))
-            for row in _parts(builder, args[1])
+            load(builder, s, offset_by(builder, row, v * s.lanes * s.size))
+            for row in parts_of(builder, args[1])
             for v in range(s.vectors)
         ]
-        return _join(builder, context.get_value_type(signature.return_type), parts)
+        return join(builder, context.get_value_type(signature.return_type), parts)
 
     return TileType(s)(shape, rows), codegen
 
@@ -306,12 +306,12 @@ def tile_add_row(typingctx: Any, shape: Any, tile: Any, address: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, address = args
         row = [
-            _load(builder, s, _at(builder, address, v * s.lanes * s.size)) for v in range(s.vectors)
+            load(builder, s, offset_by(builder, address, v * s.lanes * s.size)) for v in range(s.vectors)
         ]
         parts = [
-            builder.fadd(part, row[i % s.vectors]) for i, part in enumerate(_parts(builder, tile))
+            builder.fadd(part, row[i % s.vectors]) for i, part in enumerate(parts_of(builder, tile))
         ]
-        return _join(builder, tile.type, parts)
+        return join(builder, tile.type, parts)
 
     return tile(shape, tile, types.int64), codegen
 
@@ -323,40 +323,55 @@ def tile_add(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, rows = args
-        addresses = _parts(builder, rows)
+        addresses = parts_of(builder, rows)
         parts = []
-        for i, part in enumerate(_parts(builder, tile)):
+        for i, part in enumerate(parts_of(builder, tile)):
             row, v = divmod(i, s.vectors)
-            other = _load(builder, s, _at(builder, addresses[row], v * s.lanes * s.size))
+            other = load(builder, s, offset_by(builder, addresses[row], v * s.lanes * s.size))
             parts.append(builder.fadd(part, other))
-        return _join(builder, tile.type, parts)
+        return join(builder, tile.type, parts)
 
     return tile(shape, tile, rows), codegen
 
 
 @intrinsic
-def tile_clamp(typingctx: Any, shape: Any, tile: Any, slope: Any, low: Any, high: Any) -> Any:
-    """Scale what is negative by ``slope``, then clamp to [low, high]; NaN passes through.
+def tile_scale_negative(typingctx: Any, shape: Any, tile: Any, slope: Any) -> Any:
+    """Scale what is negative by ``slope`` (leaky relu)."""
+    s = shape.shape
 
-    With slope 1, -inf and inf it changes nothing: relu, relu6, hardtanh and leaky_relu are the
-    same few instructions.
-    """
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, slope = args
+        factor, zero = _splat_number(builder, s, slope), ir.Constant(s.vector, None)
+        parts = [
+            builder.select(builder.fcmp_ordered("<", x, zero), builder.fmul(x, factor), x)
+            for x in parts_of(builder, tile)
+        ]
+        return join(builder, tile.type, parts)
+
+    return tile(shape, tile, types.float64), codegen
+
+
+@intrinsic
+def tile_bound(typingctx: Any, shape: Any, tile: Any, low: Any, high: Any) -> Any:
+    """Bound a tile to [low, high]; NaN passes through."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, *numbers = args
-        narrowed = [n if s.dtype == "float64" else builder.fptrunc(n, s.element) for n in numbers]
-        slope, low, high = (_splat(builder, s, n) for n in narrowed)
-        zero = ir.Constant(s.vector, None)
+        low, high = (_splat_number(builder, s, n) for n in numbers)
         parts = []
-        for x in _parts(builder, tile):
-            scaled = builder.fmul(x, slope)
-            x = builder.select(builder.fcmp_ordered("<", x, zero), scaled, x)
+        for x in parts_of(builder, tile):
             x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
             parts.append(builder.select(builder.fcmp_ordered(">", x, high), high, x))
-        return _join(builder, tile.type, parts)
+        return join(builder, tile.type, parts)
 
-    return tile(shape, tile, *(types.float64,) * 3), codegen
+    return tile(shape, tile, types.float64, types.float64), codegen
+
+
+def _splat_number(builder: Any, shape: Tile, number: Any) -> Any:
+    """Fill a vector of the tile's dtype with a float64."""
+    narrow = number if shape.dtype == "float64" else builder.fptrunc(number, shape.element)
+    return splat(builder, shape, narrow)
 
 
 @intrinsic
@@ -366,10 +381,10 @@ def tile_store(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, rows = args
-        addresses = _parts(builder, rows)
-        for i, part in enumerate(_parts(builder, tile)):
+        addresses = parts_of(builder, rows)
+        for i, part in enumerate(parts_of(builder, tile)):
             row, v = divmod(i, s.vectors)
-            _store(builder, s, part, _at(builder, addresses[row], v * s.lanes * s.size))
+            store(builder, s, part, offset_by(builder, addresses[row], v * s.lanes * s.size))
         return context.get_dummy_value()
 
     return types.void(shape, tile, rows), codegen
@@ -387,15 +402,15 @@ def _transpose(builder: Any, shape: Tile, rows: list[Any]) -> list[Any]:
             places = range(shape.lanes)
             upper = [shape.lanes + j - distance if j & distance else j for j in places]
             lower = [shape.lanes + j if j & distance else j + distance for j in places]
-            swapped[i] = builder.shuffle_vector(a, b, _mask(upper))
-            swapped[i + distance] = builder.shuffle_vector(a, b, _mask(lower))
+            swapped[i] = builder.shuffle_vector(a, b, shuffle_mask(upper))
+            swapped[i + distance] = builder.shuffle_vector(a, b, shuffle_mask(lower))
         rows = swapped
         distance *= 2
     return rows
 
 
-def _mask(places: list[int]) -> Any:
-    return ir.Constant(ir.VectorType(_I32, len(places)), [_I32(place) for place in places])
+def shuffle_mask(places: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(I32, len(places)), [I32(place) for place in places])
 
 
 @intrinsic
@@ -408,11 +423,11 @@ def transpose_block(
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, source, source_stride, target, target_stride = args
         rows = [
-            _load(builder, s, builder.add(source, builder.mul(source_stride, I64(i))))
+            load(builder, s, builder.add(source, builder.mul(source_stride, I64(i))))
             for i in range(s.lanes)
         ]
         for i, column in enumerate(_transpose(builder, s, rows)):
-            _store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
+            store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
         return context.get_dummy_value()
 
     return types.void(shape, *(types.int64,) * 4), codegen
@@ -433,34 +448,34 @@ def transpose_edge(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, source, source_stride, target, target_stride, count = args
-        mask = _first_lanes(builder, s, count)
+        mask = first_lanes(builder, s, count)
         pointer = s.vector.as_pointer()
-        load = _masked(builder, s, "load", s.vector, [pointer, _I32, mask.type, s.vector])
+        read = masked(builder, s, "load", s.vector, [pointer, I32, mask.type, s.vector])
         filler = ir.Constant(s.vector, None)
         rows = []
         for i in range(s.lanes):
             place = builder.add(source, builder.mul(source_stride, I64(i)))
             where = builder.inttoptr(place, pointer)
-            rows.append(builder.call(load, [where, _I32(s.size), mask, filler]))
+            rows.append(builder.call(read, [where, I32(s.size), mask, filler]))
         for i, column in enumerate(_transpose(builder, s, rows)):
             with builder.if_then(builder.icmp_signed(">", count, I64(i)), likely=True):
-                _store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
+                store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
         return context.get_dummy_value()
 
     return types.void(shape, *(types.int64,) * 5), codegen
 
 
-def _first_lanes(builder: Any, shape: Tile, count: Any) -> Any:
+def first_lanes(builder: Any, shape: Tile, count: Any) -> Any:
     """Give the mask of a vector's first ``count`` lanes."""
-    lane_type = ir.VectorType(_I32, shape.lanes)
-    lanes = ir.Constant(lane_type, [_I32(i) for i in range(shape.lanes)])
+    lane_type = ir.VectorType(I32, shape.lanes)
+    lanes = ir.Constant(lane_type, [I32(i) for i in range(shape.lanes)])
     undefined = ir.Constant(lane_type, ir.Undefined)
-    limits = builder.insert_element(undefined, builder.trunc(count, _I32), _I32(0))
+    limits = builder.insert_element(undefined, builder.trunc(count, I32), I32(0))
     limits = builder.shuffle_vector(limits, undefined, ir.Constant(lane_type, None))
     return builder.icmp_signed("<", lanes, limits)
 
 
-def _masked(builder: Any, shape: Tile, what: str, result: Any, arguments: list[Any]) -> Any:
+def masked(builder: Any, shape: Tile, what: str, result: Any, arguments: list[Any]) -> Any:
     kind = "f32" if shape.dtype == "float32" else "f64"
     name = f"llvm.masked.{what}.v{shape.lanes}{kind}.p0"
     signature = ir.FunctionType(result, arguments)
@@ -479,10 +494,10 @@ def tile_store_columns(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, target, stride, valid = args
-        mask = _first_lanes(builder, s, valid)
+        mask = first_lanes(builder, s, valid)
         pointer = s.vector.as_pointer()
-        store = _masked(builder, s, "store", ir.VoidType(), [s.vector, pointer, _I32, mask.type])
-        parts = _parts(builder, tile)
+        write = masked(builder, s, "store", ir.VoidType(), [s.vector, pointer, I32, mask.type])
+        parts = parts_of(builder, tile)
         filler = ir.Constant(s.vector, None)
         for v in range(s.vectors):
             rows = [parts[r * s.vectors + v] for r in range(s.rows)]
@@ -490,7 +505,7 @@ def tile_store_columns(
             for i, column in enumerate(columns):
                 place = builder.add(target, builder.mul(stride, I64(v * s.lanes + i)))
                 where = builder.inttoptr(place, pointer)
-                builder.call(store, [column, where, _I32(s.size), mask])
+                builder.call(write, [column, where, I32(s.size), mask])
         return context.get_dummy_value()
 
     return types.void(shape, tile, *(types.int64,) * 3), codegen
@@ -517,13 +532,13 @@ def linear_map(
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, _, source, source_stride, target, target_stride = args
         column = [
-            _load(builder, s, builder.add(source, builder.mul(source_stride, I64(j))))
+            load(builder, s, builder.add(source, builder.mul(source_stride, I64(j))))
             for j in range(len(entries[0]))
         ]
         results = [_combine(builder, s, row, column) for row in entries]
         for i, result in enumerate(results):
             place = builder.add(target, builder.mul(target_stride, I64(i)))
-            _store(builder, s, result, place)
+            store(builder, s, result, place)
         return context.get_dummy_value()
 
     return types.void(shape, matrix, *(types.int64,) * 4), codegen
@@ -541,5 +556,5 @@ def _combine(builder: Any, shape: Tile, row: tuple[float, ...], column: list[Any
         else:
             factor = ir.Constant(shape.vector, [ir.Constant(shape.element, entry)] * shape.lanes)
             start = total if total is not None else ir.Constant(shape.vector, [-0.0] * shape.lanes)
-            total = _multiply_add(builder, shape, factor, value, start)
+            total = multiply_add(builder, shape, factor, value, start)
     return ir.Constant(shape.vector, None) if total is None else total

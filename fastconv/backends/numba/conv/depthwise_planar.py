@@ -1,0 +1,202 @@
+"""Depthwise convolution of NCHW images: vector lanes across pixels, outputs kept in registers.
+
+A tile of output rows slides down a column of weights, so that each line of the input is loaded
+once for all the rows and taps that it serves. Channel multipliers are filters of one plane.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.numba.conv.common import NumbaConv
+from fastconv.backends.numba.conv.planes import Planes, make_copy_lines
+from fastconv.backends.numba.engine import (
+    INPUT,
+    OUTPUT,
+    SCRATCH,
+    NativePlan,
+    Stage,
+    array,
+    as_float,
+    constant,
+    kernel,
+)
+from fastconv.backends.numba.engine.plan import scratch_stride
+from fastconv.backends.numba.gemm import clamp_words, flush, fused, make_activate, tile_for
+from fastconv.backends.numba.planar_simd import (
+    beside,
+    tile_add_masked,
+    tile_correlate,
+    tile_splat,
+    tile_store_masked,
+)
+from fastconv.backends.numba.simd import Tile
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import ConvProblem
+
+# Bytes of padded lines that a work item keeps: they should stay in the first cache.
+LINES_BYTES = 24 << 10
+# Vectors in a tile: enough independent sums to hide a multiply-add's latency.
+TILE_VECTORS = 8
+# Vertical taps whose weights are held in registers together.
+COLUMN_TAPS = 7
+
+(PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
+ ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, TAPS_ACROSS, OFFSETS, ROWS, COLUMNS, IN_WIDTH, BEFORE,
+ PHASE, SCRATCH_BASE, SCRATCH_STRIDE) = range(25)  # fmt: skip
+
+
+class DepthwisePlanar(NumbaConv):
+    """One input channel a group, channels first."""
+
+    name = "depthwise_planar"
+
+    def why_not(self, problem: ConvProblem) -> str | None:
+        if problem.in_channels != problem.groups:
+            return (
+                f"{problem.in_channels} channels in {problem.groups} groups: this kernel is for "
+                "one channel a group"
+            )
+        if problem.channels_last and problem.in_channels > 1:
+            return "channels last: this kernel is for channels first"
+        if problem.channels_last and problem.out_channels > 1:
+            return "channels last: this kernel is for channels first"
+        if problem.n > 2:
+            return f"{problem.n} dimensions: this kernel is for one or two"
+        return super().why_not(problem)
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
+        planes, tile = _shape(problem, machine)
+        rows = -(-planes.height // tile.rows) * tile.rows
+        columns = -(-planes.width // tile.columns) * tile.columns
+        taps = planes.down[0] * planes.across[0]
+        outputs = problem.batch * problem.out_channels * rows * columns
+        lines = problem.batch * problem.in_channels * planes.lines(planes.height) * planes.line
+        # Loads beside the multiply-adds, and an epilogue of some 4 of them.
+        flops = 2 * outputs * (1.5 * taps + 4) + 6 * lines
+        seconds = flops / machine.peak_flops(problem.dtype)
+        return Cost(max(seconds, problem.bytes / machine.memory_bandwidth / 2))
+
+    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
+        weight, bias = parameters
+        assert weight is not None
+        planes, tile = _shape(problem, get_machine())
+        down, across = planes.down, planes.across
+        block = _row_block(planes, tile)
+        size = problem.dtype.itemsize
+        scratch = (planes.lines(block) * planes.line + tile.columns + tile.lanes) * size
+        height, width = planes.height, planes.width
+        plane = problem.input_size[-1] * (problem.input_size[0] if problem.n == 2 else 1) * size
+        filters = flush(weight.reshape(-1, down[0], across[0]).transpose(0, 2, 1).copy())
+        biases = np.zeros(problem.out_channels, problem.dtype) if bias is None else bias
+        activation = problem.activation if fused(problem.activation) else None
+        words = [
+            INPUT(0), plane, constant(filters), constant(biases), OUTPUT, height * width * size,
+            INPUT(1) if problem.residual else 0, *clamp_words(activation), height, width, block,
+            problem.out_channels // problem.groups, problem.in_channels, down[0], across[0],
+            constant(planes.offsets() * size, np.int64), *planes.words(), SCRATCH,
+            scratch_stride(scratch),
+        ]  # fmt: skip
+        taps = down[0] if down[0] <= COLUMN_TAPS else 4
+        apart = down[2] if taps > 1 else 1
+        address = depthwise_planar(tile, taps, down[1], apart, across[1], planes.by_table)
+        items = problem.batch * problem.in_channels * -(-height // block)
+        return self.native_plan(
+            problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
+        )
+
+
+def _shape(problem: ConvProblem, machine: Machine) -> tuple[Planes, Tile]:
+    """Choose the tile's rows so that few lie past the last output row."""
+    lanes = machine.lanes(problem.dtype)
+    planes = Planes(problem, lanes)
+    height = planes.height
+    rows = min(range(1, TILE_VECTORS + 1), key=lambda r: (-(-height // r) * (r + 1), -r))
+    wide = -(-planes.width // lanes)
+    vectors = max(1, min(TILE_VECTORS // rows, wide))
+    tile = tile_for(problem.dtype, machine)
+    return planes, dataclasses.replace(tile, rows=rows, vectors=vectors)
+
+
+def _row_block(planes: Planes, tile: Tile) -> int:
+    """Output rows of a work item: all of them, or as many as keep their lines close."""
+    size = planes.problem.dtype.itemsize
+    rows = -(-planes.height // tile.rows) * tile.rows
+    while rows > tile.rows and planes.lines(rows) * planes.line * size > LINES_BYTES:
+        rows -= tile.rows
+    return rows
+
+
+@kernel
+def depthwise_planar(  # type: ignore[no-untyped-def]
+    tile: Tile, taps: int, stride: int, dilation: int, step: int, by_table: bool
+):
+    """Correlate planes: a work item is a block of rows of one channel of one image."""
+    copy_lines = make_copy_lines(tile, step, by_table)
+    size, lanes, columns, rows = tile.size, tile.lanes, tile.columns, tile.rows
+    activate = make_activate(tile)
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        height, width, row_block = args[HEIGHT], args[WIDTH], args[ROW_BLOCK]
+        down, across, multiplier = args[TAPS_DOWN], args[TAPS_ACROSS], args[MULTIPLIER]
+        blocks = (height + row_block - 1) // row_block
+        offsets = array(args[OFFSETS], (across,), np.int64)
+        lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
+        pitch = step * args[PHASE] * size
+        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
+        for item in range(first, last):
+            plane, block = divmod(item, blocks)
+            start = block * row_block
+            stop = min(start + row_block, height)
+            filled = (stop - start + rows - 1) // rows * rows
+            reach = (filled - 1) * stride + (down - 1) * dilation + 1
+            there = (height - 1 - start) * stride + (down - 1) * dilation + 1
+            copy_lines(
+                lines, args[PLANES] + plane * args[PLANE_BYTES], start * stride,
+                min(reach, there), args[ROWS], args[COLUMNS], args[IN_WIDTH], args[BEFORE],
+                args[PHASE],
+            )  # fmt: skip
+            for m in range(multiplier):
+                channel = (plane % args[CHANNELS]) * multiplier + m
+                weights = args[WEIGHTS] + channel * down * across * size
+                image = plane * multiplier + m
+                for row in range(start, stop, rows):
+                    top = lines + (row - start) * stride * pitch
+                    for column in range(0, width, columns):
+                        values = tile_splat(tile, args[BIAS] + channel * size, 0)
+                        factor = weights
+                        for x in range(across):
+                            base = top + column * size + offsets[x]
+                            done = 0
+                            while done + taps <= down:
+                                values = tile_correlate(
+                                    tile, values, taps, stride, dilation,
+                                    base + done * dilation * pitch, pitch, factor + done * size,
+                                )  # fmt: skip
+                                done += taps
+                            while done < down:
+                                values = tile_correlate(
+                                    tile, values, 1, stride, dilation,
+                                    base + done * dilation * pitch, pitch, factor + done * size,
+                                )  # fmt: skip
+                                done += 1
+                            factor += down * size
+                        shift = image * args[OUT_BYTES] + (row * width + column) * size
+                        places = beside(tile, 0, lanes * size)
+                        counts = beside(tile, width - column, -lanes)
+                        if args[RESIDUAL] != 0:
+                            values = tile_add_masked(
+                                tile, values, args[RESIDUAL] + shift, width * size, places,
+                                counts, stop - row,
+                            )  # fmt: skip
+                        values = activate(values, slope, low, high)
+                        tile_store_masked(
+                            tile, values, args[OUT] + shift, width * size, places, counts,
+                            stop - row,
+                        )  # fmt: skip
+
+    return body

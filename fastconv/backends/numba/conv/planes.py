@@ -1,0 +1,144 @@
+"""Planes of an image, padded and split by column phase, copied into a worker's scratch memory.
+
+Planar kernels read vectors of neighbouring pixels. Padding becomes zeros in the copy, and a
+horizontal stride becomes that many phases, each contiguous: column c of a window's reach lies in
+phase c % stride at place c // stride.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.numba.conv.geometry import lead
+from fastconv.backends.numba.conv.pack import index_table
+from fastconv.backends.numba.engine import array, part
+from fastconv.backends.numba.engine.plan import Constant, constant
+from fastconv.backends.numba.planar_simd import split_columns
+from fastconv.backends.numba.simd import Tile
+from fastconv.problem import ConvProblem
+
+# Horizontal strides whose phases vectors are shuffled into; others are copied by table.
+SHUFFLED_STEPS = (1, 2, 3, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Planes:
+    """How the planes of one- and two-dimensional problems lie in scratch memory."""
+
+    problem: ConvProblem
+    lanes: int
+
+    @property
+    def height(self) -> int:
+        """Output rows."""
+        return lead(self.problem.output_size, 1)[1]
+
+    @property
+    def width(self) -> int:
+        """Output columns."""
+        return self.problem.output_size[-1]
+
+    @property
+    def down(self) -> tuple[int, int, int]:
+        """Kernel size, stride and dilation from row to row."""
+        p = self.problem
+        return (
+            lead(p.kernel_size, 1)[1],
+            lead(p.stride, 1)[1],
+            lead(p.dilation, 1)[1],
+        )
+
+    @property
+    def across(self) -> tuple[int, int, int]:
+        """Kernel size, stride and dilation from column to column."""
+        p = self.problem
+        return p.kernel_size[-1], p.stride[-1], p.dilation[-1]
+
+    @property
+    def by_table(self) -> bool:
+        """Whether columns are copied one by one."""
+        return self.across[1] not in SHUFFLED_STEPS or self.problem.padding_mode != "zeros"
+
+    @property
+    def phase(self) -> int:
+        """Elements of one phase of a line."""
+        taps, step, apart = self.across
+        needed = self.width + (taps - 1) * apart // step
+        # The last vector of one phase must not run over the next one.
+        return needed if step == 1 else -(-needed // self.lanes) * self.lanes
+
+    @property
+    def line(self) -> int:
+        """Elements from one line to the next."""
+        return self.across[1] * self.phase
+
+    def lines(self, rows: int) -> int:
+        """Count the padded input rows that so many output rows reach."""
+        taps, step, apart = self.down
+        return (rows - 1) * step + (taps - 1) * apart + 1
+
+    def offsets(self) -> np.ndarray[Any, Any]:
+        """Give for each horizontal tap its elements from an output's first column."""
+        taps, step, apart = self.across
+        reach = np.arange(taps) * apart
+        return reach % step * self.phase + reach // step
+
+    def row_table(self) -> Constant:
+        """Give for each padded row the input row that it shows, -1 for zeros."""
+        p = self.problem
+        if p.n == 1:
+            return constant([0], np.int64)
+        before, _ = p.padding[0]
+        table = index_table(p.input_size[0], before, self.lines(self.height), p.padding_mode)
+        return constant(table, np.int64)
+
+    def column_table(self) -> Constant:
+        """Give for each place of a line the input column that it shows, -1 for zeros."""
+        p = self.problem
+        before, after = p.padding[-1]
+        reach = p.input_size[-1] + before + after
+        table = np.full(self.line, -1, np.int64)
+        shown = index_table(p.input_size[-1], before, reach, p.padding_mode)[: self.line]
+        table[: len(shown)] = shown
+        step = self.across[1]
+        return constant(table.reshape(self.phase, step).T.ravel(), np.int64)
+
+    def words(self) -> list[Any]:
+        """Give what `make_copy_lines` asks for, from ``rows`` on."""
+        p = self.problem
+        return [self.row_table(), self.column_table(), p.input_size[-1], p.padding[-1][0],
+                self.phase]  # fmt: skip
+
+
+def make_copy_lines(tile: Tile, step: int, by_table: bool) -> Callable[..., None]:
+    """Make the function that copies padded lines of one plane."""
+    dtype, size, lanes = np.dtype(tile.dtype).type, tile.size, tile.lanes
+
+    @part
+    def copy_lines(target, plane, first, count, rows, columns, width, before, phase):  # type: ignore[no-untyped-def]
+        line_bytes = step * phase * size
+        table = array(rows, (first + count,), np.int64)
+        for r in range(count):
+            row = table[first + r]
+            # A row of zeros is a line of no columns.
+            shown = width if row >= 0 else 0
+            source = plane + max(row, 0) * width * size
+            place = target + r * line_bytes
+            if by_table:
+                line = array(place, (step * phase,), dtype)
+                pixels = array(source, (width,), dtype)
+                which = array(columns, (step * phase,), np.int64)
+                for i in range(step * phase):
+                    line[i] = pixels[which[i]] if which[i] >= 0 and shown > 0 else dtype(0)
+            else:
+                for x in range(0, phase, lanes):
+                    split_columns(
+                        tile, step, source, x * step - before, shown, place + x * size,
+                        phase * size,
+                    )  # fmt: skip
+
+    return copy_lines  # type: ignore[no-any-return]

@@ -1,0 +1,251 @@
+"""The vector vocabulary of planar kernels: lanes are neighbouring pixels of one channel.
+
+A planar tile's rows are output rows (depthwise) or output channels (direct); its vectors lie
+side by side, or wherever a table of addresses says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from fastconv.backends.numba.simd import (
+    I32,
+    I64,
+    Tile,
+    TileType,
+    first_lanes,
+    join,
+    load,
+    masked,
+    multiply_add,
+    offset_by,
+    parts_of,
+    shuffle_mask,
+    splat,
+    store,
+)
+
+
+def _between(builder: Any, shape: Tile, first: Any, length: Any) -> Any:
+    """Give the mask of the lanes whose place, counted from ``first``, is in [0, length)."""
+    lane_type = ir.VectorType(I32, shape.lanes)
+    lanes = ir.Constant(lane_type, [I32(i) for i in range(shape.lanes)])
+    undefined = ir.Constant(lane_type, ir.Undefined)
+    start = builder.insert_element(undefined, builder.trunc(first, I32), I32(0))
+    start = builder.shuffle_vector(start, undefined, ir.Constant(lane_type, None))
+    limit = builder.insert_element(undefined, builder.trunc(length, I32), I32(0))
+    limit = builder.shuffle_vector(limit, undefined, ir.Constant(lane_type, None))
+    # A negative place is a large unsigned one.
+    return builder.icmp_unsigned("<", builder.add(lanes, start), limit)
+
+
+@intrinsic(prefer_literal=True)
+def split_columns(
+    typingctx: Any,
+    shape: Any,
+    step: Any,
+    line: Any,
+    first: Any,
+    length: Any,
+    target: Any,
+    phase_bytes: Any,
+) -> Any:
+    """Copy lanes x step elements of a line, those outside [0, length) as zeros, split by phase.
+
+    Element ``first`` + i goes to lane i // step of the vector at
+    ``target`` + (i % step) * ``phase_bytes``: what a strided window reads becomes contiguous.
+    """
+    s, count = shape.shape, step.literal_value
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, _, line, first, length, target, phase_bytes = args
+        pointer = s.vector.as_pointer()
+        filler = ir.Constant(s.vector, None)
+        vectors = []
+        for v in range(count):
+            start = offset_by(builder, first, v * s.lanes)
+            mask = _between(builder, s, start, length)
+            read = masked(builder, s, "load", s.vector, [pointer, I32, mask.type, s.vector])
+            place = builder.add(line, builder.mul(start, I64(s.size)))
+            where = builder.inttoptr(place, pointer)
+            vectors.append(builder.call(read, [where, I32(s.size), mask, filler]))
+        for phase in range(count):
+            merged = _every(builder, s, vectors, count, phase)
+            store(builder, s, merged, builder.add(target, builder.mul(phase_bytes, I64(phase))))
+        return context.get_dummy_value()
+
+    return types.void(shape, step, *(types.int64,) * 5), codegen
+
+
+def _every(builder: Any, s: Tile, vectors: list[Any], step: int, phase: int) -> Any:
+    """Pick elements phase, phase + step, ... of vectors laid end to end."""
+    places = [step * lane + phase for lane in range(s.lanes)]
+    merged = vectors[0]
+    if step == 1:
+        return merged
+    for v in range(1, step):
+        chosen = []
+        for lane, place in enumerate(places):
+            if place // s.lanes == v:
+                chosen.append(s.lanes + place % s.lanes)
+            elif v == 1:
+                chosen.append(place % s.lanes)
+            else:
+                chosen.append(lane)
+        merged = builder.shuffle_vector(merged, vectors[v], shuffle_mask(chosen))
+    return merged
+
+
+@intrinsic(prefer_literal=True)
+def tile_correlate(
+    typingctx: Any,
+    shape: Any,
+    tile: Any,
+    taps: Any,
+    stride: Any,
+    dilation: Any,
+    base: Any,
+    pitch: Any,
+    weights: Any,
+) -> Any:
+    """Add a column of ``taps`` weights, sliding down the lines at ``base``, to a tile.
+
+    Row r of the tile adds, for each tap t in order, weights[t] times the line
+    r * stride + t * dilation; lines lie ``pitch`` bytes apart, and each is loaded once.
+    """
+    s = shape.shape
+    count, down, apart = (v.literal_value for v in (taps, stride, dilation))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, _, _, _, base, pitch, weights = args
+        factors = []
+        for t in range(count):
+            scalar = load(builder, s, offset_by(builder, weights, t * s.size), scalar=True)
+            factors.append(splat(builder, s, scalar))
+        parts = parts_of(builder, tile)
+        users: dict[int, list[tuple[int, int]]] = {}
+        for r in range(s.rows):
+            for t in range(count):
+                users.setdefault(r * down + t * apart, []).append((r, t))
+        for line in sorted(users):
+            address = builder.add(base, builder.mul(pitch, I64(line)))
+            for v in range(s.vectors):
+                value = load(builder, s, offset_by(builder, address, v * s.lanes * s.size))
+                for r, t in users[line]:
+                    i = r * s.vectors + v
+                    parts[i] = multiply_add(builder, s, factors[t], value, parts[i])
+        return join(builder, tile.type, parts)
+
+    return tile(shape, tile, taps, stride, dilation, *(types.int64,) * 3), codegen
+
+
+@intrinsic
+def tile_splat(typingctx: Any, shape: Any, address: Any, stride: Any) -> Any:
+    """Give a tile whose row r is filled with the scalar at ``address`` + r * ``stride`` bytes."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, address, stride = args
+        parts = []
+        for row in range(s.rows):
+            place = builder.add(address, builder.mul(stride, I64(row)))
+            parts += [splat(builder, s, load(builder, s, place, scalar=True))] * s.vectors
+        return join(builder, context.get_value_type(signature.return_type), parts)
+
+    return TileType(s)(shape, types.int64, types.int64), codegen
+
+
+@intrinsic
+def tile_add_masked(
+    typingctx: Any, shape: Any, tile: Any, base: Any, row_bytes: Any, places: Any, counts: Any,
+    rows: Any,
+) -> Any:  # fmt: skip
+    """Add to a tile what lies where `tile_store_masked` would store it (a residual)."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, base, row_bytes, places, counts, rows = args
+        pointer = s.vector.as_pointer()
+        filler = ir.Constant(s.vector, None)
+        parts = []
+        for i, part in enumerate(parts_of(builder, tile)):
+            mask, place = _slot(builder, s, i, base, row_bytes, places, counts, rows)
+            read = masked(builder, s, "load", s.vector, [pointer, I32, mask.type, s.vector])
+            where = builder.inttoptr(place, pointer)
+            other = builder.call(read, [where, I32(s.size), mask, filler])
+            parts.append(builder.fadd(part, other))
+        return join(builder, tile.type, parts)
+
+    return tile(shape, tile, types.int64, types.int64, places, counts, types.int64), codegen
+
+
+@intrinsic
+def tile_store_masked(
+    typingctx: Any, shape: Any, tile: Any, base: Any, row_bytes: Any, places: Any, counts: Any,
+    rows: Any,
+) -> Any:  # fmt: skip
+    """Store the first ``counts[v]`` lanes of each vector v of a tile's first ``rows`` rows.
+
+    Row r's vector v goes to ``base`` + r * ``row_bytes`` + ``places[v]``.
+    """
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, base, row_bytes, places, counts, rows = args
+        pointer = s.vector.as_pointer()
+        for i, part in enumerate(parts_of(builder, tile)):
+            mask, place = _slot(builder, s, i, base, row_bytes, places, counts, rows)
+            write = masked(
+                builder, s, "store", ir.VoidType(), [s.vector, pointer, I32, mask.type]
+            )
+            where = builder.inttoptr(place, pointer)
+            builder.call(write, [part, where, I32(s.size), mask])
+        return context.get_dummy_value()
+
+    arguments = (types.int64, types.int64, places, counts, types.int64)
+    return types.void(shape, tile, *arguments), codegen
+
+
+def _slot(
+    builder: Any, s: Tile, i: int, base: Any, row_bytes: Any, places: Any, counts: Any, rows: Any
+) -> tuple[Any, Any]:
+    """Give the mask and the address of a tile's vector ``i``."""
+    row, v = divmod(i, s.vectors)
+    inside = builder.icmp_signed("<", I64(row), rows)
+    count = builder.select(inside, builder.extract_value(counts, v), I64(0))
+    place = builder.add(base, builder.mul(row_bytes, I64(row)))
+    return first_lanes(builder, s, count), builder.add(place, builder.extract_value(places, v))
+
+
+@intrinsic
+def beside(typingctx: Any, shape: Any, first: Any, step: Any) -> Any:
+    """Give first, first + step, ...: one number for each vector of a row."""
+    vectors = shape.shape.vectors
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, first, step = args
+        numbers = [builder.add(first, builder.mul(step, I64(v))) for v in range(vectors)]
+        return join(builder, context.get_value_type(signature.return_type), numbers)
+
+    return types.UniTuple(types.int64, vectors)(shape, types.int64, types.int64), codegen
+
+
+@intrinsic
+def from_table(typingctx: Any, shape: Any, base: Any, table: Any, stride: Any) -> Any:
+    """Give ``base`` + table[v * stride] for each vector of a row; ``table`` is an address."""
+    vectors = shape.shape.vectors
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, base, table, stride = args
+        numbers = []
+        for v in range(vectors):
+            place = builder.add(table, builder.mul(stride, I64(8 * v)))
+            entry = builder.load(builder.inttoptr(place, I64.as_pointer()))
+            numbers.append(builder.add(base, entry))
+        return join(builder, context.get_value_type(signature.return_type), numbers)
+
+    return types.UniTuple(types.int64, vectors)(shape, *(types.int64,) * 3), codegen
