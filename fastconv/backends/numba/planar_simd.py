@@ -48,6 +48,7 @@ def split_columns(
     typingctx: Any,
     shape: Any,
     step: Any,
+    inside: Any,
     line: Any,
     first: Any,
     length: Any,
@@ -58,27 +59,35 @@ def split_columns(
 
     Element ``first`` + i goes to lane i // step of the vector at
     ``target`` + (i % step) * ``phase_bytes``: what a strided window reads becomes contiguous.
+    With a literal 1 as ``inside`` all of them are known to be in the line.
     """
-    s, count = shape.shape, step.literal_value
+    s, count, whole = shape.shape, step.literal_value, inside.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, _, line, first, length, target, phase_bytes = args
-        pointer = s.vector.as_pointer()
-        filler = ir.Constant(s.vector, None)
+        _, _, _, line, first, length, target, phase_bytes = args
         vectors = []
         for v in range(count):
             start = offset_by(builder, first, v * s.lanes)
-            mask = _between(builder, s, start, length)
-            read = masked(builder, s, "load", s.vector, [pointer, I32, mask.type, s.vector])
             place = builder.add(line, builder.mul(start, I64(s.size)))
-            where = builder.inttoptr(place, pointer)
-            vectors.append(builder.call(read, [where, I32(s.size), mask, filler]))
+            if whole:
+                vectors.append(load(builder, s, place))
+            else:
+                mask = _between(builder, s, start, length)
+                vectors.append(_load_masked(builder, s, place, mask))
         for phase in range(count):
             merged = _every(builder, s, vectors, count, phase)
             store(builder, s, merged, builder.add(target, builder.mul(phase_bytes, I64(phase))))
         return context.get_dummy_value()
 
-    return types.void(shape, step, *(types.int64,) * 5), codegen
+    return types.void(shape, step, inside, *(types.int64,) * 5), codegen
+
+
+def _load_masked(builder: Any, s: Tile, place: Any, mask: Any) -> Any:
+    """Load a vector, zeros in the lanes outside a mask: those are not touched."""
+    pointer = s.vector.as_pointer()
+    read = masked(builder, s, "load", s.vector, [pointer, I32, mask.type, s.vector])
+    filler = ir.Constant(s.vector, None)
+    return builder.call(read, [builder.inttoptr(place, pointer), I32(s.size), mask, filler])
 
 
 def _every(builder: Any, s: Tile, vectors: list[Any], step: int, phase: int) -> Any:
@@ -169,15 +178,10 @@ def tile_add_masked(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, base, row_bytes, places, counts, rows = args
-        pointer = s.vector.as_pointer()
-        filler = ir.Constant(s.vector, None)
         parts = []
         for i, part in enumerate(parts_of(builder, tile)):
             mask, place = _slot(builder, s, i, base, row_bytes, places, counts, rows)
-            read = masked(builder, s, "load", s.vector, [pointer, I32, mask.type, s.vector])
-            where = builder.inttoptr(place, pointer)
-            other = builder.call(read, [where, I32(s.size), mask, filler])
-            parts.append(builder.fadd(part, other))
+            parts.append(builder.fadd(part, _load_masked(builder, s, place, mask)))
         return join(builder, tile.type, parts)
 
     return tile(shape, tile, types.int64, types.int64, places, counts, types.int64), codegen

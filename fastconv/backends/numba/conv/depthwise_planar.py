@@ -34,7 +34,7 @@ from fastconv.backends.numba.planar_simd import (
     tile_splat,
     tile_store_masked,
 )
-from fastconv.backends.numba.simd import Tile
+from fastconv.backends.numba.simd import Tile, tile_store, tile_strided
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -194,9 +194,14 @@ def depthwise_planar(  # type: ignore[no-untyped-def]
                                 counts, stop - row,
                             )  # fmt: skip
                         values = activate(values, slope, low, high)
-                        tile_store_masked(
-                            tile, values, args[OUT] + shift, width * size, places, counts,
-                            stop - row,
-                        )  # fmt: skip
+                        if width - column >= columns and stop - row >= rows:
+                            tile_store(
+                                tile, values, tile_strided(tile, args[OUT] + shift, width * size)
+                            )
+                        else:
+                            tile_store_masked(
+                                tile, values, args[OUT] + shift, width * size, places, counts,
+                                stop - row,
+                            )  # fmt: skip
 
     return body

@@ -68,8 +68,8 @@ class Planes:
         """Elements of one phase of a line."""
         taps, step, apart = self.across
         needed = self.width + (taps - 1) * apart // step
-        # The last vector of one phase must not run over the next one.
-        return needed if step == 1 else -(-needed // self.lanes) * self.lanes
+        # Whole vectors: none runs over the next phase, and stores stay aligned.
+        return -(-needed // self.lanes) * self.lanes
 
     @property
     def line(self) -> int:
@@ -137,7 +137,7 @@ def make_copy_lines(tile: Tile, step: int, by_table: bool) -> Callable[..., None
             else:
                 for x in range(0, phase, lanes):
                     split_columns(
-                        tile, step, source, x * step - before, shown, place + x * size,
+                        tile, step, 0, source, x * step - before, shown, place + x * size,
                         phase * size,
                     )  # fmt: skip
 
