@@ -46,6 +46,9 @@ def as_optional_array(value: Any, name: str) -> Any:
 
 def ready(array: Array) -> Array:
     """Give the array C-contiguous and aligned, as plans want it."""
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
+        return array
     return np.require(array, requirements=("C", "A"))
 
 

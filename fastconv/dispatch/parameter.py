@@ -82,5 +82,7 @@ def plans_of(parameters: tuple[Any, ...]) -> Plans:
     """Give the plans kept for ``parameters``, which are all Parameters or None, together."""
     first = next(p for p in parameters if p is not None)
     key = tuple(id(p) for p in parameters)
-    plans: Plans = first._plans.setdefault(key, Plans(parameters))
-    return plans
+    plans = first._plans.get(key)
+    if plans is None:
+        plans = first._plans.setdefault(key, Plans(parameters))
+    return plans  # type: ignore[no-any-return]

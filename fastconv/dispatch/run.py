@@ -35,8 +35,6 @@ def solve(
             return value.__fastconv_record__(problem, inputs, parameters, algorithm, backend)
     if out is not None:
         check_out(out, problem.output_shape, problem.output_dtype, inputs + parameters)
-    if 0 in problem.output_shape:
-        return _run_empty(problem, out)
     plan = find_plan(problem, parameters, algorithm=algorithm, backend=backend)
     arrays = [None if value is None else ready(value) for value in inputs]
     if out is None or out.flags.c_contiguous:
@@ -73,6 +71,8 @@ def find_plan(
 def _make_plan(
     problem: Problem, parameters: tuple[Any, ...], algorithm: str | None, backend: str | None
 ) -> Plan:
+    if 0 in problem.output_shape:
+        return _EmptyPlan(problem)
     choice = choose(problem, algorithm=algorithm, backend=backend)
     return choice.algorithm.plan(
         problem, *(None if p is None else ready(np.asarray(p)) for p in parameters)
@@ -86,9 +86,14 @@ def _plan_without_parameters(
     return _make_plan(problem, (None,) * count, algorithm, backend)
 
 
-def _run_empty(problem: Problem, out: Array | None) -> Result:
-    shapes = getattr(problem, "output_shapes", None)
-    if shapes:
-        first, *rest = (np.empty(shape, dtype) for shape, dtype in shapes)
-        return (first if out is None else out, *rest)
-    return np.empty(problem.output_shape, problem.output_dtype) if out is None else out
+class _EmptyPlan(Plan):
+    """The plan of a problem whose output has no elements."""
+
+    def __init__(self, problem: Problem) -> None:
+        given = ((problem.output_shape, problem.output_dtype),)
+        self._outputs = getattr(problem, "output_shapes", None) or given
+
+    def run(self, *inputs: Array | None, out: Array | None = None) -> Result:
+        first, *rest = (np.empty(shape, dtype) for shape, dtype in self._outputs)
+        first = first if out is None else out
+        return (first, *rest) if rest else first

@@ -12,7 +12,7 @@ from fastconv.problem.base import Shape
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_PLAIN = (int, str, bool, float, type(None))
+_PLAIN = frozenset((int, str, bool, float, type(None)))
 # Options that are arrays; what comes by position may be one, too.
 _ARRAYS = ("input", "weight", "bias", "residual")
 
@@ -39,8 +39,11 @@ def remembered(build: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(build)
     def of(*arguments: P.args, **options: P.kwargs) -> R:
         try:
-            keys = [_key(value, True) for value in arguments]
-            named = {name: _key(value, name in _ARRAYS) for name, value in options.items()}
+            keys = [v if type(v) in _PLAIN else _key(v, True) for v in arguments]
+            named = {
+                name: v if type(v) in _PLAIN else _key(v, name in _ARRAYS)
+                for name, v in options.items()
+            }
         except _Unknown:
             return build(*arguments, **options)
         return kept(*keys, **named)
@@ -49,10 +52,9 @@ def remembered(build: Callable[P, R]) -> Callable[P, R]:
 
 
 def _key(value: Any, array: bool) -> Any:
-    kind = type(value)
-    if kind in _PLAIN or isinstance(value, type):
+    if isinstance(value, type):
         return value
-    if kind is tuple:
+    if type(value) is tuple:
         if _plain_tuple(value):
             return value
     elif array and hasattr(value, "shape") and hasattr(value, "dtype"):

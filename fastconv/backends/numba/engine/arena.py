@@ -32,7 +32,7 @@ def take(size: int) -> np.ndarray[Any, Any]:
         memory = np.empty(needed, np.uint8)
         if needed <= KEPT_BYTES:
             _arena.memory = memory
-    start = -memory.ctypes.data % ALIGNMENT
+    start = -memory.__array_interface__["data"][0] % ALIGNMENT
     return memory[start : start + size]
 
 

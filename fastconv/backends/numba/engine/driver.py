@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,14 +14,44 @@ import numpy as np
 from fastconv.backends.numba.engine.kernel import cached_njit
 from fastconv.backends.numba.engine.memory import call_kernel
 
-# A program is a row a stage: kernel address, address of its argument block, work items.
-Program = np.ndarray[Any, np.dtype[np.int64]]
+Words = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Stages as the driver reads them; the same at every run.
+
+    ``stages`` has a row a stage: kernel address, bytes from the block's start to its arguments,
+    work items. ``places`` has a row an argument that is an address known only at the run: its
+    place in ``block``, its buffer, bytes from that buffer's start.
+    """
+
+    stages: Words
+    block: Words
+    places: Words
+
+
+@numba.njit(inline="always")
+def _filled(block: Any, places: Any, addresses: Any) -> Any:
+    """Give a block of its own to one run, with the buffers' addresses in it."""
+    words = block.copy()
+    for i in range(places.shape[0]):
+        base = addresses[places[i, 1]]
+        words[places[i, 0]] = base + places[i, 2] if base != 0 else 0
+    return words
+
+
+@cached_njit("fill")
+def _fill(block: Any, places: Any, addresses: Any) -> Any:
+    return _filled(block, places, addresses)
 
 
 @cached_njit("drive_serial", nogil=True)
-def _drive_serial(program: Any) -> None:
-    for stage in range(program.shape[0]):
-        call_kernel(program[stage, 0], program[stage, 1], 0, program[stage, 2], 0)
+def _drive_serial(stages: Any, block: Any, places: Any, addresses: Any) -> None:
+    words = _filled(block, places, addresses)
+    start = words.ctypes.data
+    for stage in range(stages.shape[0]):
+        call_kernel(stages[stage, 0], start + stages[stage, 1], 0, stages[stage, 2], 0)
 
 
 @cached_njit("drive_range", nogil=True)
@@ -29,11 +60,13 @@ def _drive_range(kernel: int, args: int, first: int, last: int, worker: int) -> 
 
 
 @cached_njit("drive_parallel", nogil=True, parallel=True)
-def _drive_parallel(program: Any, threads: int) -> None:
-    for stage in range(program.shape[0]):
-        kernel = program[stage, 0]
-        args = program[stage, 1]
-        items = program[stage, 2]
+def _drive_parallel(stages: Any, block: Any, places: Any, addresses: Any, threads: int) -> None:
+    words = _filled(block, places, addresses)
+    start = words.ctypes.data
+    for stage in range(stages.shape[0]):
+        kernel = stages[stage, 0]
+        args = start + stages[stage, 1]
+        items = stages[stage, 2]
         if items == 1:
             call_kernel(kernel, args, 0, 1, 0)
         else:
@@ -44,14 +77,18 @@ def _drive_parallel(program: Any, threads: int) -> None:
                     call_kernel(kernel, args, first, last, worker)
 
 
-def drive(program: Program, threads: int) -> None:
-    """Run the stages in order; each stage's items are shared out over ``threads`` workers."""
+def drive(program: Program, addresses: Words, threads: int) -> None:
+    """Run the stages in order; each stage's items are shared out over ``threads`` workers.
+
+    ``addresses`` are the buffers', counted from the end where a place's buffer is negative.
+    """
+    parts = (program.stages, program.block, program.places, addresses)
     if threads == 1:
-        _drive_serial(program)
+        _drive_serial(*parts)
     elif _layer.safe():
-        _drive_parallel(program, threads)
+        _drive_parallel(*parts, threads)
     else:
-        _drive_with_pool(program, threads)
+        _drive_with_pool(*parts, threads)
 
 
 class _Layer:
@@ -68,7 +105,8 @@ class _Layer:
     def safe(self) -> bool:
         if self._safe is None:
             with self._lock:
-                _drive_parallel(np.zeros((0, 3), np.int64), 1)
+                rows, words = np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
+                _drive_parallel(rows, words, rows, words, 1)
                 from numba.np.ufunc.parallel import _launch_threads
 
                 _launch_threads()
@@ -86,9 +124,14 @@ _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
-def _drive_with_pool(program: Program, threads: int) -> None:
+def _drive_with_pool(
+    stages: Words, block: Words, places: Words, addresses: Words, threads: int
+) -> None:
     pool = _get_pool()
-    for kernel, args, items in program.tolist():
+    words = _fill(block, places, addresses)
+    start = words.ctypes.data
+    for kernel, offset, items in stages.tolist():
+        args = start + offset
         bounds = [items * worker // threads for worker in range(threads + 1)]
         futures = [
             pool.submit(_drive_range, kernel, args, bounds[w], bounds[w + 1], w)

@@ -11,7 +11,7 @@ import numpy as np
 from fastconv import settings
 from fastconv.backends.base import Array, Plan
 from fastconv.backends.numba.engine.arena import ALIGNMENT, take
-from fastconv.backends.numba.engine.driver import drive
+from fastconv.backends.numba.engine.driver import Program, drive
 
 # Below this many seconds of predicted work, sharing it out costs more than it saves.
 SERIAL_SECONDS = 30e-6
@@ -99,6 +99,7 @@ class NativePlan(Plan):
         self._shape, self._dtype = problem.output_shape, problem.output_dtype
         self._extra = tuple(extra_outputs)
         self._scratch = scratch_stride(scratch_bytes)
+        self._shared = -(-workspace_bytes // ALIGNMENT) * ALIGNMENT
         self._serial = seconds < SERIAL_SECONDS
         self._pack(stages)
 
@@ -118,27 +119,22 @@ class NativePlan(Plan):
                     block.append(argument.array.ctypes.data)
                 else:
                     block.append(int(argument))
-        self._block = np.array(block, np.int64)
-        table = np.array(places, np.int64).reshape(-1, 3)
-        self._places, self._buffers, self._offsets = table[:, 0], table[:, 1], table[:, 2]
-        self._program = np.array(rows, np.int64).reshape(-1, 3)
+        self._program = Program(
+            np.array(rows, np.int64).reshape(-1, 3),
+            np.array(block, np.int64),
+            np.array(places, np.int64).reshape(-1, 3),
+        )
 
     def run(self, *inputs: Array | None, out: Array | None = None) -> Any:
         threads = 1 if self._serial else settings.get_num_threads()
         if out is None:
             out = np.empty(self._shape, self._dtype)
         extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
-        shared = -(-self.workspace_bytes // ALIGNMENT) * ALIGNMENT
-        memory = take(shared + self._scratch * threads)
+        memory = take(self._shared + self._scratch * threads)
         start = _address(memory)
         buffers = [_address(a) for a in (*inputs, *extra, out)]
-        addresses = np.array([*buffers, start, start + shared], np.int64)
-        block = self._block.copy()
-        bases = addresses[self._buffers]
-        block[self._places] = np.where(bases == 0, 0, bases + self._offsets)
-        program = self._program.copy()
-        program[:, 1] += block.ctypes.data
-        drive(program, threads)
+        addresses = np.array([*buffers, start, start + self._shared], np.int64)
+        drive(self._program, addresses, threads)
         return (out, *extra) if extra else out
 
 
@@ -148,4 +144,4 @@ def scratch_stride(scratch_bytes: int) -> int:
 
 
 def _address(array: Array | None) -> int:
-    return 0 if array is None else int(array.ctypes.data)
+    return 0 if array is None else array.__array_interface__["data"][0]  # type: ignore[no-any-return]
