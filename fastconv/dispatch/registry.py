@@ -12,6 +12,7 @@ from fastconv.problem import Problem
 # (problem type, backend, module below fastconv.backends, class). A new algorithm is one row here.
 ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "numba", "conv.direct", "Direct"),
+    ("ConvProblem", "numba", "conv.planar", "Planar"),
     ("ConvProblem", "numba", "conv.depthwise", "Depthwise"),
     ("ConvProblem", "numba", "conv.depthwise_planar", "DepthwisePlanar"),
     ("ConvProblem", "numba", "conv.im2col", "Im2col"),

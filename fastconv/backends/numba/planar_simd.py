@@ -48,7 +48,7 @@ def split_columns(
     typingctx: Any,
     shape: Any,
     step: Any,
-    inside: Any,
+    phases: Any,
     line: Any,
     first: Any,
     length: Any,
@@ -59,9 +59,9 @@ def split_columns(
 
     Element ``first`` + i goes to lane i // step of the vector at
     ``target`` + (i % step) * ``phase_bytes``: what a strided window reads becomes contiguous.
-    With a literal 1 as ``inside`` all of them are known to be in the line.
+    The first ``phases`` of them are kept.
     """
-    s, count, whole = shape.shape, step.literal_value, inside.literal_value
+    s, count, kept = shape.shape, step.literal_value, phases.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, _, _, line, first, length, target, phase_bytes = args
@@ -69,17 +69,14 @@ def split_columns(
         for v in range(count):
             start = offset_by(builder, first, v * s.lanes)
             place = builder.add(line, builder.mul(start, I64(s.size)))
-            if whole:
-                vectors.append(load(builder, s, place))
-            else:
-                mask = _between(builder, s, start, length)
-                vectors.append(_load_masked(builder, s, place, mask))
-        for phase in range(count):
+            mask = _between(builder, s, start, length)
+            vectors.append(_load_masked(builder, s, place, mask))
+        for phase in range(kept):
             merged = _every(builder, s, vectors, count, phase)
             store(builder, s, merged, builder.add(target, builder.mul(phase_bytes, I64(phase))))
         return context.get_dummy_value()
 
-    return types.void(shape, step, inside, *(types.int64,) * 5), codegen
+    return types.void(shape, step, phases, *(types.int64,) * 5), codegen
 
 
 def _load_masked(builder: Any, s: Tile, place: Any, mask: Any) -> Any:
@@ -214,6 +211,25 @@ def tile_store_masked(
     return types.void(shape, tile, *arguments), codegen
 
 
+@intrinsic
+def tile_store_at(
+    typingctx: Any, shape: Any, tile: Any, base: Any, row_bytes: Any, places: Any
+) -> Any:
+    """Store a whole tile where `tile_store_masked` would."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, base, row_bytes, places = args
+        columns = parts_of(builder, places)
+        for i, part in enumerate(parts_of(builder, tile)):
+            row, v = divmod(i, s.vectors)
+            start = builder.add(base, builder.mul(row_bytes, I64(row)))
+            store(builder, s, part, builder.add(start, columns[v]))
+        return context.get_dummy_value()
+
+    return types.void(shape, tile, types.int64, types.int64, places), codegen
+
+
 def _slot(
     builder: Any, s: Tile, i: int, base: Any, row_bytes: Any, places: Any, counts: Any, rows: Any
 ) -> tuple[Any, Any]:
@@ -253,3 +269,60 @@ def from_table(typingctx: Any, shape: Any, base: Any, table: Any, stride: Any) -
         return join(builder, context.get_value_type(signature.return_type), numbers)
 
     return types.UniTuple(types.int64, vectors)(shape, *(types.int64,) * 3), codegen
+
+
+@intrinsic
+def lesser(typingctx: Any, a: Any, b: Any) -> Any:
+    """Give the lesser number of each pair from two tuples."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pairs = zip(*(parts_of(builder, values) for values in args), strict=True)
+        least = [builder.select(builder.icmp_signed("<", x, y), x, y) for x, y in pairs]
+        return join(builder, args[0].type, least)
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def tile_multiply_pixels(
+    typingctx: Any, shape: Any, tile: Any, pixels: Any, offsets: Any, weights: Any, count: Any
+) -> Any:
+    """Add ``count`` outer products to a tile: the planar micro-kernel.
+
+    Step k adds weights[k, row] times the vector at pixels[v] + offsets[k]; ``offsets`` is the
+    address of int64 bytes, ``weights`` that of ``rows`` scalars a step.
+    """
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, pixels, offsets, weights, count = args
+        places = parts_of(builder, pixels)
+        start, before = parts_of(builder, tile), builder.block
+        body, after = builder.append_basic_block("step"), builder.append_basic_block("done")
+        builder.branch(body)
+        builder.position_at_end(body)
+        k, a = builder.phi(I64), builder.phi(I64)
+        sums = [builder.phi(s.vector) for _ in start]
+        table = builder.inttoptr(offsets, I64.as_pointer())
+        offset = builder.load(builder.gep(table, [k]))
+        step = [load(builder, s, builder.add(place, offset)) for place in places]
+        results = []
+        for row in range(s.rows):
+            scalar = load(builder, s, offset_by(builder, a, row * s.size), scalar=True)
+            factor = splat(builder, s, scalar)
+            for v in range(s.vectors):
+                i = row * s.vectors + v
+                results.append(multiply_add(builder, s, factor, step[v], sums[i]))
+        following = builder.add(k, I64(1))
+        for phi, first, next_one in (
+            (k, I64(0), following),
+            (a, weights, offset_by(builder, a, s.rows * s.size)),
+            *zip(sums, start, results, strict=True),
+        ):
+            phi.add_incoming(first, before)
+            phi.add_incoming(next_one, body)
+        builder.cbranch(builder.icmp_signed("<", following, count), body, after)
+        builder.position_at_end(after)
+        return join(builder, tile.type, results)
+
+    return tile(shape, tile, pixels, *(types.int64,) * 3), codegen

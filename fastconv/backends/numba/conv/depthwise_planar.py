@@ -32,9 +32,10 @@ from fastconv.backends.numba.planar_simd import (
     tile_add_masked,
     tile_correlate,
     tile_splat,
+    tile_store_at,
     tile_store_masked,
 )
-from fastconv.backends.numba.simd import Tile, tile_store, tile_strided
+from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -103,7 +104,7 @@ class DepthwisePlanar(NumbaConv):
         ]  # fmt: skip
         taps = down[0] if down[0] <= COLUMN_TAPS else 4
         apart = down[2] if taps > 1 else 1
-        address = depthwise_planar(tile, taps, down[1], apart, across[1], planes.by_table)
+        address = depthwise_planar(tile, taps, down[1], apart, *planes.constants())
         items = problem.batch * problem.in_channels * -(-height // block)
         return self.native_plan(
             problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
@@ -133,10 +134,10 @@ def _row_block(planes: Planes, tile: Tile) -> int:
 
 @kernel
 def depthwise_planar(  # type: ignore[no-untyped-def]
-    tile: Tile, taps: int, stride: int, dilation: int, step: int, by_table: bool
+    tile: Tile, taps: int, stride: int, dilation: int, step: int, phases: int, by_table: bool
 ):
     """Correlate planes: a work item is a block of rows of one channel of one image."""
-    copy_lines = make_copy_lines(tile, step, by_table)
+    copy_lines = make_copy_lines(tile, step, phases, by_table)
     size, lanes, columns, rows = tile.size, tile.lanes, tile.columns, tile.rows
     activate = make_activate(tile)
 
@@ -146,7 +147,7 @@ def depthwise_planar(  # type: ignore[no-untyped-def]
         blocks = (height + row_block - 1) // row_block
         offsets = array(args[OFFSETS], (across,), np.int64)
         lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        pitch = step * args[PHASE] * size
+        pitch = phases * args[PHASE] * size
         slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
         for item in range(first, last):
             plane, block = divmod(item, blocks)
@@ -195,9 +196,7 @@ def depthwise_planar(  # type: ignore[no-untyped-def]
                             )  # fmt: skip
                         values = activate(values, slope, low, high)
                         if width - column >= columns and stop - row >= rows:
-                            tile_store(
-                                tile, values, tile_strided(tile, args[OUT] + shift, width * size)
-                            )
+                            tile_store_at(tile, values, args[OUT] + shift, width * size, places)
                         else:
                             tile_store_masked(
                                 tile, values, args[OUT] + shift, width * size, places, counts,

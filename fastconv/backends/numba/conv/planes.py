@@ -44,13 +44,11 @@ class Planes:
 
     @property
     def down(self) -> tuple[int, int, int]:
-        """Kernel size, stride and dilation from row to row."""
+        """Kernel size, stride and dilation from copied row to copied row."""
         p = self.problem
-        return (
-            lead(p.kernel_size, 1)[1],
-            lead(p.stride, 1)[1],
-            lead(p.dilation, 1)[1],
-        )
+        taps, step, apart = (lead(v, 1)[1] for v in (p.kernel_size, p.stride, p.dilation))
+        # One tap leaves rows out: they are not copied.
+        return (1, 1, 1) if taps == 1 else (taps, step, apart)
 
     @property
     def across(self) -> tuple[int, int, int]:
@@ -72,9 +70,15 @@ class Planes:
         return -(-needed // self.lanes) * self.lanes
 
     @property
+    def phases(self) -> int:
+        """Phases of a line that are kept: one tap reads the first alone."""
+        taps, step, _ = self.across
+        return 1 if taps == 1 else step
+
+    @property
     def line(self) -> int:
         """Elements from one line to the next."""
-        return self.across[1] * self.phase
+        return self.phases * self.phase
 
     def lines(self, rows: int) -> int:
         """Count the padded input rows that so many output rows reach."""
@@ -93,19 +97,26 @@ class Planes:
         if p.n == 1:
             return constant([0], np.int64)
         before, _ = p.padding[0]
-        table = index_table(p.input_size[0], before, self.lines(self.height), p.padding_mode)
-        return constant(table, np.int64)
+        skipped = p.stride[0] // self.down[1]
+        reach = (self.lines(self.height) - 1) * skipped + 1
+        table = index_table(p.input_size[0], before, reach, p.padding_mode)
+        return constant(table[::skipped], np.int64)
 
     def column_table(self) -> Constant:
         """Give for each place of a line the input column that it shows, -1 for zeros."""
         p = self.problem
         before, after = p.padding[-1]
         reach = p.input_size[-1] + before + after
-        table = np.full(self.line, -1, np.int64)
-        shown = index_table(p.input_size[-1], before, reach, p.padding_mode)[: self.line]
-        table[: len(shown)] = shown
         step = self.across[1]
-        return constant(table.reshape(self.phase, step).T.ravel(), np.int64)
+        length = step * self.phase
+        table = np.full(length, -1, np.int64)
+        shown = index_table(p.input_size[-1], before, reach, p.padding_mode)[:length]
+        table[: len(shown)] = shown
+        return constant(table.reshape(self.phase, step).T[: self.phases].ravel(), np.int64)
+
+    def constants(self) -> tuple[int, int, bool]:
+        """Give what `make_copy_lines` is made for."""
+        return self.across[1], self.phases, self.by_table
 
     def words(self) -> list[Any]:
         """Give what `make_copy_lines` asks for, from ``rows`` on."""
@@ -114,13 +125,13 @@ class Planes:
                 self.phase]  # fmt: skip
 
 
-def make_copy_lines(tile: Tile, step: int, by_table: bool) -> Callable[..., None]:
+def make_copy_lines(tile: Tile, step: int, phases: int, by_table: bool) -> Callable[..., None]:
     """Make the function that copies padded lines of one plane."""
     dtype, size, lanes = np.dtype(tile.dtype).type, tile.size, tile.lanes
 
     @part
     def copy_lines(target, plane, first, count, rows, columns, width, before, phase):  # type: ignore[no-untyped-def]
-        line_bytes = step * phase * size
+        line_bytes = phases * phase * size
         table = array(rows, (first + count,), np.int64)
         for r in range(count):
             row = table[first + r]
@@ -129,15 +140,15 @@ def make_copy_lines(tile: Tile, step: int, by_table: bool) -> Callable[..., None
             source = plane + max(row, 0) * width * size
             place = target + r * line_bytes
             if by_table:
-                line = array(place, (step * phase,), dtype)
+                line = array(place, (phases * phase,), dtype)
                 pixels = array(source, (width,), dtype)
-                which = array(columns, (step * phase,), np.int64)
-                for i in range(step * phase):
+                which = array(columns, (phases * phase,), np.int64)
+                for i in range(phases * phase):
                     line[i] = pixels[which[i]] if which[i] >= 0 and shown > 0 else dtype(0)
             else:
                 for x in range(0, phase, lanes):
                     split_columns(
-                        tile, step, 0, source, x * step - before, shown, place + x * size,
+                        tile, step, phases, source, x * step - before, shown, place + x * size,
                         phase * size,
                     )  # fmt: skip
 

@@ -1,0 +1,306 @@
+"""Direct convolution of NCHW images: vector lanes across pixels, weights broadcast.
+
+No change of layout: a register tile is some output channels of some vectors of pixels, fed from
+padded lines in a worker's scratch memory, or from the input itself where windows are single
+pixels. Few channels, in a first layer or in a group, cost no more than many.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.numba.conv.common import NumbaConv
+from fastconv.backends.numba.conv.planes import Planes, make_copy_lines
+from fastconv.backends.numba.engine import (
+    INPUT,
+    OUTPUT,
+    SCRATCH,
+    NativePlan,
+    Stage,
+    as_float,
+    constant,
+    kernel,
+    part,
+)
+from fastconv.backends.numba.engine.plan import scratch_stride
+from fastconv.backends.numba.gemm import clamp_words, flush, fused, make_activate, tile_for
+from fastconv.backends.numba.planar_simd import (
+    beside,
+    from_table,
+    lesser,
+    tile_add_masked,
+    tile_multiply_pixels,
+    tile_splat,
+    tile_store_at,
+    tile_store_masked,
+)
+from fastconv.backends.numba.simd import Tile
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import ConvProblem
+
+# Rows (output channels) that tiles are made for; vectors fill the registers up.
+TILE_ROWS = (1, 2, 3, 4, 6, 8, 12)
+# Work items of one image: enough for some threads.
+CHUNKS = 4
+
+(PLANES, IMAGE_BYTES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_PLANE, RESIDUAL, SLOPE, LOW,
+ HIGH, GROUPS, IN_CHANNELS, OUT_CHANNELS, STEPS, OFFSETS, PIXELS, CHUNK, HEIGHT, WIDTH, TAPS_DOWN,
+ STRIDE_DOWN, APART_DOWN, ROWS, COLUMNS, IN_WIDTH, BEFORE, PHASE, SCRATCH_BASE,
+ SCRATCH_STRIDE) = range(31)  # fmt: skip
+
+
+class Planar(NumbaConv):
+    """Implicit GEMM with the pixels as columns."""
+
+    name = "planar"
+
+    def why_not(self, problem: ConvProblem) -> str | None:
+        if problem.channels_last and (problem.in_channels > 1 or problem.out_channels > 1):
+            return "channels last: this kernel is for channels first"
+        if problem.n > 2:
+            return f"{problem.n} dimensions: this kernel is for one or two"
+        return super().why_not(problem)
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
+        shape = _Shape.of(problem, machine)
+        tile, size = shape.tile, problem.dtype.itemsize
+        columns = problem.out_channels // problem.groups
+        rows = -(-columns // tile.rows) * tile.rows
+        vectors = shape.chunks * -(-shape.vectors // tile.vectors) * tile.vectors
+        outputs = problem.batch * problem.groups * rows * vectors * tile.lanes
+        flops = outputs * (2 * problem.sum_length / _efficiency(tile) + 6)
+        lines = 0.0
+        if not shape.flat:
+            lines = shape.chunks * shape.lines_bytes * problem.groups * problem.batch
+        moved = problem.bytes + lines / 4
+        seconds = flops / machine.peak_flops(problem.dtype) + moved / machine.memory_bandwidth / 2
+        beyond = max(0, shape.lines_bytes - machine.l2_bytes // 2)
+        return Cost(seconds * (1 + beyond / machine.l2_bytes), size)
+
+    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
+        weight, bias = parameters
+        assert weight is not None
+        shape = _Shape.of(problem, get_machine())
+        planes, tile, size = shape.planes, shape.tile, problem.dtype.itemsize
+        groups, plane = problem.groups, prod(problem.input_size)
+        per_group = problem.in_channels // groups
+        columns = problem.out_channels // groups
+        tiles = -(-columns // tile.rows)
+        filters = np.zeros((groups, tiles * tile.rows, weight[0].size), problem.dtype)
+        filters[:, :columns] = weight.reshape(groups, columns, -1)
+        filters = flush(filters).reshape(groups, tiles, tile.rows, -1).transpose(0, 1, 3, 2)
+        biases = np.zeros((groups, tiles * tile.rows), problem.dtype)
+        if bias is not None:
+            biases[:, :columns] = bias.reshape(groups, columns)
+        activation = problem.activation if fused(problem.activation) else None
+        scratch = 0 if shape.flat else shape.lines_bytes + tile.columns * size
+        height, width = shape.size
+        out_plane = prod(problem.output_size) * size
+        words = [
+            INPUT(0), problem.in_channels * plane * size, plane * size, constant(filters),
+            constant(biases), OUTPUT, problem.out_channels * out_plane, out_plane,
+            INPUT(1) if problem.residual else 0, *clamp_words(activation), groups, per_group,
+            columns, weight[0].size, constant(shape.offsets(), np.int64),
+            constant(shape.pixels(), np.int64), shape.chunk, height, width, *planes.down,
+            *planes.words(), SCRATCH, scratch_stride(scratch),
+        ]  # fmt: skip
+        address = planar(tile, *planes.constants(), shape.flat)
+        items = problem.batch * groups * shape.chunks
+        return self.native_plan(
+            problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shape:
+    """How a problem is cut: chunks of rows (of pixels where windows are single pixels), tiles."""
+
+    planes: Planes
+    tile: Tile
+    flat: bool
+    chunk: int
+
+    @classmethod
+    def of(cls, problem: ConvProblem, machine: Machine) -> _Shape:
+        lanes = machine.lanes(problem.dtype)
+        planes = Planes(problem, lanes)
+        pointwise = prod(problem.kernel_size) == 1
+        flat = pointwise and not any(map(any, problem.padding)) and set(problem.stride) == {1}
+        tile = _tile(problem, machine)
+        if flat:
+            pixels = prod(problem.output_size)
+            chunk = -(-pixels // (CHUNKS * tile.columns)) * tile.columns
+            return cls(planes, tile, flat, chunk)
+        rows = -(-planes.height // CHUNKS)
+        limit = machine.l2_bytes // 2
+        while rows > 1 and cls(planes, tile, flat, rows).lines_bytes > limit:
+            rows -= 1
+        return cls(planes, tile, flat, rows)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of outputs; one row where windows are single pixels."""
+        if self.flat:
+            return 1, prod(self.planes.problem.output_size)
+        return self.planes.height, self.planes.width
+
+    @property
+    def chunks(self) -> int:
+        """Work items of a group of an image."""
+        height, width = self.size
+        return -(-(width if self.flat else height) // self.chunk)
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of pixels in a whole chunk."""
+        lanes = self.tile.lanes
+        return self.chunk // lanes if self.flat else self.chunk * -(-self.planes.width // lanes)
+
+    @property
+    def plane_lines(self) -> int:
+        """Elements of one plane's padded lines."""
+        return self.planes.lines(self.chunk) * self.planes.line
+
+    @property
+    def lines_bytes(self) -> int:
+        """Bytes of the padded lines of a group's chunk."""
+        problem = self.planes.problem
+        per_group = problem.in_channels // problem.groups
+        return 0 if self.flat else per_group * self.plane_lines * problem.dtype.itemsize
+
+    def offsets(self) -> Array:
+        """Give the bytes from an output's pixel to what each weight multiplies."""
+        problem, planes = self.planes.problem, self.planes
+        channels = np.arange(problem.in_channels // problem.groups)
+        if self.flat:
+            return channels * prod(problem.input_size) * problem.dtype.itemsize
+        taps, _, apart = planes.down
+        down = np.arange(taps) * apart * planes.line
+        places = (channels * self.plane_lines)[:, None, None] + down[:, None] + planes.offsets()
+        offsets: Array = places.ravel() * problem.dtype.itemsize
+        return offsets
+
+    def pixels(self) -> Array:
+        """Give for each vector of a chunk: bytes to its input, to its output, lanes to store."""
+        lanes, size = self.tile.lanes, self.planes.problem.dtype.itemsize
+        _, width = self.size
+        if self.flat:
+            places = np.arange(self.vectors) * lanes
+            rows = [places * size, places * size, np.full(self.vectors, lanes)]
+        else:
+            x = np.arange(0, width, lanes)
+            y = np.arange(self.chunk)[:, None]
+            step = self.planes.down[1] * self.planes.line
+            rows = [(y * step + x) * size, (y * width + x) * size, width - x + 0 * y]
+        table = np.stack([row.ravel() for row in rows], axis=1)
+        spare = np.repeat(table[-1:], self.tile.vectors, axis=0)
+        spare[:, 2] = 0
+        return np.concatenate([table, spare])
+
+
+def _tile(problem: ConvProblem, machine: Machine) -> Tile:
+    """Choose the tile whose rows waste least on the output channels of a group."""
+    tile = tile_for(problem.dtype, machine)
+    registers = tile.rows * tile.vectors
+    columns = problem.out_channels // problem.groups
+    tiles = [
+        dataclasses.replace(tile, rows=rows, vectors=min(8, registers // rows))
+        for rows in TILE_ROWS
+        if rows <= registers // 2
+    ]
+    return min(tiles, key=lambda t: (-(-columns // t.rows) * t.rows / _efficiency(t), -t.rows))
+
+
+def _efficiency(tile: Tile) -> float:
+    """Share of the multiply-add rate that the loads leave: 2 cycles a vector, 0.6 a broadcast."""
+    products = tile.rows * tile.vectors
+    return products / max(products + 0.5, 2 * tile.vectors + 0.6 * tile.rows)
+
+
+@kernel
+def planar(tile: Tile, step: int, phases: int, by_table: bool, flat: bool):  # type: ignore[no-untyped-def]
+    """Multiply: a work item is a chunk of rows of one group of one image."""
+    copy_lines = make_copy_lines(tile, step, phases, by_table)
+    activate = make_activate(tile)
+    size, lanes, rows, vectors = tile.size, tile.lanes, tile.rows, tile.vectors
+
+    @part
+    def copy_chunk(args, lines, source, start, stop):  # type: ignore[no-untyped-def]
+        """Copy the lines of a group's channels; give the count of a chunk's vectors."""
+        down = (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1
+        whole = (args[CHUNK] - 1) * args[STRIDE_DOWN] + down
+        there = (stop - start - 1) * args[STRIDE_DOWN] + down
+        for channel in range(args[IN_CHANNELS]):
+            copy_lines(
+                lines + channel * whole * phases * args[PHASE] * size,
+                source + channel * args[PLANE_BYTES], start * args[STRIDE_DOWN], there,
+                args[ROWS], args[COLUMNS], args[IN_WIDTH], args[BEFORE], args[PHASE],
+            )  # fmt: skip
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        height, width, chunk = args[HEIGHT], args[WIDTH], args[CHUNK]
+        length = width if flat else height
+        chunks = (length + chunk - 1) // chunk
+        channels = args[OUT_CHANNELS]
+        tiles = (channels + rows - 1) // rows
+        filter_bytes = args[STEPS] * rows * size
+        lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
+        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
+        for item in range(first, last):
+            rest, c = divmod(item, chunks)
+            image, group = divmod(rest, args[GROUPS])
+            start, stop = c * chunk, min((c + 1) * chunk, length)
+            source = (
+                args[PLANES]
+                + image * args[IMAGE_BYTES]
+                + group * args[IN_CHANNELS] * args[PLANE_BYTES]
+            )
+            shift = image * args[OUT_IMAGE] + group * channels * args[OUT_PLANE]
+            if flat:
+                source += start * size
+                shift += start * size
+                # The last vector may hold fewer pixels.
+                pixels_left = stop - start
+                count = (pixels_left + lanes - 1) // lanes
+            else:
+                copy_chunk(args, lines, source, start, stop)
+                source = lines
+                shift += start * width * size
+                count = (stop - start) * ((width + lanes - 1) // lanes)
+                pixels_left = count * lanes
+            weights = args[WEIGHTS] + group * tiles * filter_bytes
+            bias = args[BIAS] + group * tiles * rows * size
+            for q in range(0, count, vectors):
+                table = args[PIXELS] + q * 24
+                pixels = from_table(tile, source, table, 3)
+                places = from_table(tile, 0, table + 8, 3)
+                counts = from_table(tile, 0, table + 16, 3)
+                counts = lesser(counts, beside(tile, pixels_left - q * lanes, -lanes))
+                for t in range(tiles):
+                    values = tile_splat(tile, bias + t * rows * size, size)
+                    values = tile_multiply_pixels(
+                        tile, values, pixels, args[OFFSETS], weights + t * filter_bytes,
+                        args[STEPS],
+                    )  # fmt: skip
+                    target = shift + t * rows * args[OUT_PLANE]
+                    valid = channels - t * rows
+                    if args[RESIDUAL] != 0:
+                        values = tile_add_masked(
+                            tile, values, args[RESIDUAL] + target, args[OUT_PLANE], places,
+                            counts, valid,
+                        )  # fmt: skip
+                    values = activate(values, slope, low, high)
+                    if valid >= rows and min(counts) >= lanes:
+                        tile_store_at(tile, values, args[OUT] + target, args[OUT_PLANE], places)
+                    else:
+                        tile_store_masked(
+                            tile, values, args[OUT] + target, args[OUT_PLANE], places, counts,
+                            valid,
+                        )  # fmt: skip
+
+    return body
