@@ -18,19 +18,42 @@ import numpy as np
 Rows = tuple[tuple[Fraction, ...], ...]
 
 
-def _with_signs(*sizes: Fraction | int) -> tuple[Fraction, ...]:
-    """Give 0 and the sizes with both signs."""
-    return (Fraction(0), *(Fraction(sign * size) for size in sizes for sign in (1, -1)))
+def _points(signed: str, single: str = "") -> tuple[Fraction, ...]:
+    """Give 0, sizes with both signs, and at most one more."""
+    pairs = [Fraction(sign) * Fraction(size) for size in signed.split() for sign in (1, -1)]
+    return (Fraction(0), *pairs, *map(Fraction, single.split()))
 
 
-# Finite points for (outputs, taps), chosen for the smallest error; infinity is always the last.
+# Finite points for (outputs, taps); infinity is always the last. Those of the smallest bound among
+# all sets of 0, pairs and at most one more from fractions of up to 5.
 POINTS: dict[tuple[int, int], tuple[Fraction, ...]] = {
-    (2, 3): _with_signs(1),
-    (4, 3): _with_signs(Fraction(2, 3), Fraction(3, 2)),
-    (6, 3): _with_signs(Fraction(1, 2), 1, 2),
+    (1, 1): (),
+    (2, 2): _points("", "1"),
+    (3, 2): _points("1"),
+    (4, 2): _points("4/3", "3/5"),
+    (5, 2): _points("2/3 3/2"),
+    (6, 2): _points("1 2/3", "5/2"),
+    (2, 3): _points("1"),
+    (3, 3): _points("3/4", "5/3"),
+    (4, 3): _points("2/3 3/2"),
+    (5, 3): _points("1 3/5", "3"),
+    (6, 3): _points("1/2 1 2"),
+    (2, 4): _points("2/3", "2"),
+    (3, 4): _points("2/3 3/2"),
+    (4, 4): _points("1 5/3", "1/3"),
+    (5, 4): _points("1/2 1 2"),
+    (2, 5): _points("2/3 3/2"),
+    (3, 5): _points("1 5/3", "1/3"),
+    (4, 5): _points("1/2 1 2"),
+    (2, 6): _points("1 3/5", "5/2"),
+    (3, 6): _points("1/2 1 2"),
+    (4, 6): _points("1/2 3/2 4/5", "3"),
+    (2, 7): _points("1/2 1 2"),
+    (3, 7): _points("1/2 3/2 4/5", "3"),
+    (4, 7): _points("2/5 5/2 4/5 5/4"),
 }
 # Largest of many errors, in standard deviations: bounds hold for millions of outputs.
-SIGMAS = 8.0
+SIGMAS = 6.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +71,62 @@ class Transform:
         """Inputs, and multiplications, of one tile in one dimension."""
         return self.m + self.r - 1
 
-    def kernel(self, weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Transform weights (O, C, r, r) to (n, n, C, O) in float64."""
-        g = np.array(self.g, np.float64)
-        w = weight.astype(np.float64)
-        transformed: np.ndarray[Any, Any] = np.einsum("ik,ockl,jl->ijco", g, w, g, optimize=True)
-        return transformed
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """F(m, r) along one dimension of a convolution; ``stride`` phases where that is above 1.
+
+    With a stride, phase p holds taps p, p + stride, ... and the inputs that they meet: a stride-1
+    convolution. All phases share the points and are summed before the way back. Where a phase has
+    fewer taps than the first, its weights at infinity are zero.
+    """
+
+    f: Transform
+    taps: int
+    stride: int
+
+    @classmethod
+    def of(cls, m: int, taps: int, stride: int) -> Axis | None:
+        """Give the filter of ``m`` outputs, or None where no points are known; one tap: none."""
+        m, r = (1, 1) if taps == 1 else (m, -(-taps // stride))
+        return cls(transform(m, r), taps, stride) if (m, r) in POINTS else None
+
+    @property
+    def phases(self) -> int:
+        """Phases that have taps."""
+        return min(self.taps, self.stride)
+
+    def phase_taps(self, phase: int) -> int:
+        """Count the taps of a phase."""
+        return -(-(self.taps - phase) // self.stride)
+
+    def needed(self, frequency: int, phase: int) -> bool:
+        """Tell whether a phase's weights at a frequency may be other than zero."""
+        f = self.f
+        return f.n == 1 or frequency < f.n - 1 or self.phase_taps(phase) == f.r
+
+    def matrix(self, name: str) -> np.ndarray[Any, Any]:
+        """Give ``at``, ``g`` or ``bt`` in float64."""
+        return np.array(getattr(self.f, name), np.float64)
+
+    def kernel(self, phase: int) -> np.ndarray[Any, Any]:
+        """Give the matrix (n, taps) that transforms a whole kernel's taps for one phase."""
+        g = np.zeros((self.f.n, self.taps))
+        own = self.phase_taps(phase)
+        g[:, phase :: self.stride] = self.matrix("g")[:, :own]
+        return g
+
+    def weight_variance(self) -> np.ndarray[Any, Any]:
+        """Sum over phases of the transformed weights' variance at each frequency."""
+        total: np.ndarray[Any, Any] = sum((self.kernel(p) ** 2).sum(1) for p in range(self.phases))
+        return total
+
+    def growth(self) -> float:
+        """Give the largest square of absolute over signed sums of the data's transform."""
+        bt = self.matrix("bt")
+        if self.f.n == 1:
+            return 0.0
+        return float((np.abs(bt).sum(1) ** 2 / (bt**2).sum(1)).max())
 
 
 @functools.cache
@@ -108,19 +181,25 @@ def sum_bound(length: int, unit: float) -> float:
     return SIGMAS * unit * (sqrt(length / 6) + 3)
 
 
-def winograd_bound(f: Transform, channels: int, unit: float) -> float:
-    """Largest error of two-dimensional F(m, r), relative to the output's standard deviation.
+def winograd_bound(down: Axis, across: Axis, channels: int, unit: float) -> float:
+    """Largest error of two-dimensional filtering, relative to the output's standard deviation.
 
     Roundings are taken as independent and of relative size ``unit`` / sqrt(3) at each step, and
     their variances propagated through the squares of the matrices: for random data of mean zero,
     Var(element) of G g Gt and of Bt d B follow from the rows' norms, a frequency's sum over
     channels has the rounding of ``sum_bound``, and At sums the frequencies up.
     """
-    at, g, bt = (np.array(rows, np.float64) for rows in (f.at, f.g, f.bt))
-    weight, data = (np.outer(v, v) for v in ((g**2).sum(1), (bt**2).sum(1)))
+    axes = (down, across)
+    data = np.outer(*((axis.matrix("bt") ** 2).sum(1) for axis in axes))
+    # A frequency's variance: that of the weights of all phases, times that of the data.
+    weight = np.outer(*(axis.weight_variance() for axis in axes))
     # Roundings on the way: one for the packed weight, two passes of n fused steps for the data
     # (each at most as large as the sum of the absolute terms), the channels' sum, the outputs'.
-    growth = (np.abs(bt).sum(1) ** 2 / (bt**2).sum(1)).max()
-    relative = unit**2 / 3 * (1 + 2 * growth + channels / 2 + 2 * f.n)
-    variance = (at**2) @ (channels * weight * data * relative) @ (at**2).T
-    return float(SIGMAS * (sqrt(variance.max() / (channels * f.r**2)) + 2 * unit))
+    growth = sum(axis.growth() for axis in axes)
+    phases = down.phases * across.phases
+    steps = sum(axis.f.n for axis in axes)
+    relative = unit**2 / 3 * (1 + growth + phases * channels / 2 + steps)
+    at, at_across = (axis.matrix("at") ** 2 for axis in axes)
+    variance = at @ (channels * weight * data * relative) @ at_across.T
+    whole = channels * down.taps * across.taps
+    return float(SIGMAS * (sqrt(variance.max() / whole) + 2 * unit))

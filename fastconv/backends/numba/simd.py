@@ -1,4 +1,4 @@
-"""The vector vocabulary: vectors, register tiles and linear maps that read like arithmetic.
+"""The vector vocabulary: vectors and register tiles that read like arithmetic.
 
 Each word is an intrinsic that emits LLVM vector instructions, so that nothing hangs on the
 auto-vectoriser. A tile is ``rows`` x ``vectors`` vectors in one value; LLVM keeps its parts in
@@ -70,23 +70,7 @@ class TileType(types.Type):
         super().__init__(name=f"values of {shape!r}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Matrix:
-    """A compile-time matrix of a linear map, row by row; zeros and ones cost nothing."""
-
-    entries: tuple[tuple[float, ...], ...]
-
-
-class MatrixType(types.Type):
-    """Numba's type of a ``Matrix`` constant."""
-
-    def __init__(self, matrix: Matrix) -> None:
-        self.entries = matrix.entries
-        super().__init__(name=repr(matrix))
-
-
 register_model(ShapeType)(models.OpaqueModel)
-register_model(MatrixType)(models.OpaqueModel)
 
 
 @register_model(TileType)
@@ -101,13 +85,7 @@ def _typeof_tile(value: Tile, context: Any) -> ShapeType:
     return ShapeType(value)
 
 
-@typeof_impl.register(Matrix)
-def _typeof_matrix(value: Matrix, context: Any) -> MatrixType:
-    return MatrixType(value)
-
-
 @lower_constant(ShapeType)
-@lower_constant(MatrixType)
 def _lower_shape(context: Any, builder: Any, ty: Any, value: Any) -> Any:
     return context.get_dummy_value()
 
@@ -258,6 +236,54 @@ def tile_multiply_add(
         return join(builder, tile.type, final)
 
     return tile(shape, tile, rows, *(types.int64,) * 3), codegen
+
+
+@intrinsic
+def tile_multiply_blocks(
+    typingctx: Any, shape: Any, tile: Any, a: Any, b: Any, count: Any
+) -> Any:
+    """Add ``count`` x lanes outer products to a tile; both operands lie as they are read.
+
+    A is blocks of rows x lanes elements, B rows of the tile's width: no set of a cache is asked
+    for more than others, whatever the number of channels.
+    """
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, a, b, count = args
+        start, before = parts_of(builder, tile), builder.block
+        body, after = builder.append_basic_block("block"), builder.append_basic_block("done")
+        builder.branch(body)
+        builder.position_at_end(body)
+        done, left, right = builder.phi(I64), builder.phi(I64), builder.phi(I64)
+        sums = [builder.phi(s.vector) for _ in start]
+        results: list[Any] = list(sums)
+        for k in range(s.lanes):
+            row_b = offset_by(builder, right, k * s.columns * s.size)
+            step = [
+                load(builder, s, offset_by(builder, row_b, v * s.lanes * s.size))
+                for v in range(s.vectors)
+            ]
+            for row in range(s.rows):
+                place = offset_by(builder, left, (row * s.lanes + k) * s.size)
+                factor = splat(builder, s, load(builder, s, place, scalar=True))
+                for v in range(s.vectors):
+                    i = row * s.vectors + v
+                    results[i] = multiply_add(builder, s, factor, step[v], results[i])
+        following = builder.add(done, I64(1))
+        for phi, first, next_one in (
+            (done, I64(0), following),
+            (left, a, offset_by(builder, left, s.rows * s.lanes * s.size)),
+            (right, b, offset_by(builder, right, s.lanes * s.columns * s.size)),
+            *zip(sums, start, results, strict=True),
+        ):
+            phi.add_incoming(first, before)
+            phi.add_incoming(next_one, body)
+        builder.cbranch(builder.icmp_signed("<", following, count), body, after)
+        builder.position_at_end(after)
+        return join(builder, tile.type, results)
+
+    return tile(shape, tile, *(types.int64,) * 3), codegen
 
 
 @intrinsic
@@ -509,52 +535,3 @@ def tile_store_columns(
         return context.get_dummy_value()
 
     return types.void(shape, tile, *(types.int64,) * 3), codegen
-
-
-@intrinsic
-def linear_map(
-    typingctx: Any,
-    shape: Any,
-    matrix: Any,
-    source: Any,
-    source_stride: Any,
-    target: Any,
-    target_stride: Any,
-) -> Any:
-    """Multiply a compile-time matrix with a column of vectors.
-
-    Vector j lies at source + j * source_stride bytes; vector i of the result goes to
-    target + i * target_stride. Sums run over j in order; all is loaded before any is stored.
-    """
-    s = shape.shape
-    entries = matrix.entries
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, _, source, source_stride, target, target_stride = args
-        column = [
-            load(builder, s, builder.add(source, builder.mul(source_stride, I64(j))))
-            for j in range(len(entries[0]))
-        ]
-        results = [_combine(builder, s, row, column) for row in entries]
-        for i, result in enumerate(results):
-            place = builder.add(target, builder.mul(target_stride, I64(i)))
-            store(builder, s, result, place)
-        return context.get_dummy_value()
-
-    return types.void(shape, matrix, *(types.int64,) * 4), codegen
-
-
-def _combine(builder: Any, shape: Tile, row: tuple[float, ...], column: list[Any]) -> Any:
-    total = None
-    for entry, value in zip(row, column, strict=True):
-        if entry == 0:
-            continue
-        if total is None and entry == 1:
-            total = value
-        elif total is not None and abs(entry) == 1:
-            total = builder.fadd(total, value) if entry == 1 else builder.fsub(total, value)
-        else:
-            factor = ir.Constant(shape.vector, [ir.Constant(shape.element, entry)] * shape.lanes)
-            start = total if total is not None else ir.Constant(shape.vector, [-0.0] * shape.lanes)
-            total = multiply_add(builder, shape, factor, value, start)
-    return ir.Constant(shape.vector, None) if total is None else total

@@ -1,0 +1,141 @@
+"""Winograd's minimal filtering as algorithms: one for each size of output tile.
+
+Kernels of two to seven taps a dimension, in one or two dimensions, strides of 1 and 2 (by phases),
+groups (Lavin and Gray, 2015; the matrices come from `cook_toom`).
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.cook_toom import winograd_bound
+from fastconv.backends.numba.conv.common import NumbaConv, unit
+from fastconv.backends.numba.conv.geometry import output_words
+from fastconv.backends.numba.conv.pack import pack_input
+from fastconv.backends.numba.conv.winograd.kernels import (
+    filtered,
+    multiply,
+    transform_input,
+    transform_output,
+    vector_tile,
+)
+from fastconv.backends.numba.conv.winograd.layout import Layout, filter_axes
+from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
+from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
+from fastconv.backends.numba.engine.plan import constant, scratch_stride
+from fastconv.backends.numba.gemm import clamp_words, fused, pack_bias
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import ConvProblem
+
+
+class Winograd(NumbaConv):
+    """F(m x m) for the kernel at hand."""
+
+    def __init__(self, name: str, m: int) -> None:
+        self.name = name
+        self.m = m
+
+    def why_not(self, problem: ConvProblem) -> str | None:
+        kernel = " x ".join(map(str, problem.kernel_size))
+        if problem.n > 2:
+            return f"{problem.n} dimensions: this kernel is for one or two"
+        if any(d != 1 for d in problem.dilation):
+            return "dilation above 1"
+        if any(s > 2 for s in problem.stride):
+            return "stride above 2"
+        if prod(problem.kernel_size) == 1 or filter_axes(problem, self.m) is None:
+            return f"kernel {kernel}: no points are known for F({self.m}) of it at this stride"
+        lanes = get_machine().lanes(problem.dtype)
+        merged = Layout.merged_groups(problem, lanes)
+        channels = merged * problem.in_channels // problem.groups
+        if problem.groups > 1 and (channels % lanes or problem.groups % merged):
+            per_group = problem.in_channels // problem.groups
+            return f"{per_group} channels a group fill no whole vectors of {lanes}"
+        return super().why_not(problem)
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
+        return Layout.of(problem, self.m, machine).cost(machine)
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        axes = filter_axes(problem, self.m)
+        assert axes is not None
+        channels = problem.in_channels // problem.groups
+        return winograd_bound(*axes, channels, unit(problem.dtype))
+
+    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
+        weight, bias = parameters
+        assert weight is not None
+        layout = Layout.of(problem, self.m, get_machine())
+        tile, down, across = layout.tile, layout.down, layout.across
+        packed = pack_input(
+            problem,
+            tuple(p[0] for p in problem.padding),
+            layout.padded[-problem.n :],
+            mode=problem.padding_mode,
+            channel_multiple=tile.lanes,
+        )
+        size = problem.dtype.itemsize
+        _, row, column = (stride * size for stride in packed.strides)
+        out = output_words(problem)
+        activation = problem.activation if fused(problem.activation) else None
+        one = vector_tile(tile)
+        filters = (down.f.m, down.f.r), (across.f.m, across.f.r)
+        height, width = layout.output_size
+        columns = problem.out_channels // layout.groups
+        words = [
+            packed.slot, packed.image * size, row, column, down.f.m * down.stride * row,
+            across.f.m * across.stride * column, down.phases, across.phases, down.stride,
+            across.stride, layout.channel_blocks, layout.tiles_across, layout.tiles_image,
+            layout.tiles, layout.block, tile.rows, layout.frequencies, layout.a_frequency,
+            layout.a_tile, constant(layout.pack_weights(weight)), layout.weights_group,
+            layout.groups, layout.panels, *layout.tables(), layout.part, layout.parts,
+            layout.p_frequency, layout.p_tile,
+            constant(pack_bias(bias, layout.groups, columns, tile)), out["out"], out["out_image"],
+            out["out_group"] * (problem.groups // layout.groups), constant(out["out_rows"]),
+            out["out_column"], out["residual"], *clamp_words(activation), height, width, columns,
+            transform_input(one, *filters), multiply(tile), transform_output(one, *filters),
+            SCRATCH, scratch_stride(layout.scratch_bytes), *layout.scratch_offsets,
+        ]  # fmt: skip
+        words += [0] * (COUNT_WORDS - len(words))
+        return self.native_plan(
+            problem,
+            [*packed.stages, Stage(filtered(), layout.items, words)],
+            workspace_bytes=packed.workspace_bytes,
+            scratch_bytes=layout.scratch_bytes,
+        )
+
+
+class Winograd2(Winograd):
+    """Tiles of 2 outputs a dimension: 2.25 times fewer multiplications for 3 x 3."""
+
+    def __init__(self) -> None:
+        super().__init__("winograd", 2)
+
+
+class Winograd3(Winograd):
+    """Tiles of 3 outputs: 3.24 times fewer for 3 x 3."""
+
+    def __init__(self) -> None:
+        super().__init__("winograd3", 3)
+
+
+class Winograd4(Winograd):
+    """Tiles of 4 outputs: 4 times fewer for 3 x 3."""
+
+    def __init__(self) -> None:
+        super().__init__("winograd4", 4)
+
+
+class Winograd5(Winograd):
+    """Tiles of 5 outputs: 4.59 times fewer for 3 x 3."""
+
+    def __init__(self) -> None:
+        super().__init__("winograd5", 5)
+
+
+class Winograd6(Winograd):
+    """Tiles of 6 outputs: 5.06 times fewer for 3 x 3, at the cost of a digit."""
+
+    def __init__(self) -> None:
+        super().__init__("winograd6", 6)

@@ -1,0 +1,287 @@
+"""The four kernels of a filtered convolution: one transforms inputs, one multiplies, one transforms
+outputs, and one walks the blocks of tiles and calls the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.cook_toom import transform
+from fastconv.backends.numba.conv.winograd.words import (
+    A_FREQUENCY,
+    A_TILE,
+    BASE,
+    BETWEEN,
+    BIAS,
+    BLOCK_TILES,
+    CHANNEL_BLOCKS,
+    COLUMNS,
+    COUNT,
+    COUNT_WORDS,
+    FIRST_PANEL,
+    FREQUENCIES,
+    GROUP,
+    GROUPS,
+    HEIGHT,
+    HIGH,
+    INPUT_KERNEL,
+    INPUTS,
+    LAST_PANEL,
+    LINES,
+    LOW,
+    MULTIPLY_KERNEL,
+    OUT,
+    OUT_COLUMN,
+    OUT_GROUP,
+    OUT_IMAGE,
+    OUT_ROWS,
+    OUTPUT_KERNEL,
+    P_FREQUENCY,
+    P_TILE,
+    PANEL_BYTES,
+    PANEL_STARTS,
+    PANELS,
+    PART_PANELS,
+    PARTS,
+    PHASES_ACROSS,
+    PHASES_DOWN,
+    PRODUCTS,
+    RESIDUAL,
+    SCRATCH_BASE,
+    SCRATCH_STRIDE,
+    SEGMENT_COUNTS,
+    SEGMENT_STARTS,
+    SLOPE,
+    SOURCE,
+    SOURCE_COLUMN,
+    SOURCE_IMAGE,
+    SOURCE_ROW,
+    START,
+    STEP_ACROSS,
+    STEP_DOWN,
+    STRIDE_ACROSS,
+    STRIDE_DOWN,
+    TILE_ROWS,
+    TILES,
+    TILES_ACROSS,
+    TILES_IMAGE,
+    WEIGHTS,
+    WEIGHTS_GROUP,
+    WIDTH,
+)
+from fastconv.backends.numba.engine import array, as_float, kernel, part
+from fastconv.backends.numba.engine.memory import call_kernel
+from fastconv.backends.numba.gemm import make_finish
+from fastconv.backends.numba.linear_map import Matrix, linear_map
+from fastconv.backends.numba.simd import (
+    Tile,
+    tile_load,
+    tile_multiply_blocks,
+    tile_store,
+    tile_strided,
+    tile_zero,
+)
+
+Filter = tuple[int, int]
+
+
+def line_tile(tile: Tile, m: int) -> Tile:
+    """Give the register tile of a line of outputs: as many tiles of m beside each other as fit."""
+    return dataclasses.replace(tile, rows=max(1, tile.lanes // m) * m, vectors=1)
+
+
+def vector_tile(tile: Tile) -> Tile:
+    """Give the tile of one vector: what kernels that see no register tile are compiled for."""
+    return dataclasses.replace(tile, rows=1, vectors=1)
+
+
+def _make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:
+    """Make the function that multiplies a square of vectors with a matrix from each side.
+
+    Vectors lie ``row`` and ``column`` bytes apart; the result's rows go to ``target`` +
+    i * ``target_row`` + j * ``target_column``.
+    """
+    vector = tile.lanes * tile.size
+    wide, high = len(across.entries[0]), len(down.entries)
+    line = wide * vector
+
+    @part
+    def apply(source, row, column, between, target, target_row, target_column):  # type: ignore[no-untyped-def]
+        for j in range(wide):
+            linear_map(tile, down, source + j * column, row, between + j * vector, line)
+        for i in range(high):
+            linear_map(
+                tile, across, between + i * line, vector, target + i * target_row, target_column
+            )
+
+    @part
+    def apply_across(source, row, column, between, target, target_row, target_column):  # type: ignore[no-untyped-def]
+        linear_map(tile, across, source, column, target, target_column)
+
+    return apply_across if len(down.entries) == len(down.entries[0]) == 1 else apply
+
+
+@kernel
+def transform_input(tile: Tile, down: Filter, across: Filter):  # type: ignore[no-untyped-def]
+    """Transform the inputs of a block's tiles: a work item is one of them.
+
+    A[frequency, register tile, block of channels, row of the register tile, lane]; rows past the
+    last tile repeat it, so that nothing is left unset.
+    """
+    high, wide = transform(*down), transform(*across)
+    apply = _make_apply(tile, Matrix.of(high.bt), Matrix.of(wide.bt))
+    vector = tile.lanes * tile.size
+    n = wide.n
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        blocks, rows = args[CHANNEL_BLOCKS], args[TILE_ROWS]
+        down_stride, across_stride = args[STRIDE_DOWN], args[STRIDE_ACROSS]
+        group = args[GROUP] * blocks * vector
+        for t in range(first, last):
+            tile_number = min(args[START] + t, args[TILES] - 1)
+            image, place = divmod(tile_number, args[TILES_IMAGE])
+            y, x = divmod(place, args[TILES_ACROSS])
+            source = args[SOURCE] + image * args[SOURCE_IMAGE] + group
+            source += y * args[STEP_DOWN] + x * args[STEP_ACROSS]
+            q, r = divmod(t, rows)
+            target = args[BASE] + args[INPUTS] + q * args[A_TILE] + r * vector
+            for py in range(args[PHASES_DOWN]):
+                for px in range(args[PHASES_ACROSS]):
+                    phase = source + py * args[SOURCE_ROW] + px * args[SOURCE_COLUMN]
+                    for c in range(blocks):
+                        apply(
+                            phase + c * vector, down_stride * args[SOURCE_ROW],
+                            across_stride * args[SOURCE_COLUMN], args[BASE] + args[BETWEEN],
+                            target, n * args[A_FREQUENCY], args[A_FREQUENCY],
+                        )  # fmt: skip
+                        target += rows * vector
+
+    return body
+
+
+@kernel
+def multiply(tile: Tile):  # type: ignore[no-untyped-def]
+    """Multiply a block's transformed inputs with a part's weights: a work item is a frequency."""
+    rows, vector = tile.rows, tile.columns * tile.size
+    block = tile.rows * tile.lanes * tile.size
+    step = tile.lanes * vector
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        blocks = args[CHANNEL_BLOCKS]
+        phases = args[PHASES_DOWN] * args[PHASES_ACROSS]
+        segments = array(args[SEGMENT_STARTS], (args[FREQUENCIES], phases), np.int64)
+        counts = array(args[SEGMENT_COUNTS], (args[FREQUENCIES],), np.int64)
+        starts = array(args[PANEL_STARTS], (args[FREQUENCIES],), np.int64)
+        sizes = array(args[PANEL_BYTES], (args[FREQUENCIES],), np.int64)
+        weights = args[WEIGHTS] + args[GROUP] * args[WEIGHTS_GROUP]
+        for q in range(first, last):
+            inputs = args[BASE] + args[INPUTS] + q * args[A_FREQUENCY]
+            products = args[BASE] + args[PRODUCTS] + q * args[P_FREQUENCY]
+            for panel in range(args[FIRST_PANEL], args[LAST_PANEL]):
+                start = weights + starts[q] + panel * sizes[q]
+                column = (panel - args[FIRST_PANEL]) * vector
+                for t in range(0, args[COUNT], rows):
+                    values = tile_zero(tile)
+                    b = start
+                    for s in range(counts[q]):
+                        a = inputs + segments[q, s] * block
+                        values = tile_multiply_blocks(tile, values, a, b, blocks)
+                        b += blocks * step
+                    place = products + t * args[P_TILE] + column
+                    tile_store(tile, values, tile_strided(tile, place, args[P_TILE]))
+                    inputs += args[A_TILE]
+                inputs = args[BASE] + args[INPUTS] + q * args[A_FREQUENCY]
+
+    return body
+
+
+@kernel
+def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[no-untyped-def]
+    """Transform a block's products and store them: a work item is one of its tiles.
+
+    Tiles beside each other are stored together, a line of outputs at a time.
+    """
+    high, wide = transform(*down), transform(*across)
+    apply = _make_apply(tile, Matrix.of(high.at), Matrix.of(wide.at))
+    tall, m, n = high.m, wide.m, wide.n
+    vector = tile.lanes * tile.size
+    pixels = line_tile(tile, m)
+    together = pixels.rows // m
+    line = pixels.rows * vector
+    finish = make_finish(pixels)
+    lanes = tile.lanes
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        height, width, across_count = args[HEIGHT], args[WIDTH], args[TILES_ACROSS]
+        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
+        lines = args[BASE] + args[LINES]
+        channel = args[GROUP] * args[PANELS] * args[P_TILE] // args[PART_PANELS]
+        begin = args[FIRST_PANEL] * (args[P_TILE] // args[PART_PANELS])
+        wide_part = (args[LAST_PANEL] - args[FIRST_PANEL]) * (args[P_TILE] // args[PART_PANELS])
+        t = first
+        while t < last:
+            image, place = divmod(args[START] + t, args[TILES_IMAGE])
+            y, x = divmod(place, across_count)
+            some = min(together, last - t, across_count - x)
+            pixel = y * tall * width + x * m
+            end = min(some * m, width - x * m)
+            shift = image * args[OUT_IMAGE] + args[GROUP] * args[OUT_GROUP]
+            residual = args[RESIDUAL]
+            if residual != 0:
+                residual += shift
+            for c in range(0, wide_part, vector):
+                if (begin + c) // vector * lanes >= args[COLUMNS]:
+                    break
+                for g in range(some):
+                    source = args[BASE] + args[PRODUCTS] + (t + g) * args[P_TILE] + c
+                    apply(
+                        source, n * args[P_FREQUENCY], args[P_FREQUENCY],
+                        args[BASE] + args[BETWEEN], lines + g * m * vector, line, vector,
+                    )  # fmt: skip
+                for i in range(min(tall, height - y * tall)):
+                    first_pixel = pixel + i * width
+                    finish(
+                        tile_load(pixels, tile_strided(pixels, lines + i * line, vector)),
+                        args[BIAS] + channel + begin + c, args[OUT] + shift, residual,
+                        args[OUT_ROWS], args[OUT_COLUMN], first_pixel, first_pixel + end,
+                        (begin + c) // vector * lanes, args[COLUMNS], slope, low, high,
+                        args[BASE] + COUNT_WORDS * 8,
+                    )  # fmt: skip
+            t += some
+
+    return body
+
+
+@kernel
+def filtered():  # type: ignore[no-untyped-def]
+    """Walk the work: an item is a part of the output channels of one group of a block of tiles.
+
+    A worker that does several parts of a block transforms its inputs once.
+    """
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        base = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
+        words = array(base, (COUNT_WORDS,), np.int64)
+        for i in range(COUNT_WORDS):
+            words[i] = args[i]
+        words[BASE] = base
+        before = -1
+        for item in range(first, last):
+            whole, some = divmod(item, args[PARTS])
+            block, group = divmod(whole, args[GROUPS])
+            start = block * args[BLOCK_TILES]
+            count = min(args[BLOCK_TILES], args[TILES] - start)
+            rows = args[TILE_ROWS]
+            words[START], words[COUNT], words[GROUP] = start, count, group
+            words[FIRST_PANEL] = some * args[PART_PANELS]
+            words[LAST_PANEL] = min((some + 1) * args[PART_PANELS], args[PANELS])
+            if whole != before:
+                filled = (count + rows - 1) // rows * rows
+                call_kernel(args[INPUT_KERNEL], base, 0, filled, worker)
+                before = whole
+            call_kernel(args[MULTIPLY_KERNEL], base, 0, args[FREQUENCIES], worker)
+            call_kernel(args[OUTPUT_KERNEL], base, 0, count, worker)
+
+    return body

@@ -1,0 +1,294 @@
+"""How a filtered convolution is cut: blocks of tiles, parts of channels, where all of it lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from math import prod
+
+import numpy as np
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.cook_toom import Axis
+from fastconv.backends.numba.conv.geometry import lead
+from fastconv.backends.numba.conv.winograd.kernels import line_tile
+from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
+from fastconv.backends.numba.engine.plan import Constant, constant
+from fastconv.backends.numba.gemm import flush, tile_for
+from fastconv.backends.numba.gemm import scratch_bytes as finish_bytes
+from fastconv.backends.numba.simd import Tile
+from fastconv.machine import Machine
+from fastconv.problem import ConvProblem
+
+# Share of the second cache for a block's transformed inputs, and for its products.
+INPUTS_SHARE = 0.5
+PRODUCTS_SHARE = 0.3
+# Most tiles in a block, in register tiles.
+MOST_REGISTER_TILES = 4
+# Bytes between frequencies beyond what they hold: powers of two would share few sets of a cache.
+SPREAD = 64
+# Streaming rates beside that of memory: transformed weights and blocks come from the last caches.
+CACHE_SPEED = 2.5
+# Vector operations an element of a transform, with its loads and stores.
+TRANSFORM_OPERATIONS = 9
+
+
+def filter_axes(problem: ConvProblem, m: int) -> tuple[Axis, Axis] | None:
+    """Give the filters down and across, or None where no points are known for them."""
+    down, across = (
+        Axis.of(m, taps, stride)
+        for taps, stride in zip(
+            lead(problem.kernel_size, 1)[1:], lead(problem.stride, 1)[1:], strict=True
+        )
+    )
+    return None if down is None or across is None else (down, across)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """One problem's tiles, blocks and memory."""
+
+    problem: ConvProblem
+    down: Axis
+    across: Axis
+    tile: Tile
+    groups: int
+    block: int
+    part: int
+
+    @classmethod
+    @functools.lru_cache(maxsize=1024)
+    def of(cls, problem: ConvProblem, m: int, machine: Machine) -> Layout:
+        """Choose the register tile, the tiles of a block and the panels of a part."""
+        axes = filter_axes(problem, m)
+        assert axes is not None
+        widest = tile_for(problem.dtype, machine)
+        groups = problem.groups // cls.merged_groups(problem, widest.lanes)
+        choices = [
+            cls(problem, *axes, tile, groups, tile.rows, 1) for tile in _register_tiles(widest)
+        ]
+        best = min(choices, key=lambda choice: choice.products_seconds(machine))
+        rows = best.tile.rows
+        inputs = best.a_frequency * best.frequencies
+        most = max(1, min(MOST_REGISTER_TILES, int(machine.l2_bytes * INPUTS_SHARE) // inputs))
+        whole = -(-best.tiles_image // rows)
+        # As many register tiles in each block, or one fewer in the last.
+        count = -(-whole // -(-whole // most))
+        best = dataclasses.replace(best, block=count * rows)
+        panel = best.frequencies * best.p_frequency
+        part = max(1, min(best.panels, int(machine.l2_bytes * PRODUCTS_SHARE) // panel))
+        return dataclasses.replace(best, part=-(-best.panels // -(-best.panels // part)))
+
+    @staticmethod
+    def merged_groups(problem: ConvProblem, lanes: int) -> int:
+        """Groups that are done as one, with zeros between them, to fill a vector."""
+        return min(problem.groups, max(1, lanes // (problem.out_channels // problem.groups)))
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Output rows and columns."""
+        return lead(self.problem.output_size, 1)[1:]
+
+    @property
+    def tiles_across(self) -> int:
+        """Tiles in a row of them."""
+        return -(-self.output_size[1] // self.across.f.m)
+
+    @property
+    def tiles_image(self) -> int:
+        """Tiles of an image."""
+        return -(-self.output_size[0] // self.down.f.m) * self.tiles_across
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of the batch."""
+        return self.problem.batch * self.tiles_image
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Rows and columns of the packed input that the tiles reach over."""
+        sizes = []
+        for length, axis in zip(self.output_size, (self.down, self.across), strict=True):
+            tiles = -(-length // axis.f.m)
+            sizes.append((tiles * axis.f.m + axis.f.r - 1) * axis.stride)
+        return sizes[0], sizes[1]
+
+    @property
+    def frequencies(self) -> int:
+        """Multiplications of a tile, each a GEMM."""
+        return self.down.f.n * self.across.f.n
+
+    @property
+    def phases(self) -> int:
+        """Phases of the input that are summed at a frequency."""
+        return self.down.phases * self.across.phases
+
+    @property
+    def channel_blocks(self) -> int:
+        """Vectors of input channels of a group."""
+        return -(-self.problem.in_channels // self.groups // self.tile.lanes)
+
+    @property
+    def columns(self) -> int:
+        """Output channels of a group."""
+        return self.problem.out_channels // self.groups
+
+    @property
+    def panels(self) -> int:
+        """Panels of output channels of a group."""
+        return -(-self.columns // self.tile.columns)
+
+    @property
+    def parts(self) -> int:
+        """Parts of a group's panels, each multiplied and stored before the next."""
+        return -(-self.panels // self.part)
+
+    @property
+    def items(self) -> int:
+        """Work items."""
+        return -(-self.tiles // self.block) * self.groups * self.parts
+
+    @property
+    def a_tile(self) -> int:
+        """Bytes of a register tile's transformed inputs at one frequency."""
+        tile = self.tile
+        return self.phases * self.channel_blocks * tile.rows * tile.lanes * tile.size
+
+    @property
+    def a_frequency(self) -> int:
+        """Bytes from one frequency's transformed inputs to the next one's."""
+        return self.block // self.tile.rows * self.a_tile + SPREAD
+
+    @property
+    def p_tile(self) -> int:
+        """Bytes from one tile's products to the next one's."""
+        return self.part * self.tile.columns * self.tile.size
+
+    @property
+    def p_frequency(self) -> int:
+        """Bytes from one frequency's products to the next one's."""
+        return self.block * self.p_tile + SPREAD
+
+    @property
+    def scratch_offsets(self) -> tuple[int, int, int, int]:
+        """Bytes from a worker's scratch memory to its parts.
+
+        After the words and the corner for stores that need one: a tile between its two passes, a
+        line of output tiles, transformed inputs, products.
+        """
+        vector = self.tile.lanes * self.tile.size
+        lines = line_tile(self.tile, self.across.f.m)
+        between = COUNT_WORDS * 8 + finish_bytes(lines)
+        between = -(-between // 64) * 64
+        start = between + self.down.f.n * self.across.f.n * vector
+        inputs = start + self.down.f.m * lines.rows * vector
+        return between, start, inputs, inputs + self.frequencies * self.a_frequency
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of a worker's scratch memory."""
+        return self.scratch_offsets[-1] + self.frequencies * self.p_frequency
+
+    def segments(self) -> list[list[int]]:
+        """Give for each frequency the phases that have weights there."""
+        across = self.across
+        return [
+            [
+                py * across.phases + px
+                for py in range(self.down.phases)
+                for px in range(across.phases)
+                if self.down.needed(i, py) and across.needed(j, px)
+            ]
+            for i in range(self.down.f.n)
+            for j in range(across.f.n)
+        ]
+
+    def tables(self) -> list[Constant]:
+        """Give panels' starts and bytes, segments' starts (in channel blocks) and counts."""
+        segments = self.segments()
+        sizes = np.array([len(s) for s in segments]) * self._segment_bytes
+        starts = np.concatenate([[0], np.cumsum(sizes * self.panels)[:-1]])
+        blocks = np.zeros((self.frequencies, self.phases), np.int64)
+        for row, found in zip(blocks, segments, strict=True):
+            row[: len(found)] = np.array(found) * self.channel_blocks
+        counts = [len(s) for s in segments]
+        return [constant(t, np.int64) for t in (starts, sizes, blocks, counts)]
+
+    @property
+    def _segment_bytes(self) -> int:
+        tile = self.tile
+        return self.channel_blocks * tile.lanes * tile.columns * tile.size
+
+    @property
+    def weights_group(self) -> int:
+        """Bytes of a group's packed weights."""
+        return sum(map(len, self.segments())) * self._segment_bytes * self.panels
+
+    def pack_weights(self, weight: Array) -> Array:
+        """Transform the weights in float64 and pack them as the multiplications read them.
+
+        (group, frequency, panel, segment, channel, column), flattened.
+        """
+        tile, groups = self.tile, self.groups
+        per_group, merged = weight.shape[1], self.problem.groups // groups
+        depth, wide = self.channel_blocks * tile.lanes, self.panels * tile.columns
+        out = self.columns // merged
+        kernels = weight.astype(np.float64).reshape(
+            groups, merged, out, per_group, self.down.taps, self.across.taps
+        )
+        phases = []
+        for py in range(self.down.phases):
+            for px in range(self.across.phases):
+                g, h = self.down.kernel(py), self.across.kernel(px)
+                turned = np.einsum("ik,guockl,jl->ijguco", g, kernels, h, optimize=True)
+                full = np.zeros((*turned.shape[:3], depth, wide), tile.dtype)
+                for u in range(merged):
+                    rows = slice(u * per_group, (u + 1) * per_group)
+                    full[:, :, :, rows, u * out : (u + 1) * out] = turned[:, :, :, u]
+                phases.append(flush(full).reshape(self.frequencies, groups, depth, wide))
+        parts = []
+        for q, segments in enumerate(self.segments()):
+            rows = np.stack([phases[s][q] for s in segments], axis=1)
+            split = rows.reshape(groups, len(segments), depth, self.panels, tile.columns)
+            parts.append(split.transpose(0, 3, 1, 2, 4).reshape(groups, -1))
+        packed: Array = np.concatenate(parts, axis=1)
+        return packed
+
+    def products_seconds(self, machine: Machine) -> float:
+        """Predict the multiplications of one image, with rows and columns that are filled up."""
+        tile = self.tile
+        rows = -(-self.tiles_image // tile.rows) * tile.rows
+        depth = self.channel_blocks * tile.lanes * sum(map(len, self.segments()))
+        products = 2 * rows * depth * self.panels * tile.columns * self.groups
+        loads = (tile.vectors + 0.6 * tile.rows) / (tile.rows * tile.vectors)
+        # Starting and storing a register tile takes as long as a few steps.
+        tiles = rows // tile.rows * self.panels * self.frequencies * self.groups
+        extra = tiles * 8 * 2 * tile.rows * tile.columns
+        rate = machine.peak_flops(self.problem.dtype)
+        return (products * (0.97 + 0.1 * loads) + extra) / rate
+
+    def cost(self, machine: Machine) -> Cost:
+        """Predict the whole: multiplications, transforms, what streams through the caches."""
+        problem, tile = self.problem, self.tile
+        size, vector = problem.dtype.itemsize, tile.lanes
+        inputs = self.tiles_image * self.groups * self.channel_blocks * vector * self.phases
+        outputs = self.tiles_image * self.groups * -(-self.columns // vector) * vector
+        elements = self.frequencies * (inputs + outputs)
+        packed = prod(self.padded) * self.groups * self.channel_blocks * vector * size
+        blocks = -(-self.tiles_image // self.block)
+        weights = self.weights_group * self.groups
+        # Weights that stay in no cache come from memory each time.
+        speed = CACHE_SPEED if weights < machine.l3_bytes * 0.7 else 1.0
+        transforms = elements * TRANSFORM_OPERATIONS / machine.peak_flops(problem.dtype) * 2
+        moved = (problem.bytes + packed) / CACHE_SPEED + weights / speed * (1 + (blocks - 1) / 4)
+        seconds = self.products_seconds(machine) + transforms + moved / machine.memory_bandwidth
+        return Cost(problem.batch * seconds, problem.batch * packed)
+
+
+def _register_tiles(widest: Tile) -> list[Tile]:
+    """Give the register tiles that products are made for: few tiles of an image fill small ones."""
+    registers = widest.rows * widest.vectors
+    shapes: list[tuple[int, int]] = [(widest.rows, widest.vectors)]
+    if registers >= 24:
+        shapes += [(8, 3), (9, 3), (14, 2), (16, 1), (6, 4)]
+    return [dataclasses.replace(widest, rows=r, vectors=v) for r, v in shapes]
