@@ -27,6 +27,7 @@ from fastconv.backends.numba.simd import (
     shuffle_mask,
     splat,
     store,
+    transpose,
 )
 
 
@@ -104,6 +105,41 @@ def _every(builder: Any, s: Tile, vectors: list[Any], step: int, phase: int) -> 
                 chosen.append(lane)
         merged = builder.shuffle_vector(merged, vectors[v], shuffle_mask(chosen))
     return merged
+
+
+@intrinsic
+def transpose_inside(
+    typingctx: Any,
+    shape: Any,
+    source: Any,
+    source_stride: Any,
+    first: Any,
+    length: Any,
+    rows: Any,
+    target: Any,
+    target_stride: Any,
+) -> Any:
+    """Transpose a square of lanes rows, ``source_stride`` bytes apart, from element ``first`` on.
+
+    What lies outside [0, length) of a row, and rows from ``rows`` on, are zeros and not touched.
+    """
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, source, source_stride, first, length, rows, target, target_stride = args
+        start = builder.add(source, builder.mul(first, I64(s.size)))
+        inside = _between(builder, s, first, length)
+        nothing = ir.Constant(inside.type, None)
+        vectors = []
+        for i in range(s.lanes):
+            place = builder.add(start, builder.mul(source_stride, I64(i)))
+            mask = builder.select(builder.icmp_signed("<", I64(i), rows), inside, nothing)
+            vectors.append(_load_masked(builder, s, place, mask))
+        for i, column in enumerate(transpose(builder, s, vectors)):
+            store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
+        return context.get_dummy_value()
+
+    return types.void(shape, *(types.int64,) * 7), codegen
 
 
 @intrinsic(prefer_literal=True)

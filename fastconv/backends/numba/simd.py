@@ -416,7 +416,7 @@ def tile_store(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
     return types.void(shape, tile, rows), codegen
 
 
-def _transpose(builder: Any, shape: Tile, rows: list[Any]) -> list[Any]:
+def transpose(builder: Any, shape: Tile, rows: list[Any]) -> list[Any]:
     """Transpose ``lanes`` vectors: log2(lanes) rounds, each swapping blocks of two rows."""
     distance = 1
     while distance < shape.lanes:
@@ -452,7 +452,7 @@ def transpose_block(
             load(builder, s, builder.add(source, builder.mul(source_stride, I64(i))))
             for i in range(s.lanes)
         ]
-        for i, column in enumerate(_transpose(builder, s, rows)):
+        for i, column in enumerate(transpose(builder, s, rows)):
             store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
         return context.get_dummy_value()
 
@@ -483,7 +483,7 @@ def transpose_edge(
             place = builder.add(source, builder.mul(source_stride, I64(i)))
             where = builder.inttoptr(place, pointer)
             rows.append(builder.call(read, [where, I32(s.size), mask, filler]))
-        for i, column in enumerate(_transpose(builder, s, rows)):
+        for i, column in enumerate(transpose(builder, s, rows)):
             with builder.if_then(builder.icmp_signed(">", count, I64(i)), likely=True):
                 store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
         return context.get_dummy_value()
@@ -527,7 +527,7 @@ def tile_store_columns(
         filler = ir.Constant(s.vector, None)
         for v in range(s.vectors):
             rows = [parts[r * s.vectors + v] for r in range(s.rows)]
-            columns = _transpose(builder, s, rows + [filler] * (s.lanes - s.rows))
+            columns = transpose(builder, s, rows + [filler] * (s.lanes - s.rows))
             for i, column in enumerate(columns):
                 place = builder.add(target, builder.mul(stride, I64(v * s.lanes + i)))
                 where = builder.inttoptr(place, pointer)

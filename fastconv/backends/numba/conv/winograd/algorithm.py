@@ -11,8 +11,8 @@ from math import prod
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cook_toom import winograd_bound
 from fastconv.backends.numba.conv.common import NumbaConv, unit
-from fastconv.backends.numba.conv.geometry import output_words
-from fastconv.backends.numba.conv.pack import pack_input
+from fastconv.backends.numba.conv.geometry import lead, output_words
+from fastconv.backends.numba.conv.pack import Packed, pack_input
 from fastconv.backends.numba.conv.winograd.kernels import (
     filtered,
     multiply,
@@ -21,8 +21,9 @@ from fastconv.backends.numba.conv.winograd.kernels import (
     vector_tile,
 )
 from fastconv.backends.numba.conv.winograd.layout import Layout, filter_axes
+from fastconv.backends.numba.conv.winograd.planar_input import transform_planar
 from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
-from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
+from fastconv.backends.numba.engine import INPUT, SCRATCH, NativePlan, Stage
 from fastconv.backends.numba.engine.plan import constant, scratch_stride
 from fastconv.backends.numba.gemm import clamp_words, fused, pack_bias
 from fastconv.machine import Machine, get_machine
@@ -68,25 +69,23 @@ class Winograd(NumbaConv):
         assert weight is not None
         layout = Layout.of(problem, self.m, get_machine())
         tile, down, across = layout.tile, layout.down, layout.across
-        packed = pack_input(
-            problem,
-            tuple(p[0] for p in problem.padding),
-            layout.padded[-problem.n :],
-            mode=problem.padding_mode,
-            channel_multiple=tile.lanes,
-        )
         size = problem.dtype.itemsize
-        _, row, column = (stride * size for stride in packed.strides)
+        packed = _source(problem, layout)
+        row, column = packed.strides[1] * size, packed.strides[2] * size
+        before = lead(tuple(p[0] for p in problem.padding), 0)[1:]
         out = output_words(problem)
         activation = problem.activation if fused(problem.activation) else None
         one = vector_tile(tile)
         filters = (down.f.m, down.f.r), (across.f.m, across.f.r)
+        read = transform_planar if layout.planar else transform_input
         height, width = layout.output_size
         columns = problem.out_channels // layout.groups
         words = [
             packed.slot, packed.image * size, row, column, down.f.m * down.stride * row,
             across.f.m * across.stride * column, down.phases, across.phases, down.stride,
-            across.stride, layout.channel_blocks, layout.tiles_across, layout.tiles_image,
+            across.stride, layout.channel_blocks, prod(problem.input_size) * size,
+            problem.in_channels, *lead(problem.input_size, 1)[1:], *before, *layout.run,
+            layout.tiles_across, layout.tiles_image,
             layout.tiles, layout.block, tile.rows, layout.frequencies, layout.a_frequency,
             layout.a_tile, constant(layout.pack_weights(weight)), layout.weights_group,
             layout.groups, layout.panels, *layout.tables(), layout.part, layout.parts,
@@ -94,7 +93,7 @@ class Winograd(NumbaConv):
             constant(pack_bias(bias, layout.groups, columns, tile)), out["out"], out["out_image"],
             out["out_group"] * (problem.groups // layout.groups), constant(out["out_rows"]),
             out["out_column"], out["residual"], *clamp_words(activation), height, width, columns,
-            transform_input(one, *filters), multiply(tile), transform_output(one, *filters),
+            read(one, *filters), multiply(tile), transform_output(one, *filters),
             SCRATCH, scratch_stride(layout.scratch_bytes), *layout.scratch_offsets,
         ]  # fmt: skip
         words += [0] * (COUNT_WORDS - len(words))
@@ -104,6 +103,20 @@ class Winograd(NumbaConv):
             workspace_bytes=packed.workspace_bytes,
             scratch_bytes=layout.scratch_bytes,
         )
+
+
+def _source(problem: ConvProblem, layout: Layout) -> Packed:
+    """Plan where tiles are read: the input itself, or padded and channels last."""
+    if layout.planar:
+        size = lead(problem.input_size, 1)
+        return Packed(INPUT(0), (), size, problem.in_channels, 0)
+    return pack_input(
+        problem,
+        tuple(p[0] for p in problem.padding),
+        layout.padded[-problem.n :],
+        mode=problem.padding_mode,
+        channel_multiple=layout.tile.lanes,
+    )
 
 
 class Winograd2(Winograd):

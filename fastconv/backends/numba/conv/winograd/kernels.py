@@ -97,7 +97,7 @@ def vector_tile(tile: Tile) -> Tile:
     return dataclasses.replace(tile, rows=1, vectors=1)
 
 
-def _make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:
+def make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:
     """Make the function that multiplies a square of vectors with a matrix from each side.
 
     Vectors lie ``row`` and ``column`` bytes apart; the result's rows go to ``target`` +
@@ -131,7 +131,7 @@ def transform_input(tile: Tile, down: Filter, across: Filter):  # type: ignore[n
     last tile repeat it, so that nothing is left unset.
     """
     high, wide = transform(*down), transform(*across)
-    apply = _make_apply(tile, Matrix.of(high.bt), Matrix.of(wide.bt))
+    apply = make_apply(tile, Matrix.of(high.bt), Matrix.of(wide.bt))
     vector = tile.lanes * tile.size
     n = wide.n
 
@@ -204,7 +204,7 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
     Tiles beside each other are stored together, a line of outputs at a time.
     """
     high, wide = transform(*down), transform(*across)
-    apply = _make_apply(tile, Matrix.of(high.at), Matrix.of(wide.at))
+    apply = make_apply(tile, Matrix.of(high.at), Matrix.of(wide.at))
     tall, m, n = high.m, wide.m, wide.n
     vector = tile.lanes * tile.size
     pixels = line_tile(tile, m)

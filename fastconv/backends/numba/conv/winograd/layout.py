@@ -170,19 +170,34 @@ class Layout:
         return self.block * self.p_tile + SPREAD
 
     @property
-    def scratch_offsets(self) -> tuple[int, int, int, int]:
+    def planar(self) -> bool:
+        """Whether tiles are read from the channels-first input itself, with no pack step."""
+        problem = self.problem
+        return not problem.channels_last and problem.padding_mode == "zeros"
+
+    @property
+    def run(self) -> tuple[int, int]:
+        """Tiles beside each other that are read together, and the pixels of their lines."""
+        lanes, axis = self.tile.lanes, self.across
+        reach = axis.f.n * axis.stride
+        pixels = -(-max(reach, 2 * lanes) // lanes) * lanes
+        return (pixels - reach) // (axis.f.m * axis.stride) + 1, pixels
+
+    @property
+    def scratch_offsets(self) -> tuple[int, int, int, int, int]:
         """Bytes from a worker's scratch memory to its parts.
 
         After the words and the corner for stores that need one: a tile between its two passes, a
-        line of output tiles, transformed inputs, products.
+        run of input tiles, a line of output tiles, transformed inputs, products.
         """
         vector = self.tile.lanes * self.tile.size
         lines = line_tile(self.tile, self.across.f.m)
         between = COUNT_WORDS * 8 + finish_bytes(lines)
         between = -(-between // 64) * 64
-        start = between + self.down.f.n * self.across.f.n * vector
+        run = between + self.down.f.n * self.across.f.n * vector
+        start = run + self.planar * self.down.f.n * self.down.stride * self.run[1] * vector
         inputs = start + self.down.f.m * lines.rows * vector
-        return between, start, inputs, inputs + self.frequencies * self.a_frequency
+        return between, run, start, inputs, inputs + self.frequencies * self.a_frequency
 
     @property
     def scratch_bytes(self) -> int:
@@ -275,6 +290,7 @@ class Layout:
         outputs = self.tiles_image * self.groups * -(-self.columns // vector) * vector
         elements = self.frequencies * (inputs + outputs)
         packed = prod(self.padded) * self.groups * self.channel_blocks * vector * size
+        packed *= not self.planar
         blocks = -(-self.tiles_image // self.block)
         weights = self.weights_group * self.groups
         # Weights that stay in no cache come from memory each time.

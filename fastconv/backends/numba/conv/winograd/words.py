@@ -10,6 +10,9 @@ from __future__ import annotations
 # Where tiles of the packed input lie: bytes; phases are 1 where the stride is.
 (SOURCE, SOURCE_IMAGE, SOURCE_ROW, SOURCE_COLUMN, STEP_DOWN, STEP_ACROSS, PHASES_DOWN,
  PHASES_ACROSS, STRIDE_DOWN, STRIDE_ACROSS, CHANNEL_BLOCKS,
+ # Where they lie in a planar input: bytes a plane, channels, rows, columns, padding before; tiles of
+ # a run and pixels of its lines.
+ SOURCE_PLANE, IN_CHANNELS, IN_HEIGHT, IN_WIDTH, BEFORE_DOWN, BEFORE_ACROSS, RUN_TILES, RUN_PIXELS,
  # Tiles: of an image, of all images, of a block; rows of a register tile.
  TILES_ACROSS, TILES_IMAGE, TILES, BLOCK_TILES, TILE_ROWS,
  # Transformed inputs: bytes from frequency to frequency, and from register tile to register tile.
@@ -24,6 +27,6 @@ from __future__ import annotations
  # Kernels' addresses.
  INPUT_KERNEL, MULTIPLY_KERNEL, OUTPUT_KERNEL,
  # Scratch memory: its start, bytes a worker, bytes from its start to the parts.
- SCRATCH_BASE, SCRATCH_STRIDE, BETWEEN, LINES, INPUTS, PRODUCTS,
+ SCRATCH_BASE, SCRATCH_STRIDE, BETWEEN, RUN, LINES, INPUTS, PRODUCTS,
  # What changes: this worker's scratch memory, the block's first tile and count, the group, panels.
- BASE, START, COUNT, GROUP, FIRST_PANEL, LAST_PANEL, COUNT_WORDS) = range(60)  # fmt: skip
+ BASE, START, COUNT, GROUP, FIRST_PANEL, LAST_PANEL, COUNT_WORDS) = range(69)  # fmt: skip
