@@ -11,7 +11,7 @@ the tile, the batch or the thread, so that the bits of an output element never c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,30 @@ def tile_for(
     if columns is not None:
         vectors = min(vectors, -(-columns // lanes))
     return Tile(dtype.name, lanes, figures.tile_rows, vectors, figures.has_fma)
+
+
+def fitting_tile(dtype: np.dtype[Any], machine: Machine, rows: int, columns: int) -> Tile:
+    """Give the register tile that covers so many rows and columns with the least waste."""
+    shapes = shaped_tiles(dtype, machine, machine.figures.row_tiles)
+
+    def steps(tile: Tile) -> float:
+        covered = -(-rows // tile.rows) * tile.rows * -(-columns // tile.columns) * tile.columns
+        return covered * tile_steps(tile)
+
+    return min(shapes, key=steps)
+
+
+def shaped_tiles(
+    dtype: np.dtype[Any], machine: Machine, shapes: Iterable[tuple[int, int]]
+) -> list[Tile]:
+    """Give register tiles of so many rows and vectors."""
+    widest = tile_for(dtype, machine)
+    return [dataclasses.replace(widest, rows=rows, vectors=vectors) for rows, vectors in shapes]
+
+
+def tile_steps(tile: Tile) -> float:
+    """Time of a multiply-add in a tile, 1 at the peak: its loads, as measured, cost a little."""
+    return 0.97 + 0.1 * (tile.vectors + 0.6 * tile.rows) / (tile.rows * tile.vectors)
 
 
 def fused(activation: Activation | None) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from fastconv.backends.base import Algorithm
 from fastconv.backends.cook_toom import sum_bound
 from fastconv.backends.numba.engine import OUTPUT, NativePlan, Stage
-from fastconv.backends.numba.gemm import fused, tile_for
+from fastconv.backends.numba.gemm import fitting_tile, fused, tile_for
 from fastconv.backends.numba.pointwise import activation_stages
 from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine, get_machine
@@ -49,7 +49,11 @@ class NumbaConv(Algorithm):
 
 def conv_tile(problem: Any, machine: Machine | None = None) -> Tile:
     """Give the register tile for a convolution's output channels a group."""
-    return tile_for(problem.dtype, machine, problem.out_channels // problem.groups)
+    machine = machine or get_machine()
+    columns = problem.out_channels // problem.groups
+    if columns <= machine.lanes(problem.dtype):
+        return tile_for(problem.dtype, machine, columns)
+    return fitting_tile(problem.dtype, machine, prod(problem.output_size), columns)
 
 
 def register_tiles(problem: Any, tile: Tile) -> int:

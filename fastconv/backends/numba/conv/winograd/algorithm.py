@@ -93,7 +93,7 @@ class Winograd(NumbaConv):
             constant(pack_bias(bias, layout.groups, columns, tile)), out["out"], out["out_image"],
             out["out_group"] * (problem.groups // layout.groups), constant(out["out_rows"]),
             out["out_column"], out["residual"], *clamp_words(activation), height, width, columns,
-            read(one, *filters), multiply(tile), transform_output(one, *filters),
+            read(one, *filters), multiply(tile, layout.tail), transform_output(one, *filters),
             SCRATCH, scratch_stride(layout.scratch_bytes), *layout.scratch_offsets,
         ]  # fmt: skip
         words += [0] * (COUNT_WORDS - len(words))

@@ -161,15 +161,39 @@ def transform_input(tile: Tile, down: Filter, across: Filter):  # type: ignore[n
     return body
 
 
-@kernel
-def multiply(tile: Tile):  # type: ignore[no-untyped-def]
-    """Multiply a block's transformed inputs with a part's weights: a work item is a frequency."""
-    rows, vector = tile.rows, tile.columns * tile.size
+def _make_panel(tile: Tile) -> Any:
+    """Make the function that multiplies a frequency's inputs with one panel of its weights."""
+    rows = tile.rows
     block = tile.rows * tile.lanes * tile.size
-    step = tile.lanes * vector
+    step = tile.lanes * tile.columns * tile.size
+
+    @part
+    def panel(args, inputs, weights, products, segments, count):  # type: ignore[no-untyped-def]
+        blocks, p_tile = args[CHANNEL_BLOCKS], args[P_TILE]
+        for t in range(0, args[COUNT], rows):
+            values = tile_zero(tile)
+            b = weights
+            for s in range(count):
+                a = inputs + segments[s] * block
+                values = tile_multiply_blocks(tile, values, a, b, blocks)
+                b += blocks * step
+            tile_store(tile, values, tile_strided(tile, products + t * p_tile, p_tile))
+            inputs += args[A_TILE]
+
+    return panel
+
+
+@kernel
+def multiply(tile: Tile, tail: int):  # type: ignore[no-untyped-def]
+    """Multiply a block's transformed inputs with a part's weights: a work item is a frequency.
+
+    A group's last panel has ``tail`` vectors, where that is not 0.
+    """
+    vector = tile.columns * tile.size
+    wide = _make_panel(tile)
+    narrow = _make_panel(dataclasses.replace(tile, vectors=tail)) if tail else wide
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        blocks = args[CHANNEL_BLOCKS]
         phases = args[PHASES_DOWN] * args[PHASES_ACROSS]
         segments = array(args[SEGMENT_STARTS], (args[FREQUENCIES], phases), np.int64)
         counts = array(args[SEGMENT_COUNTS], (args[FREQUENCIES],), np.int64)
@@ -179,20 +203,13 @@ def multiply(tile: Tile):  # type: ignore[no-untyped-def]
         for q in range(first, last):
             inputs = args[BASE] + args[INPUTS] + q * args[A_FREQUENCY]
             products = args[BASE] + args[PRODUCTS] + q * args[P_FREQUENCY]
-            for panel in range(args[FIRST_PANEL], args[LAST_PANEL]):
-                start = weights + starts[q] + panel * sizes[q]
-                column = (panel - args[FIRST_PANEL]) * vector
-                for t in range(0, args[COUNT], rows):
-                    values = tile_zero(tile)
-                    b = start
-                    for s in range(counts[q]):
-                        a = inputs + segments[q, s] * block
-                        values = tile_multiply_blocks(tile, values, a, b, blocks)
-                        b += blocks * step
-                    place = products + t * args[P_TILE] + column
-                    tile_store(tile, values, tile_strided(tile, place, args[P_TILE]))
-                    inputs += args[A_TILE]
-                inputs = args[BASE] + args[INPUTS] + q * args[A_FREQUENCY]
+            for number in range(args[FIRST_PANEL], args[LAST_PANEL]):
+                start = weights + starts[q] + number * sizes[q]
+                place = products + (number - args[FIRST_PANEL]) * vector
+                if number == args[PANELS] - 1:
+                    narrow(args, inputs, start, place, segments[q], counts[q])
+                else:
+                    wide(args, inputs, start, place, segments[q], counts[q])
 
     return body
 

@@ -14,7 +14,7 @@ from fastconv.backends.numba.conv.geometry import lead
 from fastconv.backends.numba.conv.winograd.kernels import line_tile
 from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.numba.engine.plan import Constant, constant
-from fastconv.backends.numba.gemm import flush, tile_for
+from fastconv.backends.numba.gemm import flush, shaped_tiles, tile_steps
 from fastconv.backends.numba.gemm import scratch_bytes as finish_bytes
 from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine
@@ -62,11 +62,9 @@ class Layout:
         """Choose the register tile, the tiles of a block and the panels of a part."""
         axes = filter_axes(problem, m)
         assert axes is not None
-        widest = tile_for(problem.dtype, machine)
-        groups = problem.groups // cls.merged_groups(problem, widest.lanes)
-        choices = [
-            cls(problem, *axes, tile, groups, tile.rows, 1) for tile in _register_tiles(widest)
-        ]
+        groups = problem.groups // cls.merged_groups(problem, machine.lanes(problem.dtype))
+        shapes = shaped_tiles(problem.dtype, machine, machine.figures.block_tiles)
+        choices = [cls(problem, *axes, tile, groups, tile.rows, 1) for tile in shapes]
         best = min(choices, key=lambda choice: choice.products_seconds(machine))
         rows = best.tile.rows
         inputs = best.a_frequency * best.frequencies
@@ -137,6 +135,16 @@ class Layout:
     def panels(self) -> int:
         """Panels of output channels of a group."""
         return -(-self.columns // self.tile.columns)
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of output channels of a group."""
+        return -(-self.columns // self.tile.lanes)
+
+    @property
+    def tail(self) -> int:
+        """Vectors of a group's last panel, 0 where it is as wide as the others."""
+        return self.vectors % self.tile.vectors
 
     @property
     def parts(self) -> int:
@@ -264,8 +272,14 @@ class Layout:
         parts = []
         for q, segments in enumerate(self.segments()):
             rows = np.stack([phases[s][q] for s in segments], axis=1)
-            split = rows.reshape(groups, len(segments), depth, self.panels, tile.columns)
-            parts.append(split.transpose(0, 3, 1, 2, 4).reshape(groups, -1))
+            rows = rows.reshape(groups, len(segments) * depth, self.panels, tile.columns)
+            panels = np.ascontiguousarray(rows.transpose(0, 2, 1, 3))
+            if self.tail:
+                # The last panel's rows lie one after the other, without what it lacks.
+                last = panels[:, -1, :, : self.tail * tile.lanes].reshape(groups, -1)
+                panels[:, -1] = 0
+                panels[:, -1].reshape(groups, -1)[:, : last.shape[1]] = last
+            parts.append(panels.reshape(groups, -1))
         packed: Array = np.concatenate(parts, axis=1)
         return packed
 
@@ -274,13 +288,12 @@ class Layout:
         tile = self.tile
         rows = -(-self.tiles_image // tile.rows) * tile.rows
         depth = self.channel_blocks * tile.lanes * sum(map(len, self.segments()))
-        products = 2 * rows * depth * self.panels * tile.columns * self.groups
-        loads = (tile.vectors + 0.6 * tile.rows) / (tile.rows * tile.vectors)
+        products = 2 * rows * depth * self.vectors * tile.lanes * self.groups
         # Starting and storing a register tile takes as long as a few steps.
         tiles = rows // tile.rows * self.panels * self.frequencies * self.groups
         extra = tiles * 8 * 2 * tile.rows * tile.columns
         rate = machine.peak_flops(self.problem.dtype)
-        return (products * (0.97 + 0.1 * loads) + extra) / rate
+        return (products * tile_steps(tile) + extra) / rate
 
     def cost(self, machine: Machine) -> Cost:
         """Predict the whole: multiplications, transforms, what streams through the caches."""
@@ -299,12 +312,3 @@ class Layout:
         moved = (problem.bytes + packed) / CACHE_SPEED + weights / speed * (1 + (blocks - 1) / 4)
         seconds = self.products_seconds(machine) + transforms + moved / machine.memory_bandwidth
         return Cost(problem.batch * seconds, problem.batch * packed)
-
-
-def _register_tiles(widest: Tile) -> list[Tile]:
-    """Give the register tiles that products are made for: few tiles of an image fill small ones."""
-    registers = widest.rows * widest.vectors
-    shapes: list[tuple[int, int]] = [(widest.rows, widest.vectors)]
-    if registers >= 24:
-        shapes += [(8, 3), (9, 3), (14, 2), (16, 1), (6, 4)]
-    return [dataclasses.replace(widest, rows=r, vectors=v) for r, v in shapes]
