@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastconv import functional
 from fastconv._version import __version__
+from fastconv.dispatch import set_tuning
 from fastconv.functional import *  # noqa: F403
 from fastconv.settings import get_num_threads, set_num_threads
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fastconv.network import Network, explain
     from fastconv.network import compile_module as compile
     from fastconv.network.warmup import warmup
+    from fastconv.tuning import tune
 
 # Public names that are imported when they are first asked for.
 _LATE = {
@@ -24,6 +26,7 @@ _LATE = {
     "explain": ("fastconv.network", "explain"),
     "load": ("fastconv.formats", "load"),
     "show_config": ("fastconv.config", "show_config"),
+    "tune": ("fastconv.tuning", "tune"),
     "warmup": ("fastconv.network.warmup", "warmup"),
 }
 _LATE_MODULES = ("models", "nn", "network", "formats")
@@ -36,7 +39,9 @@ __all__ = [
     "get_num_threads",
     "load",
     "set_num_threads",
+    "set_tuning",
     "show_config",
+    "tune",
     "warmup",
     *functional.__all__,
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastconv import machine, settings
 from fastconv._version import __version__
+from fastconv.dispatch import tuning
 from fastconv.dispatch.registry import backend_available
 
 
@@ -27,7 +28,7 @@ class Config:
 
 
 def show_config() -> Config:
-    """Tell versions, CPU, instruction set, caches, threads, backends and the cache folder.
+    """Tell versions, CPU, instruction set, caches, threads, backends, cache folder and tuning.
 
     Nothing heavy is imported to find out.
     """
@@ -49,6 +50,7 @@ def show_config() -> Config:
         "threads": settings.get_num_threads(),
         "backends": ", ".join(_backend(name) for name in settings.BACKENDS),
         "cache folder": settings.cache_dir(),
+        "tuning": str(tuning.current()),
     }
     return Config(facts)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 BACKENDS = ("numba", "reference")
@@ -34,6 +36,17 @@ def get_num_threads() -> int:
     may use (affinity and container limits).
     """
     return _threads if _threads is not None else _default_threads()
+
+
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Run with ``n`` threads, then as before."""
+    global _threads
+    before, _threads = _threads, n
+    try:
+        yield
+    finally:
+        _threads = before
 
 
 @functools.cache
@@ -73,8 +86,13 @@ def workspace_limit() -> int | None:
     return int(megabytes * 2**20)
 
 
+def tuning() -> str | None:
+    """Give the tuning table that FASTCONV_TUNING pins, or "off", if it is set."""
+    return os.environ.get("FASTCONV_TUNING") or None
+
+
 def cache_dir() -> Path:
-    """Give the folder of compiled kernels (FASTCONV_CACHE_DIR, else the user's cache folder)."""
+    """Give the folder of kernels and tuning (FASTCONV_CACHE_DIR, else the user's cache folder)."""
     given = os.environ.get("FASTCONV_CACHE_DIR")
     if given:
         return Path(given)

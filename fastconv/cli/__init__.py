@@ -1,4 +1,4 @@
-"""The command line: ``fastconv run | bench | summary | explain | info``."""
+"""The command line: ``fastconv run | bench | summary | explain | tune | info``."""
 
 from fastconv.cli.main import main
 

@@ -15,11 +15,12 @@ import numpy as np
 
 import fastconv
 from fastconv.cli.classify import Prediction, classify
+from fastconv.cli.common import bar, input_shape_option, model_argument, read_shape
 from fastconv.cli.images import Form, read_images
+from fastconv.cli.tune import tune
 
 # Below so many images a progress bar would only flicker.
 PROGRESS_FROM = 64
-_model = click.argument("model", type=click.Path(dir_okay=False))
 
 
 def main() -> None:
@@ -84,7 +85,7 @@ class NumbersType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 @cli.command()
-@_model
+@model_argument
 @click.argument("images", nargs=-1, required=True, type=click.Path(dir_okay=False))
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="Classes shown.")
 @click.option("--labels", type=click.Path(dir_okay=False), help="Class names, one a line.")
@@ -178,43 +179,31 @@ def _use_threads(threads: int | None) -> None:
         fastconv.set_num_threads(threads)
 
 
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise ValueError(f"--input-shape takes numbers such as 1,3,224,224, not {text!r}")
-    return tuple(int(part) for part in parts)
-
-
-_input_shape = click.option("--input-shape", help="Such as 1,3,224,224; default: the model's.")
-
-
 @cli.command()
-@_model
-@_input_shape
+@model_argument
+@input_shape_option
 def summary(model: str, input_shape: str | None) -> None:
     """Tabulate MODEL's layers: shapes, parameters, work, receptive field, algorithm."""
-    click.echo(str(fastconv.load(model).summary(_shape(input_shape))))
+    click.echo(str(fastconv.load(model).summary(read_shape(input_shape))))
 
 
 @cli.command()
-@_model
-@_input_shape
+@model_argument
+@input_shape_option
 def explain(model: str, input_shape: str | None) -> None:
     """Tell for each of MODEL's layers which algorithm runs, why, and why not the others."""
-    click.echo(str(fastconv.load(model).explain(_shape(input_shape))))
+    click.echo(str(fastconv.load(model).explain(read_shape(input_shape))))
 
 
 @cli.command()
 def info() -> None:
-    """Show versions, instruction set, caches, threads, backends and the cache folder."""
+    """Show versions, instruction set, caches, threads, backends, cache folder, tuning table."""
     click.echo(str(fastconv.show_config()))
 
 
 @cli.command()
 @click.argument("model", required=False, type=click.Path(dir_okay=False))
-@_input_shape
+@input_shape_option
 @click.option(
     "--dtype",
     "dtypes",
@@ -226,30 +215,14 @@ def info() -> None:
 def warmup(model: str | None, input_shape: str | None, dtypes: tuple[str, ...]) -> None:
     """Compile kernels now and keep them on disk: MODEL's, or every family's."""
     network = None if model is None else fastconv.load(model)
-    with _bar() as progress:
-        count = fastconv.warmup(network, _shape(input_shape), dtypes=dtypes, progress=progress)
+    with bar("compiling") as progress:
+        count = fastconv.warmup(network, read_shape(input_shape), dtypes=dtypes, progress=progress)
     click.echo(f"{count} jobs done; kernels are kept in {fastconv.show_config()['cache folder']}")
 
 
-@contextmanager
-def _bar() -> Iterator[Any]:
-    """Give a progress callback: a bar on stderr where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("compiling")
-        yield lambda done, total, name: bar.update(
-            task, completed=done, total=total, description=name
-        )
-
-
 @cli.command()
-@_model
-@_input_shape
+@model_argument
+@input_shape_option
 @click.option("--batch-size", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--repeat", default=50, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -268,7 +241,7 @@ def bench(
     rng = np.random.default_rng(0)
     feeds = []
     for port in network.inputs:
-        given = _shape(input_shape) or tuple(s if isinstance(s, int) else 1 for s in port.shape)
+        given = read_shape(input_shape) or tuple(s if isinstance(s, int) else 1 for s in port.shape)
         fixed = isinstance(port.shape[0], int) or input_shape is not None
         shape = given if fixed else (batch_size, *given[1:])
         feeds.append(rng.standard_normal(shape).astype(port.dtype))
@@ -300,3 +273,6 @@ def measure(network: Any, feeds: list[Any], repeat: int) -> list[float]:
         if count >= 2:
             times.append(time.perf_counter() - start)
     return times
+
+
+cli.add_command(tune)

@@ -1,4 +1,4 @@
-"""WHICH: the cheapest algorithm that can, and whose error bound is inside ``rtol``."""
+"""WHICH: of the algorithms that can, inside ``rtol``, the fastest measured or the cheapest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import functools
 from fastconv import settings
 from fastconv.backends.base import Algorithm, Cost
 from fastconv.dispatch.registry import algorithms
+from fastconv.dispatch.table import Row
+from fastconv.dispatch.tuning import Tuning, current
 from fastconv.machine import forced_isa, get_machine
 from fastconv.problem import Problem
 
@@ -20,6 +22,7 @@ class Candidate:
     why_not: str | None
     cost: Cost | None
     error_bound: float | None
+    measured_seconds: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +35,16 @@ class Choice:
     reason: str
 
 
-def choose(problem: Problem, *, algorithm: str | None = None, backend: str | None = None) -> Choice:
+def choose(
+    problem: Problem,
+    *,
+    algorithm: str | None = None,
+    backend: str | None = None,
+    tuning: Tuning | None = None,
+) -> Choice:
     """Choose an algorithm for ``problem`` by its image alone: batch and threads change nothing.
+
+    ``tuning`` is the table to follow; None: the one in force.
 
     Raises
     ------
@@ -42,25 +53,52 @@ def choose(problem: Problem, *, algorithm: str | None = None, backend: str | Non
     """
     backend = backend if backend is not None else settings.backend()
     limit = settings.workspace_limit()
-    return _choose(problem.for_one_image(), algorithm, backend, forced_isa(), limit)
+    isa = forced_isa()
+    tuning = tuning if tuning is not None else current(isa)
+    return _choose(problem.for_one_image(), algorithm, backend, isa, limit, tuning)
 
 
 @functools.lru_cache(maxsize=4096)
 def _choose(
-    problem: Problem, algorithm: str | None, backend: str | None, isa: str, limit: int | None
+    problem: Problem,
+    algorithm: str | None,
+    backend: str | None,
+    isa: str,
+    limit: int | None,
+    tuning: Tuning,
 ) -> Choice:
     every = algorithms(type(problem))
     _check_names(problem, every, algorithm, backend)
     wanted = [a for a in every if algorithm in (None, a.name) and backend in (None, a.backend)]
-    candidates = tuple(_ask(a, problem, limit) for a in (every if len(wanted) != 1 else wanted))
+    row = tuning.row(problem)
+    candidates = tuple(
+        _ask(a, problem, limit, row) for a in (every if len(wanted) != 1 else wanted)
+    )
     able = [c for c in candidates if c.why_not is None and c.algorithm in wanted]
     if not able:
         refusals = "; ".join(
             f"{c.algorithm}: {c.why_not}" for c in candidates if c.algorithm in wanted
         )
         raise ValueError(f"{problem.name} cannot run as asked: {refusals}")
-    best = min(able, key=lambda c: (c.algorithm.backend == "reference", c.cost.seconds))  # type: ignore[union-attr]
-    return Choice(problem, best.algorithm, candidates, _reason(able, algorithm, backend))
+    best, measured = _best(able, row)
+    if measured and tuning.table is not None:
+        reason = f"measured: tuned on {tuning.table.machine}"
+    else:
+        reason = _reason(able, algorithm, backend)
+    return Choice(problem, best.algorithm, candidates, reason)
+
+
+def _best(able: list[Candidate], row: Row | None) -> tuple[Candidate, bool]:
+    """Give the best of those that can, and whether a row of measurements says so.
+
+    A row can name any algorithm; only one that can serve counts, and never the reference
+    where another can.
+    """
+    rivals = [c for c in able if c.algorithm.backend != "reference"] or able
+    named = [c for c in rivals if row is not None and str(c.algorithm) == row.algorithm]
+    if named and len(able) > 1:
+        return named[0], True
+    return min(rivals, key=lambda c: c.cost.seconds), False  # type: ignore[union-attr]
 
 
 def _check_names(
@@ -78,7 +116,7 @@ def _check_names(
         )
 
 
-def _ask(algorithm: Algorithm, problem: Problem, limit: int | None) -> Candidate:
+def _ask(algorithm: Algorithm, problem: Problem, limit: int | None, row: Row | None) -> Candidate:
     why_not = algorithm.why_not(problem)
     if why_not is not None:
         return Candidate(algorithm, why_not, None, None)
@@ -89,7 +127,8 @@ def _ask(algorithm: Algorithm, problem: Problem, limit: int | None) -> Candidate
         why_not = f"error bound {bound:.1e} is above rtol {rtol:.1e}"
     elif limit is not None and cost.workspace_bytes > limit:
         why_not = f"workspace {cost.workspace_bytes} bytes is above FASTCONV_WORKSPACE_MB"
-    return Candidate(algorithm, why_not, cost, bound)
+    measured = None if row is None else row.seconds.get(str(algorithm))
+    return Candidate(algorithm, why_not, cost, bound, measured)
 
 
 def _reason(able: list[Candidate], algorithm: str | None, backend: str | None) -> str:

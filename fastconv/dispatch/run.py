@@ -11,6 +11,7 @@ from fastconv.arrays import Array, check_out, ready
 from fastconv.backends.base import Plan, Result
 from fastconv.dispatch.choose import choose
 from fastconv.dispatch.parameter import Parameter, plans_of
+from fastconv.dispatch.tuning import Tuning, current
 from fastconv.machine import forced_isa
 from fastconv.problem import Problem
 
@@ -55,7 +56,8 @@ def find_plan(
     backend: str | None = None,
 ) -> Plan:
     """Give the plan for ``problem`` with ``parameters``, made anew unless one is kept."""
-    key = (problem, algorithm, backend, forced_isa())
+    isa = forced_isa()
+    key = (problem, algorithm, backend, isa, current(isa))
     given = [p for p in parameters if p is not None]
     if not given:
         return _plan_without_parameters(len(parameters), *key)
@@ -81,7 +83,12 @@ def _make_plan(
 
 @functools.lru_cache(maxsize=1024)
 def _plan_without_parameters(
-    count: int, problem: Problem, algorithm: str | None, backend: str | None, isa: str
+    count: int,
+    problem: Problem,
+    algorithm: str | None,
+    backend: str | None,
+    isa: str,
+    tuning: Tuning,
 ) -> Plan:
     return _make_plan(problem, (None,) * count, algorithm, backend)
 

@@ -1,0 +1,173 @@
+"""Measuring instead of predicting: every algorithm that can serve a problem, timed in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv import settings
+from fastconv.backends.base import Algorithm, Array, Arrays, Plan
+from fastconv.dispatch.choose import Candidate, choose
+from fastconv.dispatch.tuning import UNTUNED
+from fastconv.problem import ConvProblem, ConvTransposeProblem, Problem
+
+MEASURED_TYPES = (ConvProblem, ConvTransposeProblem)
+# A sample lasts at least so many seconds: enough runs that the clock's own grain does not count.
+SAMPLE_SECONDS = 1e-3
+# After so many seconds on one problem three rounds are enough.
+PROBLEM_SECONDS = 2.0
+FEWEST_ROUNDS = 3
+# Bounds are of errors to expect; the largest of a whole output may be somewhat above.
+SLACK = 2.0
+
+Stopwatch = Callable[[str, Callable[[], Any]], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """Seconds an image on one thread of every algorithm that gave the right answer."""
+
+    problem: Problem
+    predicted: Algorithm
+    candidates: tuple[Candidate, ...]
+    seconds: dict[str, float]
+    failed: dict[str, str]
+
+    @property
+    def fastest(self) -> str | None:
+        """The fastest algorithm that gave the right answer; None if none did."""
+        return min(self.seconds, key=self.seconds.__getitem__, default=None)
+
+
+def sample(name: str, run: Callable[[], Any]) -> float:
+    """Give the seconds of one run, from as many runs as a sample takes."""
+    runs = 0
+    start = now = time.perf_counter()
+    while now - start < SAMPLE_SECONDS:
+        run()
+        runs += 1
+        now = time.perf_counter()
+    return (now - start) / runs
+
+
+def bare(problem: Any) -> Any:
+    """Give the problem of one image without its epilogue: what is measured, once for all."""
+    return dataclasses.replace(problem.for_one_image(), bias=False, residual=False, activation=None)
+
+
+def measure(problem: Any, *, rounds: int = 7, stopwatch: Stopwatch | None = None) -> Measurement:
+    """Time the algorithms that can serve a convolution: one image, one thread, weights packed.
+
+    They run in turn, ``rounds`` times each, and each one's median counts. Their answers are
+    compared first. The reference backend is timed only where nothing else can serve.
+
+    Raises
+    ------
+    ValueError
+        When no algorithm can serve.
+    """
+    problem = bare(problem)
+    choice = choose(problem, tuning=UNTUNED)
+    able = [c for c in choice.candidates if c.why_not is None]
+    rivals = [c for c in able if c.algorithm.backend != "reference"] or able
+    inputs, parameters = operands(problem)
+    out = np.empty(problem.output_shape, problem.output_dtype)
+    with settings.threads(1):
+        plans, failed = _checked_plans(rivals, problem, inputs, parameters)
+        runs = {name: _run(plan, inputs, out) for name, plan in plans.items()}
+        seconds = _interleaved(runs, rounds, stopwatch or sample)
+    return Measurement(problem, choice.algorithm, choice.candidates, seconds, failed)
+
+
+def _run(plan: Plan, inputs: Arrays, out: Array) -> Callable[[], Any]:
+    return lambda: plan.run(*inputs, out=out)
+
+
+def _interleaved(
+    runs: dict[str, Callable[[], Any]], rounds: int, stopwatch: Stopwatch
+) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for done in range(rounds):
+        spent = sum(sum(column) for column in times.values())
+        if done >= FEWEST_ROUNDS and spent > PROBLEM_SECONDS:
+            break
+        for name, run in runs.items():
+            times[name].append(stopwatch(name, run))
+    return {name: statistics.median(column) for name, column in times.items()}
+
+
+def operands(problem: Any) -> tuple[Arrays, Arrays]:
+    """Give random inputs and parameters whose outputs have a variance of about 1."""
+    rng = np.random.default_rng(0)
+    x = _random(rng, problem.input_shape, problem.dtype, 1.0)
+    weight = _random(rng, problem.weight_shape, problem.dtype, problem.sum_length**-0.5)
+    return (x, None), (weight, None)
+
+
+def _random(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], scale: float
+) -> Array:
+    if dtype.kind in "iu":
+        return rng.integers(0, 4, shape).astype(dtype)
+    values: Array = rng.standard_normal(shape) * scale
+    if dtype.kind == "c":
+        values = values + 1j * rng.standard_normal(shape) * scale
+    return values.astype(dtype)
+
+
+def _checked_plans(
+    rivals: list[Candidate], problem: Any, inputs: Arrays, parameters: Arrays
+) -> tuple[dict[str, Plan], dict[str, str]]:
+    """Plan and run every rival; leave out what fails, and what is wrong where they differ."""
+    plans: dict[str, Plan] = {}
+    failed: dict[str, str] = {}
+    answers: dict[str, Array] = {}
+    for candidate in rivals:
+        name = str(candidate.algorithm)
+        try:
+            plan = candidate.algorithm.plan(problem, *parameters)
+            answers[name] = np.asarray(plan.run(*inputs))
+        except (ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError) as error:
+            failed[name] = f"failed: {error}"
+            continue
+        plans[name] = plan
+    bounds = {str(c.algorithm): c.error_bound or 0.0 for c in rivals}
+    if not _agree(answers, bounds):
+        right = _reference(problem, inputs, parameters)
+        for name in [n for n in plans if not _close(answers[n], right, bounds[n])]:
+            failed[name] = "its answer is wrong"
+            del plans[name]
+    return plans, failed
+
+
+def _agree(answers: dict[str, Array], bounds: dict[str, float]) -> bool:
+    """Tell whether all are as near to the most exact as their bounds say."""
+    if not answers:
+        return True
+    best = min(answers, key=bounds.__getitem__)
+    return all(
+        _close(answer, answers[best], bounds[name] + bounds[best])
+        for name, answer in answers.items()
+    )
+
+
+def _close(answer: Array, right: Array, bound: float) -> bool:
+    if answer.dtype.kind in "iu":
+        return bool(np.array_equal(answer, right))
+    kind = np.complex128 if answer.dtype.kind == "c" else np.float64
+    a, b = answer.astype(kind), right.astype(kind)
+    with contextlib.suppress(TypeError, ValueError):
+        # The storage rounding of types that bounds do not count, such as float16.
+        bound = max(bound, float(np.finfo(answer.dtype).eps) * 4)
+    return bool(np.max(np.abs(a - b), initial=0) <= SLACK * bound * (float(np.std(b)) or 1.0))
+
+
+def _reference(problem: Any, inputs: Arrays, parameters: Arrays) -> Array:
+    choice = choose(problem, backend="reference", tuning=UNTUNED)
+    return np.asarray(choice.algorithm.plan(problem, *parameters).run(*inputs))
