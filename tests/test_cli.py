@@ -105,6 +105,47 @@ def test_summary_explain_info_and_bench() -> None:
     assert good("--version").strip().endswith("0.1.0")
 
 
+def test_tune_keeps_a_table_that_later_commands_follow(tmp_path: Path) -> None:
+    table = str(tmp_path / "table.json")
+    shown = json.loads(
+        good("tune", LENET, "--conv", "4x4x9x9,k3", "--rounds", "1", "--output", table, "--json")
+    )
+    assert [row["problem"] for row in shown["problems"]] == [
+        "1x6x28x28,k5,p2",
+        "6x16x14x14,k5",
+        "4x4x9x9,k3",
+    ]
+    csv = tmp_path / "layers.csv"
+    csv.write_text("in_channels,out_channels,height,width,kernel_h,kernel_w\n3,4,7,7,1,1\n")
+    printed = good("tune", "--csv", str(csv), "--rounds", "1", "--output", table).splitlines()
+    assert printed[0].split() == ["problem", "predicted", "measured", "us", "gain"]
+    assert printed[2].startswith("3x4x7x7,k1 ")
+    assert "geometric mean of the gains" in printed[-2]
+    assert printed[-1].endswith("table.json")
+    kept = json.loads(Path(table).read_text())
+    assert len(kept["rows"]) == 4
+    done = fastconv("explain", LENET, "--json", FASTCONV_TUNING=table)
+    told = json.loads(done.stdout)
+    conv = told["steps"][0]
+    taken = next(c for c in conv["contenders"] if c["chosen"])
+    assert conv["reason"].startswith("measured: tuned on ")
+    assert taken["algorithm"] == shown["problems"][0]["measured"]
+    assert taken["measured_seconds"] == shown["problems"][0]["measured_seconds"][taken["algorithm"]]
+    assert "pinned" in fastconv("info", FASTCONV_TUNING=table).stdout
+    damaged = subprocess.run(
+        [sys.executable, "-m", "fastconv", "info"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "FASTCONV_TUNING": str(csv)},
+    )
+    assert damaged.returncode == 0
+    assert "RuntimeWarning: the tuning table" in damaged.stderr
+    assert "is ignored: it is no JSON" in damaged.stdout
+    assert "all steps: " in good("explain", LENET, "--measure")
+
+
 BAD: list[tuple[str, list[str]]] = [
     ("there is no file", ["run", LENET, "nowhere.png"]),
     ("nowhere.onnx", ["run", "nowhere.onnx", PICTURES[0]]),
@@ -118,6 +159,10 @@ BAD: list[tuple[str, list[str]]] = [
     ("No such command", ["walk"]),
     ("Missing argument", ["run", LENET]),
     ("--input-shape takes numbers", ["summary", LENET, "--input-shape", "a,b"]),
+    ("there is nothing to tune", ["tune"]),
+    ("'z' is not understood", ["tune", "--conv", "4x4x9x9,k3,z"]),
+    ("columns", ["tune", "--csv", str(DIGITS / "labels.txt")]),
+    ("is not written over", ["tune", "--conv", "4x4x9x9,k3", "--output", LENET]),
     ("x>=1", ["run", LENET, PICTURES[0], "--threads", "0"]),
 ]
 

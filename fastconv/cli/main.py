@@ -190,9 +190,12 @@ def summary(model: str, input_shape: str | None) -> None:
 @cli.command()
 @model_argument
 @input_shape_option
-def explain(model: str, input_shape: str | None) -> None:
+@click.option("--measure", is_flag=True, help="Time every algorithm now, on one thread.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def explain(model: str, input_shape: str | None, measure: bool, as_json: bool) -> None:
     """Tell for each of MODEL's layers which algorithm runs, why, and why not the others."""
-    click.echo(str(fastconv.load(model).explain(read_shape(input_shape))))
+    told = fastconv.load(model).explain(read_shape(input_shape), measure=measure)
+    click.echo(json.dumps(told.as_dict(), indent=2) if as_json else str(told))
 
 
 @cli.command()
@@ -245,7 +248,7 @@ def bench(
         fixed = isinstance(port.shape[0], int) or input_shape is not None
         shape = given if fixed else (batch_size, *given[1:])
         feeds.append(rng.standard_normal(shape).astype(port.dtype))
-    times = measure(network, feeds, repeat)
+    times = _latencies(network, feeds, repeat)
     result = {
         "model": model,
         "batch": int(feeds[0].shape[0]),
@@ -264,7 +267,7 @@ def bench(
         )
 
 
-def measure(network: Any, feeds: list[Any], repeat: int) -> list[float]:
+def _latencies(network: Any, feeds: list[Any], repeat: int) -> list[float]:
     """Give the seconds of ``repeat`` runs, after two that are not counted."""
     times = []
     for count in range(repeat + 2):

@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastconv import settings
-from fastconv.backends.base import Algorithm, Array, Arrays, Plan
+from fastconv.backends.base import Algorithm, Array, Arrays, Plan, Result
 from fastconv.dispatch.choose import Candidate, choose
 from fastconv.dispatch.tuning import UNTUNED
 from fastconv.problem import ConvProblem, ConvTransposeProblem, Problem
@@ -20,7 +20,7 @@ from fastconv.problem import ConvProblem, ConvTransposeProblem, Problem
 MEASURED_TYPES = (ConvProblem, ConvTransposeProblem)
 # A sample lasts at least so many seconds: enough runs that the clock's own grain does not count.
 SAMPLE_SECONDS = 1e-3
-# After so many seconds on one problem three rounds are enough.
+# Once the runs of one problem add up to so many seconds, the fewest rounds are enough.
 PROBLEM_SECONDS = 2.0
 FEWEST_ROUNDS = 3
 # Bounds are of errors to expect; the largest of a whole output may be somewhat above.
@@ -74,15 +74,28 @@ def measure(problem: Any, *, rounds: int = 7, stopwatch: Stopwatch | None = None
     """
     problem = bare(problem)
     choice = choose(problem, tuning=UNTUNED)
-    able = [c for c in choice.candidates if c.why_not is None]
-    rivals = [c for c in able if c.algorithm.backend != "reference"] or able
     inputs, parameters = operands(problem)
+    able = [c for c in choice.candidates if c.why_not is None]
+    seconds, failed = race(able, problem, inputs, parameters, rounds=rounds, stopwatch=stopwatch)
+    return Measurement(problem, choice.algorithm, choice.candidates, seconds, failed)
+
+
+def race(
+    able: Sequence[Candidate],
+    problem: Problem,
+    inputs: Arrays,
+    parameters: Arrays,
+    *,
+    rounds: int = 7,
+    stopwatch: Stopwatch | None = None,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Give the median seconds of a run on these very operands, and what failed and how."""
+    rivals = [c for c in able if c.algorithm.backend != "reference"] or able
     out = np.empty(problem.output_shape, problem.output_dtype)
     with settings.threads(1):
         plans, failed = _checked_plans(rivals, problem, inputs, parameters)
         runs = {name: _run(plan, inputs, out) for name, plan in plans.items()}
-        seconds = _interleaved(runs, rounds, stopwatch or sample)
-    return Measurement(problem, choice.algorithm, choice.candidates, seconds, failed)
+        return _interleaved(runs, rounds, stopwatch or sample), failed
 
 
 def _run(plan: Plan, inputs: Arrays, out: Array) -> Callable[[], Any]:
@@ -122,7 +135,7 @@ def _random(
 
 
 def _checked_plans(
-    rivals: list[Candidate], problem: Any, inputs: Arrays, parameters: Arrays
+    rivals: Sequence[Candidate], problem: Any, inputs: Arrays, parameters: Arrays
 ) -> tuple[dict[str, Plan], dict[str, str]]:
     """Plan and run every rival; leave out what fails, and what is wrong where they differ."""
     plans: dict[str, Plan] = {}
@@ -132,7 +145,7 @@ def _checked_plans(
         name = str(candidate.algorithm)
         try:
             plan = candidate.algorithm.plan(problem, *parameters)
-            answers[name] = np.asarray(plan.run(*inputs))
+            answers[name] = _first(plan.run(*inputs))
         except (ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError) as error:
             failed[name] = f"failed: {error}"
             continue
@@ -170,4 +183,8 @@ def _close(answer: Array, right: Array, bound: float) -> bool:
 
 def _reference(problem: Any, inputs: Arrays, parameters: Arrays) -> Array:
     choice = choose(problem, backend="reference", tuning=UNTUNED)
-    return np.asarray(choice.algorithm.plan(problem, *parameters).run(*inputs))
+    return _first(choice.algorithm.plan(problem, *parameters).run(*inputs))
+
+
+def _first(result: Result) -> Array:
+    return np.asarray(result[0] if isinstance(result, tuple) else result)

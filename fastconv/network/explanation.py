@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.arrays import ready
+from fastconv.dispatch import tuning
 from fastconv.dispatch.choose import Choice
-from fastconv.machine import get_machine
+from fastconv.dispatch.measure import MEASURED_TYPES, operands, race
+from fastconv.network.report import StepReport, duration
 from fastconv.network.summary import choice_of
 from fastconv.network.trace import Step, Trace, trace
 from fastconv.problem import Shape
+from fastconv.problem.remember import Spec
 
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """The steps that were posed, and for each the choice that was made."""
+    """The steps that were posed, and for each the choice that was made and all its figures."""
 
     steps: tuple[Step, ...]
     choices: tuple[Choice | None, ...]
+    reports: tuple[StepReport, ...]
+    tuning: str
 
     @property
     def backend(self) -> str:
@@ -34,15 +41,43 @@ class Explanation:
         return self._first.algorithm.name
 
     @property
+    def seconds(self) -> float:
+        """One image's time on one thread in all steps but NumPy's: measured where that is known."""
+        return sum(c.seconds or 0.0 for r in self.reports if (c := r.chosen) is not None)
+
+    @property
+    def roof_seconds(self) -> float:
+        """The least time that the machine's figures allow those steps, taken one by one."""
+        return sum(report.roof_seconds or 0.0 for report in self.reports)
+
+    @property
     def _first(self) -> Choice:
         return next(choice for choice in self.choices if choice is not None)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain values, for programs: times in seconds, an image, on one thread."""
+        return {
+            "steps": [report.as_dict() for report in self.reports],
+            "seconds": self.seconds,
+            "roof_seconds": self.roof_seconds,
+            "tuning": self.tuning,
+        }
+
     def __str__(self) -> str:
-        pairs = zip(self.steps, self.choices, strict=True)
-        return "\n".join(_describe(step, choice) for step, choice in pairs)
+        lines = [str(report) for report in self.reports]
+        if len(lines) > 1 and self.seconds:
+            lines.append(
+                f"all steps: {duration(self.seconds)} an image on one thread, roof "
+                f"{duration(self.roof_seconds)} ({self.roof_seconds / self.seconds:.0%})"
+            )
+        if self.tuning != str(tuning.UNTUNED):
+            lines.append(f"tuning: {self.tuning}")
+        return "\n".join(lines)
 
 
-def explain(function: str | Callable[..., Any], *arguments: Any, **options: Any) -> Explanation:
+def explain(
+    function: str | Callable[..., Any], *arguments: Any, measure: bool = False, **options: Any
+) -> Explanation:
     """Tell which backend and algorithm a call would take, why, and why not the others.
 
     Parameters
@@ -52,14 +87,21 @@ def explain(function: str | Callable[..., Any], *arguments: Any, **options: Any)
     *arguments
         As the function takes them; an array may be given by its shape alone (float32), and its
         data are not looked at.
+    measure : bool
+        Time every algorithm that can serve, now, on one thread. Nothing is kept of it, and no
+        choice follows it; for that see `fastconv.tune`.
     **options
         Keyword arguments of the function.
 
     Returns
     -------
     Explanation
-        Printing it gives a paragraph a step: what was taken, and every candidate's predicted
-        time on one thread, error bound and workspace, or its reason against the problem.
+        Printing it gives a paragraph a step: what runs and why, the least time that the
+        machine's figures allow (the larger of operations over the arithmetic peak and bytes over
+        the memory's bandwidth) and which of the two it is, and every candidate's predicted and
+        measured time for one image on one thread, the part of that roof that it reaches, its
+        error bound and workspace, or its reason against the problem. ``reports`` and
+        ``as_dict()`` hold the same for programs.
     """
     called = _named(function)
     named_arrays = ("weight", "bias", "residual", "running_mean", "running_var")
@@ -69,12 +111,46 @@ def explain(function: str | Callable[..., Any], *arguments: Any, **options: Any)
     first, *rest = arguments
     shape, dtype = _spec(first)
     others = [_stand_in(v) for v in rest]
-    return explain_trace(trace(lambda value: called(value, *others, **held), [(shape, dtype)]))
+    traced = trace(lambda value: called(value, *others, **held), [(shape, dtype)])
+    return explain_trace(traced, measure=measure)
 
 
-def explain_trace(traced: Trace) -> Explanation:
-    """Explain every step of a trace."""
-    return Explanation(tuple(traced.steps), tuple(choice_of(step) for step in traced.steps))
+def explain_trace(traced: Trace, *, measure: bool = False) -> Explanation:
+    """Explain every step of a trace; with ``measure``, time what can serve now."""
+    choices = tuple(choice_of(step) for step in traced.steps)
+    pairs = list(zip(traced.steps, choices, strict=True))
+    reports = tuple(
+        StepReport.of(step, choice, *(_timed(step, choice) if measure else ()))
+        for step, choice in pairs
+    )
+    return Explanation(tuple(traced.steps), choices, reports, str(tuning.current()))
+
+
+def _timed(step: Step, choice: Choice | None) -> tuple[dict[str, float], dict[str, str]]:
+    """Give the seconds an image of those that can serve a step, and what failed."""
+    if choice is None or step.problem is None or 0 in step.output_shape:
+        return {}, {}
+    able = [c for c in choice.candidates if c.why_not is None]
+    if isinstance(step.problem, MEASURED_TYPES):
+        problem = dataclasses.replace(choice.problem, bias=False, residual=False)  # type: ignore[call-arg]
+        inputs, parameters = operands(problem)
+        images = 1
+    else:
+        problem = step.problem
+        images = prod(problem.output_shape) // prod(choice.problem.output_shape)
+        inputs = tuple(_data(value) for value in step.inputs)
+        parameters = tuple(None if p is None else ready(np.asarray(p)) for p in step.parameters)
+    seconds, failed = race(able, problem, inputs, parameters)
+    return {name: value / images for name, value in seconds.items()}, failed
+
+
+def _data(value: Any) -> Any:
+    """Give random numbers for a traced value; integers, which may be places, are 0."""
+    if not isinstance(value, Spec):
+        return None if value is None else ready(np.asarray(value))
+    if value.dtype.kind not in "fc":
+        return np.zeros(value.shape, value.dtype)
+    return np.random.default_rng(0).standard_normal(value.shape).astype(value.dtype)
 
 
 def _named(function: str | Callable[..., Any]) -> Callable[..., Any]:
@@ -100,25 +176,3 @@ def _stand_in(value: Any) -> Any:
     if isinstance(value, tuple) and len(value) > 2 and all(isinstance(n, int) for n in value):
         return np.broadcast_to(np.zeros((), np.float32), value)
     return value
-
-
-def _describe(step: Step, choice: Choice | None) -> str:
-    where = f"{step.layer}: " if step.layer else ""
-    shapes = " + ".join(str(list(shape)) for shape in step.input_shapes)
-    head = f"{where}{step.kind} {shapes} -> {list(step.output_shape)}"
-    if choice is None:
-        return f"{head}\n  numpy"
-    lines = [head, f"  {choice.algorithm}: {choice.reason}"]
-    peak = get_machine().peak_flops(choice.problem.dtype)
-    for candidate in choice.candidates:
-        if candidate.cost is None:
-            lines.append(f"    {candidate.algorithm}: no, {candidate.why_not}")
-            continue
-        roof = choice.problem.flops / peak / candidate.cost.seconds
-        refused = f", no: {candidate.why_not}" if candidate.why_not else ""
-        lines.append(
-            f"    {candidate.algorithm}: {candidate.cost.seconds * 1e6:,.1f} us predicted an image"
-            f" ({roof:.0%} of the arithmetic peak), error bound {candidate.error_bound:.1e}, "
-            f"workspace {candidate.cost.workspace_bytes:,} bytes{refused}"
-        )
-    return "\n".join(lines)

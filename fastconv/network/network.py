@@ -102,9 +102,12 @@ class Network:
         """Tabulate the layers: shapes, parameters, work, receptive field, algorithm."""
         return tabulate(self.trace(input_shape), self.name)
 
-    def explain(self, input_shape: Any = None) -> Explanation:
-        """Tell for every step what runs, why, and why the others do not."""
-        return explain_trace(self.trace(input_shape))
+    def explain(self, input_shape: Any = None, *, measure: bool = False) -> Explanation:
+        """Tell for every step what runs, why, and why the others do not.
+
+        With ``measure``, every algorithm that can serve is timed now, on one thread.
+        """
+        return explain_trace(self.trace(input_shape), measure=measure)
 
     def __repr__(self) -> str:
         ports = ", ".join(f"{port.name}: {port.dtype}{list(port.shape)}" for port in self.inputs)

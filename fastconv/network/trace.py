@@ -17,6 +17,7 @@ import numpy as np
 
 from fastconv.network import shapes
 from fastconv.problem import Problem, Shape
+from fastconv.problem.remember import Spec
 
 _scopes: contextvars.ContextVar[tuple[tuple[str, Any], ...]] = contextvars.ContextVar(
     "scopes", default=()
@@ -49,7 +50,11 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One operation of a traced network. ``problem`` is None for NumPy's own (add, reshape)."""
+    """One operation of a traced network. ``problem`` is None for NumPy's own (add, reshape).
+
+    ``inputs`` and ``parameters`` are what the problem was posed with: arrays, shapes and dtypes
+    for traced values, None for what was left out.
+    """
 
     layer: str
     kind: str
@@ -59,6 +64,8 @@ class Step:
     field: Field
     algorithm: str | None = None
     backend: str | None = None
+    inputs: tuple[Any, ...] = dataclasses.field(default=(), compare=False, repr=False)
+    parameters: tuple[Any, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
 
 @dataclasses.dataclass
@@ -109,7 +116,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if _sees_all(problem):
             field = Field(None, field.step)
         given = tuple(tuple(v.shape) for v in inputs if v is not None)
-        self._record(problem.name, problem, given, problem.output_shape, field, algorithm, backend)
+        posed = tuple(Spec(v.shape, v.dtype) if isinstance(v, Traced) else v for v in inputs)
+        self._record(
+            problem.name, problem, given, problem.output_shape, field,
+            algorithm=algorithm, backend=backend, inputs=posed, parameters=parameters,
+        )  # fmt: skip
         outputs = getattr(problem, "output_shapes", None)
         if outputs:
             return tuple(Traced(self.trace, shape, dtype, field) for shape, dtype in outputs)
@@ -122,13 +133,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         given: tuple[Shape, ...],
         shape: Shape,
         field: Field,
-        algorithm: str | None = None,
-        backend: str | None = None,
+        **asked: Any,
     ) -> None:
         layer, kind = _current(name)
-        self.trace.steps.append(
-            Step(layer, kind, problem, given, tuple(shape), field, algorithm, backend)
-        )
+        self.trace.steps.append(Step(layer, kind, problem, given, tuple(shape), field, **asked))
 
     def _answer(self, name: str, inputs: Sequence[Any], spec: shapes.Spec) -> Any:
         """Record an operation of NumPy's, and give its outputs."""

@@ -118,7 +118,8 @@ def _dtype(name: str) -> np.dtype[Any]:
         import ml_dtypes
     except ImportError:
         raise ValueError("bfloat16 needs the package ml_dtypes") from None
-    return np.dtype(ml_dtypes.bfloat16)
+    found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return found
 
 
 def text_of(problem: Any) -> str:

@@ -207,6 +207,28 @@ def test_another_machines_table_in_the_default_place_is_ignored(tmp_path: Path) 
     assert tuning.default_path("avx2") != tuning.default_path("generic")
 
 
+def test_explain_tells_of_the_table(tmp_path: Path) -> None:
+    arguments: Any = ("conv2d", (1, 8, 12, 12), (8, 8, 3, 3))
+    assert fastconv.explain(*arguments, padding=1).tuning == "none"
+    wanted = other_than_predicted(SMALL)
+    default = written(tuning.default_path(HERE.isa), row(SMALL, wanted), machine=ELSEWHERE)
+    tuning.forget()
+    told = fastconv.explain(*arguments, padding=1)
+    assert told.algorithm != wanted
+    assert "is ignored: it is of Abacus 9000 (avx2)" in str(told)
+    written(default, row(SMALL, wanted, **{"reference.reference": 2.0}))
+    tuning.forget()
+    told = fastconv.explain(*arguments, padding=1)
+    (report,) = told.reports
+    assert report.reason == f"measured: tuned on {HERE}"
+    assert report.chosen is not None
+    assert (report.chosen.algorithm, report.chosen.measured_seconds) == (wanted, 1e-3)
+    assert report.chosen.roof == (report.roof_seconds or 0) / 1e-3
+    assert "1.00 ms" in str(told)
+    assert str(told).endswith(f"tuning: {default}")
+    assert told.seconds == 1e-3
+
+
 def test_tuning_replaces_a_stale_table_and_refuses_to_write_over_anything_else(
     stopwatch: dict[str, float], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import fastconv
 import fastconv.functional as F
 from fastconv import models, nn
-from fastconv.dispatch import Parameter
+from fastconv.dispatch import Parameter, measure
+from fastconv.machine import get_machine
 from fastconv.network import Graph, Network, Node, Port, compile_module, explain, summarise
 from fastconv.network.operations import OPERATIONS, operation
 from fastconv.network.trace import trace
@@ -204,13 +206,59 @@ def test_explain_tells_what_would_run_and_why_not_the_others() -> None:
     assert (told.backend, told.algorithm) == ("numba", "direct")
     text = str(told)
     assert "numba.winograd: no, stride or dilation above 1" in text
-    assert "us predicted" in text
-    assert "error bound" in text
-    assert "workspace" in text
+    header = next(line for line in text.splitlines() if "workspace" in line)
+    assert header.split() == ["algorithm", "predicted", "measured", "roof", "error", "workspace"]
+    assert "an image, bound by compute" in text
+    assert max(map(len, text.splitlines())) <= 80
     with pytest.raises(ValueError, match="no function named 'conv9d'"):
         explain("conv9d", (1, 1, 1))
     arrays = fastconv.explain("relu", np.zeros((2, 3), "f4"))
     assert arrays.backend == "numba"
+
+
+def test_explanations_hold_figures_for_programs() -> None:
+    told = explain("conv2d", (4, 64, 56, 56), (64, 64, 3, 3), padding=1, rtol=0)
+    (report,) = told.reports
+    assert report.flops == 2 * 64 * 64 * 9 * 56 * 56
+    peak = get_machine().peak_flops(np.dtype("f4"))
+    assert report.roof_seconds == pytest.approx(report.flops / peak)
+    assert (report.bound_by, report.chosen) == ("compute", report.contenders[0])
+    for contender in report.contenders:
+        assert contender.measured_seconds is None
+        if contender.predicted_seconds is not None:
+            assert contender.roof == report.roof_seconds / contender.predicted_seconds
+    refused = {c.algorithm: c for c in report.contenders if c.why_not}
+    assert (refused["numba.winograd4"].error_bound or 0) > 0
+    plain = json.loads(json.dumps(told.as_dict()))
+    assert plain["steps"][0]["contenders"][0]["algorithm"] == "numba.direct"
+    assert plain["seconds"] == told.seconds == report.contenders[0].predicted_seconds
+    (relu,) = explain("relu", (1, 3, 100)).reports
+    assert (relu.bound_by, relu.flops, relu.bytes) == ("memory", 0, 1200)
+
+
+def test_explain_measures_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "sample", lambda name, run: (run(), 0.5)[1])
+    module = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2, return_indices=False),
+        nn.Upsample(scale_factor=2), nn.Softmax(1), nn.Flatten(), nn.Linear(64, 3),
+    )  # fmt: skip
+    told = compile_module(module, (2, 2, 6, 6)).explain((2, 2, 6, 6), measure=True)
+    for report in told.reports:
+        if report.algorithm == "numpy":
+            assert report.roof_seconds is None
+            continue
+        assert not report.failed
+        assert report.chosen is not None
+        # A convolution is measured on one image; what has no batch, for all that it is given.
+        whole = report.kind in ("Conv2d", "Softmax")
+        assert report.chosen.measured_seconds == (0.5 if whole else 0.25)
+        assert report.chosen.roof == pytest.approx(
+            (report.roof_seconds or 0) / report.chosen.measured_seconds
+        )
+        for contender in report.contenders:
+            if contender.algorithm.startswith("reference"):
+                assert contender.measured_seconds is None
+    assert "all steps: " in str(told)
 
 
 def test_compile_gives_a_network_with_an_open_batch() -> None:

@@ -1,0 +1,174 @@
+"""What one step of a network takes: every candidate beside the machine's limit, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from fastconv.backends.base import roofline
+from fastconv.dispatch.choose import Candidate, Choice
+from fastconv.machine import get_machine
+from fastconv.network.trace import Step
+from fastconv.problem import Shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """One algorithm's figures, for one image on one thread; None where there are none.
+
+    ``roof`` is the part of the machine's limit that it reaches, by the measured time where there
+    is one. It counts the operations that the definition asks for: an algorithm that needs fewer,
+    such as Winograd's, may pass 1.
+    """
+
+    algorithm: str
+    chosen: bool
+    why_not: str | None
+    predicted_seconds: float | None
+    measured_seconds: float | None
+    roof: float | None
+    error_bound: float | None
+    workspace_bytes: int | None
+
+    @property
+    def seconds(self) -> float | None:
+        """The measured time where there is one, else the predicted."""
+        return self.predicted_seconds if self.measured_seconds is None else self.measured_seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class StepReport:
+    """One step: what runs and why, what bounds it, and every candidate.
+
+    ``roof_seconds`` is the least time that the machine's figures allow one image on one thread,
+    and ``bound_by`` which of them it is: "compute" or "memory". NumPy's own steps have neither.
+    """
+
+    layer: str
+    kind: str
+    input_shapes: tuple[Shape, ...]
+    output_shape: Shape
+    algorithm: str
+    reason: str
+    flops: int = 0
+    bytes: int = 0
+    roof_seconds: float | None = None
+    bound_by: str | None = None
+    contenders: tuple[Contender, ...] = ()
+    failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        step: Step,
+        choice: Choice | None,
+        measured: Mapping[str, float] | None = None,
+        failed: Mapping[str, str] | None = None,
+    ) -> StepReport:
+        """Put together what is known of a step; ``measured`` goes before a tuning table's."""
+        where = (step.layer, step.kind, step.input_shapes, step.output_shape)
+        if choice is None:
+            return cls(*where, "numpy", "an operation of NumPy's own")
+        problem, machine = choice.problem, get_machine()
+        roof = roofline(problem, machine, flops=problem.flops, bytes=problem.bytes)
+        compute = problem.flops / machine.peak_flops(problem.dtype)
+        return cls(
+            *where,
+            str(choice.algorithm),
+            choice.reason,
+            problem.flops,
+            problem.bytes,
+            roof,
+            "compute" if compute >= roof else "memory",
+            tuple(_contender(c, choice, roof, measured or {}) for c in choice.candidates),
+            dict(failed or {}),
+        )
+
+    @property
+    def chosen(self) -> Contender | None:
+        """The contender that runs; None for NumPy's own steps."""
+        return next((c for c in self.contenders if c.chosen), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain values, for programs."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        where = f"{self.layer}: " if self.layer else ""
+        shapes = " + ".join(str(list(shape)) for shape in self.input_shapes)
+        lines = [f"{where}{self.kind} {shapes} -> {list(self.output_shape)}"]
+        if self.roof_seconds is None:
+            return "\n".join([*lines, f"  {self.algorithm}: {self.reason}"])
+        lines += [
+            f"  {self.algorithm}: {self.reason}",
+            f"  roof {duration(self.roof_seconds)} an image, bound by {self.bound_by}: "
+            f"{scaled(self.flops)}FLOP, {scaled(self.bytes)}B",
+            *_table([c for c in self.contenders if c.why_not is None]),
+        ]
+        words = [f"{c.algorithm}: no, {c.why_not}" for c in self.contenders if c.why_not]
+        words += [f"{name}: not measured, {why}" for name, why in self.failed.items()]
+        for word in words:
+            lines += textwrap.wrap(word, 80, initial_indent=" " * 4, subsequent_indent=" " * 6)
+        return "\n".join(lines)
+
+
+def _contender(
+    candidate: Candidate, choice: Choice, roof: float, measured: Mapping[str, float]
+) -> Contender:
+    name, cost = str(candidate.algorithm), candidate.cost
+    predicted = None if cost is None else cost.seconds
+    seconds = measured.get(name, candidate.measured_seconds)
+    taken = seconds or predicted
+    return Contender(
+        algorithm=name,
+        chosen=candidate.algorithm is choice.algorithm,
+        why_not=candidate.why_not,
+        predicted_seconds=predicted,
+        measured_seconds=seconds,
+        roof=roof / taken if taken else None,
+        error_bound=candidate.error_bound,
+        workspace_bytes=None if cost is None else cost.workspace_bytes,
+    )
+
+
+def _table(contenders: list[Contender]) -> list[str]:
+    header = ("algorithm", "predicted", "measured", "roof", "error", "workspace")
+    rows = [header, *(_cells(contender) for contender in contenders)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    marks = [" ", *("*" if contender.chosen else " " for contender in contenders)]
+    return [
+        f"  {mark} " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+        for mark, row in zip(marks, rows, strict=True)
+    ]
+
+
+def _cells(contender: Contender) -> tuple[str, ...]:
+    roof, bound = contender.roof, contender.error_bound
+    return (
+        contender.algorithm,
+        duration(contender.predicted_seconds),
+        duration(contender.measured_seconds),
+        "-" if roof is None else f"{roof:.0%}",
+        "-" if bound is None else f"{bound:.1e}",
+        f"{scaled(contender.workspace_bytes or 0)}B",
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time in the unit that suits it."""
+    if seconds is None:
+        return "-"
+    for unit, name in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= unit:
+            return f"{seconds / unit:,.2f} {name}"
+    return f"{seconds * 1e6:.2f} us"
+
+
+def scaled(count: float) -> str:
+    """Write a count with a decimal prefix, ready for its unit."""
+    for unit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= unit:
+            return f"{count / unit:,.1f} {prefix}"
+    return f"{count:.0f} "
