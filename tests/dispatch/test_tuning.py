@@ -248,10 +248,10 @@ def test_tuning_replaces_a_stale_table_and_refuses_to_write_over_anything_else(
 def test_a_table_never_selects_what_cannot_serve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strided, exact = "8x8x12x12,k3,s2", "64x64x28x28,k3,p1,rtol=0.0"
+    ungrouped, exact = "8x8x12x12,k3,s2", "64x64x28x28,k3,p1,rtol=0.0"
     large = "64x64x56x56,k3,p1"
     rows = [
-        row(strided, "numba.winograd4"),
+        row(ungrouped, "numba.depthwise_planar"),
         row(exact, "numba.winograd6"),
         row(large, "numba.im2col"),
         row(SMALL, "reference.reference"),
@@ -263,7 +263,7 @@ def test_a_table_never_selects_what_cannot_serve(
     assert name_of(problem_of(large)) == name_of(problem_of(large), tuning=tuning.UNTUNED)
     monkeypatch.delenv("FASTCONV_WORKSPACE_MB")
     assert name_of(problem_of(large)) == "numba.im2col"
-    for text in (strided, exact, SMALL, "4x4x9x9,k3", "4x4x9x9,k1"):
+    for text in (ungrouped, exact, SMALL, "4x4x9x9,k3", "4x4x9x9,k1"):
         choice = choose(problem_of(text))
         assert choice.algorithm is choose(problem_of(text), tuning=tuning.UNTUNED).algorithm
         assert "measured" not in choice.reason
