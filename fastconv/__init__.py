@@ -29,7 +29,7 @@ _LATE = {
     "tune": ("fastconv.tuning", "tune"),
     "warmup": ("fastconv.network.warmup", "warmup"),
 }
-_LATE_MODULES = ("models", "nn", "network", "formats")
+_LATE_MODULES = ("models", "nn", "network", "formats", "tuning")
 
 __all__ = [
     "Network",
