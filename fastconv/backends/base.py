@@ -50,6 +50,9 @@ class Algorithm(abc.ABC):
 
     name: str
     backend: str
+    # Whether results differ from a plain sum's by more than its own roundings: only such an
+    # algorithm is refused where its bound is above ``rtol``.
+    approximates: bool = False
 
     @abc.abstractmethod
     def why_not(self, problem: Any) -> str | None:

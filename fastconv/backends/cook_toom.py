@@ -52,8 +52,11 @@ POINTS: dict[tuple[int, int], tuple[Fraction, ...]] = {
     (3, 7): _points("1/2 3/2 4/5", "3"),
     (4, 7): _points("2/5 5/2 4/5 5/4"),
 }
-# Largest of many errors, in standard deviations: bounds hold for millions of outputs.
-SIGMAS = 6.0
+# Largest of many errors, in standard deviations: bounds hold for millions of outputs. The spread of
+# a plain sum's error varies from output to output with the partial sums, so its tail is longer, as
+# is that of a filter over few channels with the sizes of the few products.
+SUM_SIGMAS = 10.0
+FILTER_SIGMAS = 6.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +181,7 @@ def sum_bound(length: int, unit: float) -> float:
     is independent: their variance adds to unit^2 length / 6 of the result's. Three more units are
     for the outputs that lie far out themselves, and so have larger roundings than most.
     """
-    return SIGMAS * unit * (sqrt(length / 6) + 3)
+    return SUM_SIGMAS * unit * (sqrt(length / 6) + 3)
 
 
 def winograd_bound(down: Axis, across: Axis, channels: int, unit: float) -> float:
@@ -202,4 +205,5 @@ def winograd_bound(down: Axis, across: Axis, channels: int, unit: float) -> floa
     at, at_across = (axis.matrix("at") ** 2 for axis in axes)
     variance = at @ (channels * weight * data * relative) @ at_across.T
     whole = channels * down.taps * across.taps
-    return float(SIGMAS * (sqrt(variance.max() / whole) + 2 * unit))
+    sigmas = FILTER_SIGMAS * (1 + 1 / sqrt(channels))
+    return float(sigmas * (sqrt(variance.max() / whole) + 2 * unit))

@@ -123,7 +123,7 @@ def _ask(algorithm: Algorithm, problem: Problem, limit: int | None, row: Row | N
     cost = algorithm.cost(problem, get_machine())
     bound = algorithm.error_bound(problem)
     rtol = getattr(problem, "rtol", None)
-    if rtol is not None and bound > rtol and algorithm.name not in ("direct", "reference"):
+    if rtol is not None and bound > rtol and algorithm.approximates:
         why_not = f"error bound {bound:.1e} is above rtol {rtol:.1e}"
     elif limit is not None and cost.workspace_bytes > limit:
         why_not = f"workspace {cost.workspace_bytes} bytes is above FASTCONV_WORKSPACE_MB"

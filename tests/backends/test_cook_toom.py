@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastconv.functional as F
-from fastconv.backends.cook_toom import POINTS, cook_toom, sum_bound, transform, winograd_bound
+from fastconv.backends.cook_toom import POINTS, Axis, cook_toom, sum_bound, transform, winograd_bound
 from fastconv.dispatch import algorithms
 from fastconv.problem import ConvProblem
 
@@ -39,9 +39,32 @@ def test_wrong_points_are_refused() -> None:
 
 def test_bounds_grow_with_the_sum() -> None:
     assert sum_bound(1000, 2.0**-24) > sum_bound(10, 2.0**-24)
-    f = transform(2, 3)
-    assert winograd_bound(f, 512, 2.0**-24) > winograd_bound(f, 4, 2.0**-24)
-    assert winograd_bound(transform(6, 3), 64, 2.0**-24) > winograd_bound(f, 64, 2.0**-24)
+    two, six = axis(2, 3, 1), axis(6, 3, 1)
+    assert winograd_bound(two, two, 512, 2.0**-24) > winograd_bound(two, two, 4, 2.0**-24)
+    assert winograd_bound(six, six, 64, 2.0**-24) > winograd_bound(two, two, 64, 2.0**-24)
+    one = axis(6, 1, 1)
+    assert winograd_bound(one, six, 64, 2.0**-24) < winograd_bound(six, six, 64, 2.0**-24)
+
+
+@pytest.mark.parametrize(("m", "taps"), [(2, 3), (4, 3), (4, 5), (3, 7), (5, 4), (1, 1), (2, 1)])
+def test_phases_sum_to_a_strided_correlation(m: int, taps: int) -> None:
+    a = axis(m, taps, 2)
+    rng = np.random.default_rng(m * 10 + taps)
+    data, weight = rng.standard_normal(2 * a.f.n), rng.standard_normal(taps)
+    sums = np.zeros(a.f.n)
+    for phase in range(a.phases):
+        kernel = a.kernel(phase) @ weight
+        sums += kernel * (a.matrix("bt") @ data[phase::2])
+        unneeded = [i for i in range(a.f.n) if not a.needed(i, phase)]
+        np.testing.assert_array_equal(kernel[unneeded], 0)
+    expected = [data[2 * i : 2 * i + taps] @ weight for i in range(a.f.m)]
+    np.testing.assert_allclose(a.matrix("at") @ sums, expected, atol=1e-11)
+
+
+def axis(m: int, taps: int, stride: int) -> Axis:
+    found = Axis.of(m, taps, stride)
+    assert found is not None
+    return found
 
 
 def test_the_points_in_use_are_different_and_as_many_as_needed() -> None:
@@ -56,11 +79,12 @@ def test_every_algorithm_stays_inside_its_own_bound(seed: int) -> None:
     groups = int(rng.choice([1, 1, 1, 4]))
     channels = groups * int(rng.integers(1, 80))
     out = groups * int(rng.integers(1, 20))
-    k = int(rng.choice([1, 3, 3, 3, 5]))
+    k = int(rng.choice([1, 3, 3, 3, 5, 7]))
+    stride = int(rng.choice([1, 1, 2]))
     size = [int(v) for v in rng.integers(k, 30, 2)]
     x = rng.standard_normal((1, channels, *size)).astype("f4")
     w = rng.standard_normal((out, channels // groups, k, k)).astype("f4")
-    options = {"padding": k // 2, "groups": groups}
+    options = {"padding": k // 2, "groups": groups, "stride": stride}
     problem = ConvProblem.of(2, x, w, **options)
     exact = F.conv2d(x.astype("f8"), w.astype("f8"), backend="reference", **options)
     # The bound is relative to the standard deviation of a full sum: edges sum less.

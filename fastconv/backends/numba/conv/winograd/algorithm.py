@@ -33,6 +33,8 @@ from fastconv.problem import ConvProblem
 class Winograd(NumbaConv):
     """F(m x m) for the kernel at hand."""
 
+    approximates = True
+
     def __init__(self, name: str, m: int) -> None:
         self.name = name
         self.m = m
