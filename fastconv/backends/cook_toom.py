@@ -59,6 +59,11 @@ SUM_SIGMAS = 10.0
 FILTER_SIGMAS = 6.5
 
 
+# Channels that are summed in one chain at each frequency; chains are then added up. Long chains
+# would be most of the error.
+CHAIN_CHANNELS = 32
+
+
 @dataclasses.dataclass(frozen=True)
 class Transform:
     """The three matrices of F(m, r): ``at`` m x n, ``g`` n x r, ``bt`` n x n; n = m + r - 1."""
@@ -190,7 +195,7 @@ def winograd_bound(down: Axis, across: Axis, channels: int, unit: float) -> floa
     Roundings are taken as independent and of relative size ``unit`` / sqrt(3) at each step, and
     their variances propagated through the squares of the matrices: for random data of mean zero,
     Var(element) of G g Gt and of Bt d B follow from the rows' norms, a frequency's sum over
-    channels has the rounding of ``sum_bound``, and At sums the frequencies up.
+    channels in chains has the rounding of ``sum_bound``, and At sums the frequencies up.
     """
     axes = (down, across)
     data = np.outer(*((axis.matrix("bt") ** 2).sum(1) for axis in axes))
@@ -199,9 +204,10 @@ def winograd_bound(down: Axis, across: Axis, channels: int, unit: float) -> floa
     # Roundings on the way: one for the packed weight, two passes of n fused steps for the data
     # (each at most as large as the sum of the absolute terms), the channels' sum, the outputs'.
     growth = sum(axis.growth() for axis in axes)
-    phases = down.phases * across.phases
+    chains = -(-channels // CHAIN_CHANNELS) * down.phases * across.phases
+    sums = (min(channels, CHAIN_CHANNELS) + chains) / 2
     steps = sum(axis.f.n for axis in axes)
-    relative = unit**2 / 3 * (1 + growth + phases * channels / 2 + steps)
+    relative = unit**2 / 3 * (1 + growth + sums + steps)
     at, at_across = (axis.matrix("at") ** 2 for axis in axes)
     variance = at @ (channels * weight * data * relative) @ at_across.T
     whole = channels * down.taps * across.taps

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.cook_toom import transform
+from fastconv.backends.cook_toom import CHAIN_CHANNELS, transform
 from fastconv.backends.numba.conv.winograd.words import (
     A_FREQUENCY,
     A_TILE,
@@ -77,6 +77,7 @@ from fastconv.backends.numba.gemm import make_finish
 from fastconv.backends.numba.linear_map import Matrix, linear_map
 from fastconv.backends.numba.simd import (
     Tile,
+    tile_add,
     tile_load,
     tile_multiply_blocks,
     tile_store,
@@ -166,18 +167,24 @@ def _make_panel(tile: Tile) -> Any:
     rows = tile.rows
     block = tile.rows * tile.lanes * tile.size
     step = tile.lanes * tile.columns * tile.size
+    chain = CHAIN_CHANNELS // tile.lanes
 
     @part
     def panel(args, inputs, weights, products, segments, count):  # type: ignore[no-untyped-def]
         blocks, p_tile = args[CHANNEL_BLOCKS], args[P_TILE]
         for t in range(0, args[COUNT], rows):
-            values = tile_zero(tile)
+            places = tile_strided(tile, products + t * p_tile, p_tile)
             b = weights
             for s in range(count):
                 a = inputs + segments[s] * block
-                values = tile_multiply_blocks(tile, values, a, b, blocks)
-                b += blocks * step
-            tile_store(tile, values, tile_strided(tile, products + t * p_tile, p_tile))
+                for done in range(0, blocks, chain):
+                    some = min(chain, blocks - done)
+                    values = tile_multiply_blocks(tile, tile_zero(tile), a, b, some)
+                    if s + done > 0:
+                        values = tile_add(tile, values, places)
+                    tile_store(tile, values, places)
+                    a += some * block
+                    b += some * step
             inputs += args[A_TILE]
 
     return panel
