@@ -43,10 +43,10 @@ class Winograd(NumbaConv):
         kernel = " x ".join(map(str, problem.kernel_size))
         if problem.n > 2:
             return f"{problem.n} dimensions: this kernel is for one or two"
-        if any(d != 1 for d in problem.dilation):
-            return "dilation above 1"
         if any(s > 2 for s in problem.stride):
             return "stride above 2"
+        if any(s > 1 < d for s, d in zip(problem.stride, problem.dilation, strict=True)):
+            return "stride and dilation above 1"
         if prod(problem.kernel_size) == 1 or filter_axes(problem, self.m) is None:
             return f"kernel {kernel}: no points are known for F({self.m}) of it at this stride"
         lanes = get_machine().lanes(problem.dtype)
@@ -75,7 +75,8 @@ class Winograd(NumbaConv):
         packed = _source(problem, layout)
         row, column = packed.strides[1] * size, packed.strides[2] * size
         before = lead(tuple(p[0] for p in problem.padding), 0)[1:]
-        out = output_words(problem)
+        out = output_words(problem, layout.pixels())
+        steps = down.stride * layout.subs[0], across.stride * layout.subs[1]
         activation = problem.activation if fused(problem.activation) else None
         one = vector_tile(tile)
         filters = (down.f.m, down.f.r), (across.f.m, across.f.r)
@@ -83,11 +84,11 @@ class Winograd(NumbaConv):
         height, width = layout.output_size
         columns = problem.out_channels // layout.groups
         words = [
-            packed.slot, packed.image * size, row, column, down.f.m * down.stride * row,
-            across.f.m * across.stride * column, down.phases, across.phases, down.stride,
-            across.stride, layout.channel_blocks, prod(problem.input_size) * size,
+            packed.slot, packed.image * size, row, column, down.f.m * steps[0] * row,
+            across.f.m * steps[1] * column, down.phases, across.phases, *steps,
+            layout.channel_blocks, prod(problem.input_size) * size,
             problem.in_channels, *lead(problem.input_size, 1)[1:], *before, *layout.run,
-            layout.tiles_across, layout.tiles_image,
+            *layout.subs, layout.tiles_sub, *layout.sub_size, layout.tiles_across, layout.tiles_image,
             layout.tiles, layout.block, tile.rows, layout.frequencies, layout.a_frequency,
             layout.a_tile, constant(layout.pack_weights(weight)), layout.weights_group,
             layout.groups, layout.panels, *layout.tables(), layout.part, layout.parts,

@@ -63,10 +63,15 @@ from fastconv.backends.numba.conv.winograd.words import (
     STEP_DOWN,
     STRIDE_ACROSS,
     STRIDE_DOWN,
+    SUB_HEIGHT,
+    SUB_WIDTH,
+    SUBS_ACROSS,
+    SUBS_DOWN,
     TILE_ROWS,
     TILES,
     TILES_ACROSS,
     TILES_IMAGE,
+    TILES_SUB,
     WEIGHTS,
     WEIGHTS_GROUP,
     WIDTH,
@@ -124,6 +129,16 @@ def make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:
     return apply_across if len(down.entries) == len(down.entries[0]) == 1 else apply
 
 
+@part
+def find_tile(args, number):  # type: ignore[no-untyped-def]
+    """Give a tile's image, its sub-image down and across, its row and column of tiles."""
+    image, place = divmod(number, args[TILES_IMAGE])
+    sub, place = divmod(place, args[TILES_SUB])
+    sy, sx = divmod(sub, args[SUBS_ACROSS])
+    y, x = divmod(place, args[TILES_ACROSS])
+    return image, sy, sx, y, x
+
+
 @kernel
 def transform_input(tile: Tile, down: Filter, across: Filter):  # type: ignore[no-untyped-def]
     """Transform the inputs of a block's tiles: a work item is one of them.
@@ -142,10 +157,10 @@ def transform_input(tile: Tile, down: Filter, across: Filter):  # type: ignore[n
         group = args[GROUP] * blocks * vector
         for t in range(first, last):
             tile_number = min(args[START] + t, args[TILES] - 1)
-            image, place = divmod(tile_number, args[TILES_IMAGE])
-            y, x = divmod(place, args[TILES_ACROSS])
+            image, sy, sx, y, x = find_tile(args, tile_number)
             source = args[SOURCE] + image * args[SOURCE_IMAGE] + group
-            source += y * args[STEP_DOWN] + x * args[STEP_ACROSS]
+            source += y * args[STEP_DOWN] + sy * args[SOURCE_ROW]
+            source += x * args[STEP_ACROSS] + sx * args[SOURCE_COLUMN]
             q, r = divmod(t, rows)
             target = args[BASE] + args[INPUTS] + q * args[A_TILE] + r * vector
             for py in range(args[PHASES_DOWN]):
@@ -238,7 +253,8 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
     lanes = tile.lanes
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        height, width, across_count = args[HEIGHT], args[WIDTH], args[TILES_ACROSS]
+        across_count, wide_sub = args[TILES_ACROSS], args[SUB_WIDTH]
+        subs_down, subs_across = args[SUBS_DOWN], args[SUBS_ACROSS]
         slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
         lines = args[BASE] + args[LINES]
         channel = args[GROUP] * args[PANELS] * args[P_TILE] // args[PART_PANELS]
@@ -246,10 +262,12 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
         wide_part = (args[LAST_PANEL] - args[FIRST_PANEL]) * (args[P_TILE] // args[PART_PANELS])
         t = first
         while t < last:
-            image, place = divmod(args[START] + t, args[TILES_IMAGE])
-            y, x = divmod(place, across_count)
+            image, sy, sx, y, x = find_tile(args, args[START] + t)
+            height = (args[HEIGHT] - sy + subs_down - 1) // subs_down
+            width = (args[WIDTH] - sx + subs_across - 1) // subs_across
             some = min(together, last - t, across_count - x)
-            pixel = y * tall * width + x * m
+            pixel = (sy * subs_across + sx) * args[SUB_HEIGHT] * wide_sub
+            pixel += y * tall * wide_sub + x * m
             end = min(some * m, width - x * m)
             shift = image * args[OUT_IMAGE] + args[GROUP] * args[OUT_GROUP]
             residual = args[RESIDUAL]
@@ -264,8 +282,8 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
                         source, n * args[P_FREQUENCY], args[P_FREQUENCY],
                         args[BASE] + args[BETWEEN], lines + g * m * vector, line, vector,
                     )  # fmt: skip
-                for i in range(min(tall, height - y * tall)):
-                    first_pixel = pixel + i * width
+                for i in range(min(tall, height - y * tall) if end > 0 else 0):
+                    first_pixel = pixel + i * wide_sub
                     finish(
                         tile_load(pixels, tile_strided(pixels, lines + i * line, vector)),
                         args[BIAS] + channel + begin + c, args[OUT] + shift, residual,

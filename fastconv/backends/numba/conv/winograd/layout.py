@@ -88,14 +88,40 @@ class Layout:
         return lead(self.problem.output_size, 1)[1:]
 
     @property
+    def subs(self) -> tuple[int, int]:
+        """Sub-images down and across: with dilation d, every d-th pixel sees an undilated kernel."""
+        return lead(self.problem.dilation, 1)[1:]
+
+    @property
+    def sub_size(self) -> tuple[int, int]:
+        """Rows and columns of the largest sub-image."""
+        (height, width), (down, across) = self.output_size, self.subs
+        return -(-height // down), -(-width // across)
+
+    @property
     def tiles_across(self) -> int:
         """Tiles in a row of them."""
-        return -(-self.output_size[1] // self.across.f.m)
+        return -(-self.sub_size[1] // self.across.f.m)
+
+    @property
+    def tiles_sub(self) -> int:
+        """Tiles of a sub-image."""
+        return -(-self.sub_size[0] // self.down.f.m) * self.tiles_across
 
     @property
     def tiles_image(self) -> int:
         """Tiles of an image."""
-        return -(-self.output_size[0] // self.down.f.m) * self.tiles_across
+        return prod(self.subs) * self.tiles_sub
+
+    def pixels(self) -> Array:
+        """Give the output pixel of each place of the sub-images, one after the other."""
+        (height, width), (down, across) = self.output_size, self.subs
+        rows, columns = self.sub_size
+        y = np.arange(down)[:, None] + np.arange(rows) * down
+        x = np.arange(across)[:, None] + np.arange(columns) * across
+        # Places past the end are never stored to.
+        places: Array = (np.minimum(y, height - 1) * width)[:, None, :, None]
+        return (places + np.minimum(x, width - 1)[None, :, None, :]).ravel()
 
     @property
     def tiles(self) -> int:
@@ -106,9 +132,10 @@ class Layout:
     def padded(self) -> tuple[int, int]:
         """Rows and columns of the packed input that the tiles reach over."""
         sizes = []
-        for length, axis in zip(self.output_size, (self.down, self.across), strict=True):
+        axes = (self.down, self.across)
+        for length, axis, apart in zip(self.sub_size, axes, self.subs, strict=True):
             tiles = -(-length // axis.f.m)
-            sizes.append((tiles * axis.f.m + axis.f.r - 1) * axis.stride)
+            sizes.append((tiles * axis.f.m + axis.f.r - 1) * axis.stride * apart)
         return sizes[0], sizes[1]
 
     @property
@@ -187,9 +214,10 @@ class Layout:
     def run(self) -> tuple[int, int]:
         """Tiles beside each other that are read together, and the pixels of their lines."""
         lanes, axis = self.tile.lanes, self.across
-        reach = axis.f.n * axis.stride
+        step = axis.stride * self.subs[1]
+        reach = axis.f.n * step
         pixels = -(-max(reach, 2 * lanes) // lanes) * lanes
-        return (pixels - reach) // (axis.f.m * axis.stride) + 1, pixels
+        return (pixels - reach) // (axis.f.m * step) + 1, pixels
 
     @property
     def scratch_offsets(self) -> tuple[int, int, int, int, int]:
@@ -203,7 +231,7 @@ class Layout:
         between = COUNT_WORDS * 8 + finish_bytes(lines)
         between = -(-between // 64) * 64
         run = between + self.down.f.n * self.across.f.n * vector
-        start = run + self.planar * self.down.f.n * self.down.stride * self.run[1] * vector
+        start = run + self.planar * self.down.f.n * self.down.phases * self.run[1] * vector
         inputs = start + self.down.f.m * lines.rows * vector
         return between, run, start, inputs, inputs + self.frequencies * self.a_frequency
 

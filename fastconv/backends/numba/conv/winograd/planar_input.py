@@ -7,7 +7,7 @@ stays in the first cache; nothing is packed beforehand.
 from __future__ import annotations
 
 from fastconv.backends.cook_toom import transform
-from fastconv.backends.numba.conv.winograd.kernels import Filter, make_apply
+from fastconv.backends.numba.conv.winograd.kernels import Filter, find_tile, make_apply
 from fastconv.backends.numba.conv.winograd.words import (
     A_FREQUENCY,
     A_TILE,
@@ -35,7 +35,6 @@ from fastconv.backends.numba.conv.winograd.words import (
     TILE_ROWS,
     TILES,
     TILES_ACROSS,
-    TILES_IMAGE,
 )
 from fastconv.backends.numba.engine import kernel, part
 from fastconv.backends.numba.linear_map import Matrix
@@ -59,8 +58,9 @@ def transform_planar(tile: Tile, down: Filter, across: Filter):  # type: ignore[
         valid = args[IN_CHANNELS] - channel
         source = args[SOURCE] + image * args[SOURCE_IMAGE] + channel * plane
         pixels = (some * m + r - 1) * args[STRIDE_ACROSS]
-        for i in range(rows_read * args[STRIDE_DOWN]):
-            h = top + i
+        phases = args[PHASES_DOWN]
+        for i in range(rows_read * phases):
+            h = top + i // phases * args[STRIDE_DOWN] + i % phases
             shown = args[IN_WIDTH] if 0 <= h < args[IN_HEIGHT] else 0
             start = source + min(max(h, 0), args[IN_HEIGHT] - 1) * args[IN_WIDTH] * size
             target = args[BASE] + args[RUN] + i * line
@@ -71,16 +71,15 @@ def transform_planar(tile: Tile, down: Filter, across: Filter):  # type: ignore[
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         blocks, rows = args[CHANNEL_BLOCKS], args[TILE_ROWS]
-        down_stride, across_stride = args[STRIDE_DOWN], args[STRIDE_ACROSS]
+        across_stride = args[STRIDE_ACROSS]
         line = args[RUN_PIXELS] * vector
         phases = args[PHASES_ACROSS]
         t = first
         while t < last:
-            image, place = divmod(min(args[START] + t, args[TILES] - 1), args[TILES_IMAGE])
-            y, x = divmod(place, args[TILES_ACROSS])
+            image, sy, sx, y, x = find_tile(args, min(args[START] + t, args[TILES] - 1))
             some = min(args[RUN_TILES], last - t, args[TILES_ACROSS] - x)
-            top = y * tall * down_stride - args[BEFORE_DOWN]
-            left = x * m * across_stride - args[BEFORE_ACROSS]
+            top = y * tall * args[STRIDE_DOWN] + sy - args[BEFORE_DOWN]
+            left = x * m * across_stride + sx - args[BEFORE_ACROSS]
             for c in range(blocks):
                 read_run(args, image, (args[GROUP] * blocks + c) * lanes, top, left, some)
                 for g in range(some):
@@ -92,7 +91,7 @@ def transform_planar(tile: Tile, down: Filter, across: Filter):  # type: ignore[
                             pixel = g * m * across_stride + px
                             apply(
                                 args[BASE] + args[RUN] + py * line + pixel * vector,
-                                down_stride * line, across_stride * vector,
+                                args[PHASES_DOWN] * line, across_stride * vector,
                                 args[BASE] + args[BETWEEN], target + (block * rows + row) * vector,
                                 n * args[A_FREQUENCY], args[A_FREQUENCY],
                             )  # fmt: skip

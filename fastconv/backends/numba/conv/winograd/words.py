@@ -13,6 +13,8 @@ from __future__ import annotations
  # Where they lie in a planar input: bytes a plane, channels, rows, columns, padding before; tiles of
  # a run and pixels of its lines.
  SOURCE_PLANE, IN_CHANNELS, IN_HEIGHT, IN_WIDTH, BEFORE_DOWN, BEFORE_ACROSS, RUN_TILES, RUN_PIXELS,
+ # Sub-images of a dilated convolution, down and across, their tiles, rows and columns.
+ SUBS_DOWN, SUBS_ACROSS, TILES_SUB, SUB_HEIGHT, SUB_WIDTH,
  # Tiles: of an image, of all images, of a block; rows of a register tile.
  TILES_ACROSS, TILES_IMAGE, TILES, BLOCK_TILES, TILE_ROWS,
  # Transformed inputs: bytes from frequency to frequency, and from register tile to register tile.
@@ -29,4 +31,4 @@ from __future__ import annotations
  # Scratch memory: its start, bytes a worker, bytes from its start to the parts.
  SCRATCH_BASE, SCRATCH_STRIDE, BETWEEN, RUN, LINES, INPUTS, PRODUCTS,
  # What changes: this worker's scratch memory, the block's first tile and count, the group, panels.
- BASE, START, COUNT, GROUP, FIRST_PANEL, LAST_PANEL, COUNT_WORDS) = range(69)  # fmt: skip
+ BASE, START, COUNT, GROUP, FIRST_PANEL, LAST_PANEL, COUNT_WORDS) = range(74)  # fmt: skip
