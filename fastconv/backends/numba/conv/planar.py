@@ -109,7 +109,7 @@ class Planar(NumbaConv):
             constant(shape.pixels(), np.int64), shape.chunk, height, width, *planes.down,
             *planes.words(), SCRATCH, scratch_stride(scratch),
         ]  # fmt: skip
-        address = planar(tile, *planes.constants(), shape.flat)
+        address = planar(tile, *planes.constants(), shape.flat, planes.single)
         items = problem.batch * groups * shape.chunks
         return self.native_plan(
             problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
@@ -158,8 +158,10 @@ class _Shape:
     @property
     def vectors(self) -> int:
         """Vectors of pixels in a whole chunk."""
-        lanes = self.tile.lanes
-        return self.chunk // lanes if self.flat else self.chunk * -(-self.planes.width // lanes)
+        lanes, width = self.tile.lanes, self.planes.width
+        if self.flat:
+            return self.chunk // lanes
+        return -(-self.chunk * width // lanes) if self.planes.single else self.chunk * -(-width // lanes)
 
     @property
     def plane_lines(self) -> int:
@@ -189,7 +191,7 @@ class _Shape:
         """Give for each vector of a chunk: bytes to its input, to its output, lanes to store."""
         lanes, size = self.tile.lanes, self.planes.problem.dtype.itemsize
         _, width = self.size
-        if self.flat:
+        if self.planes.single:
             places = np.arange(self.vectors) * lanes
             rows = [places * size, places * size, np.full(self.vectors, lanes)]
         else:
@@ -223,7 +225,9 @@ def _efficiency(tile: Tile) -> float:
 
 
 @kernel
-def planar(tile: Tile, step: int, phases: int, by_table: bool, flat: bool):  # type: ignore[no-untyped-def]
+def planar(  # type: ignore[no-untyped-def]
+    tile: Tile, step: int, phases: int, by_table: bool, flat: bool, single: bool
+):
     """Multiply: a work item is a chunk of rows of one group of one image."""
     copy_lines = make_copy_lines(tile, step, phases, by_table)
     activate = make_activate(tile)
@@ -264,15 +268,15 @@ def planar(tile: Tile, step: int, phases: int, by_table: bool, flat: bool):  # t
             if flat:
                 source += start * size
                 shift += start * size
-                # The last vector may hold fewer pixels.
                 pixels_left = stop - start
-                count = (pixels_left + lanes - 1) // lanes
             else:
                 copy_chunk(args, lines, source, start, stop)
                 source = lines
                 shift += start * width * size
-                count = (stop - start) * ((width + lanes - 1) // lanes)
-                pixels_left = count * lanes
+                # Lines that lie as outputs do are one line; others fill whole vectors.
+                line = width if single else (width + lanes - 1) // lanes * lanes
+                pixels_left = (stop - start) * line
+            count = (pixels_left + lanes - 1) // lanes
             weights = args[WEIGHTS] + group * tiles * filter_bytes
             bias = args[BIAS] + group * tiles * rows * size
             for q in range(0, count, vectors):

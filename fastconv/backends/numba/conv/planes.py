@@ -62,10 +62,18 @@ class Planes:
         return self.across[1] not in SHUFFLED_STEPS or self.problem.padding_mode != "zeros"
 
     @property
+    def single(self) -> bool:
+        """Whether windows are single cells: copied lines then lie as outputs do."""
+        return self.down[0] == self.across[0] == 1
+
+    @property
     def phase(self) -> int:
         """Elements of one phase of a line."""
         taps, step, apart = self.across
         needed = self.width + (taps - 1) * apart // step
+        if self.single:
+            # Lines follow each other with nothing between: what runs over one is written again.
+            return self.width
         # Whole vectors: none runs over the next phase, and stores stay aligned.
         return -(-needed // self.lanes) * self.lanes
 
