@@ -136,11 +136,17 @@ class _Shape:
             pixels = prod(problem.output_size)
             chunk = -(-pixels // (CHUNKS * tile.columns)) * tile.columns
             return cls(planes, tile, flat, chunk)
-        rows = -(-planes.height // CHUNKS)
-        limit = machine.l2_bytes // 2
-        while rows > 1 and cls(planes, tile, flat, rows).lines_bytes > limit:
-            rows -= 1
-        return cls(planes, tile, flat, rows)
+        most = -(-planes.height // 2)
+        choices = [cls(planes, tile, flat, rows) for rows in range(1, most + 1)]
+        limit = max(machine.l2_bytes // 2, choices[0].lines_bytes)
+        return min((c for c in choices if c.lines_bytes <= limit), key=cls._work)
+
+    def _work(self) -> tuple[float, int]:
+        """Order chunks: vectors multiplied, lines copied; then the smaller chunk."""
+        vectors = -(-self.vectors // self.tile.vectors) * self.tile.vectors
+        columns = self.planes.problem.out_channels // self.planes.problem.groups
+        lines = self.planes.lines(self.chunk) * self.planes.line / self.tile.lanes
+        return self.chunks * (vectors * columns + 3 * lines), self.chunk
 
     @property
     def size(self) -> tuple[int, int]:
