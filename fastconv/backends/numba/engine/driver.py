@@ -32,23 +32,21 @@ class Program:
 
 
 @numba.njit(inline="always")
-def _filled(block: Any, places: Any, addresses: Any) -> Any:
-    """Give a block of its own to one run, with the buffers' addresses in it."""
-    words = block.copy()
+def _fill(words: Any, places: Any, addresses: Any) -> None:
+    """Put the buffers' addresses into a run's block."""
     for i in range(places.shape[0]):
         base = addresses[places[i, 1]]
         words[places[i, 0]] = base + places[i, 2] if base != 0 else 0
-    return words
 
 
 @cached_njit("fill")
-def _fill(block: Any, places: Any, addresses: Any) -> Any:
-    return _filled(block, places, addresses)
+def _fill_block(words: Any, places: Any, addresses: Any) -> None:
+    _fill(words, places, addresses)
 
 
 @cached_njit("drive_serial", nogil=True)
-def _drive_serial(stages: Any, block: Any, places: Any, addresses: Any) -> None:
-    words = _filled(block, places, addresses)
+def _drive_serial(stages: Any, words: Any, places: Any, addresses: Any) -> None:
+    _fill(words, places, addresses)
     start = words.ctypes.data
     for stage in range(stages.shape[0]):
         call_kernel(stages[stage, 0], start + stages[stage, 1], 0, stages[stage, 2], 0)
@@ -60,8 +58,8 @@ def _drive_range(kernel: int, args: int, first: int, last: int, worker: int) -> 
 
 
 @cached_njit("drive_parallel", nogil=True, parallel=True)
-def _drive_parallel(stages: Any, block: Any, places: Any, addresses: Any, threads: int) -> None:
-    words = _filled(block, places, addresses)
+def _drive_parallel(stages: Any, words: Any, places: Any, addresses: Any, threads: int) -> None:
+    _fill(words, places, addresses)
     start = words.ctypes.data
     for stage in range(stages.shape[0]):
         kernel = stages[stage, 0]
@@ -82,7 +80,10 @@ def drive(program: Program, addresses: Words, threads: int) -> None:
 
     ``addresses`` are the buffers', counted from the end where a place's buffer is negative.
     """
-    parts = (program.stages, program.block, program.places, addresses)
+    # The copy is held here until the kernels are done: native code frees what it sees no more use
+    # of, and sees none in an address.
+    words = program.block.copy()
+    parts = (program.stages, words, program.places, addresses)
     if threads == 1:
         _drive_serial(*parts)
     elif _layer.safe():
@@ -125,10 +126,10 @@ _pool_lock = threading.Lock()
 
 
 def _drive_with_pool(
-    stages: Words, block: Words, places: Words, addresses: Words, threads: int
+    stages: Words, words: Words, places: Words, addresses: Words, threads: int
 ) -> None:
     pool = _get_pool()
-    words = _fill(block, places, addresses)
+    _fill_block(words, places, addresses)
     start = words.ctypes.data
     for kernel, offset, items in stages.tolist():
         args = start + offset
