@@ -21,9 +21,9 @@ ISAS = ("avx512", "avx2", "generic")
 class KernelFigures:
     """What the kernels are shaped by, and what costs are counted from, for one instruction set.
 
-    ``tile_rows`` x ``tile_vectors`` vectors is the GEMM's register tile; ``row_tiles`` are its other
-    shapes, ``block_tiles`` those for operands in blocks (others were measured to run at two thirds
-    of the peak or less, as compiled). ``flops_per_second`` is
+    ``tile_rows`` x ``tile_vectors`` vectors is the GEMM's register tile; ``row_tiles`` are its
+    shapes to choose from, ``block_tiles`` those for operands in blocks (others were measured to run
+    at two thirds of the peak or less, as compiled). ``flops_per_second`` is
     float32 on one core at its nominal clock, ``bytes_per_second`` what one core streams from
     memory: fixed figures of a common machine, so that choices never follow a stopwatch.
     """

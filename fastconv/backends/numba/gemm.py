@@ -107,7 +107,7 @@ def flush(weights: Array) -> Array:
 
 
 def pack_panels(matrix: Array, tile: Tile) -> Array:
-    """Pack matrices (..., k, columns) into panels (..., panel, k, tile columns), zeros at the end."""
+    """Pack matrices (..., k, columns) into panels (..., panel, k, tile columns), zeros after."""
     *lead, depth, columns = matrix.shape
     panels = -(-columns // tile.columns)
     packed = np.zeros((*lead, depth, panels * tile.columns), tile.dtype)

@@ -92,7 +92,9 @@ def _fold(builder: Any, rows: tuple[Row, ...], column: list[Any]) -> tuple[list[
     for j, first in enumerate(columns):
         if j in taken:
             continue
-        partner = next((k for k in range(j + 1, len(columns)) if _mirrored(first, columns[k])), None)
+        partner = next(
+            (k for k in range(j + 1, len(columns)) if _mirrored(first, columns[k])), None
+        )
         if partner is None:
             folded.append(first)
             values.append(column[j])

@@ -160,29 +160,85 @@ def tile_correlate(
     r * stride + t * dilation; lines lie ``pitch`` bytes apart, and each is loaded once.
     """
     s = shape.shape
-    count, down, apart = (v.literal_value for v in (taps, stride, dilation))
+    steps = tuple(v.literal_value for v in (taps, stride, dilation))
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, _, _, _, base, pitch, weights = args
-        factors = []
-        for t in range(count):
-            scalar = load(builder, s, offset_by(builder, weights, t * s.size), scalar=True)
-            factors.append(splat(builder, s, scalar))
-        parts = parts_of(builder, tile)
-        users: dict[int, list[tuple[int, int]]] = {}
-        for r in range(s.rows):
-            for t in range(count):
-                users.setdefault(r * down + t * apart, []).append((r, t))
-        for line in sorted(users):
+
+        def read(line: int, v: int) -> Any:
             address = builder.add(base, builder.mul(pitch, I64(line)))
-            for v in range(s.vectors):
-                value = load(builder, s, offset_by(builder, address, v * s.lanes * s.size))
-                for r, t in users[line]:
-                    i = r * s.vectors + v
-                    parts[i] = multiply_add(builder, s, factors[t], value, parts[i])
-        return join(builder, tile.type, parts)
+            return load(builder, s, offset_by(builder, address, v * s.lanes * s.size))
+
+        return _slide(builder, s, tile, steps, weights, read)
 
     return tile(shape, tile, taps, stride, dilation, *(types.int64,) * 3), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_correlate_edge(
+    typingctx: Any,
+    shape: Any,
+    tile: Any,
+    taps: Any,
+    stride: Any,
+    dilation: Any,
+    plane: Any,
+    pitch: Any,
+    weights: Any,
+    line: Any,
+    lines: Any,
+    column: Any,
+    length: Any,
+) -> Any:
+    """Do as `tile_correlate` over a plane of ``lines`` lines of ``length`` elements.
+
+    The tile starts at ``line`` and ``column``; what lies outside the plane counts as zeros and is
+    not touched.
+    """
+    s = shape.shape
+    steps = tuple(v.literal_value for v in (taps, stride, dilation))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, _, _, _, plane, pitch, weights, line, lines, column, length = args
+        start = builder.add(plane, builder.mul(column, I64(s.size)))
+        inside = [
+            _between(builder, s, offset_by(builder, column, v * s.lanes), length)
+            for v in range(s.vectors)
+        ]
+        nothing = ir.Constant(inside[0].type, None)
+
+        def read(number: int, v: int) -> Any:
+            place = offset_by(builder, line, number)
+            there = builder.icmp_unsigned("<", place, lines)
+            address = builder.add(start, builder.mul(pitch, place))
+            mask = builder.select(there, inside[v], nothing)
+            return _load_masked(builder, s, offset_by(builder, address, v * s.lanes * s.size), mask)
+
+        return _slide(builder, s, tile, steps, weights, read)
+
+    return tile(shape, tile, taps, stride, dilation, *(types.int64,) * 7), codegen
+
+
+def _slide(
+    builder: Any, s: Tile, tile: Any, steps: tuple[int, ...], weights: Any, read: Any
+) -> Any:
+    taps, stride, dilation = steps
+    factors = []
+    for t in range(taps):
+        scalar = load(builder, s, offset_by(builder, weights, t * s.size), scalar=True)
+        factors.append(splat(builder, s, scalar))
+    parts = parts_of(builder, tile)
+    users: dict[int, list[tuple[int, int]]] = {}
+    for r in range(s.rows):
+        for t in range(taps):
+            users.setdefault(r * stride + t * dilation, []).append((r, t))
+    for line in sorted(users):
+        for v in range(s.vectors):
+            value = read(line, v)
+            for r, t in users[line]:
+                i = r * s.vectors + v
+                parts[i] = multiply_add(builder, s, factors[t], value, parts[i])
+    return join(builder, tile.type, parts)
 
 
 @intrinsic
@@ -236,9 +292,7 @@ def tile_store_masked(
         pointer = s.vector.as_pointer()
         for i, part in enumerate(parts_of(builder, tile)):
             mask, place = _slot(builder, s, i, base, row_bytes, places, counts, rows)
-            write = masked(
-                builder, s, "store", ir.VoidType(), [s.vector, pointer, I32, mask.type]
-            )
+            write = masked(builder, s, "store", ir.VoidType(), [s.vector, pointer, I32, mask.type])
             where = builder.inttoptr(place, pointer)
             builder.call(write, [part, where, I32(s.size), mask])
         return context.get_dummy_value()

@@ -91,6 +91,7 @@ def _lower_shape(context: Any, builder: Any, ty: Any, value: Any) -> Any:
 
 
 def load(builder: Any, shape: Tile, address: Any, *, scalar: bool = False) -> Any:
+    """Emit the load of a vector, or of one element."""
     ty = shape.element if scalar else shape.vector
     value = builder.load(builder.inttoptr(address, ty.as_pointer()))
     value.align = shape.size
@@ -98,11 +99,13 @@ def load(builder: Any, shape: Tile, address: Any, *, scalar: bool = False) -> An
 
 
 def store(builder: Any, shape: Tile, value: Any, address: Any) -> None:
+    """Emit the store of a vector."""
     stored = builder.store(value, builder.inttoptr(address, shape.vector.as_pointer()))
     stored.align = shape.size
 
 
 def splat(builder: Any, shape: Tile, scalar: Any) -> Any:
+    """Fill a vector with an element."""
     undefined = ir.Constant(shape.vector, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), shape.lanes), None)
@@ -110,6 +113,7 @@ def splat(builder: Any, shape: Tile, scalar: Any) -> Any:
 
 
 def multiply_add(builder: Any, shape: Tile, a: Any, b: Any, c: Any) -> Any:
+    """Emit a * b + c, fused where the CPU can."""
     if not shape.fma:
         return builder.fadd(builder.fmul(a, b), c)
     kind = "f32" if shape.dtype == "float32" else "f64"
@@ -119,14 +123,17 @@ def multiply_add(builder: Any, shape: Tile, a: Any, b: Any, c: Any) -> Any:
 
 
 def offset_by(builder: Any, address: Any, offset: int) -> Any:
+    """Add a constant to an address."""
     return builder.add(address, I64(offset)) if offset else address
 
 
 def parts_of(builder: Any, tile: Any) -> list[Any]:
+    """Give the parts of a tile or a tuple."""
     return [builder.extract_value(tile, i) for i in range(tile.type.count)]
 
 
 def join(builder: Any, ty: Any, parts: list[Any]) -> Any:
+    """Make a tile or a tuple of its parts."""
     tile = ir.Constant(ty, ir.Undefined)
     for i, part in enumerate(parts):
         tile = builder.insert_value(tile, part, i)
@@ -211,7 +218,9 @@ def tile_multiply_add(
         sums = [builder.phi(s.vector) for _ in start]
         k.add_incoming(I64(0), before)
         b.add_incoming(panel, before)
-        step = [load(builder, s, offset_by(builder, b, v * s.lanes * s.size)) for v in range(s.vectors)]
+        step = [
+            load(builder, s, offset_by(builder, b, v * s.lanes * s.size)) for v in range(s.vectors)
+        ]
         results = []
         for row, pointer in enumerate(pointers):
             element = builder.load(builder.gep(pointer, [k]))
@@ -239,9 +248,7 @@ def tile_multiply_add(
 
 
 @intrinsic
-def tile_multiply_blocks(
-    typingctx: Any, shape: Any, tile: Any, a: Any, b: Any, count: Any
-) -> Any:
+def tile_multiply_blocks(typingctx: Any, shape: Any, tile: Any, a: Any, b: Any, count: Any) -> Any:
     """Add ``count`` x lanes outer products to a tile; both operands lie as they are read.
 
     A is blocks of rows x lanes elements, B rows of the tile's width: no set of a cache is asked
@@ -332,7 +339,8 @@ def tile_add_row(typingctx: Any, shape: Any, tile: Any, address: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, address = args
         row = [
-            load(builder, s, offset_by(builder, address, v * s.lanes * s.size)) for v in range(s.vectors)
+            load(builder, s, offset_by(builder, address, v * s.lanes * s.size))
+            for v in range(s.vectors)
         ]
         parts = [
             builder.fadd(part, row[i % s.vectors]) for i, part in enumerate(parts_of(builder, tile))
@@ -436,6 +444,7 @@ def transpose(builder: Any, shape: Tile, rows: list[Any]) -> list[Any]:
 
 
 def shuffle_mask(places: list[int]) -> Any:
+    """Give the constant that a shuffle takes its places from."""
     return ir.Constant(ir.VectorType(I32, len(places)), [I32(place) for place in places])
 
 
@@ -502,6 +511,7 @@ def first_lanes(builder: Any, shape: Tile, count: Any) -> Any:
 
 
 def masked(builder: Any, shape: Tile, what: str, result: Any, arguments: list[Any]) -> Any:
+    """Declare the masked "load" or "store" of a vector."""
     kind = "f32" if shape.dtype == "float32" else "f64"
     name = f"llvm.masked.{what}.v{shape.lanes}{kind}.p0"
     signature = ir.FunctionType(result, arguments)

@@ -7,6 +7,7 @@ once for all the rows and taps that it serves. Channel multipliers are filters o
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from fastconv.backends.numba.engine import (
     array,
     as_float,
     constant,
+    inlined,
     kernel,
 )
 from fastconv.backends.numba.engine.plan import scratch_stride
@@ -31,6 +33,7 @@ from fastconv.backends.numba.planar_simd import (
     beside,
     tile_add_masked,
     tile_correlate,
+    tile_correlate_edge,
     tile_splat,
     tile_store_at,
     tile_store_masked,
@@ -48,7 +51,7 @@ COLUMN_TAPS = 7
 
 (PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
  ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, TAPS_ACROSS, OFFSETS, ROWS, COLUMNS, IN_WIDTH, BEFORE,
- PHASE, SCRATCH_BASE, SCRATCH_STRIDE) = range(25)  # fmt: skip
+ PHASE, IN_HEIGHT, BEFORE_DOWN, SCRATCH_BASE, SCRATCH_STRIDE) = range(27)  # fmt: skip
 
 
 class DepthwisePlanar(NumbaConv):
@@ -99,12 +102,17 @@ class DepthwisePlanar(NumbaConv):
             INPUT(0), plane, constant(filters), constant(biases), OUTPUT, height * width * size,
             INPUT(1) if problem.residual else 0, *clamp_words(activation), height, width, block,
             problem.out_channels // problem.groups, problem.in_channels, down[0], across[0],
-            constant(planes.offsets() * size, np.int64), *planes.words(), SCRATCH,
+            constant(planes.offsets() * size, np.int64), *planes.words(),
+            *planes.edge_words(), SCRATCH,
             scratch_stride(scratch),
         ]  # fmt: skip
         taps = down[0] if down[0] <= COLUMN_TAPS else 4
         apart = down[2] if taps > 1 else 1
-        address = depthwise_planar(tile, taps, down[1], apart, *planes.constants())
+        if planes.inside:
+            address = depthwise_inside(tile, taps, down[1], apart)
+            scratch = 0
+        else:
+            address = depthwise_copied(tile, taps, down[1], apart, *planes.constants())
         items = problem.batch * problem.in_channels * -(-height // block)
         return self.native_plan(
             problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
@@ -132,23 +140,106 @@ def _row_block(planes: Planes, tile: Tile) -> int:
     return rows
 
 
+def make_copied(tile: Tile, taps: int, stride: int, dilation: int) -> Callable[..., Any]:
+    """Make the function that adds all taps to a tile, from lines that hold all it reads."""
+    size = tile.size
+
+    @inlined
+    def copied(values, args, base, pitch, weights):  # type: ignore[no-untyped-def]
+        down, across = args[TAPS_DOWN], args[TAPS_ACROSS]
+        offsets = array(args[OFFSETS], (across,), np.int64)
+        for x in range(across):
+            place = base + offsets[x]
+            done = 0
+            while done + taps <= down:
+                values = tile_correlate(tile, values, taps, stride, dilation, place, pitch, weights)
+                place += taps * dilation * pitch
+                weights += taps * size
+                done += taps
+            while done < down:
+                values = tile_correlate(tile, values, 1, stride, dilation, place, pitch, weights)
+                place += dilation * pitch
+                weights += size
+                done += 1
+        return values
+
+    return copied  # type: ignore[no-any-return]
+
+
+def make_edge(tile: Tile, taps: int, stride: int, dilation: int) -> Callable[..., Any]:
+    """Make the function that adds all taps to a tile at the edge of a plane."""
+    size = tile.size
+
+    @inlined
+    def edge(values, args, plane, line, column, weights):  # type: ignore[no-untyped-def]
+        down, across = args[TAPS_DOWN], args[TAPS_ACROSS]
+        offsets = array(args[OFFSETS], (across,), np.int64)
+        lines, length = args[IN_HEIGHT], args[IN_WIDTH]
+        for x in range(across):
+            place, start = line, column + offsets[x] // size
+            done = 0
+            while done + taps <= down:
+                values = tile_correlate_edge(
+                    tile, values, taps, stride, dilation, plane, length * size, weights, place,
+                    lines, start, length,
+                )  # fmt: skip
+                place += taps * dilation
+                weights += taps * size
+                done += taps
+            while done < down:
+                values = tile_correlate_edge(
+                    tile, values, 1, stride, dilation, plane, length * size, weights, place,
+                    lines, start, length,
+                )  # fmt: skip
+                place += dilation
+                weights += size
+                done += 1
+        return values
+
+    return edge  # type: ignore[no-any-return]
+
+
+def make_store(tile: Tile) -> Callable[..., None]:
+    """Make the function that does the epilogue and stores what of a tile is inside the output."""
+    activate = make_activate(tile)
+    size, lanes, columns, rows = tile.size, tile.lanes, tile.columns, tile.rows
+
+    @inlined
+    def store(args, values, image, row, rows_left, column):  # type: ignore[no-untyped-def]
+        width = args[WIDTH]
+        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
+        shift = image * args[OUT_BYTES] + (row * width + column) * size
+        places = beside(tile, 0, lanes * size)
+        counts = beside(tile, width - column, -lanes)
+        line = width * size
+        if args[RESIDUAL] != 0:
+            values = tile_add_masked(
+                tile, values, args[RESIDUAL] + shift, line, places, counts, rows_left
+            )
+        values = activate(values, slope, low, high)
+        if width - column >= columns and rows_left >= rows:
+            tile_store_at(tile, values, args[OUT] + shift, line, places)
+        else:
+            tile_store_masked(tile, values, args[OUT] + shift, line, places, counts, rows_left)
+
+    return store  # type: ignore[no-any-return]
+
+
 @kernel
-def depthwise_planar(  # type: ignore[no-untyped-def]
+def depthwise_copied(  # type: ignore[no-untyped-def]
     tile: Tile, taps: int, stride: int, dilation: int, step: int, phases: int, by_table: bool
 ):
     """Correlate planes: a work item is a block of rows of one channel of one image."""
     copy_lines = make_copy_lines(tile, step, phases, by_table)
-    size, lanes, columns, rows = tile.size, tile.lanes, tile.columns, tile.rows
-    activate = make_activate(tile)
+    copied, store = make_copied(tile, taps, stride, dilation), make_store(tile)
+    size, columns, rows = tile.size, tile.columns, tile.rows
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         height, width, row_block = args[HEIGHT], args[WIDTH], args[ROW_BLOCK]
         down, across, multiplier = args[TAPS_DOWN], args[TAPS_ACROSS], args[MULTIPLIER]
         blocks = (height + row_block - 1) // row_block
-        offsets = array(args[OFFSETS], (across,), np.int64)
         lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
         pitch = phases * args[PHASE] * size
-        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
         for item in range(first, last):
             plane, block = divmod(item, blocks)
             start = block * row_block
@@ -164,43 +255,53 @@ def depthwise_planar(  # type: ignore[no-untyped-def]
             for m in range(multiplier):
                 channel = (plane % args[CHANNELS]) * multiplier + m
                 weights = args[WEIGHTS] + channel * down * across * size
-                image = plane * multiplier + m
                 for row in range(start, stop, rows):
                     top = lines + (row - start) * stride * pitch
                     for column in range(0, width, columns):
                         values = tile_splat(tile, args[BIAS] + channel * size, 0)
-                        factor = weights
-                        for x in range(across):
-                            base = top + column * size + offsets[x]
-                            done = 0
-                            while done + taps <= down:
-                                values = tile_correlate(
-                                    tile, values, taps, stride, dilation,
-                                    base + done * dilation * pitch, pitch, factor + done * size,
-                                )  # fmt: skip
-                                done += taps
-                            while done < down:
-                                values = tile_correlate(
-                                    tile, values, 1, stride, dilation,
-                                    base + done * dilation * pitch, pitch, factor + done * size,
-                                )  # fmt: skip
-                                done += 1
-                            factor += down * size
-                        shift = image * args[OUT_BYTES] + (row * width + column) * size
-                        places = beside(tile, 0, lanes * size)
-                        counts = beside(tile, width - column, -lanes)
-                        if args[RESIDUAL] != 0:
-                            values = tile_add_masked(
-                                tile, values, args[RESIDUAL] + shift, width * size, places,
-                                counts, stop - row,
-                            )  # fmt: skip
-                        values = activate(values, slope, low, high)
-                        if width - column >= columns and stop - row >= rows:
-                            tile_store_at(tile, values, args[OUT] + shift, width * size, places)
+                        values = copied(values, args, top + column * size, pitch, weights)
+                        store(args, values, plane * multiplier + m, row, stop - row, column)
+
+    return body
+
+
+@kernel
+def depthwise_inside(tile: Tile, taps: int, stride: int, dilation: int):  # type: ignore[no-untyped-def]
+    """Correlate planes as they lie, with masked loads at their edges; the items are the same."""
+    copied, edge = (
+        make_copied(tile, taps, stride, dilation),
+        make_edge(tile, taps, stride, dilation),
+    )
+    store = make_store(tile)
+    size, columns, rows = tile.size, tile.columns, tile.rows
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        height, width, row_block = args[HEIGHT], args[WIDTH], args[ROW_BLOCK]
+        down, across, multiplier = args[TAPS_DOWN], args[TAPS_ACROSS], args[MULTIPLIER]
+        in_height, in_width = args[IN_HEIGHT], args[IN_WIDTH]
+        offsets = array(args[OFFSETS], (across,), np.int64)
+        blocks = (height + row_block - 1) // row_block
+        tall = (rows - 1) * stride + (down - 1) * dilation + 1
+        wide = columns + offsets[across - 1] // size
+        for item in range(first, last):
+            plane, block = divmod(item, blocks)
+            start = block * row_block
+            stop = min(start + row_block, height)
+            source = args[PLANES] + plane * args[PLANE_BYTES]
+            for m in range(multiplier):
+                channel = (plane % args[CHANNELS]) * multiplier + m
+                weights = args[WEIGHTS] + channel * down * across * size
+                for row in range(start, stop, rows):
+                    line = row * stride - args[BEFORE_DOWN]
+                    within = line >= 0 and line + tall <= in_height
+                    for column in range(0, width, columns):
+                        left = column - args[BEFORE]
+                        values = tile_splat(tile, args[BIAS] + channel * size, 0)
+                        if within and left >= 0 and left + wide <= in_width:
+                            base = source + (line * in_width + left) * size
+                            values = copied(values, args, base, in_width * size, weights)
                         else:
-                            tile_store_masked(
-                                tile, values, args[OUT] + shift, width * size, places, counts,
-                                stop - row,
-                            )  # fmt: skip
+                            values = edge(values, args, source, line, left, weights)
+                        store(args, values, plane * multiplier + m, row, stop - row, column)
 
     return body

@@ -23,6 +23,8 @@ from fastconv.problem import ConvProblem
 
 # Horizontal strides whose phases vectors are shuffled into; others are copied by table.
 SHUFFLED_STEPS = (1, 2, 3, 4)
+# Lines a multiple of this apart share few sets of the first cache.
+SET_CLASH_BYTES = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,14 @@ class Planes:
         return self.down[0] == self.across[0] == 1
 
     @property
+    def inside(self) -> bool:
+        """Whether windows are read from the planes: few lines, in different cache sets."""
+        p = self.problem
+        pitch = p.input_size[-1] * p.dtype.itemsize
+        near = (self.down[0] - 1) * self.down[2] < 8 and pitch % SET_CLASH_BYTES != 0
+        return near and not self.by_table and set(p.stride) == {1}
+
+    @property
     def phase(self) -> int:
         """Elements of one phase of a line."""
         taps, step, apart = self.across
@@ -75,7 +85,9 @@ class Planes:
             # Lines follow each other with nothing between: what runs over one is written again.
             return self.width
         # Whole vectors: none runs over the next phase, and stores stay aligned.
-        return -(-needed // self.lanes) * self.lanes
+        whole = -(-needed // self.lanes) * self.lanes
+        clash = self.phases * whole * self.problem.dtype.itemsize % SET_CLASH_BYTES == 0
+        return whole + self.lanes if clash else whole
 
     @property
     def phases(self) -> int:
@@ -125,6 +137,11 @@ class Planes:
     def constants(self) -> tuple[int, int, bool]:
         """Give what `make_copy_lines` is made for."""
         return self.across[1], self.phases, self.by_table
+
+    def edge_words(self) -> list[int]:
+        """Give the input's rows, and those of padding before them."""
+        p = self.problem
+        return [1, 0] if p.n == 1 else [p.input_size[0], p.padding[0][0]]
 
     def words(self) -> list[Any]:
         """Give what `make_copy_lines` asks for, from ``rows`` on."""

@@ -5,7 +5,7 @@ range of work items to do, and the number of the worker that does them (for scra
 own). `kernel` declares a family of them, `memory` reads arguments, `plan` strings kernels together.
 """
 
-from fastconv.backends.numba.engine.kernel import kernel, part
+from fastconv.backends.numba.engine.kernel import inlined, kernel, part
 from fastconv.backends.numba.engine.memory import array, as_float, float_bits
 from fastconv.backends.numba.engine.plan import (
     INPUT,
@@ -30,6 +30,7 @@ __all__ = [
     "as_float",
     "constant",
     "float_bits",
+    "inlined",
     "kernel",
     "part",
 ]

@@ -77,6 +77,14 @@ def part(function: Callable[..., Any], **options: Any) -> Any:
     return numba.njit(error_model="numpy", **options)(_named_by_content(function))
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a part into the very body of its callers: for those that take and give tiles.
+
+    A tile that crosses a call goes through memory.
+    """
+    return part(function, inline="always")
+
+
 def _named_by_content(function: Callable[..., Any]) -> Callable[..., Any]:
     digest = hashlib.sha256(marshal.dumps(function.__code__))
     for cell in function.__closure__ or ():

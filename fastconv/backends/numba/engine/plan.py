@@ -144,4 +144,4 @@ def scratch_stride(scratch_bytes: int) -> int:
 
 
 def _address(array: Array | None) -> int:
-    return 0 if array is None else array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    return 0 if array is None else array.__array_interface__["data"][0]

@@ -1,5 +1,8 @@
-"""The four kernels of a filtered convolution: one transforms inputs, one multiplies, one transforms
-outputs, and one walks the blocks of tiles and calls the others."""
+"""The four kernels of a filtered convolution.
+
+One transforms inputs, one multiplies, one transforms outputs, and one walks the blocks of tiles and
+calls the others.
+"""
 
 from __future__ import annotations
 
@@ -9,73 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.cook_toom import CHAIN_CHANNELS, transform
-from fastconv.backends.numba.conv.winograd.words import (
-    A_FREQUENCY,
-    A_TILE,
-    BASE,
-    BETWEEN,
-    BIAS,
-    BLOCK_TILES,
-    CHANNEL_BLOCKS,
-    COLUMNS,
-    COUNT,
-    COUNT_WORDS,
-    FIRST_PANEL,
-    FREQUENCIES,
-    GROUP,
-    GROUPS,
-    HEIGHT,
-    HIGH,
-    INPUT_KERNEL,
-    INPUTS,
-    LAST_PANEL,
-    LINES,
-    LOW,
-    MULTIPLY_KERNEL,
-    OUT,
-    OUT_COLUMN,
-    OUT_GROUP,
-    OUT_IMAGE,
-    OUT_ROWS,
-    OUTPUT_KERNEL,
-    P_FREQUENCY,
-    P_TILE,
-    PANEL_BYTES,
-    PANEL_STARTS,
-    PANELS,
-    PART_PANELS,
-    PARTS,
-    PHASES_ACROSS,
-    PHASES_DOWN,
-    PRODUCTS,
-    RESIDUAL,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    SEGMENT_COUNTS,
-    SEGMENT_STARTS,
-    SLOPE,
-    SOURCE,
-    SOURCE_COLUMN,
-    SOURCE_IMAGE,
-    SOURCE_ROW,
-    START,
-    STEP_ACROSS,
-    STEP_DOWN,
-    STRIDE_ACROSS,
-    STRIDE_DOWN,
-    SUB_HEIGHT,
-    SUB_WIDTH,
-    SUBS_ACROSS,
-    SUBS_DOWN,
-    TILE_ROWS,
-    TILES,
-    TILES_ACROSS,
-    TILES_IMAGE,
-    TILES_SUB,
-    WEIGHTS,
-    WEIGHTS_GROUP,
-    WIDTH,
-)
+from fastconv.backends.numba.conv.winograd import words as w
 from fastconv.backends.numba.engine import array, as_float, kernel, part
 from fastconv.backends.numba.engine.memory import call_kernel
 from fastconv.backends.numba.gemm import make_finish
@@ -131,11 +68,15 @@ def make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:
 
 @part
 def find_tile(args, number):  # type: ignore[no-untyped-def]
-    """Give a tile's image, its sub-image down and across, its row and column of tiles."""
-    image, place = divmod(number, args[TILES_IMAGE])
-    sub, place = divmod(place, args[TILES_SUB])
-    sy, sx = divmod(sub, args[SUBS_ACROSS])
-    y, x = divmod(place, args[TILES_ACROSS])
+    """Give a tile's image, its sub-image down and across, its row and column of tiles.
+
+    A band of tiles of all sub-images comes before the next: outputs that share a cache line are
+    then written by one worker.
+    """
+    image, place = divmod(number, args[w.TILES_IMAGE])
+    y, place = divmod(place, args[w.TILES_BAND])
+    sub, x = divmod(place, args[w.TILES_ACROSS])
+    sy, sx = divmod(sub, args[w.SUBS_ACROSS])
     return image, sy, sx, y, x
 
 
@@ -152,25 +93,25 @@ def transform_input(tile: Tile, down: Filter, across: Filter):  # type: ignore[n
     n = wide.n
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        blocks, rows = args[CHANNEL_BLOCKS], args[TILE_ROWS]
-        down_stride, across_stride = args[STRIDE_DOWN], args[STRIDE_ACROSS]
-        group = args[GROUP] * blocks * vector
+        blocks, rows = args[w.CHANNEL_BLOCKS], args[w.TILE_ROWS]
+        down_stride, across_stride = args[w.STRIDE_DOWN], args[w.STRIDE_ACROSS]
+        group = args[w.GROUP] * blocks * vector
         for t in range(first, last):
-            tile_number = min(args[START] + t, args[TILES] - 1)
+            tile_number = min(args[w.START] + t, args[w.TILES] - 1)
             image, sy, sx, y, x = find_tile(args, tile_number)
-            source = args[SOURCE] + image * args[SOURCE_IMAGE] + group
-            source += y * args[STEP_DOWN] + sy * args[SOURCE_ROW]
-            source += x * args[STEP_ACROSS] + sx * args[SOURCE_COLUMN]
+            source = args[w.SOURCE] + image * args[w.SOURCE_IMAGE] + group
+            source += y * args[w.STEP_DOWN] + sy * args[w.SOURCE_ROW]
+            source += x * args[w.STEP_ACROSS] + sx * args[w.SOURCE_COLUMN]
             q, r = divmod(t, rows)
-            target = args[BASE] + args[INPUTS] + q * args[A_TILE] + r * vector
-            for py in range(args[PHASES_DOWN]):
-                for px in range(args[PHASES_ACROSS]):
-                    phase = source + py * args[SOURCE_ROW] + px * args[SOURCE_COLUMN]
+            target = args[w.BASE] + args[w.INPUTS] + q * args[w.A_TILE] + r * vector
+            for py in range(args[w.PHASES_DOWN]):
+                for px in range(args[w.PHASES_ACROSS]):
+                    phase = source + py * args[w.SOURCE_ROW] + px * args[w.SOURCE_COLUMN]
                     for c in range(blocks):
                         apply(
-                            phase + c * vector, down_stride * args[SOURCE_ROW],
-                            across_stride * args[SOURCE_COLUMN], args[BASE] + args[BETWEEN],
-                            target, n * args[A_FREQUENCY], args[A_FREQUENCY],
+                            phase + c * vector, down_stride * args[w.SOURCE_ROW],
+                            across_stride * args[w.SOURCE_COLUMN], args[w.BASE] + args[w.BETWEEN],
+                            target, n * args[w.A_FREQUENCY], args[w.A_FREQUENCY],
                         )  # fmt: skip
                         target += rows * vector
 
@@ -186,8 +127,8 @@ def _make_panel(tile: Tile) -> Any:
 
     @part
     def panel(args, inputs, weights, products, segments, count):  # type: ignore[no-untyped-def]
-        blocks, p_tile = args[CHANNEL_BLOCKS], args[P_TILE]
-        for t in range(0, args[COUNT], rows):
+        blocks, p_tile = args[w.CHANNEL_BLOCKS], args[w.P_TILE]
+        for t in range(0, args[w.COUNT], rows):
             places = tile_strided(tile, products + t * p_tile, p_tile)
             b = weights
             for s in range(count):
@@ -200,7 +141,7 @@ def _make_panel(tile: Tile) -> Any:
                     tile_store(tile, values, places)
                     a += some * block
                     b += some * step
-            inputs += args[A_TILE]
+            inputs += args[w.A_TILE]
 
     return panel
 
@@ -216,19 +157,19 @@ def multiply(tile: Tile, tail: int):  # type: ignore[no-untyped-def]
     narrow = _make_panel(dataclasses.replace(tile, vectors=tail)) if tail else wide
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        phases = args[PHASES_DOWN] * args[PHASES_ACROSS]
-        segments = array(args[SEGMENT_STARTS], (args[FREQUENCIES], phases), np.int64)
-        counts = array(args[SEGMENT_COUNTS], (args[FREQUENCIES],), np.int64)
-        starts = array(args[PANEL_STARTS], (args[FREQUENCIES],), np.int64)
-        sizes = array(args[PANEL_BYTES], (args[FREQUENCIES],), np.int64)
-        weights = args[WEIGHTS] + args[GROUP] * args[WEIGHTS_GROUP]
+        phases = args[w.PHASES_DOWN] * args[w.PHASES_ACROSS]
+        segments = array(args[w.SEGMENT_STARTS], (args[w.FREQUENCIES], phases), np.int64)
+        counts = array(args[w.SEGMENT_COUNTS], (args[w.FREQUENCIES],), np.int64)
+        starts = array(args[w.PANEL_STARTS], (args[w.FREQUENCIES],), np.int64)
+        sizes = array(args[w.PANEL_BYTES], (args[w.FREQUENCIES],), np.int64)
+        weights = args[w.WEIGHTS] + args[w.GROUP] * args[w.WEIGHTS_GROUP]
         for q in range(first, last):
-            inputs = args[BASE] + args[INPUTS] + q * args[A_FREQUENCY]
-            products = args[BASE] + args[PRODUCTS] + q * args[P_FREQUENCY]
-            for number in range(args[FIRST_PANEL], args[LAST_PANEL]):
+            inputs = args[w.BASE] + args[w.INPUTS] + q * args[w.A_FREQUENCY]
+            products = args[w.BASE] + args[w.PRODUCTS] + q * args[w.P_FREQUENCY]
+            for number in range(args[w.FIRST_PANEL], args[w.LAST_PANEL]):
                 start = weights + starts[q] + number * sizes[q]
-                place = products + (number - args[FIRST_PANEL]) * vector
-                if number == args[PANELS] - 1:
+                place = products + (number - args[w.FIRST_PANEL]) * vector
+                if number == args[w.PANELS] - 1:
                     narrow(args, inputs, start, place, segments[q], counts[q])
                 else:
                     wide(args, inputs, start, place, segments[q], counts[q])
@@ -253,43 +194,43 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
     lanes = tile.lanes
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        across_count, wide_sub = args[TILES_ACROSS], args[SUB_WIDTH]
-        subs_down, subs_across = args[SUBS_DOWN], args[SUBS_ACROSS]
-        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
-        lines = args[BASE] + args[LINES]
-        channel = args[GROUP] * args[PANELS] * args[P_TILE] // args[PART_PANELS]
-        begin = args[FIRST_PANEL] * (args[P_TILE] // args[PART_PANELS])
-        wide_part = (args[LAST_PANEL] - args[FIRST_PANEL]) * (args[P_TILE] // args[PART_PANELS])
+        across_count, wide_sub = args[w.TILES_ACROSS], args[w.SUB_WIDTH]
+        subs_down, subs_across = args[w.SUBS_DOWN], args[w.SUBS_ACROSS]
+        slope, low, high = as_float(args[w.SLOPE]), as_float(args[w.LOW]), as_float(args[w.HIGH])
+        lines = args[w.BASE] + args[w.LINES]
+        panel = args[w.P_TILE] // args[w.PART_PANELS]
+        channel, begin = args[w.GROUP] * args[w.PANELS] * panel, args[w.FIRST_PANEL] * panel
+        wide_part = (args[w.LAST_PANEL] - args[w.FIRST_PANEL]) * panel
         t = first
         while t < last:
-            image, sy, sx, y, x = find_tile(args, args[START] + t)
-            height = (args[HEIGHT] - sy + subs_down - 1) // subs_down
-            width = (args[WIDTH] - sx + subs_across - 1) // subs_across
+            image, sy, sx, y, x = find_tile(args, args[w.START] + t)
+            height = (args[w.HEIGHT] - sy + subs_down - 1) // subs_down
+            width = (args[w.WIDTH] - sx + subs_across - 1) // subs_across
             some = min(together, last - t, across_count - x)
-            pixel = (sy * subs_across + sx) * args[SUB_HEIGHT] * wide_sub
+            pixel = (sy * subs_across + sx) * args[w.SUB_HEIGHT] * wide_sub
             pixel += y * tall * wide_sub + x * m
             end = min(some * m, width - x * m)
-            shift = image * args[OUT_IMAGE] + args[GROUP] * args[OUT_GROUP]
-            residual = args[RESIDUAL]
+            shift = image * args[w.OUT_IMAGE] + args[w.GROUP] * args[w.OUT_GROUP]
+            residual = args[w.RESIDUAL]
             if residual != 0:
                 residual += shift
             for c in range(0, wide_part, vector):
-                if (begin + c) // vector * lanes >= args[COLUMNS]:
+                if (begin + c) // vector * lanes >= args[w.COLUMNS]:
                     break
                 for g in range(some):
-                    source = args[BASE] + args[PRODUCTS] + (t + g) * args[P_TILE] + c
+                    source = args[w.BASE] + args[w.PRODUCTS] + (t + g) * args[w.P_TILE] + c
                     apply(
-                        source, n * args[P_FREQUENCY], args[P_FREQUENCY],
-                        args[BASE] + args[BETWEEN], lines + g * m * vector, line, vector,
+                        source, n * args[w.P_FREQUENCY], args[w.P_FREQUENCY],
+                        args[w.BASE] + args[w.BETWEEN], lines + g * m * vector, line, vector,
                     )  # fmt: skip
                 for i in range(min(tall, height - y * tall) if end > 0 else 0):
                     first_pixel = pixel + i * wide_sub
                     finish(
                         tile_load(pixels, tile_strided(pixels, lines + i * line, vector)),
-                        args[BIAS] + channel + begin + c, args[OUT] + shift, residual,
-                        args[OUT_ROWS], args[OUT_COLUMN], first_pixel, first_pixel + end,
-                        (begin + c) // vector * lanes, args[COLUMNS], slope, low, high,
-                        args[BASE] + COUNT_WORDS * 8,
+                        args[w.BIAS] + channel + begin + c, args[w.OUT] + shift, residual,
+                        args[w.OUT_ROWS], args[w.OUT_COLUMN], first_pixel, first_pixel + end,
+                        (begin + c) // vector * lanes, args[w.COLUMNS], slope, low, high,
+                        args[w.BASE] + w.COUNT_WORDS * 8,
                     )  # fmt: skip
             t += some
 
@@ -304,26 +245,26 @@ def filtered():  # type: ignore[no-untyped-def]
     """
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        base = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        words = array(base, (COUNT_WORDS,), np.int64)
-        for i in range(COUNT_WORDS):
+        base = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
+        words = array(base, (w.COUNT_WORDS,), np.int64)
+        for i in range(w.COUNT_WORDS):
             words[i] = args[i]
-        words[BASE] = base
+        words[w.BASE] = base
         before = -1
         for item in range(first, last):
-            whole, some = divmod(item, args[PARTS])
-            block, group = divmod(whole, args[GROUPS])
-            start = block * args[BLOCK_TILES]
-            count = min(args[BLOCK_TILES], args[TILES] - start)
-            rows = args[TILE_ROWS]
-            words[START], words[COUNT], words[GROUP] = start, count, group
-            words[FIRST_PANEL] = some * args[PART_PANELS]
-            words[LAST_PANEL] = min((some + 1) * args[PART_PANELS], args[PANELS])
+            whole, some = divmod(item, args[w.PARTS])
+            block, group = divmod(whole, args[w.GROUPS])
+            start = block * args[w.BLOCK_TILES]
+            count = min(args[w.BLOCK_TILES], args[w.TILES] - start)
+            rows = args[w.TILE_ROWS]
+            words[w.START], words[w.COUNT], words[w.GROUP] = start, count, group
+            words[w.FIRST_PANEL] = some * args[w.PART_PANELS]
+            words[w.LAST_PANEL] = min((some + 1) * args[w.PART_PANELS], args[w.PANELS])
             if whole != before:
                 filled = (count + rows - 1) // rows * rows
-                call_kernel(args[INPUT_KERNEL], base, 0, filled, worker)
+                call_kernel(args[w.INPUT_KERNEL], base, 0, filled, worker)
                 before = whole
-            call_kernel(args[MULTIPLY_KERNEL], base, 0, args[FREQUENCIES], worker)
-            call_kernel(args[OUTPUT_KERNEL], base, 0, count, worker)
+            call_kernel(args[w.MULTIPLY_KERNEL], base, 0, args[w.FREQUENCIES], worker)
+            call_kernel(args[w.OUTPUT_KERNEL], base, 0, count, worker)
 
     return body

@@ -70,8 +70,9 @@ class Layout:
         inputs = best.a_frequency * best.frequencies
         most = max(1, min(MOST_REGISTER_TILES, int(machine.l2_bytes * INPUTS_SHARE) // inputs))
         whole = -(-best.tiles_image // rows)
-        # As many register tiles in each block, or one fewer in the last.
-        count = -(-whole // -(-whole // most))
+        # An even number of blocks, with as many register tiles in each, or fewer in the last.
+        blocks = -(-whole // most)
+        count = -(-whole // (blocks + blocks % 2 if blocks > 1 else 1))
         best = dataclasses.replace(best, block=count * rows)
         panel = best.frequencies * best.p_frequency
         part = max(1, min(best.panels, int(machine.l2_bytes * PRODUCTS_SHARE) // panel))
@@ -79,7 +80,7 @@ class Layout:
 
     @staticmethod
     def merged_groups(problem: ConvProblem, lanes: int) -> int:
-        """Groups that are done as one, with zeros between them, to fill a vector."""
+        """Count the groups that are done as one, with zeros between them, to fill a vector."""
         return min(problem.groups, max(1, lanes // (problem.out_channels // problem.groups)))
 
     @property
@@ -89,7 +90,7 @@ class Layout:
 
     @property
     def subs(self) -> tuple[int, int]:
-        """Sub-images down and across: with dilation d, every d-th pixel sees an undilated kernel."""
+        """Sub-images down and across: every d-th pixel sees an undilated kernel."""
         return lead(self.problem.dilation, 1)[1:]
 
     @property
@@ -104,14 +105,14 @@ class Layout:
         return -(-self.sub_size[1] // self.across.f.m)
 
     @property
-    def tiles_sub(self) -> int:
-        """Tiles of a sub-image."""
-        return -(-self.sub_size[0] // self.down.f.m) * self.tiles_across
+    def tiles_band(self) -> int:
+        """Tiles of a row of them in all sub-images."""
+        return prod(self.subs) * self.tiles_across
 
     @property
     def tiles_image(self) -> int:
         """Tiles of an image."""
-        return prod(self.subs) * self.tiles_sub
+        return -(-self.sub_size[0] // self.down.f.m) * self.tiles_band
 
     def pixels(self) -> Array:
         """Give the output pixel of each place of the sub-images, one after the other."""
@@ -120,8 +121,9 @@ class Layout:
         y = np.arange(down)[:, None] + np.arange(rows) * down
         x = np.arange(across)[:, None] + np.arange(columns) * across
         # Places past the end are never stored to.
-        places: Array = (np.minimum(y, height - 1) * width)[:, None, :, None]
-        return (places + np.minimum(x, width - 1)[None, :, None, :]).ravel()
+        starts = (np.minimum(y, height - 1) * width)[:, None, :, None]
+        places: Array = starts + np.minimum(x, width - 1)[None, :, None, :]
+        return places.ravel()
 
     @property
     def tiles(self) -> int:
@@ -294,8 +296,8 @@ class Layout:
                 turned = np.einsum("ik,guockl,jl->ijguco", g, kernels, h, optimize=True)
                 full = np.zeros((*turned.shape[:3], depth, wide), tile.dtype)
                 for u in range(merged):
-                    rows = slice(u * per_group, (u + 1) * per_group)
-                    full[:, :, :, rows, u * out : (u + 1) * out] = turned[:, :, :, u]
+                    own = slice(u * per_group, (u + 1) * per_group)
+                    full[:, :, :, own, u * out : (u + 1) * out] = turned[:, :, :, u]
                 phases.append(flush(full).reshape(self.frequencies, groups, depth, wide))
         parts = []
         for q, segments in enumerate(self.segments()):

@@ -10,11 +10,11 @@ from __future__ import annotations
 # Where tiles of the packed input lie: bytes; phases are 1 where the stride is.
 (SOURCE, SOURCE_IMAGE, SOURCE_ROW, SOURCE_COLUMN, STEP_DOWN, STEP_ACROSS, PHASES_DOWN,
  PHASES_ACROSS, STRIDE_DOWN, STRIDE_ACROSS, CHANNEL_BLOCKS,
- # Where they lie in a planar input: bytes a plane, channels, rows, columns, padding before; tiles of
- # a run and pixels of its lines.
+ # Where they lie in a planar input: bytes a plane, channels, rows, columns, padding before; tiles
+ # of a run and pixels of its lines.
  SOURCE_PLANE, IN_CHANNELS, IN_HEIGHT, IN_WIDTH, BEFORE_DOWN, BEFORE_ACROSS, RUN_TILES, RUN_PIXELS,
- # Sub-images of a dilated convolution, down and across, their tiles, rows and columns.
- SUBS_DOWN, SUBS_ACROSS, TILES_SUB, SUB_HEIGHT, SUB_WIDTH,
+ # Sub-images of a dilated convolution, down and across, a band of their tiles, rows and columns.
+ SUBS_DOWN, SUBS_ACROSS, TILES_BAND, SUB_HEIGHT, SUB_WIDTH,
  # Tiles: of an image, of all images, of a block; rows of a register tile.
  TILES_ACROSS, TILES_IMAGE, TILES, BLOCK_TILES, TILE_ROWS,
  # Transformed inputs: bytes from frequency to frequency, and from register tile to register tile.
