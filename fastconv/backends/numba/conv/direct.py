@@ -16,6 +16,8 @@ from fastconv.problem import ConvProblem
 
 # Seconds that starting a tap costs a tile: addresses, and the pipeline running empty.
 TAP_SECONDS = 4e-9
+# Operations as long as turning an output channels first takes.
+TURN_OPERATIONS = 40
 
 
 class Direct(NumbaConv):
@@ -27,6 +29,8 @@ class Direct(NumbaConv):
         tile = conv_tile(problem, machine)
         tiles = register_tiles(problem, tile)
         flops = 2 * tiles * tile.rows * tile.columns * problem.sum_length
+        if not problem.channels_last:
+            flops += TURN_OPERATIONS * prod(problem.output_shape)
         moved = problem.bytes + pack_bytes(problem)
         merged = problem.kernel_size[-1] if taps_merge(problem) else 1
         taps = prod(problem.kernel_size) // merged

@@ -8,7 +8,7 @@ pixels. Few channels, in a first layer or in a group, cost no more than many.
 from __future__ import annotations
 
 import dataclasses
-from math import prod
+from math import log2, prod
 
 import numpy as np
 
@@ -70,7 +70,13 @@ class Planar(NumbaConv):
         tile, size = shape.tile, problem.dtype.itemsize
         columns = problem.out_channels // problem.groups
         rows = -(-columns // tile.rows) * tile.rows
-        vectors = shape.chunks * -(-shape.vectors // tile.vectors) * tile.vectors
+        # The last chunk is shorter than the others.
+        length = shape.size[1] if shape.flat else shape.size[0]
+        last = dataclasses.replace(shape, chunk=length - (shape.chunks - 1) * shape.chunk)
+        vectors = tile.vectors * (
+            (shape.chunks - 1) * -(-shape.vectors // tile.vectors)
+            + -(-last.vectors // tile.vectors)
+        )
         outputs = problem.batch * problem.groups * rows * vectors * tile.lanes
         flops = outputs * (2 * problem.sum_length / _efficiency(tile) + 6)
         lines = 0.0
@@ -79,7 +85,12 @@ class Planar(NumbaConv):
         moved = problem.bytes + lines / 4
         seconds = flops / machine.peak_flops(problem.dtype) + moved / machine.memory_bandwidth / 2
         beyond = max(0, shape.lines_bytes - machine.l2_bytes // 2)
-        return Cost(seconds * (1 + beyond / machine.l2_bytes), size)
+        seconds *= 1 + beyond / machine.l2_bytes
+        if shape.flat:
+            # Vectors read across cache lines, from planes that leave the first cache in between.
+            panel = problem.sum_length * tile.columns * size
+            seconds *= 1 + max(0.0, 0.2 * (1 + log2(panel / machine.l1_bytes)))
+        return Cost(seconds, shape.lines_bytes)
 
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
