@@ -14,7 +14,7 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.numba.conv.common import NumbaConv, conv_tile, register_tiles
-from fastconv.backends.numba.conv.direct import pack_bytes
+from fastconv.backends.numba.conv.direct import TURN_OPERATIONS, pack_bytes
 from fastconv.backends.numba.conv.geometry import conv_gemm, padded_size, weight_matrix
 from fastconv.backends.numba.conv.pack import pack_input
 from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, array, constant, kernel
@@ -57,6 +57,8 @@ class Im2col(NumbaConv):
         flops = 2 * register_tiles(problem, tile) * tile.rows * tile.columns * problem.sum_length
         windows = problem.batch * prod(problem.output_size) * problem.groups
         lowered = windows * problem.sum_length * problem.dtype.itemsize
+        if not problem.channels_last:
+            flops += TURN_OPERATIONS * prod(problem.output_shape)
         moved = problem.bytes + pack_bytes(problem) + 2 * lowered
         seconds = flops / machine.peak_flops(problem.dtype) + moved / machine.memory_bandwidth
         return Cost(seconds, pack_bytes(problem))

@@ -89,7 +89,8 @@ class Planar(NumbaConv):
         if shape.flat:
             # Vectors read across cache lines, from planes that leave the first cache in between.
             panel = problem.sum_length * tile.columns * size
-            seconds *= 1 + max(0.0, 0.2 * (1 + log2(panel / machine.l1_bytes)))
+            if panel > machine.l1_bytes:
+                seconds *= 1.2 + 0.2 * log2(panel / machine.l1_bytes)
         return Cost(seconds, shape.lines_bytes)
 
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:

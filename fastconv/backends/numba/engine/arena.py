@@ -6,6 +6,7 @@ plan's run never calls back into Python, so a thread's piece serves one run at a
 
 from __future__ import annotations
 
+import mmap
 import threading
 from typing import Any
 
@@ -14,6 +15,9 @@ import numpy as np
 ALIGNMENT = 64
 # Pieces larger than this are not kept.
 KEPT_BYTES = 256 << 20
+# Pieces from this size on ask for huge pages: their parts then lie apart in the caches as they do in
+# the address space, whatever pages the system hands out.
+HUGE_PAGE = 2 << 20
 
 
 class _Arena(threading.local):
@@ -29,11 +33,25 @@ def take(size: int) -> np.ndarray[Any, Any]:
     needed = size + ALIGNMENT
     memory = _arena.memory
     if memory.nbytes < needed:
-        memory = np.empty(needed, np.uint8)
+        memory = _fresh(needed)
         if needed <= KEPT_BYTES:
             _arena.memory = memory
     start = -memory.__array_interface__["data"][0] % ALIGNMENT
     return memory[start : start + size]
+
+
+def _fresh(size: int) -> np.ndarray[Any, Any]:
+    if size < HUGE_PAGE // 2 or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.empty(size, np.uint8)
+    whole = -(-size // HUGE_PAGE) * HUGE_PAGE
+    pages = mmap.mmap(-1, whole + HUGE_PAGE)
+    memory = np.frombuffer(pages, np.uint8)
+    start = -memory.__array_interface__["data"][0] % HUGE_PAGE
+    try:
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    except OSError:  # a kernel without them
+        pass
+    return memory[start : start + whole]
 
 
 def poison() -> None:
