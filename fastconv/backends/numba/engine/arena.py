@@ -6,6 +6,7 @@ plan's run never calls back into Python, so a thread's piece serves one run at a
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import threading
 from typing import Any
@@ -15,8 +16,8 @@ import numpy as np
 ALIGNMENT = 64
 # Pieces larger than this are not kept.
 KEPT_BYTES = 256 << 20
-# Pieces from this size on ask for huge pages: their parts then lie apart in the caches as they do in
-# the address space, whatever pages the system hands out.
+# Pieces from this size on ask for huge pages: their parts then lie apart in the caches as they do
+# in the address space, whatever pages the system hands out.
 HUGE_PAGE = 2 << 20
 
 
@@ -47,10 +48,8 @@ def _fresh(size: int) -> np.ndarray[Any, Any]:
     pages = mmap.mmap(-1, whole + HUGE_PAGE)
     memory = np.frombuffer(pages, np.uint8)
     start = -memory.__array_interface__["data"][0] % HUGE_PAGE
-    try:
+    with contextlib.suppress(OSError):  # a system without them
         pages.madvise(mmap.MADV_HUGEPAGE)
-    except OSError:  # a kernel without them
-        pass
     return memory[start : start + whole]
 
 
