@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import fastconv
 import fastconv.functional as F
 from fastconv.backends.numba.engine import arena
+from fastconv.dispatch import algorithms
+from fastconv.problem import ConvProblem
 from tests.tolerance import poisoned, small_integers, sum_tolerance
 
 BACKENDS = ("numba", "reference")
@@ -91,26 +93,89 @@ def test_conv_is_exact_on_small_integers(backend: str, case: dict[str, Any]) -> 
     np.testing.assert_array_equal(result, expected.numpy())
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "im2col", "depthwise", "winograd"])
+@pytest.mark.parametrize(
+    "algorithm", ["direct", "im2col", "planar", "depthwise", "depthwise_planar", "winograd"]
+)
 @COMMON
 @given(case=conv_cases())
 def test_every_algorithm_is_exact_on_small_integers(algorithm: str, case: dict[str, Any]) -> None:
-    if algorithm == "depthwise":
+    if algorithm.startswith("depthwise"):
         groups = case["input"][1]
         assume(groups > 1)
         case["options"]["groups"] = groups
-        case["weight"] = (groups, 1, *case["weight"][2:])
+        multiplier = 1 if algorithm == "depthwise" else 1 + case["seed"] % 3
+        case["weight"] = (groups * multiplier, 1, *case["weight"][2:])
+    if algorithm.endswith("planar"):
+        assume(case["n"] < 3)
+        case["last"] = False
     if algorithm == "winograd":
         assume(case["n"] == 2)
-        case["options"].update(stride=(1, 1), dilation=(1, 1), groups=1)
+        case["options"].update(stride=(1, 1), groups=1)
         case["weight"] = (case["weight"][0], case["input"][1], 3, 3)
-        case["input"] = (*case["input"][:2], *(max(size, 3) for size in case["input"][2:]))
+        least = [1 + 2 * d for d in case["options"]["dilation"]]
+        sizes = (max(n, low) for n, low in zip(case["input"][2:], least, strict=True))
+        case["input"] = (*case["input"][:2], *sizes)
     arrays = operands(case, case["weight"][0])
     expected = run("conv", case, arrays, backend="reference")
     arena.take(1 << 20)
     arena.poison()
     result = run("conv", case, arrays, backend="numba", algorithm=algorithm)
     np.testing.assert_array_equal(result, expected)
+
+
+FILTERS = ("winograd", "winograd3", "winograd4", "winograd5", "winograd6")
+
+
+@st.composite
+def filtered_cases(draw: Any) -> dict[str, Any]:
+    """Draw a convolution that minimal filters take: taps, strides, dilations, groups, layouts."""
+    case = draw(conv_cases())
+    n = draw(st.sampled_from((1, 2, 2)))
+    stride = [draw(st.sampled_from((1, 1, 2))) for _ in range(n)]
+    dilation = [1 if s > 1 else draw(st.sampled_from((1, 1, 2, 3))) for s in stride]
+    groups, per_group = draw(st.sampled_from(((1, 5), (1, 33), (2, 16), (4, 8), (3, 16))))
+    kernel = [draw(st.sampled_from((1, 2, 3, 3, 4, 5, 7))) for _ in range(n)]
+    least = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    size = [low + draw(st.integers(0, 22)) for low in least]
+    out = groups * draw(st.sampled_from((3, 8, 16, 40)))
+    case.update(n=n, input=(draw(st.integers(1, 3)), groups * per_group, *size))
+    case["weight"] = (out, per_group, *kernel)
+    case["options"].update(
+        stride=tuple(stride), dilation=tuple(dilation), groups=groups,
+        padding=tuple(draw(st.integers(0, 3)) for _ in range(n)),
+    )  # fmt: skip
+    return case
+
+
+@settings(max_examples=30, deadline=None)
+@given(case=filtered_cases(), algorithm=st.sampled_from(FILTERS), residual=st.booleans())
+def test_every_filter_stays_inside_its_bound_over_drawn_options(
+    case: dict[str, Any], algorithm: str, residual: bool
+) -> None:
+    case["dtype"] = "float32"
+    rng = np.random.default_rng(case["seed"])
+    x, w = (rng.standard_normal(case[name]).astype("f4") for name in ("input", "weight"))
+    layout = "NHWC" if case["last"] else "NCHW"
+    if case["last"]:
+        x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    options: dict[str, Any] = {**case["options"], "layout": layout, "rtol": 10.0}
+    problem = ConvProblem.of(case["n"], x, w, **options)
+    chosen = next(a for a in algorithms(ConvProblem) if a.name == algorithm)
+    assume(chosen.why_not(problem) is None)
+    bias = rng.standard_normal(w.shape[0]).astype("f4") if case["bias"] else None
+    other = rng.standard_normal(problem.output_shape).astype("f4") if residual else None
+    more = {"bias": bias, "residual": other, "activation": "relu"}
+    function = getattr(F, f"conv{case['n']}d")
+    wide = {k: v if v is None or isinstance(v, str) else v.astype("f8") for k, v in more.items()}
+    exact = function(x.astype("f8"), w.astype("f8"), **wide, **options, backend="reference")
+    arena.take(1 << 20)
+    arena.poison()
+    out = poisoned(problem.output_shape, np.float32)
+    function(x, w, **more, **options, algorithm=algorithm, out=out)
+    # Bias and residual add roundings of their own, each below an ulp of a few deviations.
+    bound = chosen.error_bound(problem) + 8 * np.finfo("f4").eps
+    error = np.abs(out - exact).max() / np.sqrt(problem.sum_length)
+    assert error <= bound
 
 
 @st.composite
@@ -379,7 +444,7 @@ def test_nan_in_one_image_leaves_the_others() -> None:
     assert np.isnan(dirty[1, :, 4:7, 5:8]).all()
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd", "winograd4"])
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "planar", *FILTERS])
 def test_the_same_bits_in_any_batch_and_on_any_number_of_threads(algorithm: str) -> None:
     rng = np.random.default_rng(15)
     x = rng.standard_normal((5, 19, 30, 29)).astype("f4")
@@ -389,8 +454,9 @@ def test_the_same_bits_in_any_batch_and_on_any_number_of_threads(algorithm: str)
         results = []
         for threads in (1, 2, 3, 8):
             fastconv.set_num_threads(threads)
-            results.append(F.conv2d(x, w, padding=1, algorithm=algorithm, backend="numba"))
-            alone = F.conv2d(x[3], w, padding=1, algorithm=algorithm, backend="numba")
+            options: dict[str, Any] = {"padding": 1, "algorithm": algorithm, "rtol": 1}
+            results.append(F.conv2d(x, w, **options))
+            alone = F.conv2d(x[3], w, **options)
             assert alone.tobytes() == results[-1][3].tobytes()
     finally:
         fastconv.set_num_threads(before)

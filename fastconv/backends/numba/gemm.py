@@ -28,10 +28,10 @@ from fastconv.backends.numba.simd import (
     tile_multiply_add,
     tile_scale_negative,
     tile_store,
-    tile_store_columns,
     tile_strided,
     tile_zero,
 )
+from fastconv.backends.numba.transpose import tile_add_columns, tile_store_columns
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import Activation
 
@@ -232,9 +232,14 @@ def make_finish(tile: Tile) -> Callable[..., None]:
         table = array(out_rows, (row_count,), np.int64)
         spread = table[row + valid_rows - 1] - table[row]
         together = spread == (valid_rows - 1) * size
-        if by_columns and together and residual == 0 and valid_columns == columns:
+        if by_columns and together:
+            start = table[row] + shift
+            if residual != 0:
+                values = tile_add_columns(
+                    tile, values, residual + start, out_column, valid_rows, valid_columns
+                )
             values = activate(values, slope, low, high)
-            tile_store_columns(tile, values, out + table[row] + shift, out_column, valid_rows)
+            tile_store_columns(tile, values, out + start, out_column, valid_rows, valid_columns)
             return
         buffer = array(scratch, (rows, columns), dtype)
         places = tile_strided(tile, scratch, wide)

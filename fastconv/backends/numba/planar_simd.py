@@ -27,8 +27,8 @@ from fastconv.backends.numba.simd import (
     shuffle_mask,
     splat,
     store,
-    transpose,
 )
+from fastconv.backends.numba.transpose import transpose
 
 
 def _between(builder: Any, shape: Tile, first: Any, length: Any) -> Any:

@@ -424,80 +424,9 @@ def tile_store(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
     return types.void(shape, tile, rows), codegen
 
 
-def transpose(builder: Any, shape: Tile, rows: list[Any]) -> list[Any]:
-    """Transpose ``lanes`` vectors: log2(lanes) rounds, each swapping blocks of two rows."""
-    distance = 1
-    while distance < shape.lanes:
-        swapped = list(rows)
-        for i in range(shape.lanes):
-            if i & distance:
-                continue
-            a, b = rows[i], rows[i + distance]
-            places = range(shape.lanes)
-            upper = [shape.lanes + j - distance if j & distance else j for j in places]
-            lower = [shape.lanes + j if j & distance else j + distance for j in places]
-            swapped[i] = builder.shuffle_vector(a, b, shuffle_mask(upper))
-            swapped[i + distance] = builder.shuffle_vector(a, b, shuffle_mask(lower))
-        rows = swapped
-        distance *= 2
-    return rows
-
-
 def shuffle_mask(places: list[int]) -> Any:
     """Give the constant that a shuffle takes its places from."""
     return ir.Constant(ir.VectorType(I32, len(places)), [I32(place) for place in places])
-
-
-@intrinsic
-def transpose_block(
-    typingctx: Any, shape: Any, source: Any, source_stride: Any, target: Any, target_stride: Any
-) -> Any:
-    """Transpose a square of ``lanes`` rows of ``lanes`` elements; strides are bytes."""
-    s = shape.shape
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, source, source_stride, target, target_stride = args
-        rows = [
-            load(builder, s, builder.add(source, builder.mul(source_stride, I64(i))))
-            for i in range(s.lanes)
-        ]
-        for i, column in enumerate(transpose(builder, s, rows)):
-            store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
-        return context.get_dummy_value()
-
-    return types.void(shape, *(types.int64,) * 4), codegen
-
-
-@intrinsic
-def transpose_edge(
-    typingctx: Any,
-    shape: Any,
-    source: Any,
-    source_stride: Any,
-    target: Any,
-    target_stride: Any,
-    count: Any,
-) -> Any:
-    """Transpose ``lanes`` rows of ``count`` elements, fewer than lanes: no more is touched."""
-    s = shape.shape
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, source, source_stride, target, target_stride, count = args
-        mask = first_lanes(builder, s, count)
-        pointer = s.vector.as_pointer()
-        read = masked(builder, s, "load", s.vector, [pointer, I32, mask.type, s.vector])
-        filler = ir.Constant(s.vector, None)
-        rows = []
-        for i in range(s.lanes):
-            place = builder.add(source, builder.mul(source_stride, I64(i)))
-            where = builder.inttoptr(place, pointer)
-            rows.append(builder.call(read, [where, I32(s.size), mask, filler]))
-        for i, column in enumerate(transpose(builder, s, rows)):
-            with builder.if_then(builder.icmp_signed(">", count, I64(i)), likely=True):
-                store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
-        return context.get_dummy_value()
-
-    return types.void(shape, *(types.int64,) * 5), codegen
 
 
 def first_lanes(builder: Any, shape: Tile, count: Any) -> Any:
@@ -516,32 +445,3 @@ def masked(builder: Any, shape: Tile, what: str, result: Any, arguments: list[An
     name = f"llvm.masked.{what}.v{shape.lanes}{kind}.p0"
     signature = ir.FunctionType(result, arguments)
     return cgutils.get_or_insert_function(builder.module, signature, name)
-
-
-@intrinsic
-def tile_store_columns(
-    typingctx: Any, shape: Any, tile: Any, target: Any, stride: Any, valid: Any
-) -> Any:
-    """Store a tile's columns, each contiguous, ``stride`` bytes apart: its first ``valid`` rows.
-
-    For a tile of no more rows than a vector has lanes.
-    """
-    s = shape.shape
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, tile, target, stride, valid = args
-        mask = first_lanes(builder, s, valid)
-        pointer = s.vector.as_pointer()
-        write = masked(builder, s, "store", ir.VoidType(), [s.vector, pointer, I32, mask.type])
-        parts = parts_of(builder, tile)
-        filler = ir.Constant(s.vector, None)
-        for v in range(s.vectors):
-            rows = [parts[r * s.vectors + v] for r in range(s.rows)]
-            columns = transpose(builder, s, rows + [filler] * (s.lanes - s.rows))
-            for i, column in enumerate(columns):
-                place = builder.add(target, builder.mul(stride, I64(v * s.lanes + i)))
-                where = builder.inttoptr(place, pointer)
-                builder.call(write, [column, where, I32(s.size), mask])
-        return context.get_dummy_value()
-
-    return types.void(shape, tile, *(types.int64,) * 3), codegen

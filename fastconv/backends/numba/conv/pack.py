@@ -23,7 +23,8 @@ from fastconv.backends.numba.engine import (
     part,
 )
 from fastconv.backends.numba.gemm import tile_for
-from fastconv.backends.numba.simd import Tile, transpose_block, transpose_edge
+from fastconv.backends.numba.simd import Tile
+from fastconv.backends.numba.transpose import transpose_block, transpose_edge
 from fastconv.problem import Shape
 
 
