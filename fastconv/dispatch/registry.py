@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+from typing import Any
 
 from fastconv.backends.base import Algorithm
 from fastconv.problem import Problem
@@ -60,6 +61,9 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("FoldProblem", "reference", "unfold", "Fold"),
 )
 
+# backend: (module, class) of what carries its algorithms to dtypes that they have no kernels for.
+CARRIERS: dict[str, tuple[str, str]] = {"numba": ("carry.algorithm", "Carried")}
+
 
 def algorithms(problem_type: type[Problem]) -> tuple[Algorithm, ...]:
     """Every algorithm for a type of problem whose backend is installed, preferred first."""
@@ -71,9 +75,15 @@ def _load(problem_name: str) -> tuple[Algorithm, ...]:
     found = []
     for name, backend, module, cls in ROWS:
         if name == problem_name and backend_available(backend):
-            loaded = importlib.import_module(f"fastconv.backends.{backend}.{module}")
-            found.append(getattr(loaded, cls)())
+            algorithm = _class(backend, module, cls)()
+            if backend in CARRIERS:
+                algorithm = _class(backend, *CARRIERS[backend])(algorithm)
+            found.append(algorithm)
     return tuple(found)
+
+
+def _class(backend: str, module: str, name: str) -> Any:
+    return getattr(importlib.import_module(f"fastconv.backends.{backend}.{module}"), name)
 
 
 @functools.cache

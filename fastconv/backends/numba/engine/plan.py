@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,35 +95,14 @@ class NativePlan(Plan):
         seconds: float,
         extra_outputs: Sequence[tuple[tuple[int, ...], Any]] = (),
     ) -> None:
-        self.workspace_bytes = workspace_bytes
+        self.stages = tuple(stages)
+        self.workspace_bytes, self.scratch_bytes = workspace_bytes, scratch_bytes
         self._shape, self._dtype = problem.output_shape, problem.output_dtype
         self._extra = tuple(extra_outputs)
         self._scratch = scratch_stride(scratch_bytes)
         self._shared = -(-workspace_bytes // ALIGNMENT) * ALIGNMENT
         self._serial = seconds < SERIAL_SECONDS
-        self._pack(stages)
-
-    def _pack(self, stages: Sequence[Stage]) -> None:
-        block: list[int] = []
-        places: list[tuple[int, int, int]] = []
-        rows = []
-        self._constants = []
-        for stage in stages:
-            rows.append((stage.kernel, 8 * len(block), stage.items))
-            for argument in stage.arguments:
-                if isinstance(argument, Slot):
-                    places.append((len(block), argument.buffer, argument.offset))
-                    block.append(0)
-                elif isinstance(argument, Constant):
-                    self._constants.append(argument.array)
-                    block.append(argument.array.ctypes.data)
-                else:
-                    block.append(int(argument))
-        self._program = Program(
-            np.array(rows, np.int64).reshape(-1, 3),
-            np.array(block, np.int64),
-            np.array(places, np.int64).reshape(-1, 3),
-        )
+        self._program, self._constants = pack_program(stages)
 
     def run(self, *inputs: Array | None, out: Array | None = None) -> Any:
         threads = 1 if self._serial else settings.get_num_threads()
@@ -136,6 +115,42 @@ class NativePlan(Plan):
         addresses = np.array([*buffers, start, start + self._shared], np.int64)
         drive(self._program, addresses, threads)
         return (out, *extra) if extra else out
+
+
+def pack_program(stages: Sequence[Stage]) -> tuple[Program, list[Array]]:
+    """Give stages as the driver reads them, and the arrays whose addresses stand in them."""
+    block: list[int] = []
+    places: list[tuple[int, int, int]] = []
+    rows: list[tuple[int, int, int]] = []
+    kept: list[Array] = []
+    for stage in stages:
+        rows.append((stage.kernel, 8 * len(block), stage.items))
+        for argument in stage.arguments:
+            if isinstance(argument, Slot):
+                places.append((len(block), argument.buffer, argument.offset))
+                block.append(0)
+            elif isinstance(argument, Constant):
+                kept.append(argument.array)
+                block.append(argument.array.ctypes.data)
+            else:
+                block.append(int(argument))
+    program = Program(
+        np.array(rows, np.int64).reshape(-1, 3),
+        np.array(block, np.int64),
+        np.array(places, np.int64).reshape(-1, 3),
+    )
+    return program, kept
+
+
+def moved(stages: Sequence[Stage], slots: Mapping[int, Slot]) -> list[Stage]:
+    """Give stages whose buffers, where ``slots`` names them, lie elsewhere."""
+
+    def move(argument: int | Slot | Constant) -> int | Slot | Constant:
+        if isinstance(argument, Slot) and argument.buffer in slots:
+            return slots[argument.buffer] + argument.offset
+        return argument
+
+    return [dataclasses.replace(s, arguments=[move(a) for a in s.arguments]) for s in stages]
 
 
 def scratch_stride(scratch_bytes: int) -> int:

@@ -1,0 +1,54 @@
+"""An algorithm of float kernels, and what carries it to other dtypes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastconv.backends.base import Algorithm, Array, Cost, Plan
+from fastconv.backends.numba.carry.contract import Carrier
+from fastconv.backends.numba.carry.widened import Widened
+from fastconv.machine import Machine
+
+NATIVE = ("float32", "float64")
+
+_CARRIERS: dict[str, Carrier] = {
+    **dict.fromkeys(("float16", "bfloat16"), Widened()),
+}
+
+
+class Carried(Algorithm):
+    """An algorithm with the dtypes that it has no kernels for carried to those that it has."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self.algorithm = algorithm
+        self.name, self.backend = algorithm.name, algorithm.backend
+
+    def _carrier(self, problem: Any) -> Carrier | None:
+        """Give what carries the problem's dtype; None: the algorithm's own kernels serve it."""
+        name = problem.dtype.name
+        if name in NATIVE or self.algorithm.why_not(problem) is None:
+            return None
+        return _CARRIERS.get(name)
+
+    def why_not(self, problem: Any) -> str | None:
+        carrier = self._carrier(problem)
+        if carrier is None:
+            return self.algorithm.why_not(problem)
+        return carrier.why_not(problem, self.algorithm)
+
+    def cost(self, problem: Any, machine: Machine) -> Cost:
+        carrier = self._carrier(problem)
+        if carrier is None:
+            return self.algorithm.cost(problem, machine)
+        return carrier.cost(problem, self.algorithm, machine)
+
+    def error_bound(self, problem: Any) -> float:
+        """Bound the error before the output is rounded to its dtype, as every algorithm must."""
+        carrier = self._carrier(problem)
+        return self.algorithm.error_bound(problem if carrier is None else carrier.inner(problem))
+
+    def plan(self, problem: Any, *parameters: Array | None) -> Plan:
+        carrier = self._carrier(problem)
+        if carrier is None:
+            return self.algorithm.plan(problem, *parameters)
+        return carrier.plan(problem, self.algorithm, parameters)

@@ -1,0 +1,112 @@
+"""The contract of a carrier, and how it puts stages before and after another plan's."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Algorithm, Array, Cost
+from fastconv.backends.numba.engine import OUTPUT, WORKSPACE, NativePlan, Slot, Stage
+from fastconv.backends.numba.engine.plan import moved, scratch_stride
+from fastconv.machine import Machine
+from fastconv.problem import Shape
+
+FLOAT32, FLOAT64, INT64 = (np.dtype(name) for name in ("float32", "float64", "int64"))
+
+
+class Carrier(abc.ABC):
+    """A way to solve a problem of one dtype by an algorithm for another."""
+
+    @abc.abstractmethod
+    def why_not(self, problem: Any, algorithm: Algorithm) -> str | None:
+        """Say why ``algorithm`` cannot be carried to ``problem``; None: it can."""
+
+    @abc.abstractmethod
+    def inner(self, problem: Any) -> Any:
+        """Give the problem that the algorithm solves instead."""
+
+    @abc.abstractmethod
+    def plan(
+        self, problem: Any, algorithm: Algorithm, parameters: Sequence[Array | None]
+    ) -> NativePlan:
+        """Plan ``problem``."""
+
+    def cost(self, problem: Any, algorithm: Algorithm, machine: Machine) -> Cost:
+        """Predict the inner problem's cost, and the moving of what is cast before and after."""
+        inner = self.inner(problem)
+        cost = algorithm.cost(inner, machine)
+        cells = sum(map(prod, input_shapes(problem))) * problem.dtype.itemsize
+        cells += prod(problem.output_shape) * problem.output_dtype.itemsize
+        seconds = cost.seconds + 2 * cells / machine.memory_bandwidth
+        return Cost(seconds, cost.workspace_bytes + 2 * inner.bytes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Stages with the memory that they need, before they become a plan."""
+
+    stages: list[Stage]
+    workspace_bytes: int
+    scratch_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Edge:
+    """What an inner plan's input or output becomes: so many bytes, by a stage of this kind.
+
+    ``stage`` takes the slot of those bytes.
+    """
+
+    bytes: int
+    stage: Callable[[Slot], Stage]
+
+
+def input_shapes(problem: Any) -> list[Shape]:
+    """Shapes of the arrays that a plan's run takes; a residual has the output's."""
+    residual = getattr(problem, "residual", False)
+    return [problem.input_shape, problem.output_shape] if residual else [problem.input_shape]
+
+
+def around(plan: NativePlan, inputs: dict[int, Edge], output: Edge | None) -> Program:
+    """Put stages before and after a plan's own; edges that are not named stay as they are."""
+    space = 0
+    slots: dict[int, Slot] = {}
+    before: list[Stage] = []
+    for number, edge in inputs.items():
+        slots[number] = WORKSPACE + space
+        before.append(edge.stage(slots[number]))
+        space += scratch_stride(edge.bytes)
+    after: list[Stage] = []
+    if output is not None:
+        slots[OUTPUT.buffer] = WORKSPACE + space
+        after.append(output.stage(slots[OUTPUT.buffer]))
+        space += scratch_stride(output.bytes)
+    slots[WORKSPACE.buffer] = WORKSPACE + space
+    stages = [*before, *moved(plan.stages, slots), *after]
+    return Program(stages, space + plan.workspace_bytes, plan.scratch_bytes)
+
+
+def native(problem: Any, program: Program, seconds: float) -> NativePlan:
+    """Make a plan of a program."""
+    return NativePlan(
+        problem,
+        program.stages,
+        workspace_bytes=program.workspace_bytes,
+        scratch_bytes=program.scratch_bytes,
+        seconds=seconds,
+        extra_outputs=(getattr(problem, "output_shapes", None) or [])[1:],
+    )
+
+
+def inner_plan(
+    algorithm: Algorithm, problem: Any, parameters: Sequence[Array | None]
+) -> NativePlan:
+    """Plan the problem that an algorithm is carried by."""
+    plan = algorithm.plan(problem, *parameters)
+    assert isinstance(plan, NativePlan)
+    return plan

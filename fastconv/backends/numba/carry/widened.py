@@ -1,0 +1,68 @@
+"""float16 and bfloat16: stored so, computed in float32."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Algorithm, Array
+from fastconv.backends.numba.carry.contract import (
+    FLOAT32,
+    Carrier,
+    Edge,
+    Program,
+    around,
+    inner_plan,
+    input_shapes,
+    native,
+)
+from fastconv.backends.numba.carry.pieces import in_pieces
+from fastconv.backends.numba.cast import cast_stage, widened
+from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan
+from fastconv.machine import get_machine
+from fastconv.problem import SoftmaxProblem
+
+
+class Widened(Carrier):
+    """Casts at both ends of a float32 plan; parameters are cast when the plan is made."""
+
+    def why_not(self, problem: Any, algorithm: Algorithm) -> str | None:
+        result = problem.output_dtype
+        if result not in (problem.dtype, FLOAT32):
+            return f"{problem.dtype.name} to {result.name}: these kernels give float32 or the same"
+        return algorithm.why_not(self.inner(problem))
+
+    def inner(self, problem: Any) -> Any:
+        if isinstance(problem, SoftmaxProblem):
+            return dataclasses.replace(problem, dtype=FLOAT32, result=FLOAT32)
+        return dataclasses.replace(problem, dtype=FLOAT32)
+
+    def plan(
+        self, problem: Any, algorithm: Algorithm, parameters: Sequence[Array | None]
+    ) -> NativePlan:
+        wide = [widened(p) for p in parameters]
+        program = in_pieces(problem, lambda piece: self._program(piece, algorithm, wide))
+        return native(problem, program, self.cost(problem, algorithm, get_machine()).seconds)
+
+    def _program(
+        self, problem: Any, algorithm: Algorithm, parameters: Sequence[Array | None]
+    ) -> Program:
+        plan = inner_plan(algorithm, self.inner(problem), parameters)
+        result = problem.output_dtype
+        inputs = {
+            number: _widening(number, prod(shape), problem.dtype)
+            for number, shape in enumerate(input_shapes(problem))
+        }
+        if result == FLOAT32:
+            return around(plan, inputs, None)
+        count = prod(problem.output_shape)
+        back = Edge(4 * count, lambda slot: cast_stage(slot, OUTPUT, count, (FLOAT32, result)))
+        return around(plan, inputs, back)
+
+
+def _widening(number: int, count: int, dtype: np.dtype[Any]) -> Edge:
+    return Edge(4 * count, lambda slot: cast_stage(INPUT(number), slot, count, (dtype, FLOAT32)))
