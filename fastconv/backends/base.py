@@ -66,6 +66,10 @@ class Algorithm(abc.ABC):
         """Largest error to expect, relative to the output's standard deviation."""
         return 0.0
 
+    def manner(self, problem: Any) -> str | None:
+        """Say in what dtype ``problem`` is computed, where that is not its own."""
+        return None
+
     @abc.abstractmethod
     def plan(self, problem: Any, *parameters: Array | None) -> Plan:
         """Pack ``parameters`` for ``problem``."""

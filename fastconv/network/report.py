@@ -74,10 +74,11 @@ class StepReport:
         problem, machine = choice.problem, get_machine()
         roof = roofline(problem, machine, flops=problem.flops, bytes=problem.bytes)
         compute = problem.flops / machine.peak_flops(problem.dtype)
+        manner = choice.algorithm.manner(problem)
         return cls(
             *where,
             str(choice.algorithm),
-            choice.reason,
+            f"{choice.reason}; {manner}" if manner else choice.reason,
             problem.flops,
             problem.bytes,
             roof,

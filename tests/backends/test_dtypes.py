@@ -258,3 +258,202 @@ def test_half_precision_is_chosen_by_the_same_rtol() -> None:
     assert "winograd" not in exact.algorithm.name
     refused = {c.algorithm.name: c.why_not for c in exact.candidates if c.why_not}
     assert "above rtol" in str(refused["winograd"])
+
+
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+
+
+def integers(rng: np.random.Generator, shape: Any, dtype: str, limit: int | None = None) -> Array:
+    """Integers of the dtype's whole range, or of a part of it."""
+    info = np.iinfo(dtype)
+    low, high = int(info.min), int(info.max)
+    if limit is not None:
+        low, high = max(low, -limit), min(high, limit)
+    return rng.integers(low, high, shape, dtype, endpoint=True)
+
+
+def both(call: Call, *arrays: Any, **options: Any) -> Array:
+    """The Numba result, after it was compared with the reference's bit for bit."""
+    expected = call(*arrays, backend="reference", **options)
+    poison()
+    out = poisoned(expected.shape, expected.dtype)
+    result = call(*arrays, backend="numba", out=out, **options)
+    assert result is out
+    np.testing.assert_array_equal(result, expected)
+    return out
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integers_are_exact_and_wrap(dtype: str, limit: int | None) -> None:
+    rng = np.random.default_rng(4)
+    x, w = integers(rng, (2, 6, 9, 8), dtype), integers(rng, (10, 3, 3, 3), dtype, limit)
+    total = F.conv2d(x, w, groups=2, backend="reference").dtype
+    own, wide = integers(rng, 10, dtype, limit), integers(rng, 10, total.name)
+    residual = integers(rng, (2, 10, 9, 8), total.name)
+    for bias in (None, own, wide):
+        for activation in (None, "relu", "relu6"):
+            options = {"groups": 2, "padding": 1, "activation": activation}
+            both(F.conv2d, x, w, bias, **options)
+            both(F.conv2d, x, w, bias, residual=residual, **options)
+    last = {"layout": "NHWC", "groups": 2, "padding": 1}
+    both(F.conv2d, np.ascontiguousarray(x.transpose(0, 2, 3, 1)), w, wide, **last)
+    both(F.conv_transpose2d, x, w[:6].copy(), stride=2, dilation=2, groups=2)
+    both(F.conv2d, x, integers(rng, (6, 1, 3, 3), dtype, limit), groups=6)
+    both(F.linear, x.reshape(12, 72), integers(rng, (7, 72), dtype, limit), wide[:7].copy())
+    both(F.fold, x.reshape(2, 54, 8)[:, :36].copy(), (3, 5), 2)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_clamps_of_integers(dtype: str) -> None:
+    rng = np.random.default_rng(5)
+    x = integers(rng, (3, 5000), dtype)
+    x[0, :2] = np.iinfo(dtype).min, np.iinfo(dtype).max
+    if dtype == "int64":
+        with pytest.raises(ValueError, match=r"may be beyond 2\^53"):
+            F.relu(x, backend="numba")
+        return
+    both(F.relu, x)
+    both(F.relu6, x)
+    both(lambda value, **o: F.hardtanh(value, 2, 100, **o), x)
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_integers_of_any_shape(data: st.DataObject) -> None:
+    draw = data.draw
+    dtype = draw(st.sampled_from(INTEGERS))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    groups = draw(st.integers(1, 3))
+    channels, out = (groups * draw(st.integers(1, 9)) for _ in range(2))
+    size = [draw(st.integers(1, 17)) for _ in range(2)]
+    kernel = [draw(st.integers(1, n)) for n in size]
+    x = integers(rng, (draw(st.integers(1, 3)), channels, *size), dtype)
+    limit = draw(st.sampled_from((None, 9)))
+    w = integers(rng, (out, channels // groups, *kernel), dtype, limit)
+    both(F.conv2d, x, w, stride=draw(st.integers(1, 3)), groups=groups)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64"])
+def test_integers_are_the_same_in_any_batch_and_on_any_thread(dtype: str) -> None:
+    rng = np.random.default_rng(6)
+    x, w = integers(rng, (4, 16, 20, 20), dtype), integers(rng, (16, 16, 3, 3), dtype)
+    whole = F.conv2d(x, w, backend="numba")
+    fastconv.set_num_threads(2)
+    np.testing.assert_array_equal(F.conv2d(x, w, backend="numba"), whole)
+    np.testing.assert_array_equal(F.conv2d(x[2:3].copy(), w, backend="numba"), whole[2:3])
+
+
+def test_sums_at_the_limits_of_float32_and_float64_are_exact() -> None:
+    # 2^24 + 1 and 2^53 + 1 are the first integers that float32 and float64 do not hold.
+    x = np.array([[128] * 1024 + [1]], np.int16)
+    assert both(F.linear, x, x)[0, 0] == 2**24 + 1
+    x, w = np.array([[2**30, 1]], np.int32), np.array([[2**23, 1]], np.int32)
+    assert both(F.linear, x, w)[0, 0] == 2**53 + 1
+    one = np.ones((1, 1), np.int8)
+    assert both(F.linear, one, one, np.array([2**24], np.int32))[0, 0] == 2**24 + 1
+
+
+COMPLEX = ("complex64", "complex128")
+
+
+def complexes(rng: np.random.Generator, shape: Any, dtype: str) -> Array:
+    """Numbers whose parts have variance 1."""
+    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
+
+
+def close(result: Array, expected: Array, length: int) -> None:
+    """Compare with sums of twice so many products in each part."""
+    assert result.dtype == expected.dtype
+    real = np.dtype("f4" if result.dtype.name == "complex64" else "f8")
+    allowed = 2 * sum_tolerance(real, 2 * length)
+    assert (np.abs(result - expected) <= allowed).all()
+
+
+COMPLEX_CALLS: dict[str, tuple[Call, tuple[tuple[int, ...], ...], int]] = {
+    "conv2d": (lambda x, w, b, **o: F.conv2d(x, w, b, padding=1, rtol=0, **o),
+               ((3, 5, 9, 10), (7, 5, 3, 3), (7,)), 45),
+    "conv2d last": (lambda x, w, b, **o: F.conv2d(x, w, b, layout="NHWC", rtol=0, **o),
+                    ((3, 9, 10, 5), (7, 5, 3, 3), (7,)), 45),
+    "conv2d stride": (lambda x, w, **o: F.conv2d(x, w, rtol=0, stride=2, **o),
+                      ((2, 16, 12, 12), (16, 16, 3, 3)), 144),
+    "grouped": (lambda x, w, r, **o: F.conv2d(x, w, groups=3, residual=r, rtol=0, **o),
+                ((2, 6, 8, 7), (9, 2, 2, 3), (2, 9, 7, 5)), 12),
+    "depthwise": (lambda x, w, **o: F.conv2d(x, w, groups=6, rtol=0, **o),
+                  ((2, 6, 8, 7), (6, 1, 3, 3)), 9),
+    "conv1d": (lambda x, w, **o: F.conv1d(x, w, padding=2, padding_mode="circular", rtol=0, **o),
+               ((2, 3, 31), (4, 3, 5)), 15),
+    "conv_transpose2d": (lambda x, w, b, **o: F.conv_transpose2d(x, w, b, stride=2, groups=2, **o),
+                         ((2, 6, 5, 7), (6, 4, 3, 3), (8,)), 27),
+    "conv_transpose1d last": (lambda x, w, **o: F.conv_transpose1d(x, w, layout="NWC", **o),
+                              ((2, 9, 6), (6, 4, 3)), 18),
+    "linear": (lambda x, w, b, **o: F.linear(x, w, b, **o), ((5, 37), (19, 37), (19,)), 37),
+    "linear row": (lambda x, w, **o: F.linear(x, w, **o), ((1, 37), (19, 37)), 37),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", COMPLEX)
+@pytest.mark.parametrize("name", COMPLEX_CALLS)
+def test_complex_numbers(name: str, dtype: str) -> None:
+    call, shapes, length = COMPLEX_CALLS[name]
+    rng = np.random.default_rng(7)
+    x, *others = (complexes(rng, shape, dtype) for shape in shapes)
+    expected = call(x, *others, backend="reference")
+    call(x, *others, backend="numba")
+    poison()
+    result = call(x, *others, backend="numba", out=poisoned(expected.shape, dtype))
+    close(result, expected, length)
+    fastconv.set_num_threads(2)
+    np.testing.assert_array_equal(bits(call(x, *others, backend="numba")), bits(result))
+    if name != "grouped":
+        part = call(np.ascontiguousarray(x[-1:]), *others, backend="numba")
+        np.testing.assert_array_equal(bits(part), bits(result[-1:]))
+
+
+def test_complex_numbers_take_fast_algorithms_inside_rtol() -> None:
+    rng = np.random.default_rng(9)
+    x, w = (complexes(rng, s, "complex64") for s in ((1, 32, 28, 28), (32, 32, 3, 3)))
+    chosen = choose(ConvProblem.of(2, x, w, padding=1))
+    assert chosen.algorithm.name.startswith("winograd")
+    expected = F.conv2d(x, w, padding=1, backend="reference")
+    assert np.abs(F.conv2d(x, w, padding=1) - expected).max() <= 1e-4 * expected.std()
+
+
+def test_small_complex_integers_are_exact() -> None:
+    rng = np.random.default_rng(8)
+    x, w = (
+        (integers(rng, s, "int8", 3) + 1j * integers(rng, s, "int8", 3)).astype("complex64")
+        for s in ((2, 4, 7, 9), (3, 4, 2, 3))
+    )
+    both(F.conv2d, x, w, rtol=0)
+
+
+@given(st.data())
+@settings(max_examples=15, deadline=None)
+def test_complex_numbers_of_any_shape(data: st.DataObject) -> None:
+    draw = data.draw
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    channels, out = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    size = [draw(st.integers(1, 17)) for _ in range(2)]
+    kernel = [draw(st.integers(1, n)) for n in size]
+    x = complexes(rng, (draw(st.integers(1, 3)), channels, *size), "complex64")
+    w = complexes(rng, (out, channels, *kernel), "complex64")
+    options = {"stride": draw(st.integers(1, 3)), "rtol": 0}
+    expected = F.conv2d(x, w, backend="reference", **options)
+    close(F.conv2d(x, w, backend="numba", **options), expected, w[0].size)
+
+
+def test_explain_says_how_other_dtypes_are_computed_or_why_not() -> None:
+    x, w = np.zeros((1, 8, 9, 9)), np.zeros((8, 8, 3, 3))
+
+    def told(dtype: str) -> str:
+        text = str(fastconv.explain("conv2d", x.astype(dtype), w.astype(dtype)))
+        return " ".join(text.split())
+
+    assert "in float32, cast before and after" in told("float16")
+    assert "exact in float32" in told("int8")
+    assert "exact in float64, or narrower as the weights allow" in told("int16")
+    assert "this algorithm's transforms are not" in told("int8")
+    assert "beyond 2^53: this algorithm has no kernel for int64" in told("int32")
+    assert "in float32, parts as channels" in told("complex64")
+    assert "in float32" not in told("float32")

@@ -102,7 +102,8 @@ def clamp_words(activation: Activation | None) -> tuple[int, int, int]:
 
 def flush(weights: Array) -> Array:
     """Set subnormals to zero: they would slow every multiplication 40 to 100 times."""
-    weights[np.abs(weights) < np.finfo(weights.dtype).tiny] = 0
+    if weights.dtype.kind == "f":
+        weights[np.abs(weights) < np.finfo(weights.dtype).tiny] = 0
     return weights
 
 
@@ -191,7 +192,12 @@ def scratch_bytes(tile: Tile) -> int:
 
 
 def make_activate(tile: Tile) -> Callable[..., Any]:
-    """Make the function that does the activations of `clamp_words`: nothing, if none is asked."""
+    """Make the function that does the activations of `clamp_words`: nothing, if none is asked.
+
+    Integers have none: what carries them does theirs after the last stage.
+    """
+    if tile.dtype == "int64":
+        return part(lambda values, slope, low, high: values)  # type: ignore[no-any-return]
 
     @part
     def activate(values, slope, low, high):  # type: ignore[no-untyped-def]

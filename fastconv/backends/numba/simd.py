@@ -18,6 +18,9 @@ from numba.extending import intrinsic, models, register_model, typeof_impl
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
+_ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int64": I64}
+# How LLVM's intrinsics name them.
+_KINDS = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Tile:
     """The compile-time shape of a register tile: a kernel's constant.
 
     ``dtype`` is "float32" or "float64"; ``fma`` tells whether the CPU has fused multiply-add.
+    In GEMMs without activations it may be "int64", whose sums wrap.
     """
 
     dtype: str
@@ -41,7 +45,7 @@ class Tile:
     @property
     def element(self) -> ir.Type:
         """LLVM's type of an element."""
-        return ir.FloatType() if self.dtype == "float32" else ir.DoubleType()
+        return _ELEMENTS[self.dtype]
 
     @property
     def vector(self) -> ir.Type:
@@ -112,8 +116,15 @@ def splat(builder: Any, shape: Tile, scalar: Any) -> Any:
     return builder.shuffle_vector(first, undefined, zeros)
 
 
+def add(builder: Any, shape: Tile, a: Any, b: Any) -> Any:
+    """Add two vectors."""
+    return builder.add(a, b) if shape.dtype == "int64" else builder.fadd(a, b)
+
+
 def multiply_add(builder: Any, shape: Tile, a: Any, b: Any, c: Any) -> Any:
     """Emit a * b + c, fused where the CPU can."""
+    if shape.dtype == "int64":
+        return builder.add(builder.mul(a, b), c)
     if not shape.fma:
         return builder.fadd(builder.fmul(a, b), c)
     kind = "f32" if shape.dtype == "float32" else "f64"
@@ -343,7 +354,8 @@ def tile_add_row(typingctx: Any, shape: Any, tile: Any, address: Any) -> Any:
             for v in range(s.vectors)
         ]
         parts = [
-            builder.fadd(part, row[i % s.vectors]) for i, part in enumerate(parts_of(builder, tile))
+            add(builder, s, part, row[i % s.vectors])
+            for i, part in enumerate(parts_of(builder, tile))
         ]
         return join(builder, tile.type, parts)
 
@@ -362,7 +374,7 @@ def tile_add(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
         for i, part in enumerate(parts_of(builder, tile)):
             row, v = divmod(i, s.vectors)
             other = load(builder, s, offset_by(builder, addresses[row], v * s.lanes * s.size))
-            parts.append(builder.fadd(part, other))
+            parts.append(add(builder, s, part, other))
         return join(builder, tile.type, parts)
 
     return tile(shape, tile, rows), codegen
@@ -441,7 +453,6 @@ def first_lanes(builder: Any, shape: Tile, count: Any) -> Any:
 
 def masked(builder: Any, shape: Tile, what: str, result: Any, arguments: list[Any]) -> Any:
     """Declare the masked "load" or "store" of a vector."""
-    kind = "f32" if shape.dtype == "float32" else "f64"
-    name = f"llvm.masked.{what}.v{shape.lanes}{kind}.p0"
+    name = f"llvm.masked.{what}.v{shape.lanes}{_KINDS[shape.dtype]}.p0"
     signature = ir.FunctionType(result, arguments)
     return cgutils.get_or_insert_function(builder.module, signature, name)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from fastconv.backends.base import Algorithm, Array, Cost, Plan
+from fastconv.backends.numba.carry.complexes import Split
 from fastconv.backends.numba.carry.contract import Carrier
+from fastconv.backends.numba.carry.integers import Integral
 from fastconv.backends.numba.carry.widened import Widened
+from fastconv.backends.numba.cast import SIXTEEN
 from fastconv.machine import Machine
+from fastconv.problem.values import COMPLEX, INTEGERS
 
 NATIVE = ("float32", "float64")
 
 _CARRIERS: dict[str, Carrier] = {
-    **dict.fromkeys(("float16", "bfloat16"), Widened()),
+    **dict.fromkeys(SIXTEEN, Widened()),
+    **dict.fromkeys(INTEGERS, Integral()),
+    **dict.fromkeys(COMPLEX, Split()),
 }
 
 
@@ -22,6 +28,7 @@ class Carried(Algorithm):
     def __init__(self, algorithm: Algorithm) -> None:
         self.algorithm = algorithm
         self.name, self.backend = algorithm.name, algorithm.backend
+        self.approximates = algorithm.approximates
 
     def _carrier(self, problem: Any) -> Carrier | None:
         """Give what carries the problem's dtype; None: the algorithm's own kernels serve it."""
@@ -43,9 +50,14 @@ class Carried(Algorithm):
         return carrier.cost(problem, self.algorithm, machine)
 
     def error_bound(self, problem: Any) -> float:
-        """Bound the error before the output is rounded to its dtype, as every algorithm must."""
         carrier = self._carrier(problem)
-        return self.algorithm.error_bound(problem if carrier is None else carrier.inner(problem))
+        if carrier is None:
+            return self.algorithm.error_bound(problem)
+        return carrier.error_bound(problem, self.algorithm)
+
+    def manner(self, problem: Any) -> str | None:
+        carrier = self._carrier(problem)
+        return None if carrier is None else carrier.manner(problem)
 
     def plan(self, problem: Any, *parameters: Array | None) -> Plan:
         carrier = self._carrier(problem)

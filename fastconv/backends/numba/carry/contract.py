@@ -36,6 +36,14 @@ class Carrier(abc.ABC):
     ) -> NativePlan:
         """Plan ``problem``."""
 
+    @abc.abstractmethod
+    def manner(self, problem: Any) -> str:
+        """Say in what dtype, or how, the problem is computed."""
+
+    def error_bound(self, problem: Any, algorithm: Algorithm) -> float:
+        """Bound the error before the output is rounded to its dtype, as every algorithm must."""
+        return algorithm.error_bound(self.inner(problem))
+
     def cost(self, problem: Any, algorithm: Algorithm, machine: Machine) -> Cost:
         """Predict the inner problem's cost, and the moving of what is cast before and after."""
         inner = self.inner(problem)

@@ -36,6 +36,9 @@ class Widened(Carrier):
             return f"{problem.dtype.name} to {result.name}: these kernels give float32 or the same"
         return algorithm.why_not(self.inner(problem))
 
+    def manner(self, problem: Any) -> str:
+        return "in float32, cast before and after"
+
     def inner(self, problem: Any) -> Any:
         if isinstance(problem, SoftmaxProblem):
             return dataclasses.replace(problem, dtype=FLOAT32, result=FLOAT32)
