@@ -304,6 +304,26 @@ def test_integers_are_exact_and_wrap(dtype: str, limit: int | None) -> None:
     both(F.fold, x.reshape(2, 54, 8)[:, :36].copy(), (3, 5), 2)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize(
+    ("algorithm", "filters"),
+    [("direct", (9, 2, 3, 3)), ("im2col", (9, 2, 3, 3)), ("planar", (9, 2, 3, 3)),
+     ("planar", (9, 2, 1, 1)), ("depthwise", (6, 1, 3, 3)), ("depthwise_planar", (12, 1, 3, 3))],
+)  # fmt: skip
+def test_every_algorithm_for_int64_wraps(algorithm: str, filters: Any, dtype: str) -> None:
+    rng = np.random.default_rng(10)
+    x, w = integers(rng, (2, 6, 13, 17), dtype), integers(rng, filters, dtype)
+    bias = integers(rng, filters[0], "int64")
+    groups = 6 // filters[1]
+    for options in ({}, {"stride": 2, "padding": 1, "activation": "relu"}):
+        plain = {**options, "groups": groups}
+        shape = F.conv2d(x, w, **plain, backend="reference").shape
+        for given in (plain, {**plain, "residual": integers(rng, shape, "int64")}):
+            expected = F.conv2d(x, w, bias, **given, backend="reference")
+            result = F.conv2d(x, w, bias, **given, algorithm=algorithm, backend="numba")
+            np.testing.assert_array_equal(result, expected)
+
+
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_clamps_of_integers(dtype: str) -> None:
     rng = np.random.default_rng(5)
@@ -454,6 +474,6 @@ def test_explain_says_how_other_dtypes_are_computed_or_why_not() -> None:
     assert "exact in float32" in told("int8")
     assert "exact in float64, or narrower as the weights allow" in told("int16")
     assert "this algorithm's transforms are not" in told("int8")
-    assert "beyond 2^53: this algorithm has no kernel for int64" in told("int32")
+    assert "exact in int64, or narrower as the weights allow" in told("int32")
     assert "in float32, parts as channels" in told("complex64")
     assert "in float32" not in told("float32")

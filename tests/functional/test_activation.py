@@ -173,7 +173,7 @@ def test_out_is_checked() -> None:
 def test_an_unknown_algorithm_is_named() -> None:
     with pytest.raises(ValueError, match="unknown algorithm 'fft' for gelu"):
         F.gelu(np.zeros(3, "f4"), algorithm="fft")
-    with pytest.raises(ValueError, match="dtype int64: these kernels are for"):
+    with pytest.raises(ValueError, match="no kernel for int64"):
         F.relu(np.zeros(3, "i8"), backend="numba")
 
 

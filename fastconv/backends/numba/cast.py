@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from fastconv.backends.base import Array
 from fastconv.backends.numba.engine import Slot, Stage, array, kernel
 from fastconv.backends.numba.simd import Tile
-from fastconv.machine import Machine, cpu_features, get_machine
+from fastconv.machine import Machine, get_machine
 
 SIXTEEN = ("float16", "bfloat16")
 # Elements of a work item.
@@ -43,8 +44,13 @@ def _kernel_of(source: str, target: str) -> int:
 
 
 def converts_halves(machine: Machine) -> bool:
-    """Tell whether the CPU has instructions for float16."""
-    return machine.isa != "generic" and cpu_features().get("F16C", False)
+    """Tell whether code is compiled for a CPU with instructions for float16.
+
+    Numba may be told of a lesser CPU than there is; LLVM would then call functions of a library
+    that is not there.
+    """
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return machine.isa != "generic" and "+f16c" in features.split(",")
 
 
 def widened(values: Array | None) -> Array | None:

@@ -17,6 +17,7 @@ from fastconv.backends.numba.simd import (
     I64,
     Tile,
     TileType,
+    add,
     first_lanes,
     join,
     load,
@@ -270,7 +271,7 @@ def tile_add_masked(
         parts = []
         for i, part in enumerate(parts_of(builder, tile)):
             mask, place = _slot(builder, s, i, base, row_bytes, places, counts, rows)
-            parts.append(builder.fadd(part, _load_masked(builder, s, place, mask)))
+            parts.append(add(builder, s, part, _load_masked(builder, s, place, mask)))
         return join(builder, tile.type, parts)
 
     return tile(shape, tile, types.int64, types.int64, places, counts, types.int64), codegen

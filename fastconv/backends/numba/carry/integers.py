@@ -53,6 +53,10 @@ _WEIGHTED = (ConvProblem, ConvTransposeProblem, LinearProblem)
 # What has kernels for int64, where floats do not hold the sums: (problem type, algorithm).
 _WRAPPING = {
     (ConvProblem, "direct"),
+    (ConvProblem, "im2col"),
+    (ConvProblem, "depthwise"),
+    (ConvProblem, "planar"),
+    (ConvProblem, "depthwise_planar"),
     (ConvTransposeProblem, "direct"),
     (LinearProblem, "direct"),
     (FoldProblem, "rows"),
@@ -70,7 +74,7 @@ class Integral(Carrier):
             return f"dtype {name} is exact, and this algorithm's transforms are not"
         wraps = _holding(_largest(problem))[0] == INT64
         if wraps and (type(problem), algorithm.name) not in _WRAPPING:
-            return f"sums of {name} may be beyond 2^53: this algorithm has no kernel for int64"
+            return f"results of {name} may be beyond 2^53: this algorithm has no kernel for int64"
         return algorithm.why_not(dataclasses.replace(self.inner(problem), dtype=FLOAT64))
 
     def manner(self, problem: Any) -> str:
