@@ -318,9 +318,9 @@ def test_every_algorithm_for_int64_wraps(algorithm: str, filters: Any, dtype: st
     for options in ({}, {"stride": 2, "padding": 1, "activation": "relu"}):
         plain = {**options, "groups": groups}
         shape = F.conv2d(x, w, **plain, backend="reference").shape
-        for given in (plain, {**plain, "residual": integers(rng, shape, "int64")}):
-            expected = F.conv2d(x, w, bias, **given, backend="reference")
-            result = F.conv2d(x, w, bias, **given, algorithm=algorithm, backend="numba")
+        for posed in (plain, {**plain, "residual": integers(rng, shape, "int64")}):
+            expected = F.conv2d(x, w, bias, **posed, backend="reference")
+            result = F.conv2d(x, w, bias, **posed, algorithm=algorithm, backend="numba")
             np.testing.assert_array_equal(result, expected)
 
 
