@@ -1,0 +1,1 @@
+"""fastconv against its peers, its past and itself; see README.md."""

@@ -1,0 +1,108 @@
+"""fastconv as a contestant: called as users call it, inside a network, or by one algorithm."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import fastconv
+from benchmarks.cases import CHANNELS_LAST, Array, Case
+from benchmarks.rival import Rival
+from fastconv.dispatch import Parameter
+
+_NN_NAMES = {"lp_pool": "LPPool"}
+
+
+class Call:
+    """``fastconv.conv2d(x, weight, ...)`` with the weight a Parameter, so packed once."""
+
+    def __init__(self, name: str = "fastconv", *, last: bool = False, **forced: str | None) -> None:
+        self.name = name
+        self._last = last
+        self._forced = forced
+
+    def missing(self) -> str | None:
+        return None
+
+    def can(self, case: Case) -> str | None:
+        return None
+
+    def build(self, case: Case, threads: int) -> Rival:
+        x, weight = case.operands()
+        function = getattr(fastconv, case.op)
+        options: dict[str, Any] = {**case.options, **self._forced}
+        if self._last:
+            x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+            options["layout"] = CHANNELS_LAST[case.n]
+        if weight is None:
+            run = lambda: function(x, **options)  # noqa: E731
+        else:
+            parameter = Parameter(weight)
+            run = lambda: function(x, parameter, **options)  # noqa: E731
+        back = (lambda: np.moveaxis(run(), -1, 1)) if self._last else run
+        return Rival(run, back, _threads(threads))
+
+
+class InNetwork:
+    """A network of one layer: what is left of a call when its arguments are known beforehand."""
+
+    name = "network"
+
+    def missing(self) -> str | None:
+        return None
+
+    def can(self, case: Case) -> str | None:
+        return None
+
+    def build(self, case: Case, threads: int) -> Rival:
+        x, weight = case.operands()
+        network = fastconv.compile(module(case, weight), case.shape, case.dtype)
+        run = lambda: network(x)  # noqa: E731
+        return Rival(run, run, _threads(threads))
+
+
+def module(case: Case, weight: Array | None) -> Callable[..., Any]:
+    """Give the case as a layer of ``fastconv.nn``."""
+    words = _NN_NAMES.get(case.kind) or "".join(w.capitalize() for w in case.kind.split("_"))
+    layer = getattr(fastconv.nn, f"{words}{case.n}d")
+    if weight is None:
+        return layer(**case.options)
+    sizes = (case.channels, case.out_channels, case.kernel)
+    made = layer(*sizes, bias=False, dtype="float32", **case.options)
+    made.weight = Parameter(weight)
+    return made
+
+
+def choice(case: Case) -> Any:
+    """Give what dispatch chose for a case, beside all candidates."""
+    x, weight = case.operands()
+    arguments = (x,) if weight is None else (x, weight)
+    return fastconv.explain(case.op, *arguments, **case.options).choices[0]
+
+
+def candidates(case: Case) -> list[Call]:
+    """Give a call for every compiled algorithm that may serve the case; the chosen one first."""
+    chosen = choice(case)
+    able = [
+        c.algorithm
+        for c in chosen.candidates
+        if c.why_not is None and c.algorithm.backend != "reference"
+    ]
+    able.sort(key=lambda algorithm: algorithm is not chosen.algorithm)
+    return [Call(str(a), algorithm=a.name, backend=a.backend) for a in able]
+
+
+def _threads(count: int) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    @contextlib.contextmanager
+    def context() -> Iterator[None]:
+        before = fastconv.get_num_threads()
+        fastconv.set_num_threads(count)
+        try:
+            yield
+        finally:
+            fastconv.set_num_threads(before)
+
+    return context

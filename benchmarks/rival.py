@@ -1,0 +1,101 @@
+"""A contestant: something that runs one case, made ready beforehand."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from benchmarks.cases import Array, Case
+
+
+class Timed(Protocol):
+    """What can take part in a measurement, in this process or in another."""
+
+    def check(self, expected: Array) -> float:
+        """Run once; give the largest error relative to the expected output's deviation."""
+        ...
+
+    def turn(self, runs: int) -> list[float]:
+        """Run once untimed, then ``runs`` times: the seconds of each."""
+        ...
+
+
+@dataclasses.dataclass
+class Rival:
+    """``run`` is what is timed; ``output`` gives what it gives, as NumPy, channels first.
+
+    ``context`` holds what a call of its library needs around it, such as a number of threads.
+    """
+
+    run: Callable[[], Any]
+    output: Callable[[], Array]
+    context: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
+
+    def check(self, expected: Array) -> float:
+        with self.context():
+            return error(self.output(), expected)
+
+    def turn(self, runs: int) -> list[float]:
+        seconds = []
+        with self.context():
+            self.run()
+            for _ in range(runs):
+                start = time.perf_counter()
+                self.run()
+                seconds.append(time.perf_counter() - start)
+        return seconds
+
+
+class Maker(Protocol):
+    """A way to solve cases: a peer, or one of fastconv's own."""
+
+    name: str
+
+    def missing(self) -> str | None:
+        """Say what is not installed; None: all is there."""
+        ...
+
+    def can(self, case: Case) -> str | None:
+        """Say why it cannot run ``case``; None: it can."""
+        ...
+
+    def build(self, case: Case, threads: int) -> Rival:
+        """Make it ready, weights packed where it can."""
+        ...
+
+
+def refusal(maker: Maker, case: Case) -> str | None:
+    """Say why ``maker`` takes no part in ``case``, if it does not."""
+    return maker.missing() or maker.can(case)
+
+
+def error(output: Array, expected: Array) -> float:
+    """Give the largest difference relative to the expected output's standard deviation."""
+    import numpy as np
+
+    if output.shape != expected.shape:
+        raise ValueError(f"gave shape {output.shape}, expected {expected.shape}")
+    wide = np.result_type(expected.dtype, np.float64)
+    difference = np.abs(output.astype(wide) - expected).max()
+    return float(difference / max(float(np.std(expected)), 1e-30))
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keep libraries that print as they load from doing so, whatever language they print from."""
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        for stream, copy in enumerate(kept, 1):
+            os.dup2(copy, stream)
+            os.close(copy)
+        os.close(nowhere)

@@ -1,0 +1,166 @@
+"""Who meets whom in which suite, and the rows that come of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import fastconv
+from benchmarks import ours
+from benchmarks.baseline import Worker
+from benchmarks.cases import Case, suites
+from benchmarks.measure import Result, expect, first_line, measure
+from benchmarks.peers import PEERS
+from benchmarks.rival import Maker, Timed, refusal
+
+OWN = ("fastconv", "network")
+_SCALING = ("fastconv", "network", "torch", "torch_cl", "onnxruntime", "openvino", "ncnn", "litert")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What was asked for: ``seconds`` a case and contestant group, names to keep."""
+
+    threads: int = 1
+    seconds: float = 3.0
+    layout: str = "NCHW"
+    quick: bool = False
+    filter: str = ""
+    peers: tuple[str, ...] = ()
+    cores: int = 2
+
+    def cases(self, suite: str) -> list[Case]:
+        """Give the suite's cases that were asked for."""
+        return [
+            case
+            for case in suites()[suite]
+            if self.filter in case.name and (case.quick or not self.quick)
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A case and what its contestants took; ``refused`` has the word of those who did not run."""
+
+    suite: str
+    case: str
+    dtype: str
+    algorithm: str
+    flops: int
+    bytes: int
+    results: dict[str, Result]
+    refused: dict[str, str]
+
+    def seconds(self, name: str) -> float | None:
+        """Give a contestant's median, if it ran."""
+        result = self.results.get(name)
+        return None if result is None else result.seconds
+
+    def best(self, names: Iterable[str] | None = None) -> tuple[str, float] | None:
+        """Give the fastest of ``names``, by default the peers, among those exact enough."""
+        wanted = [n for n in self.results if n not in OWN] if names is None else list(names)
+        times = {
+            name: result.seconds
+            for name, result in self.results.items()
+            if name in wanted and result.seconds is not None and not result.loose
+        }
+        return min(times.items(), key=lambda item: item[1]) if times else None
+
+    def ratio(self, name: str = "fastconv") -> float | None:
+        """Give the best peer's time divided by ours; above 1 we win."""
+        mine, peer = self.seconds(name), self.best()
+        return None if mine is None or peer is None else peer[1] / mine
+
+
+def run(suite: str, plan: Plan) -> Iterator[Row]:
+    """Measure a suite, a row at a time."""
+    contestants: Callable[[Case, Plan], _Entries] = {
+        "algorithms": _algorithms,
+        "threads": _scaling,
+    }.get(suite, _everyone)
+    for case in plan.cases(suite):
+        yield _row(suite, case, plan, *_build(case, contestants(case, plan)))
+
+
+def run_against(suite: str, plan: Plan, workers: Mapping[str, Worker]) -> Iterator[Row]:
+    """Measure a suite's cases in two fastconvs, as calls and as networks of one layer."""
+    last = plan.layout == "NHWC"
+    for case in plan.cases(suite):
+        rivals: dict[str, Timed] = {}
+        refused = {}
+        for network in (False,) if last else (False, True):
+            for age, worker in workers.items():
+                name = f"{age} network" if network else age
+                try:
+                    rivals[name] = worker.build(
+                        suite, case.name, plan.threads, network=network, last=last
+                    )
+                except RuntimeError as problem:
+                    refused[name] = first_line(problem)
+        yield _row(suite, case, plan, rivals, refused)
+
+
+_Entries = list[tuple[str, Maker, int]]
+
+
+def _everyone(case: Case, plan: Plan) -> _Entries:
+    return [(maker.name, maker, plan.threads) for maker in makers(plan)]
+
+
+def makers(plan: Plan) -> list[Maker]:
+    """Give fastconv and the peers that were asked for."""
+    last = plan.layout == "NHWC"
+    own: list[Maker] = [ours.Call(last=last)]
+    if not last:
+        own.append(ours.InNetwork())
+    return own + [peer for peer in PEERS if not plan.peers or peer.name in plan.peers]
+
+
+def _scaling(case: Case, plan: Plan) -> _Entries:
+    counts = sorted({1, *(2**i for i in range(1, 8) if 2**i < plan.cores), plan.cores})
+    wanted = [maker for maker in makers(plan) if maker.name in _SCALING]
+    return [(f"{maker.name}@{count}", maker, count) for maker in wanted for count in counts]
+
+
+def _algorithms(case: Case, plan: Plan) -> _Entries:
+    return [(call.name, call, plan.threads) for call in ours.candidates(case)]
+
+
+def _build(case: Case, entries: _Entries) -> tuple[dict[str, Timed], dict[str, str]]:
+    rivals: dict[str, Timed] = {}
+    refused = {}
+    for name, maker, threads in entries:
+        why_not = refusal(maker, case)
+        if why_not is None:
+            try:
+                rivals[name] = maker.build(case, threads)
+            # Whatever a library may raise for what it cannot do.
+            except Exception as problem:
+                why_not = first_line(problem)
+        if why_not is not None:
+            refused[name] = why_not
+    return rivals, refused
+
+
+def _row(
+    suite: str, case: Case, plan: Plan, rivals: Mapping[str, Timed], refused: dict[str, str]
+) -> Row:
+    expected = expect(case)
+    many = plan.threads > 1 or suite == "threads"
+    results = measure(case, rivals, expected, plan.seconds, pause=3e-3 if many else 0.0)
+    refused |= {n: r.why_not for n, r in results.items() if r.why_not is not None}
+    return Row(
+        suite,
+        case.name,
+        case.dtype,
+        str(ours.choice(case).algorithm),
+        case.flops(expected.size),
+        case.bytes(expected.size),
+        {n: r for n, r in results.items() if r.why_not is None},
+        refused,
+    )
+
+
+def cores() -> int:
+    """Give the cores that this process may use."""
+    return fastconv.settings.cores_allowed()
