@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test bench lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ demo: $(VENV)/.installed-onnx ## Run the digits example.
 
 test: $(VENV)/.installed-test ## Run the tests; ARGS= goes to pytest, JOBS= is the number of processes.
 	$(strip $(PY) -m pytest -n $(JOBS) $(ARGS))
+
+bench: $(VENV)/.installed-bench ## Time against peers that are installed; ARGS= goes to the report (ARGS=--quick, ARGS=--help).
+	$(strip $(PY) -m benchmarks.report $(ARGS))
 
 lint: $(VENV)/.installed-lint ## Check style, types and the import contracts.
 	$(PY) -m ruff check .
@@ -30,7 +33,7 @@ format: $(VENV)/.installed-lint ## Mend style in place.
 	$(PY) -m ruff format .
 
 clean: ## Remove what the other targets and the tools made.
-	rm -rf $(VENV) build dist fastconv.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) benchmarks/report build dist fastconv.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp for each extra. The install is editable: only a change of these files needs another.

@@ -21,6 +21,10 @@ from benchmarks.cases import Array
 ROOT = Path(__file__).resolve().parents[1]
 
 
+class NoBaseline(ValueError):
+    """There is no older fastconv where it was said to be."""
+
+
 class Worker:
     """A fastconv in a process of its own."""
 
@@ -98,7 +102,7 @@ def _checked_out(revision: str, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         words = done.stderr.decode(errors="replace").strip()
-        raise ValueError(f"{revision!r} is neither a folder nor a git revision here: {words}")
+        raise NoBaseline(f"{revision!r} is neither a folder nor a git revision here: {words}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         # Python 3.10 and 3.11 know filters from late patch releases on.
         safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}

@@ -132,10 +132,11 @@ class Case:
 def _draw(rng: np.random.Generator, shape: Shape, dtype: str) -> Array:
     kind = np.dtype(dtype).kind
     if kind in "iu":
-        return rng.integers(0 if kind == "u" else -3, 4, shape).astype(dtype)
-    real = rng.standard_normal(shape)
+        whole: Array = rng.integers(0 if kind == "u" else -3, 4, shape)
+        return whole.astype(dtype)
+    real: Array = rng.standard_normal(shape)
     if kind == "c":
-        return ((real + 1j * rng.standard_normal(shape)) / np.sqrt(2)).astype(dtype)
+        real = (real + 1j * rng.standard_normal(shape)) / np.sqrt(2)
     return real.astype(dtype)
 
 

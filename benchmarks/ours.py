@@ -64,7 +64,7 @@ class InNetwork:
         return Rival(run, run, _threads(threads))
 
 
-def module(case: Case, weight: Array | None) -> Callable[..., Any]:
+def module(case: Case, weight: Array | None) -> Any:
     """Give the case as a layer of ``fastconv.nn``."""
     words = _NN_NAMES.get(case.kind) or "".join(w.capitalize() for w in case.kind.split("_"))
     layer = getattr(fastconv.nn, f"{words}{case.n}d")
@@ -76,23 +76,28 @@ def module(case: Case, weight: Array | None) -> Callable[..., Any]:
     return made
 
 
-def choice(case: Case) -> Any:
+def choice(case: Case, last: bool = False) -> Any:
     """Give what dispatch chose for a case, beside all candidates."""
-    x, weight = case.operands()
-    arguments = (x,) if weight is None else (x, weight)
-    return fastconv.explain(case.op, *arguments, **case.options).choices[0]
+    n, channels, *size = case.shape
+    shape = (n, *size, channels) if last else case.shape
+    layout = {"layout": CHANNELS_LAST[case.n]} if last else {}
+    # Shapes are all that the choice is made from: no memory is needed for the data.
+    hollow = np.zeros((), case.dtype)
+    shapes = [shape] if case.weight_shape is None else [shape, case.weight_shape]
+    arrays = [np.broadcast_to(hollow, s) for s in shapes]
+    return fastconv.explain(case.op, *arrays, **case.options, **layout).choices[0]
 
 
-def candidates(case: Case) -> list[Call]:
+def candidates(case: Case, last: bool = False) -> list[Call]:
     """Give a call for every compiled algorithm that may serve the case; the chosen one first."""
-    chosen = choice(case)
+    chosen = choice(case, last)
     able = [
         c.algorithm
         for c in chosen.candidates
         if c.why_not is None and c.algorithm.backend != "reference"
     ]
     able.sort(key=lambda algorithm: algorithm is not chosen.algorithm)
-    return [Call(str(a), algorithm=a.name, backend=a.backend) for a in able]
+    return [Call(str(a), last=last, algorithm=a.name, backend=a.backend) for a in able]
 
 
 def _threads(count: int) -> Callable[[], contextlib.AbstractContextManager[None]]:

@@ -68,8 +68,8 @@ def _best(works: list[Callable[[], Any]], repeat: int) -> float:
     return best
 
 
-@numba.njit(nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _read(array: Any, times: int) -> float:
+@numba.njit(nogil=True, fastmath=True)
+def _read(array: Any, times: int) -> Any:
     total = np.float32(0)
     for _ in range(times):
         for i in range(array.size):
@@ -80,7 +80,7 @@ def _read(array: Any, times: int) -> float:
 def _chains(lanes: int) -> Any:
     """Compile ``_CHAINS`` chains of ``lanes`` wide multiply-adds that each wait for themselves."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def run(typingctx: Any, steps: Any, seed: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             steps, seed = arguments
@@ -102,9 +102,9 @@ def _chains(lanes: int) -> Any:
 
         return types.float32(types.int64, types.float32), emit
 
-    @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
-    def loop(steps: int, seed: float) -> float:
-        return run(steps, seed)  # type: ignore[call-arg, no-any-return]
+    @numba.njit(nogil=True)
+    def loop(steps: int, seed: float) -> Any:
+        return run(steps, seed)
 
     return loop
 

@@ -88,7 +88,7 @@ def _summary(rows: Sequence[Row], name: str) -> str:
 
 
 def _refusals(rows: Sequence[Row]) -> str:
-    """Give who did not run and why, a line a contestant and reason."""
+    """Give who did not run and why, a line a contestant and reason; nothing if all ran."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for name, why in row.refused.items():
@@ -97,6 +97,8 @@ def _refusals(rows: Sequence[Row]) -> str:
     for (name, why), cases in sorted(found.items()):
         where = "all" if len(cases) == len(rows) else ", ".join(cases)
         lines.append(f"- {name}: {why} ({where})")
+    if not lines:
+        return ""
     words = "\n".join(lines)
     return f"<details><summary>Who did not run, and why</summary>\n\n{words}\n\n</details>"
 
@@ -111,7 +113,12 @@ def _threads(rows: Sequence[Row], peak: Peak) -> str:
             gain = "" if first is None or last is None else f"{first / last:.2f}"
             shown = ["" if t is None else f"{t * 1e3:.3f}" for t in times]
             lines.append([row.case, name, *shown, gain])
-    head = ["case", "", *(f"{count} threads" for count in counts), "times as fast"]
+    head = [
+        "case",
+        "",
+        *(f"{count} thread{'s' * (count > 1)}" for count in counts),
+        "times as fast",
+    ]
     parts = [f"ms\n\n{table(head, lines)}"]
     most = counts[-1]
     for name in OWN:
@@ -204,12 +211,14 @@ def roofline(rows: Sequence[Row], peak: Peak, folder: Path) -> str | None:
     ]
     for label, marker, seconds in series:
         rates = np.array([row.flops for row in shown]) / np.array(seconds) / 1e9
-        hollow = {"facecolors": "none", "edgecolors": "0.4"} if marker == "s" else {}
+        hollow: dict[str, Any] = (
+            {"facecolors": "none", "edgecolors": "0.4"} if marker == "s" else {}
+        )
         axes.scatter(work, rates, marker=marker, s=22, label=label, **hollow)
     lost = sorted(shown, key=lambda row: row.ratio() or np.inf)[:8]
     for row in lost:
         rate = row.flops / (row.seconds("fastconv") or np.nan) / 1e9
-        place = {"textcoords": "offset points", "xytext": (4, -8), "fontsize": 7}
+        place: dict[str, Any] = {"textcoords": "offset points", "xytext": (4, -8), "fontsize": 7}
         axes.annotate(row.case, (row.flops / row.bytes, rate), **place)
     axes.set(xscale="log", yscale="log", xlabel="operations a byte that must move at least")
     axes.set_ylabel(f"GFLOP/s, {peak.threads} thread{'s' if peak.threads > 1 else ''}")

@@ -67,13 +67,14 @@ def main(
     known = [peer.name for peer in PEERS]
     if unknown := set(names) - set(known):
         raise click.BadParameter(f"{', '.join(unknown)}; there are {', '.join(known)}")
-    plan = suites.Plan(
-        threads, seconds or (0.4 if quick else 3.0), layout, quick, part, names, suites.cores()
-    )
+    plan = suites.Plan(threads, seconds or (0.4 if quick else 3.0), layout, quick, part, names)
     chosen = wanted or (("layers",) if old else tuple(cases.suites()))
     folder = FOLDER / save if save else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    text, data = write(chosen, plan, old, folder)
+    try:
+        text, data = write(chosen, plan, old, folder)
+    except baseline.NoBaseline as problem:
+        raise click.BadParameter(str(problem)) from None
     (folder / "report.md").write_text(text)
     (folder / "report.json").write_text(json.dumps(data, indent=1))
     Console().print(f"{folder / 'report.md'} and its neighbours are written.")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import fastconv
 from benchmarks import ours
 from benchmarks.baseline import Worker
 from benchmarks.cases import Case, suites
 from benchmarks.measure import Result, expect, first_line, measure
 from benchmarks.peers import PEERS
 from benchmarks.rival import Maker, Timed, refusal
+from fastconv.settings import cores_allowed
 
 OWN = ("fastconv", "network")
 _SCALING = ("fastconv", "network", "torch", "torch_cl", "onnxruntime", "openvino", "ncnn", "litert")
@@ -19,7 +19,7 @@ _SCALING = ("fastconv", "network", "torch", "torch_cl", "onnxruntime", "openvino
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What was asked for: ``seconds`` a case and contestant group, names to keep."""
+    """What was asked for; ``seconds`` are for one case, all contestants together."""
 
     threads: int = 1
     seconds: float = 3.0
@@ -27,7 +27,11 @@ class Plan:
     quick: bool = False
     filter: str = ""
     peers: tuple[str, ...] = ()
-    cores: int = 2
+
+    @property
+    def last(self) -> bool:
+        """Whether fastconv gets and gives channels last."""
+        return self.layout == "NHWC"
 
     def cases(self, suite: str) -> list[Case]:
         """Give the suite's cases that were asked for."""
@@ -84,16 +88,15 @@ def run(suite: str, plan: Plan) -> Iterator[Row]:
 
 def run_against(suite: str, plan: Plan, workers: Mapping[str, Worker]) -> Iterator[Row]:
     """Measure a suite's cases in two fastconvs, as calls and as networks of one layer."""
-    last = plan.layout == "NHWC"
     for case in plan.cases(suite):
         rivals: dict[str, Timed] = {}
         refused = {}
-        for network in (False,) if last else (False, True):
+        for network in (False,) if plan.last else (False, True):
             for age, worker in workers.items():
                 name = f"{age} network" if network else age
                 try:
                     rivals[name] = worker.build(
-                        suite, case.name, plan.threads, network=network, last=last
+                        suite, case.name, plan.threads, network=network, last=plan.last
                     )
                 except RuntimeError as problem:
                     refused[name] = first_line(problem)
@@ -109,21 +112,21 @@ def _everyone(case: Case, plan: Plan) -> _Entries:
 
 def makers(plan: Plan) -> list[Maker]:
     """Give fastconv and the peers that were asked for."""
-    last = plan.layout == "NHWC"
-    own: list[Maker] = [ours.Call(last=last)]
-    if not last:
+    own: list[Maker] = [ours.Call(last=plan.last)]
+    if not plan.last:
         own.append(ours.InNetwork())
     return own + [peer for peer in PEERS if not plan.peers or peer.name in plan.peers]
 
 
 def _scaling(case: Case, plan: Plan) -> _Entries:
-    counts = sorted({1, *(2**i for i in range(1, 8) if 2**i < plan.cores), plan.cores})
     wanted = [maker for maker in makers(plan) if maker.name in _SCALING]
-    return [(f"{maker.name}@{count}", maker, count) for maker in wanted for count in counts]
+    return [
+        (f"{maker.name}@{count}", maker, count) for maker in wanted for count in thread_counts()
+    ]
 
 
 def _algorithms(case: Case, plan: Plan) -> _Entries:
-    return [(call.name, call, plan.threads) for call in ours.candidates(case)]
+    return [(call.name, call, plan.threads) for call in ours.candidates(case, plan.last)]
 
 
 def _build(case: Case, entries: _Entries) -> tuple[dict[str, Timed], dict[str, str]]:
@@ -153,7 +156,7 @@ def _row(
         suite,
         case.name,
         case.dtype,
-        str(ours.choice(case).algorithm),
+        str(ours.choice(case, plan.last).algorithm),
         case.flops(expected.size),
         case.bytes(expected.size),
         {n: r for n, r in results.items() if r.why_not is None},
@@ -161,6 +164,7 @@ def _row(
     )
 
 
-def cores() -> int:
-    """Give the cores that this process may use."""
-    return fastconv.settings.cores_allowed()
+def thread_counts() -> list[int]:
+    """Give the counts to try: powers of 2 below the cores that the process may use, and those."""
+    cores = cores_allowed()
+    return sorted({2**i for i in range(8) if 2**i < cores} | {cores})

@@ -68,7 +68,8 @@ class LiteRt(Peer):
 
         def output() -> Array:
             interpreter.invoke()
-            return np.moveaxis(interpreter.get_tensor(index), -1, 1).reshape(shape)
+            values: Array = interpreter.get_tensor(index)
+            return np.moveaxis(values, -1, 1).reshape(shape)
 
         return Rival(interpreter.invoke, output)
 
@@ -87,6 +88,14 @@ def _image_size(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _image(array: Array, n: int) -> Array:
     """Give N C ... as N H W C, with a height of 1 for a signal."""
     return np.moveaxis(array[:, :, None] if n == 1 else array, 1, -1)
+
+
+def _kernel(case: Case, weight: Array) -> Array:
+    """Give the weight as out H W in; of a filter a channel as 1 H W out."""
+    if case.kind == "conv_transpose":
+        weight = weight.swapaxes(0, 1)
+    last = _image(weight, case.n)
+    return last.transpose(3, 1, 2, 0) if case.groups > 1 else last
 
 
 class _LiteModel:
@@ -125,37 +134,37 @@ class _LiteModel:
 
     def _operator(self, case: Case, output: tuple[int, ...]) -> tuple[str, Any, list[Array]]:
         _, weight = case.operands()
-        schema = self._schema
         if weight is None:
-            options = schema.Pool2DOptionsT()
-            kernel = case.shape[2:] if whole_window(case) else case.kernel
-            options.filterHeight, options.filterWidth = (1, *kernel)[-2:]
-            stride = (1, 1) if whole_window(case) else case.each("stride")
-            name = "MAX_POOL_2D" if "max" in case.kind else "AVERAGE_POOL_2D"
-            constants: list[Array] = []
+            name, options = self._pool(case)
+            constants = []
         else:
-            stride = case.each("stride")
-            bias = np.zeros(case.out_channels, np.float32)
+            name, options = self._conv(case)
+            constants = [_kernel(case, weight), np.zeros(case.out_channels, np.float32)]
             if case.kind == "conv_transpose":
-                name, options = "TRANSPOSE_CONV", schema.TransposeConvOptionsT()
-                kernel = _image(weight.swapaxes(0, 1), case.n)
-                constants = [np.array(output, np.int32), kernel, bias]
-            else:
-                kernel = _image(weight, case.n)
-                if case.groups > 1:
-                    name, options = "DEPTHWISE_CONV_2D", schema.DepthwiseConv2DOptionsT()
-                    options.depthMultiplier = case.out_channels // case.groups
-                    kernel = kernel.transpose(3, 1, 2, 0)
-                else:
-                    name, options = "CONV_2D", schema.Conv2DOptionsT()
-                dilation = (1, *case.each("dilation"))[-2:]
-                options.dilationHFactor, options.dilationWFactor = dilation
-                constants = [kernel, bias]
+                constants.insert(0, np.array(output, np.int32))
+        stride = (1,) * case.n if whole_window(case) else case.each("stride")
         options.strideH, options.strideW = (1, *stride)[-2:]
         padded = case.kind == "conv_transpose" and any(sum(p) for p in case.pads)
         same = padded or (not whole_window(case) and _same(case))
-        options.padding = schema.Padding.SAME if same else schema.Padding.VALID
+        options.padding = self._schema.Padding.SAME if same else self._schema.Padding.VALID
         return name, options, constants
+
+    def _pool(self, case: Case) -> tuple[str, Any]:
+        options = self._schema.Pool2DOptionsT()
+        kernel = case.shape[2:] if whole_window(case) else case.kernel
+        options.filterHeight, options.filterWidth = (1, *kernel)[-2:]
+        return "MAX_POOL_2D" if "max" in case.kind else "AVERAGE_POOL_2D", options
+
+    def _conv(self, case: Case) -> tuple[str, Any]:
+        if case.kind == "conv_transpose":
+            return "TRANSPOSE_CONV", self._schema.TransposeConvOptionsT()
+        if case.groups > 1:
+            name, options = "DEPTHWISE_CONV_2D", self._schema.DepthwiseConv2DOptionsT()
+            options.depthMultiplier = case.out_channels // case.groups
+        else:
+            name, options = "CONV_2D", self._schema.Conv2DOptionsT()
+        options.dilationHFactor, options.dilationWFactor = (1, *case.each("dilation"))[-2:]
+        return name, options
 
     def _padded(self, x: int, case: Case, shape: tuple[int, ...]) -> int:
         pairs = [(0, 0), *((0, 0), *case.pads)[-2:], (0, 0)]

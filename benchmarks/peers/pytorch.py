@@ -27,8 +27,9 @@ class Torch(Peer):
             return "no channels last format in one dimension"
         if case.kind == "lp_pool" and "padding" in case.options:
             return "no padding"
-        if case.weight_shape and np.dtype(case.dtype).kind in "iu":
-            return "integers overflow: sums are kept in the input's dtype"
+        dtype = np.dtype(case.dtype)
+        if case.weight_shape and dtype.kind in "iu" and dtype.itemsize < 4:
+            return "sums overflow: they are kept in the input's dtype"
         return None
 
     def make(self, case: Case, threads: int) -> Rival:
