@@ -80,7 +80,7 @@ def choice(case: Case, last: bool = False) -> Any:
     """Give what dispatch chose for a case, beside all candidates."""
     n, channels, *size = case.shape
     shape = (n, *size, channels) if last else case.shape
-    layout = {"layout": CHANNELS_LAST[case.n]} if last else {}
+    layout: dict[str, Any] = {"layout": CHANNELS_LAST[case.n]} if last else {}
     # Shapes are all that the choice is made from: no memory is needed for the data.
     hollow = np.zeros((), case.dtype)
     shapes = [shape] if case.weight_shape is None else [shape, case.weight_shape]

@@ -22,6 +22,7 @@ from fastconv.backends.numba.conv.winograd.kernels import (
 )
 from fastconv.backends.numba.conv.winograd.layout import Layout, filter_axes
 from fastconv.backends.numba.conv.winograd.planar_input import transform_planar
+from fastconv.backends.numba.conv.winograd.weights import pack_weights
 from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.numba.engine import INPUT, SCRATCH, NativePlan, Stage
 from fastconv.backends.numba.engine.plan import constant, scratch_stride
@@ -90,7 +91,7 @@ class Winograd(NumbaConv):
             problem.in_channels, *lead(problem.input_size, 1)[1:], *before, *layout.run,
             *layout.subs, layout.tiles_band, *layout.sub_size, layout.tiles_across,
             layout.tiles_image, layout.tiles, layout.block, tile.rows, layout.frequencies,
-            layout.a_frequency, layout.a_tile, constant(layout.pack_weights(weight)),
+            layout.a_frequency, layout.a_tile, constant(pack_weights(layout, weight)),
             layout.weights_group,
             layout.groups, layout.panels, *layout.tables(), layout.part, layout.parts,
             layout.p_frequency, layout.p_tile,

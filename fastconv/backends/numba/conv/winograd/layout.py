@@ -14,8 +14,8 @@ from fastconv.backends.numba.conv.geometry import lead
 from fastconv.backends.numba.conv.winograd.kernels import line_tile
 from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.numba.engine.plan import Constant, constant
-from fastconv.backends.numba.gemm import flush, shaped_tiles, tile_steps
 from fastconv.backends.numba.gemm import scratch_bytes as finish_bytes
+from fastconv.backends.numba.gemm import shaped_tiles, tile_steps
 from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
@@ -279,42 +279,6 @@ class Layout:
     def weights_group(self) -> int:
         """Bytes of a group's packed weights."""
         return sum(map(len, self.segments())) * self._segment_bytes * self.panels
-
-    def pack_weights(self, weight: Array) -> Array:
-        """Transform the weights in float64 and pack them as the multiplications read them.
-
-        (group, frequency, panel, segment, channel, column), flattened.
-        """
-        tile, groups = self.tile, self.groups
-        per_group, merged = weight.shape[1], self.problem.groups // groups
-        depth, wide = self.channel_blocks * tile.lanes, self.panels * tile.columns
-        out = self.columns // merged
-        kernels = weight.astype(np.float64).reshape(
-            groups, merged, out, per_group, self.down.taps, self.across.taps
-        )
-        phases = []
-        for py in range(self.down.phases):
-            for px in range(self.across.phases):
-                g, h = self.down.kernel(py), self.across.kernel(px)
-                turned = np.einsum("ik,guockl,jl->ijguco", g, kernels, h, optimize=True)
-                full = np.zeros((*turned.shape[:3], depth, wide), tile.dtype)
-                for u in range(merged):
-                    own = slice(u * per_group, (u + 1) * per_group)
-                    full[:, :, :, own, u * out : (u + 1) * out] = turned[:, :, :, u]
-                phases.append(flush(full).reshape(self.frequencies, groups, depth, wide))
-        parts = []
-        for q, segments in enumerate(self.segments()):
-            rows = np.stack([phases[s][q] for s in segments], axis=1)
-            rows = rows.reshape(groups, len(segments) * depth, self.panels, tile.columns)
-            panels = np.ascontiguousarray(rows.transpose(0, 2, 1, 3))
-            if self.tail:
-                # The last panel's rows lie one after the other, without what it lacks.
-                last = panels[:, -1, :, : self.tail * tile.lanes].reshape(groups, -1)
-                panels[:, -1] = 0
-                panels[:, -1].reshape(groups, -1)[:, : last.shape[1]] = last
-            parts.append(panels.reshape(groups, -1))
-        packed: Array = np.concatenate(parts, axis=1)
-        return packed
 
     def products_seconds(self, machine: Machine) -> float:
         """Predict the multiplications of one image, with rows and columns that are filled up."""
