@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.numba.engine import Slot, array, as_float, float_bits, kernel, part
+from fastconv.backends.numba.engine import Slot, array, as_float, float_bits, inlined, kernel, part
 from fastconv.backends.numba.engine.plan import Constant, constant
 from fastconv.backends.numba.simd import (
     Tile,
@@ -199,7 +199,7 @@ def make_activate(tile: Tile) -> Callable[..., Any]:
     if tile.dtype == "int64":
         return part(lambda values, slope, low, high: values)  # type: ignore[no-any-return]
 
-    @part
+    @inlined
     def activate(values, slope, low, high):  # type: ignore[no-untyped-def]
         if slope != 1.0:
             values = tile_scale_negative(tile, values, slope)
@@ -218,7 +218,7 @@ def make_finish(tile: Tile) -> Callable[..., None]:
     by_columns = 1 < rows <= tile.lanes
     activate = make_activate(tile)
 
-    @part
+    @inlined
     def finish(  # type: ignore[no-untyped-def]
         values, bias, out, residual, out_rows, out_column, row, row_count, column, column_count,
         slope, low, high, scratch,
