@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import Array
+from benchmarks.rival import Time
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -79,8 +80,11 @@ class Remote:
         np.save(path, expected)
         return float(self.worker.ask(do="check", rival=self.name, expected=str(path)))
 
-    def turn(self, runs: int) -> list[float]:
-        return [float(s) for s in self.worker.ask(do="turn", rival=self.name, runs=runs)]
+    def turn(self, runs: int) -> list[Time]:
+        return [
+            (float(s), bool(disturbed))
+            for s, disturbed in self.worker.ask(do="turn", rival=self.name, runs=runs)
+        ]
 
 
 @contextlib.contextmanager

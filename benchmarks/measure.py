@@ -11,7 +11,7 @@ import numpy as np
 
 import fastconv
 from benchmarks.cases import Array, Case
-from benchmarks.rival import Timed
+from benchmarks.rival import Time, Timed
 
 # Errors relative to the output's deviation. Above WRONG an answer is wrong. Above LOOSE, where
 # the next narrower dtype might be at work, it is timed and shown, but does not count as a rival.
@@ -25,11 +25,15 @@ _MOST_ROUNDS = 60
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Median and quartiles of one contestant's seconds, or why there are none."""
+    """Median and quartiles of one contestant's seconds, or why there are none.
+
+    ``disturbed`` is the share of its runs in which another process took a core away.
+    """
 
     seconds: float | None = None
     quartiles: tuple[float, float] | None = None
     runs: int = 0
+    disturbed: float = 0.0
     error: float | None = None
     loose: bool = False
     why_not: str | None = None
@@ -50,8 +54,8 @@ def measure(
     """
     results = {name: _checked(rival, case, expected) for name, rival in rivals.items()}
     able = [name for name, result in results.items() if result.why_not is None]
-    times: dict[str, list[float]] = {name: rivals[name].turn(1) for name in able}
-    plans = {name: _plan(times[name][0], budget / max(1, len(able))) for name in able}
+    times: dict[str, list[Time]] = {name: rivals[name].turn(1) for name in able}
+    plans = {name: _plan(times[name][0][0], budget / max(1, len(able))) for name in able}
     last = max((rounds for rounds, _ in plans.values()), default=0)
     for count in range(last):
         for name in able:
@@ -90,14 +94,21 @@ def first_line(problem: BaseException) -> str:
     return lines[0][:120] if lines else type(problem).__name__
 
 
-def _summary(result: Result, times: list[float]) -> Result:
+def _summary(result: Result, times: list[Time]) -> Result:
+    """Sum up; runs that were disturbed count only where there are hardly any others."""
     if not times:
         return result
     # The first was run on its own, to plan by.
-    kept = times[1:] or times
+    times = times[1:] or times
+    calm = [seconds for seconds, disturbed in times if not disturbed]
+    kept = calm if len(calm) >= 3 else [seconds for seconds, _ in times]
     low, middle, high = np.percentile(kept, (25, 50, 75))
     return dataclasses.replace(
-        result, seconds=float(middle), quartiles=(float(low), float(high)), runs=len(kept)
+        result,
+        seconds=float(middle),
+        quartiles=(float(low), float(high)),
+        runs=len(kept),
+        disturbed=1 - len(calm) / len(times),
     )
 
 

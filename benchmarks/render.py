@@ -13,6 +13,8 @@ from benchmarks.peak import Peak
 from benchmarks.suites import OWN, Row
 
 _WITHIN = 0.9
+_NAMED = 8
+_BUSY = 0.1
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -27,7 +29,17 @@ def suite_text(suite: str, rows: Sequence[Row], peak: Peak) -> str:
         "threads": _threads,
         "algorithms": _algorithms,
     }.get(suite, _against_peers)
-    return f"## {suite}\n\n{body(rows, peak)}\n"
+    return f"## {suite}\n\n{body(rows, peak)}\n\n{_disturbance(rows)}\n"
+
+
+def _disturbance(rows: Sequence[Row]) -> str:
+    shares = [result.disturbed for row in rows for result in row.results.values()]
+    share = float(np.mean(shares)) if shares else 0.0
+    busy = " **The machine was too busy for figures to be trusted.**" if share > _BUSY else ""
+    return (
+        f"In {share:.1%} of the runs another process took a core away; these were left out where "
+        f"others remained.{busy}"
+    )
 
 
 def _against_peers(rows: Sequence[Row], peak: Peak) -> str:
@@ -89,13 +101,18 @@ def _summary(rows: Sequence[Row], name: str) -> str:
 
 def _refusals(rows: Sequence[Row]) -> str:
     """Give who did not run and why, a line a contestant and reason; nothing if all ran."""
+    ran = {name for row in rows for name in row.results}
+    never: dict[str, str] = {}
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for name, why in row.refused.items():
-            found.setdefault((name, why), []).append(row.case)
-    lines = []
+            if name in ran:
+                found.setdefault((name, why), []).append(row.case)
+            else:
+                never.setdefault(name, why)
+    lines = [f"- {name}, in no case: {why}" for name, why in sorted(never.items())]
     for (name, why), cases in sorted(found.items()):
-        where = "all" if len(cases) == len(rows) else ", ".join(cases)
+        where = ", ".join(cases) if len(cases) <= _NAMED else f"{len(cases)} cases"
         lines.append(f"- {name}: {why} ({where})")
     if not lines:
         return ""
@@ -186,14 +203,17 @@ def baseline_text(suite: str, rows: Sequence[Row]) -> str:
         if r
     ]
     parts = [f"## {suite}", "ms; above 1 the new one is faster.", table(head, lines), *told]
-    return "\n\n".join([*parts, _refusals(rows)]) + "\n"
+    return "\n\n".join([*parts, _refusals(rows), _disturbance(rows)]) + "\n"
 
 
 def roofline(rows: Sequence[Row], peak: Peak, folder: Path) -> str | None:
     """Plot what was reached against the machine's limits; say why not, if not."""
     if importlib.util.find_spec("matplotlib") is None:
         return "matplotlib is not installed"
-    shown = [row for row in rows if row.dtype == "float32" and "fastconv" in row.results]
+    suites = ("layers", "cliffs")
+    shown = [
+        r for r in rows if r.suite in suites and r.dtype == "float32" and "fastconv" in r.results
+    ]
     if not shown:
         return "no row is for it"
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -216,9 +236,10 @@ def roofline(rows: Sequence[Row], peak: Peak, folder: Path) -> str | None:
         )
         axes.scatter(work, rates, marker=marker, s=22, label=label, **hollow)
     lost = sorted(shown, key=lambda row: row.ratio() or np.inf)[:8]
-    for row in lost:
+    for i, row in enumerate(lost):
         rate = row.flops / (row.seconds("fastconv") or np.nan) / 1e9
-        place: dict[str, Any] = {"textcoords": "offset points", "xytext": (4, -8), "fontsize": 7}
+        place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7}
+        place["xytext"] = (4, 4 if i % 2 else -8)
         axes.annotate(row.case, (row.flops / row.bytes, rate), **place)
     axes.set(xscale="log", yscale="log", xlabel="operations a byte that must move at least")
     axes.set_ylabel(f"GFLOP/s, {peak.threads} thread{'s' if peak.threads > 1 else ''}")

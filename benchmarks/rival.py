@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import numpy as np
+
 from benchmarks.cases import Array, Case
+
+
+# A run's seconds, and whether the system took a core from this process meanwhile.
+Time = tuple[float, bool]
 
 
 class Timed(Protocol):
@@ -20,8 +26,8 @@ class Timed(Protocol):
         """Run once; give the largest error relative to the expected output's deviation."""
         ...
 
-    def turn(self, runs: int) -> list[float]:
-        """Run once untimed, then ``runs`` times: the seconds of each."""
+    def turn(self, runs: int) -> list[Time]:
+        """Run once untimed, then ``runs`` times."""
         ...
 
 
@@ -40,15 +46,17 @@ class Rival:
         with self.context():
             return error(self.output(), expected)
 
-    def turn(self, runs: int) -> list[float]:
-        seconds = []
+    def turn(self, runs: int) -> list[Time]:
+        times = []
         with self.context():
             self.run()
             for _ in range(runs):
+                before = interruptions()
                 start = time.perf_counter()
                 self.run()
-                seconds.append(time.perf_counter() - start)
-        return seconds
+                seconds = time.perf_counter() - start
+                times.append((seconds, interruptions() > before))
+        return times
 
 
 class Maker(Protocol):
@@ -76,13 +84,23 @@ def refusal(maker: Maker, case: Case) -> str | None:
 
 def error(output: Array, expected: Array) -> float:
     """Give the largest difference relative to the expected output's standard deviation."""
-    import numpy as np
-
     if output.shape != expected.shape:
         raise ValueError(f"gave shape {output.shape}, expected {expected.shape}")
     wide = np.result_type(expected.dtype, np.float64)
     difference = np.abs(output.astype(wide) - expected).max()
     return float(difference / max(float(np.std(expected)), 1e-30))
+
+
+def _interruptions() -> Callable[[], int]:
+    try:
+        import resource
+    except ImportError:  # Windows does not tell.
+        return lambda: 0
+    return lambda: resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+# Counts how often another process was given a core that this one was using.
+interruptions = _interruptions()
 
 
 @contextlib.contextmanager

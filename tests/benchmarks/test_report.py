@@ -12,6 +12,7 @@ from benchmarks import baseline, render, report
 from benchmarks.cases import CLIFFS, Case
 from benchmarks.measure import Result, measure
 from benchmarks.peak import Peak, measure_peak
+from benchmarks.rival import Time
 from benchmarks.suites import Plan, Row, thread_counts
 
 CASE = Case("c", "conv1d", (1, 1, 4), (1, 1, 1))
@@ -30,9 +31,9 @@ class Fake:
             raise self.wrong
         return float(self.wrong)
 
-    def turn(self, runs: int) -> list[float]:
+    def turn(self, runs: int) -> list[Time]:
         self.runs += runs
-        return [self.seconds] * runs
+        return [(self.seconds, False)] * runs
 
 
 def row(suite: str = "layers", algorithm: str = "numba.direct", **seconds: float) -> Row:
@@ -74,6 +75,16 @@ def test_coarse_answers_are_timed_but_do_not_count() -> None:
     assert found.best() is None
 
 
+def test_disturbed_runs_do_not_count_where_there_are_others() -> None:
+    class Disturbed(Fake):
+        def turn(self, runs: int) -> list[Time]:
+            return [(1e-3, False), (1.0, True)] * runs
+
+    found = measure(CASE, {"rival": Disturbed(1e-3)}, EXPECTED, budget=0.1)["rival"]
+    assert found.seconds == pytest.approx(1e-3)
+    assert 0.4 < found.disturbed < 0.6
+
+
 def test_ratios_are_against_the_best_peer() -> None:
     found = row(fastconv=2e-3, network=1e-3, torch=4e-3, ncnn=1.5e-3)
     assert found.best() == ("ncnn", 1.5e-3)
@@ -85,7 +96,7 @@ def test_losses_stand_in_the_text() -> None:
     text = render.suite_text("layers", [row(fastconv=2e-3, network=1e-3, ncnn=1.5e-3)], PEAK)
     assert "1 of 1 lost: case 0.75 (ncnn)" in text
     assert "0 of 1 lost" in text
-    assert "gone: no kernel (all)" in text
+    assert "gone, in no case: no kernel" in text
 
 
 def test_a_wrong_choice_stands_in_the_text() -> None:
