@@ -14,7 +14,7 @@ from benchmarks.suites import OWN, Row
 
 _WITHIN = 0.9
 _NAMED = 8
-_BUSY = 0.1
+_BUSY = 0.3
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

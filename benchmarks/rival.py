@@ -14,7 +14,6 @@ import numpy as np
 
 from benchmarks.cases import Array, Case
 
-
 # A run's seconds, and whether the system took a core from this process meanwhile.
 Time = tuple[float, bool]
 
