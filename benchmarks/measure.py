@@ -55,7 +55,10 @@ def measure(
     results = {name: _checked(rival, case, expected) for name, rival in rivals.items()}
     able = [name for name, result in results.items() if result.why_not is None]
     times: dict[str, list[Time]] = {name: rivals[name].turn(1) for name in able}
-    plans = {name: _plan(times[name][0][0], budget / max(1, len(able))) for name in able}
+    share = budget / max(1, len(able))
+    plans = {
+        name: _plan(times[name][0][0], share, getattr(rivals[name], "rest", 0.0)) for name in able
+    }
     last = max((rounds for rounds, _ in plans.values()), default=0)
     for count in range(last):
         for name in able:
@@ -67,10 +70,10 @@ def measure(
     return {name: _summary(result, times.get(name, [])) for name, result in results.items()}
 
 
-def _plan(seconds: float, share: float) -> tuple[int, int]:
+def _plan(seconds: float, share: float, rest: float) -> tuple[int, int]:
     """Give rounds, and runs a round, for a contestant that takes ``seconds`` a run."""
     runs = min(_MOST_RUNS, max(1, int(_TURN_SECONDS / max(seconds, 1e-7))))
-    rounds = int(share / max(seconds * (runs + 1), 1e-7))
+    rounds = int(share / max(seconds * (runs + 1) + rest, 1e-7))
     # One run of a very slow contestant has to do.
     least = 0 if seconds > share else 3
     return min(_MOST_ROUNDS, max(least, rounds)), runs

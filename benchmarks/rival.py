@@ -35,11 +35,13 @@ class Rival:
     """``run`` is what is timed; ``output`` gives what it gives, as NumPy, channels first.
 
     ``context`` holds what a call of its library needs around it, such as a number of threads.
+    ``rest`` is slept after its turn: the seconds for which its own idle threads spin.
     """
 
     run: Callable[[], Any]
     output: Callable[[], Array]
     context: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
+    rest: float = 0.0
 
     def check(self, expected: Array) -> float:
         with self.context():
@@ -55,6 +57,8 @@ class Rival:
                 self.run()
                 seconds = time.perf_counter() - start
                 times.append((seconds, interruptions() > before))
+        if self.rest:
+            time.sleep(self.rest)
         return times
 
 
