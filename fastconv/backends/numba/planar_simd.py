@@ -27,6 +27,7 @@ from fastconv.backends.numba.simd import (
     parts_of,
     shuffle_mask,
     splat,
+    splat_number,
     store,
 )
 from fastconv.backends.numba.transpose import transpose
@@ -56,8 +57,9 @@ def split_columns(
     length: Any,
     target: Any,
     phase_bytes: Any,
+    fill: Any,
 ) -> Any:
-    """Copy lanes x step elements of a line, those outside [0, length) as zeros, split by phase.
+    """Copy lanes x step elements of a line, those outside [0, length) as ``fill``, split by phase.
 
     Element ``first`` + i goes to lane i // step of the vector at
     ``target`` + (i % step) * ``phase_bytes``: what a strided window reads becomes contiguous.
@@ -66,26 +68,27 @@ def split_columns(
     s, count, kept = shape.shape, step.literal_value, phases.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, _, _, line, first, length, target, phase_bytes = args
+        _, _, _, line, first, length, target, phase_bytes, fill = args
+        narrow = splat_number(builder, s, fill)
         vectors = []
         for v in range(count):
             start = offset_by(builder, first, v * s.lanes)
             place = builder.add(line, builder.mul(start, I64(s.size)))
             mask = _between(builder, s, start, length)
-            vectors.append(_load_masked(builder, s, place, mask))
+            vectors.append(_load_masked(builder, s, place, mask, narrow))
         for phase in range(kept):
             merged = _every(builder, s, vectors, count, phase)
             store(builder, s, merged, builder.add(target, builder.mul(phase_bytes, I64(phase))))
         return context.get_dummy_value()
 
-    return types.void(shape, step, phases, *(types.int64,) * 5), codegen
+    return types.void(shape, step, phases, *(types.int64,) * 5, types.float64), codegen
 
 
-def _load_masked(builder: Any, s: Tile, place: Any, mask: Any) -> Any:
-    """Load a vector, zeros in the lanes outside a mask: those are not touched."""
+def _load_masked(builder: Any, s: Tile, place: Any, mask: Any, filler: Any = None) -> Any:
+    """Load a vector, zeros or ``filler`` in the lanes outside a mask: those are not touched."""
     pointer = s.vector.as_pointer()
     read = masked(builder, s, "load", s.vector, [pointer, I32, mask.type, s.vector])
-    filler = ir.Constant(s.vector, None)
+    filler = ir.Constant(s.vector, None) if filler is None else filler
     return builder.call(read, [builder.inttoptr(place, pointer), I32(s.size), mask, filler])
 
 
@@ -170,9 +173,135 @@ def tile_correlate(
             address = builder.add(base, builder.mul(pitch, I64(line)))
             return load(builder, s, offset_by(builder, address, v * s.lanes * s.size))
 
-        return _slide(builder, s, tile, steps, weights, read)
+        combine = _weighted(builder, s, steps[0], weights)
+        return _slide(builder, s, tile, steps, combine, read)
 
     return tile(shape, tile, taps, stride, dilation, *(types.int64,) * 3), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_reduce(
+    typingctx: Any,
+    shape: Any,
+    tile: Any,
+    kind: Any,
+    taps: Any,
+    stride: Any,
+    dilation: Any,
+    base: Any,
+    pitch: Any,
+) -> Any:
+    """Bring the lines that `tile_correlate` would weight into a tile: their "max", or their sum.
+
+    A NaN on either side of a maximum gives NaN.
+    """
+    s = shape.shape
+    steps = tuple(v.literal_value for v in (taps, stride, dilation))
+    largest = kind.literal_value == "max"
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, _, _, _, _, base, pitch = args
+
+        def read(line: int, v: int) -> Any:
+            address = builder.add(base, builder.mul(pitch, I64(line)))
+            return load(builder, s, offset_by(builder, address, v * s.lanes * s.size))
+
+        def combine(tap: int, value: Any, total: Any) -> Any:
+            return _brought(builder, largest, total, value)
+
+        return _slide(builder, s, tile, steps, combine, read)
+
+    return tile(shape, tile, kind, taps, stride, dilation, types.int64, types.int64), codegen
+
+
+def _brought(builder: Any, largest: bool, total: Any, value: Any) -> Any:
+    """Bring a vector into the largest, or the sum, of those before."""
+    if not largest:
+        return builder.fadd(total, value)
+    # The CPU's maximum gives its second operand where either is NaN; one in the first is put back.
+    taken = builder.select(builder.fcmp_ordered(">", total, value), total, value)
+    return builder.select(builder.fcmp_unordered("uno", total, total), total, taken)
+
+
+@intrinsic(prefer_literal=True)
+def tile_reduce_first(
+    typingctx: Any, shape: Any, tile: Any, kind: Any, base: Any, count: Any, fill: Any
+) -> Any:
+    """Bring the first ``count`` elements at an address into a tile of one row; ``fill`` for more.
+
+    Their "max", or their sum.
+    """
+    s, largest = shape.shape, kind.literal_value == "max"
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, _, base, count, fill = args
+        neutral = splat_number(builder, s, fill)
+        parts = []
+        for v, part in enumerate(parts_of(builder, tile)):
+            mask = first_lanes(builder, s, offset_by(builder, count, -v * s.lanes))
+            place = offset_by(builder, base, v * s.lanes * s.size)
+            value = _load_masked(builder, s, place, mask, neutral)
+            parts.append(_brought(builder, largest, part, value))
+        return join(builder, tile.type, parts)
+
+    return tile(shape, tile, kind, types.int64, types.int64, types.float64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_total(typingctx: Any, shape: Any, tile: Any, kind: Any) -> Any:
+    """Give the largest element of a tile, or their sum by halves, as a float64."""
+    s, largest = shape.shape, kind.literal_value == "max"
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = parts_of(builder, args[1])
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [_brought(builder, largest, a, b) for a, b in pairs]
+        total = parts[0]
+        lanes = s.lanes
+        while lanes > 1:
+            lanes //= 2
+            halves = [shuffle_mask(list(range(i, i + lanes))) for i in (0, lanes)]
+            low, high = (builder.shuffle_vector(total, total, half) for half in halves)
+            total = _brought(builder, largest, low, high)
+        element = builder.extract_element(total, I32(0))
+        return element if s.dtype == "float64" else builder.fpext(element, ir.DoubleType())
+
+    return types.float64(shape, tile, kind), codegen
+
+
+@intrinsic
+def tile_fill(typingctx: Any, shape: Any, number: Any) -> Any:
+    """Give a tile filled with a number."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = [splat_number(builder, s, args[1])] * (s.rows * s.vectors)
+        return join(builder, context.get_value_type(signature.return_type), parts)
+
+    return TileType(s)(shape, types.float64), codegen
+
+
+@intrinsic
+def tile_divide(typingctx: Any, shape: Any, tile: Any, rows: Any, columns: Any) -> Any:
+    """Divide a tile's element at row r and column c by rows[r] * columns[c], both addresses."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, rows, columns = args
+        wide = [
+            load(builder, s, offset_by(builder, columns, v * s.lanes * s.size))
+            for v in range(s.vectors)
+        ]
+        parts = []
+        for i, part in enumerate(parts_of(builder, tile)):
+            row, v = divmod(i, s.vectors)
+            scalar = load(builder, s, offset_by(builder, rows, row * s.size), scalar=True)
+            count = builder.fmul(splat(builder, s, scalar), wide[v])
+            parts.append(builder.fdiv(part, count))
+        return join(builder, tile.type, parts)
+
+    return tile(shape, tile, types.int64, types.int64), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -215,19 +344,30 @@ def tile_correlate_edge(
             mask = builder.select(there, inside[v], nothing)
             return _load_masked(builder, s, offset_by(builder, address, v * s.lanes * s.size), mask)
 
-        return _slide(builder, s, tile, steps, weights, read)
+        combine = _weighted(builder, s, steps[0], weights)
+        return _slide(builder, s, tile, steps, combine, read)
 
     return tile(shape, tile, taps, stride, dilation, *(types.int64,) * 7), codegen
 
 
-def _slide(
-    builder: Any, s: Tile, tile: Any, steps: tuple[int, ...], weights: Any, read: Any
-) -> Any:
-    taps, stride, dilation = steps
+def _weighted(builder: Any, s: Tile, taps: int, weights: Any) -> Any:
+    """Give the step that adds a line times a tap's weight."""
     factors = []
     for t in range(taps):
         scalar = load(builder, s, offset_by(builder, weights, t * s.size), scalar=True)
         factors.append(splat(builder, s, scalar))
+
+    def combine(tap: int, value: Any, total: Any) -> Any:
+        return multiply_add(builder, s, factors[tap], value, total)
+
+    return combine
+
+
+def _slide(
+    builder: Any, s: Tile, tile: Any, steps: tuple[int, ...], combine: Any, read: Any
+) -> Any:
+    """Bring each line, read once, into the rows of a tile that see it, taps in order."""
+    taps, stride, dilation = steps
     parts = parts_of(builder, tile)
     users: dict[int, list[tuple[int, int]]] = {}
     for r in range(s.rows):
@@ -238,7 +378,7 @@ def _slide(
             value = read(line, v)
             for r, t in users[line]:
                 i = r * s.vectors + v
-                parts[i] = multiply_add(builder, s, factors[t], value, parts[i])
+                parts[i] = combine(t, value, parts[i])
     return join(builder, tile.type, parts)
 
 

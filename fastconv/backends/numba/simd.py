@@ -387,7 +387,7 @@ def tile_scale_negative(typingctx: Any, shape: Any, tile: Any, slope: Any) -> An
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, slope = args
-        factor, zero = _splat_number(builder, s, slope), ir.Constant(s.vector, None)
+        factor, zero = splat_number(builder, s, slope), ir.Constant(s.vector, None)
         parts = [
             builder.select(builder.fcmp_ordered("<", x, zero), builder.fmul(x, factor), x)
             for x in parts_of(builder, tile)
@@ -404,7 +404,7 @@ def tile_bound(typingctx: Any, shape: Any, tile: Any, low: Any, high: Any) -> An
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, *numbers = args
-        low, high = (_splat_number(builder, s, n) for n in numbers)
+        low, high = (splat_number(builder, s, n) for n in numbers)
         parts = []
         for x in parts_of(builder, tile):
             x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
@@ -414,7 +414,7 @@ def tile_bound(typingctx: Any, shape: Any, tile: Any, low: Any, high: Any) -> An
     return tile(shape, tile, types.float64, types.float64), codegen
 
 
-def _splat_number(builder: Any, shape: Tile, number: Any) -> Any:
+def splat_number(builder: Any, shape: Tile, number: Any) -> Any:
     """Fill a vector of the tile's dtype with a float64."""
     narrow = number if shape.dtype == "float64" else builder.fptrunc(number, shape.element)
     return splat(builder, shape, narrow)

@@ -150,8 +150,10 @@ class Planes:
                 self.phase]  # fmt: skip
 
 
-def make_copy_lines(tile: Tile, step: int, phases: int, by_table: bool) -> Callable[..., None]:
-    """Make the function that copies padded lines of one plane."""
+def make_copy_lines(
+    tile: Tile, step: int, phases: int, by_table: bool, fill: float = 0.0
+) -> Callable[..., None]:
+    """Make the function that copies padded lines of one plane; padding is ``fill``."""
     dtype, size, lanes = np.dtype(tile.dtype).type, tile.size, tile.lanes
 
     @part
@@ -169,12 +171,12 @@ def make_copy_lines(tile: Tile, step: int, phases: int, by_table: bool) -> Calla
                 pixels = array(source, (width,), dtype)
                 which = array(columns, (phases * phase,), np.int64)
                 for i in range(phases * phase):
-                    line[i] = pixels[which[i]] if which[i] >= 0 and shown > 0 else dtype(0)
+                    line[i] = pixels[which[i]] if which[i] >= 0 and shown > 0 else dtype(fill)
             else:
                 for x in range(0, phase, lanes):
                     split_columns(
                         tile, step, phases, source, x * step - before, shown, place + x * size,
-                        phase * size,
+                        phase * size, fill,
                     )  # fmt: skip
 
     return copy_lines  # type: ignore[no-any-return]
