@@ -69,7 +69,8 @@ def split_columns(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, _, _, line, first, length, target, phase_bytes, fill = args
-        narrow = splat_number(builder, s, fill)
+        # Integers know no other padding than zeros.
+        narrow = splat_number(builder, s, fill) if s.dtype.startswith("float") else None
         vectors = []
         for v in range(count):
             start = offset_by(builder, first, v * s.lanes)
