@@ -80,8 +80,10 @@ class DepthwisePlanar(NumbaConv):
         taps = planes.down[0] * planes.across[0]
         outputs = problem.batch * problem.out_channels * rows * columns
         lines = problem.batch * problem.in_channels * planes.lines(planes.height) * planes.line
-        # Loads beside the multiply-adds, and an epilogue of some 4 of them.
-        flops = 2 * outputs * (1.5 * taps + 4) + 6 * lines
+        # A line is loaded once for all rows and taps that see it, which takes two multiply-adds.
+        down, step, _ = planes.down
+        loads = 2 * ((tile.rows - 1) * step + down) / (tile.rows * down)
+        flops = 2 * outputs * (max(1.5, loads) * taps + 4) + 6 * lines
         seconds = flops / machine.peak_flops(problem.dtype)
         return Cost(max(seconds, problem.bytes / machine.memory_bandwidth / 2))
 

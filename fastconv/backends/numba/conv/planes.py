@@ -22,7 +22,7 @@ from fastconv.backends.numba.simd import Tile
 from fastconv.problem import ConvProblem
 
 # Horizontal strides whose phases vectors are shuffled into; others are copied by table.
-SHUFFLED_STEPS = (1, 2, 3, 4)
+SHUFFLED_STEPS = tuple(range(1, 9))
 # Lines a multiple of this apart share few sets of the first cache.
 SET_CLASH_BYTES = 512
 
