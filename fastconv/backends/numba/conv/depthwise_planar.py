@@ -6,7 +6,6 @@ once for all the rows and taps that it serves. Channel multipliers are filters o
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.numba.conv.common import NumbaConv
-from fastconv.backends.numba.conv.planes import Planes, make_copy_lines
+from fastconv.backends.numba.conv.planes import Planes, make_copy_lines, row_block, row_tile
 from fastconv.backends.numba.engine import (
     INPUT,
     OUTPUT,
@@ -28,7 +27,7 @@ from fastconv.backends.numba.engine import (
     kernel,
 )
 from fastconv.backends.numba.engine.plan import scratch_stride
-from fastconv.backends.numba.gemm import clamp_words, flush, fused, make_activate, tile_for
+from fastconv.backends.numba.gemm import clamp_words, flush, fused, make_activate
 from fastconv.backends.numba.planar_simd import (
     beside,
     tile_add_masked,
@@ -42,10 +41,6 @@ from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
-# Bytes of padded lines that a work item keeps: they should stay in the first cache.
-LINES_BYTES = 24 << 10
-# Vectors in a tile: enough independent sums to hide a multiply-add's latency.
-TILE_VECTORS = 8
 # Vertical taps whose weights are held in registers together.
 COLUMN_TAPS = 7
 
@@ -74,7 +69,8 @@ class DepthwisePlanar(NumbaConv):
         return super().why_not(problem)
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        planes, tile = _shape(problem, machine)
+        planes = Planes(problem, machine.lanes(problem.dtype))
+        tile = row_tile(planes, machine)
         rows = -(-planes.height // tile.rows) * tile.rows
         columns = -(-planes.width // tile.columns) * tile.columns
         taps = planes.down[0] * planes.across[0]
@@ -90,9 +86,10 @@ class DepthwisePlanar(NumbaConv):
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
         assert weight is not None
-        planes, tile = _shape(problem, get_machine())
+        planes = Planes(problem, get_machine().lanes(problem.dtype))
+        tile = row_tile(planes, get_machine())
         down, across = planes.down, planes.across
-        block = _row_block(planes, tile)
+        block = row_block(planes, tile)
         size = problem.dtype.itemsize
         scratch = (planes.lines(block) * planes.line + tile.columns + tile.lanes) * size
         height, width = planes.height, planes.width
@@ -119,27 +116,6 @@ class DepthwisePlanar(NumbaConv):
         return self.native_plan(
             problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
         )
-
-
-def _shape(problem: ConvProblem, machine: Machine) -> tuple[Planes, Tile]:
-    """Choose the tile's rows so that few lie past the last output row."""
-    lanes = machine.lanes(problem.dtype)
-    planes = Planes(problem, lanes)
-    height = planes.height
-    rows = min(range(1, TILE_VECTORS + 1), key=lambda r: (-(-height // r) * (r + 1), -r))
-    wide = -(-planes.width // lanes)
-    vectors = max(1, min(TILE_VECTORS // rows, wide))
-    tile = tile_for(problem.dtype, machine)
-    return planes, dataclasses.replace(tile, rows=rows, vectors=vectors)
-
-
-def _row_block(planes: Planes, tile: Tile) -> int:
-    """Output rows of a work item: all of them, or as many as keep their lines close."""
-    size = planes.problem.dtype.itemsize
-    rows = -(-planes.height // tile.rows) * tile.rows
-    while rows > tile.rows and planes.lines(rows) * planes.line * size > LINES_BYTES:
-        rows -= tile.rows
-    return rows
 
 
 def make_copied(tile: Tile, taps: int, stride: int, dilation: int) -> Callable[..., Any]:

@@ -17,12 +17,18 @@ from fastconv.backends.numba.conv.geometry import lead
 from fastconv.backends.numba.conv.pack import index_table
 from fastconv.backends.numba.engine import array, part
 from fastconv.backends.numba.engine.plan import Constant, constant
+from fastconv.backends.numba.gemm import tile_for
 from fastconv.backends.numba.planar_simd import split_columns
 from fastconv.backends.numba.simd import Tile
+from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 
 # Horizontal strides whose phases vectors are shuffled into; others are copied by table.
 SHUFFLED_STEPS = tuple(range(1, 9))
+# Bytes of padded lines that a work item keeps: they should stay in the first cache.
+LINES_BYTES = 24 << 10
+# Vectors in a tile of rows: enough independent sums to hide a multiply-add's latency.
+TILE_VECTORS = 8
 # Lines a multiple of this apart share few sets of the first cache.
 SET_CLASH_BYTES = 512
 
@@ -148,6 +154,24 @@ class Planes:
         p = self.problem
         return [self.row_table(), self.column_table(), p.input_size[-1], p.padding[-1][0],
                 self.phase]  # fmt: skip
+
+
+def row_tile(planes: Planes, machine: Machine) -> Tile:
+    """Give a tile of output rows of which few lie past the last one."""
+    height = planes.height
+    rows = min(range(1, TILE_VECTORS + 1), key=lambda r: (-(-height // r) * (r + 1), -r))
+    vectors = max(1, min(TILE_VECTORS // rows, -(-planes.width // planes.lanes)))
+    tile = tile_for(planes.problem.dtype, machine)
+    return dataclasses.replace(tile, rows=rows, vectors=vectors)
+
+
+def row_block(planes: Planes, tile: Tile) -> int:
+    """Count the output rows of a work item: all, or as many as keep their lines close."""
+    size = planes.problem.dtype.itemsize
+    rows = -(-planes.height // tile.rows) * tile.rows
+    while rows > tile.rows and planes.lines(rows) * planes.line * size > LINES_BYTES:
+        rows -= tile.rows
+    return rows
 
 
 def make_copy_lines(

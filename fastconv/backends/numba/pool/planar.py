@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Cost, roofline
-from fastconv.backends.numba.conv.planes import Planes, make_copy_lines
+from fastconv.backends.numba.conv.planes import Planes, make_copy_lines, row_block, row_tile
 from fastconv.backends.numba.engine import (
     INPUT,
     OUTPUT,
@@ -24,7 +24,6 @@ from fastconv.backends.numba.engine import (
     kernel,
 )
 from fastconv.backends.numba.engine.plan import scratch_stride
-from fastconv.backends.numba.gemm import tile_for
 from fastconv.backends.numba.planar_simd import (
     beside,
     tile_divide,
@@ -39,8 +38,6 @@ from fastconv.problem import PoolProblem
 
 # Cells of a window that are still cheaper looked at one by one than row by row.
 MOST_CELLS = 50
-LINES_BYTES = 24 << 10
-TILE_VECTORS = 8
 
 (PLANES, PLANE_BYTES, OUT, OUT_BYTES, HEIGHT, WIDTH, ROW_BLOCK, TAPS_DOWN, TAPS_ACROSS, OFFSETS,
  ROW_COUNTS, COLUMN_COUNTS, ROWS, COLUMNS, IN_WIDTH, BEFORE, PHASE, SCRATCH_BASE,
@@ -95,9 +92,9 @@ class Planar(Algorithm):
     def plan(self, problem: PoolProblem, *parameters: Array | None) -> NativePlan:
         machine = get_machine()
         planes = _planes(problem, machine)
-        tile = _tile(planes, machine)
+        tile = row_tile(planes, machine)
         (down, step, apart), (across, _, _) = planes.down, planes.across
-        block = _row_block(planes, tile)
+        block = row_block(planes, tile)
         size = problem.dtype.itemsize
         scratch = (planes.lines(block) * planes.line + tile.columns + tile.lanes) * size
         height, width = planes.height, planes.width
@@ -126,23 +123,6 @@ def _planes(problem: PoolProblem, machine: Machine) -> Planes:
         problem.stride, problem.padding, problem.dilation,
     )  # fmt: skip
     return Planes(window, machine.lanes(problem.dtype))
-
-
-def _tile(planes: Planes, machine: Machine) -> Tile:
-    """Choose the tile's rows so that few lie past the last output row."""
-    height = planes.height
-    rows = min(range(1, TILE_VECTORS + 1), key=lambda r: (-(-height // r) * (r + 1), -r))
-    vectors = max(1, min(TILE_VECTORS // rows, -(-planes.width // planes.lanes)))
-    tile = tile_for(planes.problem.dtype, machine)
-    return dataclasses.replace(tile, rows=rows, vectors=vectors)
-
-
-def _row_block(planes: Planes, tile: Tile) -> int:
-    size = planes.problem.dtype.itemsize
-    rows = -(-planes.height // tile.rows) * tile.rows
-    while rows > tile.rows and planes.lines(rows) * planes.line * size > LINES_BYTES:
-        rows -= tile.rows
-    return rows
 
 
 def _counts(problem: PoolProblem, tile: Tile) -> list[Array]:
