@@ -119,6 +119,8 @@ def operands(problem: Any) -> tuple[Arrays, Arrays]:
     rng = np.random.default_rng(0)
     x = _random(rng, problem.input_shape, problem.dtype, 1.0)
     weight = _random(rng, problem.weight_shape, problem.dtype, problem.sum_length**-0.5)
+    if getattr(problem, "separable", False):
+        weight = weight[..., :1] * weight[..., :1, :] * problem.sum_length**0.5
     return (x, None), (weight, None)
 
 

@@ -19,6 +19,8 @@ class Parameter(np.ndarray[Any, Any]):
     """
 
     __fastconv_passes__ = True
+    # Whether its matrices are outer products; None: nobody has looked.
+    outer_products: bool | None = None
     _plans: dict[Any, Plans]
 
     def __new__(cls, value: Any, dtype: Any = None) -> Parameter:

@@ -16,6 +16,8 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "numba", "conv.planar", "Planar"),
     ("ConvProblem", "numba", "conv.depthwise", "Depthwise"),
     ("ConvProblem", "numba", "conv.depthwise_planar", "DepthwisePlanar"),
+    ("ConvProblem", "numba", "conv.separable", "Separable"),
+    ("ConvProblem", "numba", "conv.fft.algorithm", "Fft"),
     ("ConvProblem", "numba", "conv.im2col", "Im2col"),
     ("ConvProblem", "numba", "conv.winograd.algorithm", "Winograd2"),
     ("ConvProblem", "numba", "conv.winograd.algorithm", "Winograd3"),

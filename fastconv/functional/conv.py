@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from fastconv.arrays import Array, as_array, as_optional_array
 from fastconv.dispatch import solve
 from fastconv.functional.common import batched, with_batch, without_batch
+from fastconv.functional.separate import separated
 from fastconv.problem import ConvProblem, ConvTransposeProblem
 from fastconv.problem.conv import DEFAULT_RTOL
 
@@ -196,6 +197,7 @@ def _conv(
         n, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups,
         residual=r, **options,
     )  # fmt: skip
+    problem = separated(problem, weight, algorithm)
     result = solve(
         problem, (x, r), (w, b), out=with_batch(out, single), algorithm=algorithm, backend=backend
     )

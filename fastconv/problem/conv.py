@@ -42,7 +42,10 @@ DEFAULT_RTOL = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class ConvProblem(Problem):
-    """Cross-correlation of a batch with a weight of shape (out, in / groups, *kernel)."""
+    """Cross-correlation of a batch with a weight of shape (out, in / groups, *kernel).
+
+    ``separable``: every filter is known to be an outer product of one line a dimension.
+    """
 
     batch: int
     in_channels: int
@@ -59,6 +62,7 @@ class ConvProblem(Problem):
     residual: bool = False
     activation: Activation | None = None
     rtol: float = DEFAULT_RTOL
+    separable: bool = False
 
     @classmethod
     @remembered

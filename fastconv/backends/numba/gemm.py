@@ -59,6 +59,11 @@ def tile_for(
     return Tile(dtype.name, lanes, figures.tile_rows, vectors, figures.has_fma)
 
 
+def vector_tile(tile: Tile) -> Tile:
+    """Give the tile of one vector: what kernels that see no register tile are compiled for."""
+    return dataclasses.replace(tile, rows=1, vectors=1)
+
+
 def fitting_tile(dtype: np.dtype[Any], machine: Machine, rows: int, columns: int) -> Tile:
     """Give the register tile that covers so many rows and columns with the least waste."""
     shapes = shaped_tiles(dtype, machine, machine.figures.row_tiles)

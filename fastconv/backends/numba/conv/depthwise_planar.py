@@ -44,15 +44,16 @@ from fastconv.problem import ConvProblem
 # Vertical taps whose weights are held in registers together.
 COLUMN_TAPS = 7
 
+# Taps up to which what surrounds their multiply-adds is felt.
+FEW_TAPS = 25
+
 (PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
  ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, TAPS_ACROSS, OFFSETS, ROWS, COLUMNS, IN_WIDTH, BEFORE,
  PHASE, IN_HEIGHT, BEFORE_DOWN, SCRATCH_BASE, SCRATCH_STRIDE) = range(27)  # fmt: skip
 
 
-class DepthwisePlanar(NumbaConv):
-    """One input channel a group, channels first."""
-
-    name = "depthwise_planar"
+class PlaneByPlane(NumbaConv):
+    """Base of what filters planes one by one: one input channel a group, channels first."""
 
     def why_not(self, problem: ConvProblem) -> str | None:
         if problem.in_channels != problem.groups:
@@ -68,6 +69,12 @@ class DepthwisePlanar(NumbaConv):
             return f"{problem.n} dimensions: this kernel is for one or two"
         return super().why_not(problem)
 
+
+class DepthwisePlanar(PlaneByPlane):
+    """Every tap of every output, in registers."""
+
+    name = "depthwise_planar"
+
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
         planes = Planes(problem, machine.lanes(problem.dtype))
         tile = row_tile(planes, machine)
@@ -79,7 +86,8 @@ class DepthwisePlanar(NumbaConv):
         # A line is loaded once for all rows and taps that see it, which takes two multiply-adds.
         down, step, _ = planes.down
         loads = 2 * ((tile.rows - 1) * step + down) / (tile.rows * down)
-        flops = 2 * outputs * (max(1.5, loads) * taps + 4) + 6 * lines
+        steps = max(1.1 * taps + 0.4 * min(taps, FEW_TAPS), loads * taps)
+        flops = 2 * outputs * (steps + 4) + 6 * lines
         seconds = flops / machine.peak_flops(problem.dtype)
         return Cost(max(seconds, problem.bytes / machine.memory_bandwidth / 2))
 
@@ -183,19 +191,19 @@ def make_store(tile: Tile) -> Callable[..., None]:
     size, lanes, columns, rows = tile.size, tile.lanes, tile.columns, tile.rows
 
     @inlined
-    def store(args, values, image, row, rows_left, column):  # type: ignore[no-untyped-def]
+    def store(args, values, image, row, rows_left, column, columns_left):  # type: ignore[no-untyped-def]
         width = args[WIDTH]
         slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
         shift = image * args[OUT_BYTES] + (row * width + column) * size
         places = beside(tile, 0, lanes * size)
-        counts = beside(tile, width - column, -lanes)
+        counts = beside(tile, columns_left, -lanes)
         line = width * size
         if args[RESIDUAL] != 0:
             values = tile_add_masked(
                 tile, values, args[RESIDUAL] + shift, line, places, counts, rows_left
             )
         values = activate(values, slope, low, high)
-        if width - column >= columns and rows_left >= rows:
+        if columns_left >= columns and rows_left >= rows:
             tile_store_at(tile, values, args[OUT] + shift, line, places)
         else:
             tile_store_masked(tile, values, args[OUT] + shift, line, places, counts, rows_left)
@@ -238,7 +246,10 @@ def depthwise_copied(  # type: ignore[no-untyped-def]
                     for column in range(0, width, columns):
                         values = tile_splat(tile, args[BIAS] + channel * size, 0)
                         values = copied(values, args, top + column * size, pitch, weights)
-                        store(args, values, plane * multiplier + m, row, stop - row, column)
+                        store(
+                            args, values, plane * multiplier + m, row, stop - row, column,
+                            width - column,
+                        )  # fmt: skip
 
     return body
 
@@ -280,6 +291,9 @@ def depthwise_inside(tile: Tile, taps: int, stride: int, dilation: int):  # type
                             values = copied(values, args, base, in_width * size, weights)
                         else:
                             values = edge(values, args, source, line, left, weights)
-                        store(args, values, plane * multiplier + m, row, stop - row, column)
+                        store(
+                            args, values, plane * multiplier + m, row, stop - row, column,
+                            width - column,
+                        )  # fmt: skip
 
     return body

@@ -8,6 +8,7 @@ phase c % stride at place c // stride.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -40,17 +41,17 @@ class Planes:
     problem: ConvProblem
     lanes: int
 
-    @property
+    @functools.cached_property
     def height(self) -> int:
         """Output rows."""
         return lead(self.problem.output_size, 1)[1]
 
-    @property
+    @functools.cached_property
     def width(self) -> int:
         """Output columns."""
         return self.problem.output_size[-1]
 
-    @property
+    @functools.cached_property
     def down(self) -> tuple[int, int, int]:
         """Kernel size, stride and dilation from copied row to copied row."""
         p = self.problem
@@ -58,7 +59,7 @@ class Planes:
         # One tap leaves rows out: they are not copied.
         return (1, 1, 1) if taps == 1 else (taps, step, apart)
 
-    @property
+    @functools.cached_property
     def across(self) -> tuple[int, int, int]:
         """Kernel size, stride and dilation from column to column."""
         p = self.problem
@@ -82,7 +83,7 @@ class Planes:
         near = (self.down[0] - 1) * self.down[2] < 8 and pitch % SET_CLASH_BYTES != 0
         return near and not self.by_table and set(p.stride) == {1}
 
-    @property
+    @functools.cached_property
     def phase(self) -> int:
         """Elements of one phase of a line."""
         taps, step, apart = self.across
@@ -95,7 +96,7 @@ class Planes:
         clash = self.phases * whole * self.problem.dtype.itemsize % SET_CLASH_BYTES == 0
         return whole + self.lanes if clash else whole
 
-    @property
+    @functools.cached_property
     def phases(self) -> int:
         """Phases of a line that are kept: one tap reads the first alone."""
         taps, step, _ = self.across
@@ -167,11 +168,12 @@ def row_tile(planes: Planes, machine: Machine) -> Tile:
 
 def row_block(planes: Planes, tile: Tile) -> int:
     """Count the output rows of a work item: all, or as many as keep their lines close."""
-    size = planes.problem.dtype.itemsize
-    rows = -(-planes.height // tile.rows) * tile.rows
-    while rows > tile.rows and planes.lines(rows) * planes.line * size > LINES_BYTES:
-        rows -= tile.rows
-    return rows
+    _, step, _ = planes.down
+    most = LINES_BYTES // (planes.line * planes.problem.dtype.itemsize)
+    reach = planes.lines(1)
+    close = (most - reach) // step + 1
+    rows = min(close, planes.height + tile.rows - 1) // tile.rows * tile.rows
+    return max(rows, tile.rows)
 
 
 def make_copy_lines(

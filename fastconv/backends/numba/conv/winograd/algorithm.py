@@ -18,7 +18,6 @@ from fastconv.backends.numba.conv.winograd.kernels import (
     multiply,
     transform_input,
     transform_output,
-    vector_tile,
 )
 from fastconv.backends.numba.conv.winograd.layout import Layout, filter_axes
 from fastconv.backends.numba.conv.winograd.planar_input import transform_planar
@@ -26,7 +25,7 @@ from fastconv.backends.numba.conv.winograd.weights import pack_weights
 from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.numba.engine import INPUT, SCRATCH, NativePlan, Stage
 from fastconv.backends.numba.engine.plan import constant, scratch_stride
-from fastconv.backends.numba.gemm import clamp_words, fused, pack_bias
+from fastconv.backends.numba.gemm import clamp_words, fused, pack_bias, vector_tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 

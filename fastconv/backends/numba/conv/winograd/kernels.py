@@ -35,11 +35,6 @@ def line_tile(tile: Tile, m: int) -> Tile:
     return dataclasses.replace(tile, rows=max(1, tile.lanes // m) * m, vectors=1)
 
 
-def vector_tile(tile: Tile) -> Tile:
-    """Give the tile of one vector: what kernels that see no register tile are compiled for."""
-    return dataclasses.replace(tile, rows=1, vectors=1)
-
-
 def make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:
     """Make the function that multiplies a square of vectors with a matrix from each side.
 

@@ -1,0 +1,105 @@
+"""Depthwise convolution with large kernels by Fourier transforms of overlapping blocks.
+
+Overlap-save (Stockham, High-speed convolution and correlation, 1966): the outputs of a circular
+correlation that no wrapped cell enters are those of the linear one.
+"""
+
+from __future__ import annotations
+
+from math import log2, prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.cook_toom import FILTER_SIGMAS
+from fastconv.backends.numba.conv.common import unit
+from fastconv.backends.numba.conv.depthwise_planar import PlaneByPlane
+from fastconv.backends.numba.conv.fft.butterflies import pass_tables
+from fastconv.backends.numba.conv.fft.kernels import overlap_save
+from fastconv.backends.numba.conv.fft.layout import Blocks
+from fastconv.backends.numba.conv.geometry import lead
+from fastconv.backends.numba.conv.pack import index_table
+from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, constant
+from fastconv.backends.numba.engine.plan import scratch_stride
+from fastconv.backends.numba.gemm import clamp_words, flush, fused, tile_for, vector_tile
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import ConvProblem
+
+
+class Fft(PlaneByPlane):
+    """One input channel a group, channels first; the cost hardly depends on the kernel's size."""
+
+    name = "fft"
+    approximates = True
+
+    def why_not(self, problem: ConvProblem) -> str | None:
+        refused = super().why_not(problem)
+        if refused is None and Blocks.of(problem, get_machine()) is None:
+            return "its blocks' transforms would not stay in the second cache"
+        return refused
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
+        blocks = Blocks.of(problem, machine)
+        assert blocks is not None
+        return Cost(max(blocks.seconds(machine), problem.bytes / machine.memory_bandwidth / 2))
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        """Count a rounding a pass forward, back and of the spectrum, all over a block's outputs.
+
+        Roundings of each pass are independent and relative to the size of what is transformed,
+        which Fourier transforms keep (Gentleman and Sande, 1966); outputs next to an edge, where
+        windows see padding, are smaller than a block's others by half at most a dimension.
+        """
+        blocks = Blocks.of(problem, get_machine())
+        assert blocks is not None
+        passes = 2 * log2(prod(blocks.size)) + 4
+        return FILTER_SIGMAS * unit(problem.dtype) * (sqrt(passes) + 2)
+
+    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
+        weight, bias = parameters
+        assert weight is not None
+        machine = get_machine()
+        blocks = Blocks.of(problem, machine)
+        assert blocks is not None
+        tile = vector_tile(tile_for(problem.dtype, machine))
+        size = problem.dtype.itemsize
+        down, across = (pass_tables(n, problem.dtype) for n in (blocks.rows, blocks.size[1]))
+        spectra = flush(blocks.spectra(weight))
+        biases = np.zeros(problem.out_channels, problem.dtype) if bias is None else bias
+        activation = problem.activation if fused(problem.activation) else None
+        height, width = lead(problem.output_size, 1)[1:]
+        words = [
+            INPUT(0), prod(problem.input_size) * size, constant(spectra), constant(biases), OUTPUT,
+            height * width * size, INPUT(1) if problem.residual else 0, *clamp_words(activation),
+            height, width, blocks.matrices, blocks.blocks, *blocks.counts[1:], *blocks.outputs,
+            *lead(problem.stride, 1)[1:], *_line_tables(problem, blocks), problem.input_size[-1],
+            problem.padding[-1][0], blocks.multiplier, problem.in_channels, blocks.rows,
+            blocks.size[1], blocks.pitch * size, blocks.matrix_bytes, blocks.line_bytes,
+            spectra[0].nbytes, constant(down[0]), len(down[0]), constant(down[1]),
+            constant(across[0]), len(across[0]), constant(across[1]), SCRATCH,
+            scratch_stride(blocks.scratch_bytes),
+        ]  # fmt: skip
+        address = overlap_save(tile, blocks.flat, problem.padding_mode != "zeros")
+        items = problem.batch * problem.in_channels * blocks.matrices
+        return self.native_plan(
+            problem,
+            [Stage(address, items, words)],
+            workspace_bytes=0,
+            scratch_bytes=blocks.scratch_bytes,
+        )
+
+
+def _line_tables(problem: ConvProblem, blocks: Blocks) -> list[Any]:
+    """Give for each padded row, and column, the input's that it shows, -1 for zeros."""
+    sizes, pads = lead(problem.input_size, 1)[1:], problem.padding
+    befores = (0, 0, *(p[0] for p in pads))[-2:]
+    afters = (0, 0, *(p[1] for p in pads))[-2:]
+    tables = []
+    for i in range(2):
+        reach = (blocks.counts[i] - 1) * blocks.outputs[i] + blocks.size[i]
+        there = min(reach, sizes[i] + befores[i] + afters[i])
+        table = np.full(reach, -1, np.int64)
+        table[:there] = index_table(sizes[i], befores[i], there, problem.padding_mode)
+        tables.append(constant(table))
+    return tables

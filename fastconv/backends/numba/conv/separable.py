@@ -1,0 +1,87 @@
+"""Filters that are outer products: down the columns, then along the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.cook_toom import SUM_SIGMAS, sum_bound
+from fastconv.backends.numba.conv.common import unit
+from fastconv.backends.numba.conv.depthwise_planar import DepthwisePlanar, PlaneByPlane
+from fastconv.backends.numba.engine import INPUT, OUTPUT, WORKSPACE, NativePlan
+from fastconv.backends.numba.engine.plan import moved
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import ConvProblem
+
+_LINES = DepthwisePlanar()
+
+
+class Separable(PlaneByPlane):
+    """Two filters of one dimension each, for planes; kH + kW multiplications instead of kH kW."""
+
+    name = "separable"
+
+    def why_not(self, problem: ConvProblem) -> str | None:
+        if problem.n != 2:
+            return f"{problem.n} dimensions: this kernel is for two"
+        refused = super().why_not(problem)
+        if refused is None and not problem.separable:
+            return "the filters are not known to be outer products"
+        return refused
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
+        passes = down_then_across(problem)
+        seconds = sum(_LINES.cost(p, machine).seconds for p in passes)
+        return Cost(seconds, _between(passes[1]))
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        """Bound both passes' sums, and the distance of the weights from an outer product."""
+        u = unit(problem.dtype)
+        return sum(sum_bound(k, u) for k in problem.kernel_size) + SUM_SIGMAS * u
+
+    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
+        weight, bias = parameters
+        assert weight is not None
+        first, second = down_then_across(problem)
+        left, _, right = np.linalg.svd(weight[:, 0].astype(np.float64), full_matrices=False)
+        strength = np.einsum("oi,oij,oj->o", left[:, :, 0], weight[:, 0], right[:, 0])
+        columns = (left[:, :, 0] * strength[:, None]).astype(weight.dtype)
+        rows = right[:, 0].astype(weight.dtype)
+        down = _LINES.plan(first, columns[:, None, :, None], None)
+        across = _LINES.plan(second, rows[:, None, None, :], bias)
+        stages = [
+            *moved(down.stages, {OUTPUT.buffer: WORKSPACE}),
+            *moved(across.stages, {INPUT(0).buffer: WORKSPACE}),
+        ]
+        return NativePlan(
+            problem,
+            stages,
+            workspace_bytes=_between(second),
+            scratch_bytes=max(down.scratch_bytes, across.scratch_bytes),
+            seconds=self.cost(problem, get_machine()).seconds,
+        )
+
+
+def down_then_across(problem: ConvProblem) -> tuple[ConvProblem, ConvProblem]:
+    """Give the problems of the two passes; the second has the epilogue."""
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = (
+        problem.kernel_size, problem.stride, problem.padding, problem.dilation
+    )  # fmt: skip
+    first = dataclasses.replace(
+        problem, kernel_size=(kh, 1), stride=(sh, 1), padding=(ph, (0, 0)), dilation=(dh, 1),
+        bias=False, residual=False, activation=None, separable=False,
+    )  # fmt: skip
+    second = dataclasses.replace(
+        problem, in_channels=problem.out_channels, groups=problem.out_channels,
+        input_size=first.output_size, kernel_size=(1, kw), stride=(1, sw), padding=((0, 0), pw),
+        dilation=(1, dw), separable=False,
+    )  # fmt: skip
+    return first, second
+
+
+def _between(second: ConvProblem) -> int:
+    """Bytes between the passes."""
+    shape = second.input_shape
+    return int(np.prod(shape)) * second.dtype.itemsize

@@ -1,0 +1,56 @@
+"""Filters that are outer products: found when a call has weights to look at."""
+
+from __future__ import annotations
+
+import dataclasses
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.arrays import Array
+from fastconv.dispatch.parameter import Parameter
+from fastconv.problem import ConvProblem
+
+# Filters from this size on, over images that keep a core busy for longer than the look takes.
+LEAST_TAPS = 5
+LEAST_MACS = 2_000_000
+# Largest distance of an element from the product's, in units of the largest element's last place:
+# what rounding the elements of a product leaves.
+ROUNDINGS = 4
+
+
+def separated(problem: ConvProblem, weight: Any, algorithm: str | None) -> ConvProblem:
+    """Mark ``problem`` where every filter in ``weight`` is an outer product of two lines."""
+    if problem.n != 2 or problem.in_channels != problem.groups:
+        return problem
+    worth = min(problem.kernel_size) >= LEAST_TAPS and problem.macs >= LEAST_MACS
+    if not (worth or algorithm == "separable") or not isinstance(weight, np.ndarray):
+        return problem
+    if problem.dtype.name not in ("float32", "float64"):
+        return problem
+    kept = weight if isinstance(weight, Parameter) and weight.frozen else None
+    known = None if kept is None else kept.outer_products
+    if known is None:
+        known = are_outer_products(np.asarray(weight))
+        if kept is not None:
+            kept.outer_products = known
+    return dataclasses.replace(problem, separable=True) if known else problem
+
+
+def are_outer_products(weight: Array) -> bool:
+    """Tell whether each matrix of (O, 1, kH, kW) has rank one but for the rounding of its elements.
+
+    The row and the column through the largest element give the only product that it can be
+    (cross approximation; Goreinov, Tyrtyshnikov and Zamarashkin, 1997).
+    """
+    matrices = weight.reshape(-1, *weight.shape[-2:]).astype(np.float64)
+    sizes = np.abs(matrices).reshape(len(matrices), -1)
+    largest = sizes.argmax(1)
+    row, column = np.divmod(largest, matrices.shape[2])
+    each = np.arange(len(matrices))
+    pivot = matrices[each, row, column]
+    product = matrices[each, :, column][:, :, None] * matrices[each, row][:, None, :]
+    away = np.abs(product - matrices * pivot[:, None, None]).reshape(len(matrices), -1).max(1)
+    limit = ROUNDINGS * float(np.finfo(weight.dtype).eps) * pivot**2
+    return bool(prod(weight.shape) > 0 and np.all(away <= limit))

@@ -1,0 +1,111 @@
+"""Overlap-save: its transforms against NumPy's, its convolutions against float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+
+import fastconv
+import fastconv.functional as F
+from fastconv.backends.numba.conv.fft.algorithm import Fft
+from fastconv.backends.numba.conv.fft.butterflies import factors, order
+from fastconv.backends.numba.conv.fft.layout import Blocks
+from fastconv.backends.numba.engine import arena
+from fastconv.machine import get_machine
+from fastconv.problem import ConvProblem
+from tests.planes import activated, exact_correlation, plane_cases
+from tests.tolerance import poisoned
+
+
+def decimated(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Transform as the passes do: radix by radix, places kept."""
+    if len(x) == 1:
+        return x
+    radix = factors(len(x))[0]
+    parts = x.reshape(radix, -1)
+    q, j = np.arange(radix), np.arange(len(x) // radix)
+    mixed = np.exp(-2j * np.pi * np.outer(q, q) / radix) @ parts
+    mixed = mixed * np.exp(-2j * np.pi * np.outer(q, j) / len(x))
+    return np.concatenate([decimated(part) for part in mixed])
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 12, 48, 64, 96, 384])
+def test_frequencies_stand_where_order_says(length: int) -> None:
+    x = np.random.default_rng(0).standard_normal(length)
+    expected = np.fft.fft(x)[order(length)]
+    np.testing.assert_allclose(decimated(x), expected, atol=1e-11)
+
+
+def test_a_length_with_another_prime_factor_is_refused() -> None:
+    with pytest.raises(ValueError, match="factor of 5"):
+        factors(40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=plane_cases())
+def test_drawn_convolutions_stay_inside_the_bound(case: dict[str, Any]) -> None:
+    rng = np.random.default_rng(case["seed"])
+    dtype = case["dtype"]
+    x, w = (rng.standard_normal(case[name]).astype(dtype) for name in ("input", "weight"))
+    options = case["options"]
+    function = getattr(F, f"conv{case['n']}d")
+    problem = ConvProblem.of(case["n"], x, w, **options)
+    assume(Fft().why_not(problem) is None)
+    more: dict[str, Any] = {}
+    if case["epilogue"]:
+        bias = rng.standard_normal(w.shape[0]).astype(dtype)
+        residual = rng.standard_normal(problem.output_shape).astype(dtype)
+        more = {"bias": bias, "residual": residual, "activation": "silu"}
+    # float64 is checked in the precision above it, where the platform has one.
+    wide = np.longdouble if dtype == "float64" else np.float64
+    exact = exact_correlation(x.astype(wide), w.astype(wide), problem)
+    arena.take(1 << 20)
+    arena.poison()
+    out = poisoned(problem.output_shape, dtype)
+    function(x, w, **options, **more, algorithm="fft", rtol=1, out=out)
+    if more:
+        exact = activated(exact, bias, residual)
+    eps = float(np.finfo(dtype).eps)
+    bound = Fft().error_bound(problem) + (30 * eps if more else 0)
+    assert np.abs(out - exact).max() / np.sqrt(problem.sum_length) <= bound
+
+
+def test_large_kernels_are_given_to_it_and_small_ones_are_not() -> None:
+    x = np.zeros((1, 1, 256, 256), "f4")
+    rng = np.random.default_rng(0)
+    large, small = (rng.standard_normal((1, 1, k, k)).astype("f4") for k in (31, 3))
+    assert fastconv.explain(F.conv2d, x, large, padding=15).algorithm == "fft"
+    assert fastconv.explain(F.conv2d, x, small, padding=1).algorithm != "fft"
+
+
+def test_the_same_bits_in_any_batch_and_on_any_number_of_threads() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((3, 2, 150, 130)).astype("f4")
+    w = rng.standard_normal((2, 1, 21, 17)).astype("f4")
+    before = fastconv.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 5):
+            fastconv.set_num_threads(threads)
+            results.append(F.conv2d(x, w, groups=2, algorithm="fft"))
+            alone = F.conv2d(x[1], w, groups=2, algorithm="fft")
+            assert alone.tobytes() == results[-1][1].tobytes()
+    finally:
+        fastconv.set_num_threads(before)
+    assert len({r.tobytes() for r in results}) == 1
+
+
+def test_blocks_cover_every_output_and_stay_in_the_second_cache() -> None:
+    machine = get_machine()
+    for size, kernel in (((512, 512), (31, 31)), ((70, 2000), (3, 101)), ((40, 40), (40, 40))):
+        x, w = np.zeros((1, 1, *size), "f4"), np.zeros((1, 1, *kernel), "f4")
+        problem = ConvProblem.of(2, x, w)
+        blocks = Blocks.of(problem, machine)
+        assert blocks is not None
+        assert blocks.scratch_bytes <= machine.l2_bytes
+        for i in range(2):
+            assert blocks.outputs[i] * blocks.counts[i] >= problem.output_size[i]
+            assert blocks.outputs[i] + kernel[i] - 1 <= blocks.size[i]
