@@ -33,6 +33,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("PoolProblem", "numba", "pool.algorithms", "Weighted"),
     ("PoolProblem", "reference", "pool", "Pool"),
     ("AdaptivePoolProblem", "numba", "pool.whole", "Whole"),
+    ("AdaptivePoolProblem", "numba", "pool.planar", "Planar"),
     ("AdaptivePoolProblem", "numba", "pool.algorithms", "Separable"),
     ("AdaptivePoolProblem", "reference", "pool", "Pool"),
     ("MaxUnpoolProblem", "numba", "pool.algorithms", "Scatter"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv.problem.base import ArraySpec, Shape
 from fastconv.problem.pool import AnyPool, Windows, check_norm_type, read_input
+from fastconv.problem.remember import remembered
 from fastconv.problem.values import flag, integer
 
 
@@ -25,6 +26,7 @@ class AdaptivePoolProblem(AnyPool):
     is_global: bool = False
 
     @classmethod
+    @remembered
     def of(
         cls,
         kind: str,
@@ -50,6 +52,7 @@ class AdaptivePoolProblem(AnyPool):
         )
 
     @classmethod
+    @remembered
     def of_global(
         cls, kind: str, input: ArraySpec, *, p: Any = None, layout: str = "NCHW"
     ) -> AdaptivePoolProblem:

@@ -11,6 +11,7 @@ import numpy as np
 from fastconv.problem.activation import Activation
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.conv import DEFAULT_RTOL, check_activation, check_rtol
+from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     COMPLEX,
     FLOATS,
@@ -35,6 +36,7 @@ class LinearProblem(Problem):
     rtol: float = DEFAULT_RTOL
 
     @classmethod
+    @remembered
     def of(
         cls,
         input: ArraySpec,

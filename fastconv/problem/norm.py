@@ -11,6 +11,7 @@ import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.pointwise import any_rank_channels_last
+from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     FLOATS,
     check_dtype,
@@ -50,6 +51,7 @@ class BatchNormProblem(ChannelsProblem):
     eps: float
 
     @classmethod
+    @remembered
     def of(
         cls,
         input: ArraySpec,
@@ -103,6 +105,7 @@ class GroupNormProblem(ChannelsProblem):
     function: str = "group_norm"
 
     @classmethod
+    @remembered
     def of(
         cls,
         input: ArraySpec,
@@ -125,6 +128,7 @@ class GroupNormProblem(ChannelsProblem):
         return cls(**fields, **affine, groups=groups, eps=_eps("group_norm", eps))
 
     @classmethod
+    @remembered
     def of_instances(
         cls,
         input: ArraySpec,
@@ -172,6 +176,7 @@ class LayerNormProblem(Problem):
     eps: float
 
     @classmethod
+    @remembered
     def of(
         cls,
         input: ArraySpec,
@@ -251,6 +256,7 @@ class LocalResponseNormProblem(ChannelsProblem):
     k: float
 
     @classmethod
+    @remembered
     def of(
         cls,
         input: ArraySpec,

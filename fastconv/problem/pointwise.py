@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv.problem.activation import Activation
 from fastconv.problem.base import ArraySpec, Problem, Shape
+from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     FLOATS,
     INTEGERS,
@@ -32,6 +33,7 @@ class ElementwiseProblem(Problem):
     activation: Activation
 
     @classmethod
+    @remembered
     def of(cls, input: ArraySpec, activation: Any) -> ElementwiseProblem:
         """Validate; ``activation`` is a name or (name, parameter, ...)."""
         read = Activation.of(activation)
@@ -65,6 +67,7 @@ class PreluProblem(Problem):
     channels_last: bool = False
 
     @classmethod
+    @remembered
     def of(cls, input: ArraySpec, weight: ArraySpec, *, layout: str = "NCHW") -> PreluProblem:
         """Validate the arguments of ``prelu``."""
         dtype = check_dtype(input, FLOATS, "input of prelu")
@@ -113,6 +116,7 @@ class SoftmaxProblem(Problem):
     result: np.dtype
 
     @classmethod
+    @remembered
     def of(
         cls, input: ArraySpec, dim: Any, *, log: bool = False, dtype: Any = None
     ) -> SoftmaxProblem:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.conv import batched_shape
+from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     FLOATS,
     INTEGERS,
@@ -114,6 +115,7 @@ class PoolProblem(AnyPool):
     weights: str | None = None
 
     @classmethod
+    @remembered
     def of(
         cls,
         kind: str,

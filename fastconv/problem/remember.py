@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -13,8 +14,8 @@ from fastconv.problem.base import Shape
 P = ParamSpec("P")
 R = TypeVar("R")
 _PLAIN = frozenset((int, str, bool, float, type(None)))
-# Options that are arrays; what comes by position may be one, too.
-_ARRAYS = ("input", "weight", "bias", "residual")
+# Arguments that are arrays; only of these shape and dtype are all that matters.
+_ARRAYS = ("input", "weight", "bias", "residual", "running_mean", "running_var", "indices")
 
 
 class Spec(NamedTuple):
@@ -35,11 +36,17 @@ def remembered(build: Callable[P, R]) -> Callable[P, R]:
     apart, so that what is refused once is refused always.
     """
     kept = functools.lru_cache(maxsize=4096, typed=True)(build)
+    arrays = tuple(name in _ARRAYS for name in inspect.signature(build).parameters)
 
     @functools.wraps(build)
     def of(*arguments: P.args, **options: P.kwargs) -> R:
+        if len(arguments) > len(arrays):
+            return build(*arguments, **options)
         try:
-            keys = [v if type(v) in _PLAIN else _key(v, True) for v in arguments]
+            keys = [
+                v if type(v) in _PLAIN else _key(v, array)
+                for v, array in zip(arguments, arrays, strict=False)
+            ]
             named = {
                 name: v if type(v) in _PLAIN else _key(v, name in _ARRAYS)
                 for name, v in options.items()

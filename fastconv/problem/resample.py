@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
+from fastconv.problem.remember import remembered
 from fastconv.problem.taps import (
     Integers,
     Taps,
@@ -60,6 +61,7 @@ class PadProblem(Problem):
     """The bytes of one cell of the padding."""
 
     @classmethod
+    @remembered
     def of(
         cls,
         input: ArraySpec,
@@ -135,6 +137,7 @@ class InterpolateProblem(Problem):
     channels_last: bool = False
 
     @classmethod
+    @remembered
     def of(
         cls,
         input: ArraySpec,
@@ -275,6 +278,7 @@ class PixelShuffleProblem(Problem):
     channels_last: bool = False
 
     @classmethod
+    @remembered
     def of(
         cls, input: ArraySpec, factor: Any, *, inverse: bool = False, layout: str = "NCHW"
     ) -> PixelShuffleProblem:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
+from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     COMPLEX,
     FLOATS,
@@ -61,6 +62,7 @@ class UnfoldProblem(_Windows):
     """Each window of an image of any dtype as one column."""
 
     @classmethod
+    @remembered
     def of(
         cls,
         input: ArraySpec,
@@ -108,6 +110,7 @@ class FoldProblem(_Windows):
     """Columns summed into an image where their windows lie."""
 
     @classmethod
+    @remembered
     def of(
         cls,
         input: ArraySpec,

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.pool import read_input, read_padding
+from fastconv.problem.remember import remembered
 from fastconv.problem.values import integer, integers, join_shape
 
 
@@ -25,6 +26,7 @@ class MaxUnpoolProblem(Problem):
     channels_last: bool = False
 
     @classmethod
+    @remembered
     def of(
         cls,
         n: int,

@@ -204,3 +204,11 @@ TYPE_ERRORS = {
 def test_what_is_of_another_type_is_a_type_error(words: str) -> None:
     with pytest.raises(TypeError, match=words):
         TYPE_ERRORS[words]()
+
+
+def test_arrays_given_as_options_are_told_apart_by_value() -> None:
+    x = np.zeros((1, 1, 8, 8), "f4")
+    sizes = [PoolProblem.of("max", 2, x, np.array([k, k])).kernel_size for k in (2, 3)]
+    assert sizes == [(2, 2), (3, 3)]
+    assert PoolProblem.of("max", 2, x, np.int64(2)).kernel_size == (2, 2)
+    assert PoolProblem.of("max", 2, x, np.int64(4)).kernel_size == (4, 4)

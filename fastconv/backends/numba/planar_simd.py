@@ -57,9 +57,8 @@ def split_columns(
     length: Any,
     target: Any,
     phase_bytes: Any,
-    fill: Any,
 ) -> Any:
-    """Copy lanes x step elements of a line, those outside [0, length) as ``fill``, split by phase.
+    """Copy lanes x step elements of a line, those outside [0, length) as zeros, split by phase.
 
     Element ``first`` + i goes to lane i // step of the vector at
     ``target`` + (i % step) * ``phase_bytes``: what a strided window reads becomes contiguous.
@@ -68,24 +67,22 @@ def split_columns(
     s, count, kept = shape.shape, step.literal_value, phases.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, _, _, line, first, length, target, phase_bytes, fill = args
-        # Integers know no other padding than zeros.
-        narrow = splat_number(builder, s, fill) if s.dtype.startswith("float") else None
+        _, _, _, line, first, length, target, phase_bytes = args
         vectors = []
         for v in range(count):
             start = offset_by(builder, first, v * s.lanes)
             place = builder.add(line, builder.mul(start, I64(s.size)))
             mask = _between(builder, s, start, length)
-            vectors.append(_load_masked(builder, s, place, mask, narrow))
+            vectors.append(load_masked(builder, s, place, mask))
         for phase in range(kept):
-            merged = _every(builder, s, vectors, count, phase)
+            merged = every(builder, s, vectors, count, phase)
             store(builder, s, merged, builder.add(target, builder.mul(phase_bytes, I64(phase))))
         return context.get_dummy_value()
 
-    return types.void(shape, step, phases, *(types.int64,) * 5, types.float64), codegen
+    return types.void(shape, step, phases, *(types.int64,) * 5), codegen
 
 
-def _load_masked(builder: Any, s: Tile, place: Any, mask: Any, filler: Any = None) -> Any:
+def load_masked(builder: Any, s: Tile, place: Any, mask: Any, filler: Any = None) -> Any:
     """Load a vector, zeros or ``filler`` in the lanes outside a mask: those are not touched."""
     pointer = s.vector.as_pointer()
     read = masked(builder, s, "load", s.vector, [pointer, I32, mask.type, s.vector])
@@ -93,7 +90,7 @@ def _load_masked(builder: Any, s: Tile, place: Any, mask: Any, filler: Any = Non
     return builder.call(read, [builder.inttoptr(place, pointer), I32(s.size), mask, filler])
 
 
-def _every(builder: Any, s: Tile, vectors: list[Any], step: int, phase: int) -> Any:
+def every(builder: Any, s: Tile, vectors: list[Any], step: int, phase: int) -> Any:
     """Pick elements phase, phase + step, ... of vectors laid end to end."""
     places = [step * lane + phase for lane in range(s.lanes)]
     merged = vectors[0]
@@ -139,7 +136,7 @@ def transpose_inside(
         for i in range(s.lanes):
             place = builder.add(start, builder.mul(source_stride, I64(i)))
             mask = builder.select(builder.icmp_signed("<", I64(i), rows), inside, nothing)
-            vectors.append(_load_masked(builder, s, place, mask))
+            vectors.append(load_masked(builder, s, place, mask))
         for i, column in enumerate(transpose(builder, s, vectors)):
             store(builder, s, column, builder.add(target, builder.mul(target_stride, I64(i))))
         return context.get_dummy_value()
@@ -180,97 +177,6 @@ def tile_correlate(
     return tile(shape, tile, taps, stride, dilation, *(types.int64,) * 3), codegen
 
 
-@intrinsic(prefer_literal=True)
-def tile_reduce(
-    typingctx: Any,
-    shape: Any,
-    tile: Any,
-    kind: Any,
-    taps: Any,
-    stride: Any,
-    dilation: Any,
-    base: Any,
-    pitch: Any,
-) -> Any:
-    """Bring the lines that `tile_correlate` would weight into a tile: their "max", or their sum.
-
-    A NaN on either side of a maximum gives NaN.
-    """
-    s = shape.shape
-    steps = tuple(v.literal_value for v in (taps, stride, dilation))
-    largest = kind.literal_value == "max"
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, tile, _, _, _, _, base, pitch = args
-
-        def read(line: int, v: int) -> Any:
-            address = builder.add(base, builder.mul(pitch, I64(line)))
-            return load(builder, s, offset_by(builder, address, v * s.lanes * s.size))
-
-        def combine(tap: int, value: Any, total: Any) -> Any:
-            return _brought(builder, largest, total, value)
-
-        return _slide(builder, s, tile, steps, combine, read)
-
-    return tile(shape, tile, kind, taps, stride, dilation, types.int64, types.int64), codegen
-
-
-def _brought(builder: Any, largest: bool, total: Any, value: Any) -> Any:
-    """Bring a vector into the largest, or the sum, of those before."""
-    if not largest:
-        return builder.fadd(total, value)
-    # The CPU's maximum gives its second operand where either is NaN; one in the first is put back.
-    taken = builder.select(builder.fcmp_ordered(">", total, value), total, value)
-    return builder.select(builder.fcmp_unordered("uno", total, total), total, taken)
-
-
-@intrinsic(prefer_literal=True)
-def tile_reduce_first(
-    typingctx: Any, shape: Any, tile: Any, kind: Any, base: Any, count: Any, fill: Any
-) -> Any:
-    """Bring the first ``count`` elements at an address into a tile of one row; ``fill`` for more.
-
-    Their "max", or their sum.
-    """
-    s, largest = shape.shape, kind.literal_value == "max"
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, tile, _, base, count, fill = args
-        neutral = splat_number(builder, s, fill)
-        parts = []
-        for v, part in enumerate(parts_of(builder, tile)):
-            mask = first_lanes(builder, s, offset_by(builder, count, -v * s.lanes))
-            place = offset_by(builder, base, v * s.lanes * s.size)
-            value = _load_masked(builder, s, place, mask, neutral)
-            parts.append(_brought(builder, largest, part, value))
-        return join(builder, tile.type, parts)
-
-    return tile(shape, tile, kind, types.int64, types.int64, types.float64), codegen
-
-
-@intrinsic(prefer_literal=True)
-def tile_total(typingctx: Any, shape: Any, tile: Any, kind: Any) -> Any:
-    """Give the largest element of a tile, or their sum by halves, as a float64."""
-    s, largest = shape.shape, kind.literal_value == "max"
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        parts = parts_of(builder, args[1])
-        while len(parts) > 1:
-            pairs = zip(parts[::2], parts[1::2], strict=True)
-            parts = [_brought(builder, largest, a, b) for a, b in pairs]
-        total = parts[0]
-        lanes = s.lanes
-        while lanes > 1:
-            lanes //= 2
-            halves = [shuffle_mask(list(range(i, i + lanes))) for i in (0, lanes)]
-            low, high = (builder.shuffle_vector(total, total, half) for half in halves)
-            total = _brought(builder, largest, low, high)
-        element = builder.extract_element(total, I32(0))
-        return element if s.dtype == "float64" else builder.fpext(element, ir.DoubleType())
-
-    return types.float64(shape, tile, kind), codegen
-
-
 @intrinsic
 def tile_fill(typingctx: Any, shape: Any, number: Any) -> Any:
     """Give a tile filled with a number."""
@@ -281,28 +187,6 @@ def tile_fill(typingctx: Any, shape: Any, number: Any) -> Any:
         return join(builder, context.get_value_type(signature.return_type), parts)
 
     return TileType(s)(shape, types.float64), codegen
-
-
-@intrinsic
-def tile_divide(typingctx: Any, shape: Any, tile: Any, rows: Any, columns: Any) -> Any:
-    """Divide a tile's element at row r and column c by rows[r] * columns[c], both addresses."""
-    s = shape.shape
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, tile, rows, columns = args
-        wide = [
-            load(builder, s, offset_by(builder, columns, v * s.lanes * s.size))
-            for v in range(s.vectors)
-        ]
-        parts = []
-        for i, part in enumerate(parts_of(builder, tile)):
-            row, v = divmod(i, s.vectors)
-            scalar = load(builder, s, offset_by(builder, rows, row * s.size), scalar=True)
-            count = builder.fmul(splat(builder, s, scalar), wide[v])
-            parts.append(builder.fdiv(part, count))
-        return join(builder, tile.type, parts)
-
-    return tile(shape, tile, types.int64, types.int64), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -343,7 +227,7 @@ def tile_correlate_edge(
             there = builder.icmp_unsigned("<", place, lines)
             address = builder.add(start, builder.mul(pitch, place))
             mask = builder.select(there, inside[v], nothing)
-            return _load_masked(builder, s, offset_by(builder, address, v * s.lanes * s.size), mask)
+            return load_masked(builder, s, offset_by(builder, address, v * s.lanes * s.size), mask)
 
         combine = _weighted(builder, s, steps[0], weights)
         return _slide(builder, s, tile, steps, combine, read)
@@ -412,7 +296,7 @@ def tile_add_masked(
         parts = []
         for i, part in enumerate(parts_of(builder, tile)):
             mask, place = _slot(builder, s, i, base, row_bytes, places, counts, rows)
-            parts.append(add(builder, s, part, _load_masked(builder, s, place, mask)))
+            parts.append(add(builder, s, part, load_masked(builder, s, place, mask)))
         return join(builder, tile.type, parts)
 
     return tile(shape, tile, types.int64, types.int64, places, counts, types.int64), codegen

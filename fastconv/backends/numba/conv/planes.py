@@ -176,10 +176,8 @@ def row_block(planes: Planes, tile: Tile) -> int:
     return max(rows, tile.rows)
 
 
-def make_copy_lines(
-    tile: Tile, step: int, phases: int, by_table: bool, fill: float = 0.0
-) -> Callable[..., None]:
-    """Make the function that copies padded lines of one plane; padding is ``fill``."""
+def make_copy_lines(tile: Tile, step: int, phases: int, by_table: bool) -> Callable[..., None]:
+    """Make the function that copies padded lines of one plane; padding is zeros."""
     dtype, size, lanes = np.dtype(tile.dtype).type, tile.size, tile.lanes
 
     @part
@@ -197,12 +195,12 @@ def make_copy_lines(
                 pixels = array(source, (width,), dtype)
                 which = array(columns, (phases * phase,), np.int64)
                 for i in range(phases * phase):
-                    line[i] = pixels[which[i]] if which[i] >= 0 and shown > 0 else dtype(fill)
+                    line[i] = pixels[which[i]] if which[i] >= 0 and shown > 0 else dtype(0)
             else:
                 for x in range(0, phase, lanes):
                     split_columns(
                         tile, step, phases, source, x * step - before, shown, place + x * size,
-                        phase * size, fill,
+                        phase * size,
                     )  # fmt: skip
 
     return copy_lines  # type: ignore[no-any-return]

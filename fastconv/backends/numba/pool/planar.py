@@ -1,200 +1,110 @@
-"""Max and average pools of NCHW images: vector lanes across pixels, outputs kept in registers.
-
-As depthwise convolution with nothing to multiply: padded lines of a plane are copied, split by
-column phase, and a tile of output rows slides down each column of the window.
-"""
+"""Pools of channels-first images: vector lanes across pixels."""
 
 from __future__ import annotations
 
 import dataclasses
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Cost, roofline
-from fastconv.backends.numba.conv.planes import Planes, make_copy_lines, row_block, row_tile
-from fastconv.backends.numba.engine import (
-    INPUT,
-    OUTPUT,
-    SCRATCH,
-    NativePlan,
-    Stage,
-    array,
-    constant,
-    kernel,
-)
+from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, constant
 from fastconv.backends.numba.engine.plan import scratch_stride
-from fastconv.backends.numba.planar_simd import (
-    beside,
-    tile_divide,
-    tile_fill,
-    tile_reduce,
-    tile_store_at,
-    tile_store_masked,
-)
+from fastconv.backends.numba.gemm import tile_for
+from fastconv.backends.numba.pool.cuts import Cuts, cells
+from fastconv.backends.numba.pool.folds import OPERATIONS, VECTORS, emit, emit_windows, fold
+from fastconv.backends.numba.pool.geometry import AnyPoolProblem
+from fastconv.backends.numba.pool.steps import Steps
+from fastconv.backends.numba.pool.walk import walk
 from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine, get_machine
-from fastconv.problem import PoolProblem
-
-# Cells of a window that are still cheaper looked at one by one than row by row.
-MOST_CELLS = 50
-
-(PLANES, PLANE_BYTES, OUT, OUT_BYTES, HEIGHT, WIDTH, ROW_BLOCK, TAPS_DOWN, TAPS_ACROSS, OFFSETS,
- ROW_COUNTS, COLUMN_COUNTS, ROWS, COLUMNS, IN_WIDTH, BEFORE, PHASE, SCRATCH_BASE,
- SCRATCH_STRIDE) = range(19)  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class _Window:
-    """What `Planes` asks of a problem."""
-
-    dtype: np.dtype[Any]
-    n: int
-    input_size: tuple[int, ...]
-    output_size: tuple[int, ...]
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: Any
-    dilation: tuple[int, ...]
-    padding_mode: str = "zeros"
 
 
 class Planar(Algorithm):
-    """Every cell of small windows, channels first."""
+    """Max, average and Lp pools of 1 to 3 dimensions, down the lines and then across."""
 
     name = "planar"
     backend = "numba"
 
-    def why_not(self, problem: PoolProblem) -> str | None:
-        if problem.kind not in ("max", "avg"):
-            return f"{problem.kind} pools: this kernel is for max and avg"
+    def why_not(self, problem: AnyPoolProblem) -> str | None:
+        if _kind(problem) is None:
+            return f"{problem.kind} pools: this kernel is for max, avg and lp with p of 1 or 2"
         if problem.return_indices:
             return "indices are asked for"
         if problem.channels_last and problem.channels > 1:
             return "channels last: this kernel is for channels first"
-        if problem.n > 2:
-            return f"{problem.n} dimensions: this kernel is for one or two"
-        if np.prod(problem.kernel_size) > MOST_CELLS:
-            return f"windows of more than {MOST_CELLS} cells"
+        if problem.n > 3:
+            return f"{problem.n} dimensions: this kernel is for up to three"
         if problem.dtype.name not in ("float32", "float64"):
             return f"{problem.dtype.name} is not served; float32 and float64 are"
         return None
 
-    def cost(self, problem: PoolProblem, machine: Machine) -> Cost:
+    def cost(self, problem: AnyPoolProblem, machine: Machine) -> Cost:
         # The bytes stand for all else: a few operations a cell hide behind them.
         return Cost(roofline(problem, machine, flops=0, bytes=problem.bytes))
 
-    def error_bound(self, problem: PoolProblem) -> float:
+    def error_bound(self, problem: AnyPoolProblem) -> float:
         if problem.kind == "max":
             return 0.0
-        return float(np.prod(problem.kernel_size) + 1) * float(np.finfo(problem.dtype).eps)
+        cells = prod(int(w.counted.max()) for w in problem.windows())
+        return float(cells + 1) * float(np.finfo(problem.dtype).eps)
 
-    def plan(self, problem: PoolProblem, *parameters: Array | None) -> NativePlan:
+    def plan(self, problem: AnyPoolProblem, *parameters: Array | None) -> NativePlan:
         machine = get_machine()
-        planes = _planes(problem, machine)
-        tile = row_tile(planes, machine)
-        (down, step, apart), (across, _, _) = planes.down, planes.across
-        block = row_block(planes, tile)
-        size = problem.dtype.itemsize
-        scratch = (planes.lines(block) * planes.line + tile.columns + tile.lanes) * size
-        height, width = planes.height, planes.width
-        row_counts, column_counts = _counts(problem, tile)
-        words = [
-            INPUT(0), int(np.prod(problem.input_size)) * size, OUTPUT, height * width * size,
-            height, width, block, down, across, constant(planes.offsets() * size, np.int64),
-            constant(row_counts, tile.dtype), constant(column_counts, tile.dtype),
-            *planes.words(), SCRATCH, scratch_stride(scratch),
+        kind = _kind(problem)
+        assert kind is not None
+        cuts = Cuts(problem, machine.lanes(problem.dtype))
+        tile = dataclasses.replace(tile_for(problem.dtype, machine), rows=1, vectors=VECTORS)
+        steps = Steps(cuts, tile.columns, largest=kind == "max")
+        size, window = problem.dtype.itemsize, cuts.windows[2]
+        down, across = _counts(problem, cuts, tile)
+        # Several planes of a block lie as one that is taller.
+        planes, (depth, height, width) = cuts.planes, cuts.output
+        rows = [(top, bottom + (planes - 1) * cuts.size[1]) for top, bottom in cuts.row_table]
+        words: list[Any] = [
+            *_kernels(tile, kind, cuts), INPUT(0), planes * prod(cuts.size) * size, OUTPUT,
+            planes * height * width * size, cuts.size[2], depth, planes * height, width,
+            planes * cuts.rows, constant(rows, np.int64), len(cuts.column_table),
+            constant(cuts.column_table), cuts.pitch, len(steps.rows), constant(steps.table()),
+            *steps.checked, steps.result, constant([window.start, cells(window)], np.int64),
+            window.step, constant(down), constant(across), SCRATCH, scratch_stride(steps.bytes),
         ]  # fmt: skip
-        taps = down if down <= 7 else 4
-        address = planar(tile, problem.kind, taps, step, apart if taps > 1 else 1,
-                         *planes.constants())  # fmt: skip
-        items = problem.batch * problem.channels * -(-height // block)
+        images = problem.batch * problem.channels // planes * depth
+        items = images * len(cuts.row_table) * len(cuts.column_table)
         return NativePlan(
             problem,
-            [Stage(address, items, words)],
-            scratch_bytes=scratch,
+            [Stage(walk(tile, kind == "max"), items, words)],
+            scratch_bytes=steps.bytes,
             seconds=self.cost(problem, machine).seconds,
         )
 
 
-def _planes(problem: PoolProblem, machine: Machine) -> Planes:
-    window: Any = _Window(
-        problem.dtype, problem.n, problem.input_size, problem.output_size, problem.kernel_size,
-        problem.stride, problem.padding, problem.dilation,
-    )  # fmt: skip
-    return Planes(window, machine.lanes(problem.dtype))
+def _kind(problem: AnyPoolProblem) -> str | None:
+    """Name what the kernel is made for; None where it does not serve."""
+    if problem.kind == "lp":
+        return {1.0: "magnitudes", 2.0: "squares"}.get(float(problem.norm_type or 0.0))
+    return problem.kind if problem.kind in ("max", "avg") else None
 
 
-def _counts(problem: PoolProblem, tile: Tile) -> list[Array]:
-    """Give the cells that each row's and column's mean is over, ones past the end."""
-    counted: list[Array] = [np.asarray(w.counted, np.float64) for w in problem.windows()]
-    if problem.divisor_override is not None:
-        counted = [np.ones(len(c)) for c in counted]
-        counted[-1] *= problem.divisor_override
-    rows = counted[0] if problem.n == 2 else np.ones(1)
-    spare = np.ones(tile.rows + tile.columns)
-    return [np.concatenate([np.where(c == 0, 1, c), spare]) for c in (rows, counted[-1])]
+def _kernels(tile: Tile, kind: str, cuts: Cuts) -> list[int]:
+    """Give the addresses of the kernels that fold, and of those that emit."""
+    _, plain, ordered = OPERATIONS[kind]
+    folds = [fold(tile, operation) for operation in OPERATIONS[kind]]
+    taps, stride = cuts.shuffled
+    if stride == 0:
+        return [*folds, *[emit_windows(tile, kind)] * 2]
+    if taps == 1:
+        ordered = plain
+    return [*folds, *(emit(tile, kind, operation, taps, stride) for operation in (plain, ordered))]
 
 
-@kernel
-def planar(  # type: ignore[no-untyped-def]
-    tile: Tile, kind: str, taps: int, stride: int, dilation: int, step: int, phases: int,
-    by_table: bool,
-):  # fmt: skip
-    """Pool planes: a work item is a block of rows of one channel of one image."""
-    largest = kind == "max"
-    start_value = -np.inf if largest else 0.0
-    copy_lines = make_copy_lines(tile, step, phases, by_table, start_value)
-    size, lanes, columns, rows = tile.size, tile.lanes, tile.columns, tile.rows
-
-    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        height, width, row_block = args[HEIGHT], args[WIDTH], args[ROW_BLOCK]
-        down, across = args[TAPS_DOWN], args[TAPS_ACROSS]
-        blocks = (height + row_block - 1) // row_block
-        offsets = array(args[OFFSETS], (across,), np.int64)
-        lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        pitch = phases * args[PHASE] * size
-        for item in range(first, last):
-            plane, block = divmod(item, blocks)
-            start = block * row_block
-            stop = min(start + row_block, height)
-            there = (stop - 1 - start) * stride + (down - 1) * dilation + 1
-            copy_lines(
-                lines, args[PLANES] + plane * args[PLANE_BYTES], start * stride, there, args[ROWS],
-                args[COLUMNS], args[IN_WIDTH], args[BEFORE], args[PHASE],
-            )  # fmt: skip
-            for row in range(start, stop, rows):
-                top = lines + (row - start) * stride * pitch
-                for column in range(0, width, columns):
-                    values = tile_fill(tile, start_value)
-                    for x in range(across):
-                        base = top + column * size + offsets[x]
-                        done = 0
-                        while done + taps <= down:
-                            values = tile_reduce(
-                                tile, values, kind, taps, stride, dilation, base, pitch
-                            )
-                            base += taps * dilation * pitch
-                            done += taps
-                        while done < down:
-                            values = tile_reduce(
-                                tile, values, kind, 1, stride, dilation, base, pitch
-                            )
-                            base += dilation * pitch
-                            done += 1
-                    if not largest:
-                        values = tile_divide(
-                            tile, values, args[ROW_COUNTS] + row * size,
-                            args[COLUMN_COUNTS] + column * size,
-                        )  # fmt: skip
-                    target = args[OUT] + plane * args[OUT_BYTES] + (row * width + column) * size
-                    places = beside(tile, 0, lanes * size)
-                    if width - column >= columns and stop - row >= rows:
-                        tile_store_at(tile, values, target, width * size, places)
-                    else:
-                        counts = beside(tile, width - column, -lanes)
-                        tile_store_masked(
-                            tile, values, target, width * size, places, counts, stop - row
-                        )
-
-    return body
+def _counts(problem: AnyPoolProblem, cuts: Cuts, tile: Tile) -> tuple[Array, Array]:
+    """Give the cells that means are over, down and across (ones past the end)."""
+    d, h, w = (np.maximum(x.counted, 1).astype(np.float64) for x in cuts.windows)
+    divisor = getattr(problem, "divisor_override", None)
+    if divisor is not None:
+        d, h, w = np.ones_like(d), np.ones_like(h), np.full_like(w, divisor)
+    down = np.tile(np.outer(d, h).ravel(), cuts.planes)
+    across = np.concatenate([w, np.ones(tile.columns)])
+    return down.astype(tile.dtype), across.astype(tile.dtype)

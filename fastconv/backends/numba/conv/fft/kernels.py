@@ -51,7 +51,7 @@ def make_gather(tile: Tile, flat: bool, by_table: bool) -> Callable[..., None]:
                     for x in range(0, length, lanes):
                         split_columns(
                             tile, 1, 1, source, first + x - args[BEFORE], shown, place + x * size,
-                            0, 0.0,
+                            0,
                         )  # fmt: skip
 
     return gather  # type: ignore[no-any-return]

@@ -1,0 +1,180 @@
+"""Lines folded into lines, and lines shuffled into outputs: the arithmetic of planar pools."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from fastconv.backends.numba.engine import array, inlined, kernel
+from fastconv.backends.numba.planar_simd import (
+    beside,
+    tile_fill,
+    tile_store_at,
+    tile_store_masked,
+)
+from fastconv.backends.numba.pool import words as w
+from fastconv.backends.numba.pool.simd import (
+    tile_bring,
+    tile_bring_first,
+    tile_divide,
+    tile_root,
+    tile_take,
+    tile_take_strided,
+    tile_total,
+)
+from fastconv.backends.numba.simd import Tile
+
+# What windows are brought together as: their cells, folded ones, and folded ones without a NaN.
+OPERATIONS = {
+    "max": ("max", "max", "ordered max"),
+    "avg": ("sum", "sum", "sum"),
+    "squares": ("squares", "sum", "sum"),
+    "magnitudes": ("magnitudes", "sum", "sum"),
+}
+# Vectors of the tile that lines are folded in.
+VECTORS = 2
+# Cells of a window from which on it is folded by vectors where windows differ.
+LONG = 32
+
+
+def neutral_of(kind: str) -> float:
+    """Give what changes nothing that it is brought together with."""
+    return -np.inf if kind.endswith("max") else 0.0
+
+
+@kernel
+def fold(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
+    """Fold the lines that cells lie in, as far apart as they are, into one.
+
+    The last tile of a line overlaps the one before, unless that would fold elements twice. Up to
+    a vector's elements after the last may be written: with what is neutral.
+    """
+    narrow = dataclasses.replace(tile, vectors=1)
+    size, columns, lanes, neutral = tile.size, tile.columns, tile.lanes, neutral_of(kind)
+    # Few images have a NaN in them: less code for those.
+    fast = kind != "max"
+
+    @inlined
+    def bring_all(shape, values, base, step, first, cells):  # type: ignore[no-untyped-def]
+        for cell in range(first, cells):
+            values = tile_bring(shape, values, kind, 1, base + cell * step, step)
+        return values
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        cells, step, count, carry = args[w.CELLS], args[w.CELL_STEP], args[w.COUNT], args[w.INTO]
+        for line in range(first, last):
+            target = args[w.TO] + line * args[w.TO_STEP]
+            source = args[w.CELLS_AT] + line * args[w.CELLS_STEP]
+            done = 0
+            # Where the last whole tile starts that is not done.
+            end = count - columns
+            while fast and done <= end and cells > 0:
+                place, base = target + done * size, source + done * size
+                if carry:
+                    values = tile_take(tile, "sum", place)
+                    values = bring_all(tile, values, base, step, 0, cells)
+                else:
+                    values = tile_take(tile, kind, base)
+                    values = bring_all(tile, values, base, step, 1, cells)
+                tile_store_at(tile, values, place, 0, beside(tile, 0, lanes * size))
+                done += columns
+                if end < done < count and not carry:
+                    done = end
+            end = count - lanes
+            while fast and done <= end and cells > 0 and not carry:
+                base = source + done * size
+                one = tile_take(narrow, kind, base)
+                one = bring_all(narrow, one, base, step, 1, cells)
+                tile_store_at(narrow, one, target + done * size, 0, beside(narrow, 0, 0))
+                done += lanes
+                if end < done < count:
+                    done = end
+            while done < count:
+                place, base = target + done * size, source + done * size
+                rest = tile_fill(narrow, neutral)
+                if carry:
+                    rest = tile_take(narrow, "sum", place)
+                for cell in range(cells):
+                    rest = tile_bring_first(
+                        narrow, rest, kind, base + cell * step, count - done, neutral
+                    )
+                tile_store_at(narrow, rest, place, 0, beside(narrow, 0, 0))
+                done += lanes
+
+    return body
+
+
+@kernel
+def emit(tile: Tile, kind: str, operation: str, taps: int, stride: int):  # type: ignore[no-untyped-def]
+    """Shuffle lines into outputs of ``taps`` neighbours, ``stride`` apart, and finish them."""
+    tile = dataclasses.replace(tile, vectors=1)
+    size, lanes = tile.size, tile.lanes
+    mean, rooted = kind == "avg", kind == "squares"
+
+    @inlined
+    def finished(base, down, across):  # type: ignore[no-untyped-def]
+        values = tile_take_strided(tile, operation, taps, stride, base)
+        if mean:
+            values = tile_divide(tile, values, down, across)
+        if rooted:
+            values = tile_root(tile, values)
+        return values
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        count, across = args[w.OUTPUTS], args[w.ACROSS]
+        places, whole = beside(tile, 0, 0), count // lanes * lanes
+        rest = beside(tile, count - whole, 0)
+        for row in range(first, last):
+            line = args[w.LINE] + row * args[w.LINE_STEP]
+            out = args[w.RESULTS] + row * args[w.RESULTS_STEP]
+            down = args[w.DOWN] + row * size
+            for o in range(0, whole, lanes):
+                values = finished(line + o * stride * size, down, across + o * size)
+                tile_store_at(tile, values, out + o * size, 0, places)
+            if whole < count:
+                values = finished(line + whole * stride * size, down, across + whole * size)
+                tile_store_masked(tile, values, out + whole * size, 0, places, rest, 1)
+
+    return body
+
+
+@kernel
+def emit_windows(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
+    """Fold lines into outputs, window by window, whatever their size."""
+    size, columns, dtype = tile.size, tile.columns, np.dtype(tile.dtype).type
+    neutral, operation = neutral_of(kind), OPERATIONS[kind][1]
+    largest, mean, rooted = kind == "max", kind == "avg", kind == "squares"
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        count, row_outputs = args[w.OUTPUTS], args[w.ROW_OUTPUTS]
+        starts = array(args[w.SEEN] + 8 * args[w.FIRST_OUTPUT], (count,), np.int64)
+        numbers = array(args[w.SEEN] + 8 * (args[w.FIRST_OUTPUT] + row_outputs), (count,), np.int64)
+        across, step = array(args[w.ACROSS], (count,), dtype), args[w.SEEN_STEP]
+        down = array(args[w.DOWN], (last,), dtype)
+        for row in range(first, last):
+            line = args[w.LINE] + row * args[w.LINE_STEP]
+            out = array(args[w.RESULTS] + row * args[w.RESULTS_STEP], (count,), dtype)
+            for o in range(count):
+                cells, start = numbers[o], line + (starts[o] - args[w.FIRST_COLUMN]) * size
+                total = dtype(neutral)
+                if cells >= LONG and step == 1:
+                    values = tile_fill(tile, neutral)
+                    for done in range(0, cells, columns):
+                        values = tile_bring_first(
+                            tile, values, operation, start + done * size, cells - done, neutral
+                        )
+                    total = dtype(tile_total(tile, values, operation))
+                else:
+                    seen = array(start, (cells * step,), dtype)
+                    for cell in range(cells):
+                        value = seen[cell * step]
+                        if largest:
+                            total = value if value > total or value != value else total
+                        else:
+                            total += value
+                if mean:
+                    total /= down[row] * across[o]
+                out[o] = np.sqrt(total) if rooted else total
+
+    return body
