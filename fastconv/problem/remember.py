@@ -59,13 +59,15 @@ def remembered(build: Callable[P, R]) -> Callable[P, R]:
 
 
 def _key(value: Any, array: bool) -> Any:
-    if isinstance(value, type):
-        return value
     if type(value) is tuple:
         if _plain_tuple(value):
             return value
+    elif array and isinstance(value, np.ndarray):
+        return Spec(value.shape, value.dtype)
     elif array and hasattr(value, "shape") and hasattr(value, "dtype"):
         return Spec(tuple(value.shape), value.dtype)
+    elif isinstance(value, type):
+        return value
     raise _Unknown
 
 

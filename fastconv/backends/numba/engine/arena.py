@@ -24,6 +24,8 @@ HUGE_PAGE = 2 << 20
 class _Arena(threading.local):
     def __init__(self) -> None:
         self.memory = np.empty(0, np.uint8)
+        # Where aligned memory starts in it.
+        self.start = 0
 
 
 _arena = _Arena()
@@ -32,12 +34,12 @@ _arena = _Arena()
 def take(size: int) -> np.ndarray[Any, Any]:
     """Give ``size`` bytes, 64-byte aligned, whose content is whatever was there before."""
     needed = size + ALIGNMENT
-    memory = _arena.memory
+    memory, start = _arena.memory, _arena.start
     if memory.nbytes < needed:
         memory = _fresh(needed)
+        start = -memory.__array_interface__["data"][0] % ALIGNMENT
         if needed <= KEPT_BYTES:
-            _arena.memory = memory
-    start = -memory.__array_interface__["data"][0] % ALIGNMENT
+            _arena.memory, _arena.start = memory, start
     return memory[start : start + size]
 
 

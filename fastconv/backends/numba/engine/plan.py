@@ -12,6 +12,7 @@ from fastconv import settings
 from fastconv.backends.base import Array, Plan
 from fastconv.backends.numba.engine.arena import ALIGNMENT, take
 from fastconv.backends.numba.engine.driver import Program, drive
+from fastconv.backends.numba.engine.memory import address_of
 
 # Below this many seconds of predicted work, sharing it out costs more than it saves.
 SERIAL_SECONDS = 30e-6
@@ -110,8 +111,8 @@ class NativePlan(Plan):
             out = np.empty(self._shape, self._dtype)
         extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
         memory = take(self._shared + self._scratch * threads)
-        start = _address(memory)
-        buffers = [_address(a) for a in (*inputs, *extra, out)]
+        start = address_of(memory)
+        buffers = [address_of(a) for a in (*inputs, *extra, out)]
         addresses = np.array([*buffers, start, start + self._shared], np.int64)
         drive(self._program, addresses, threads)
         return (out, *extra) if extra else out
@@ -156,7 +157,3 @@ def moved(stages: Sequence[Stage], slots: Mapping[int, Slot]) -> list[Stage]:
 def scratch_stride(scratch_bytes: int) -> int:
     """Bytes from one worker's scratch memory to the next one's."""
     return -(-scratch_bytes // ALIGNMENT) * ALIGNMENT
-
-
-def _address(array: Array | None) -> int:
-    return 0 if array is None else array.__array_interface__["data"][0]
