@@ -30,7 +30,9 @@ class Plan(abc.ABC):
     A plan may be run by many threads at once: a run keeps nothing in it.
     """
 
+    # Memory that all workers share, and that each of them has for itself.
     workspace_bytes: int = 0
+    scratch_bytes: int = 0
 
     @abc.abstractmethod
     def run(self, *inputs: Array | None, out: Array | None = None) -> Result:

@@ -41,10 +41,12 @@ def choose(
     algorithm: str | None = None,
     backend: str | None = None,
     tuning: Tuning | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Choice:
     """Choose an algorithm for ``problem`` by its image alone: batch and threads change nothing.
 
-    ``tuning`` is the table to follow; None: the one in force.
+    ``tuning`` is the table to follow; None: the one in force. ``without`` names algorithms whose
+    plans took more memory than they may.
 
     Raises
     ------
@@ -55,7 +57,13 @@ def choose(
     limit = settings.workspace_limit()
     isa = forced_isa()
     tuning = tuning if tuning is not None else current(isa)
-    return _choose(problem.for_one_image(), algorithm, backend, isa, limit, tuning)
+    return _choose(_asked(problem), algorithm, backend, isa, limit, tuning, without)
+
+
+@functools.lru_cache(maxsize=4096)
+def _asked(problem: Problem) -> Problem:
+    """Give the problem that algorithms are asked about."""
+    return problem.for_one_image().without_idle()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -66,13 +74,14 @@ def _choose(
     isa: str,
     limit: int | None,
     tuning: Tuning,
+    without: frozenset[str],
 ) -> Choice:
     every = algorithms(type(problem))
     _check_names(problem, every, algorithm, backend)
     wanted = [a for a in every if algorithm in (None, a.name) and backend in (None, a.backend)]
     row = tuning.row(problem)
     candidates = tuple(
-        _ask(a, problem, limit, row) for a in (every if len(wanted) != 1 else wanted)
+        _ask(a, problem, limit, row, without) for a in (every if len(wanted) != 1 else wanted)
     )
     able = [c for c in candidates if c.why_not is None and c.algorithm in wanted]
     if not able:
@@ -116,7 +125,13 @@ def _check_names(
         )
 
 
-def _ask(algorithm: Algorithm, problem: Problem, limit: int | None, row: Row | None) -> Candidate:
+def _ask(
+    algorithm: Algorithm,
+    problem: Problem,
+    limit: int | None,
+    row: Row | None,
+    without: frozenset[str],
+) -> Candidate:
     why_not = algorithm.why_not(problem)
     if why_not is not None:
         return Candidate(algorithm, why_not, None, None)
@@ -127,6 +142,8 @@ def _ask(algorithm: Algorithm, problem: Problem, limit: int | None, row: Row | N
         why_not = f"error bound {bound:.1e} is above rtol {rtol:.1e}"
     elif limit is not None and cost.workspace_bytes > limit:
         why_not = f"workspace {cost.workspace_bytes} bytes is above FASTCONV_WORKSPACE_MB"
+    elif str(algorithm) in without:
+        why_not = "its workers' memory is above FASTCONV_WORKSPACE_MB"
     measured = None if row is None else row.seconds.get(str(algorithm))
     return Candidate(algorithm, why_not, cost, bound, measured)
 

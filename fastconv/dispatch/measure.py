@@ -57,7 +57,8 @@ def sample(name: str, run: Callable[[], Any]) -> float:
 
 def bare(problem: Any) -> Any:
     """Give the problem of one image without its epilogue: what is measured, once for all."""
-    return dataclasses.replace(problem.for_one_image(), bias=False, residual=False, activation=None)
+    image = problem.for_one_image().without_idle()
+    return dataclasses.replace(image, bias=False, residual=False, activation=None)
 
 
 def measure(problem: Any, *, rounds: int = 7, stopwatch: Stopwatch | None = None) -> Measurement:

@@ -21,20 +21,27 @@ class Parameter(np.ndarray[Any, Any]):
     __fastconv_passes__ = True
     # Whether its matrices are outer products; None: nobody has looked.
     outer_products: bool | None = None
-    # Whether the memory is immutable; it is not in a copy that NumPy made in this class.
-    frozen = False
+    _frozen: bool | None = None
     _plans: dict[Any, Plans]
 
     def __new__(cls, value: Any, dtype: Any = None) -> Parameter:
         array = np.asarray(value, dtype=dtype)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         frozen = np.frombuffer(array.tobytes() or b"\0" * 8, dtype=array.dtype, count=array.size)
-        parameter = frozen.reshape(array.shape).view(cls)
-        parameter.frozen = True
-        return parameter
+        return frozen.reshape(array.shape).view(cls)
 
     def __array_finalize__(self, source: Any) -> None:
         self._plans = {}
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the memory is immutable; it is not in a copy that NumPy made in this class."""
+        if self._frozen is None:
+            base: Any = self
+            while isinstance(base, np.ndarray):
+                base = base.base
+            self._frozen = isinstance(base, bytes)
+        return self._frozen
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         return array[()] if return_scalar else np.asarray(array)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import settings
 from fastconv.arrays import Array, check_out, ready
 from fastconv.backends.base import Plan, Result
 from fastconv.dispatch.choose import choose
@@ -57,7 +58,7 @@ def find_plan(
 ) -> Plan:
     """Give the plan for ``problem`` with ``parameters``, made anew unless one is kept."""
     isa = forced_isa()
-    key = (problem, algorithm, backend, isa, current(isa))
+    key = (problem, algorithm, backend, isa, current(isa), settings.workspace_limit())
     given = [p for p in parameters if p is not None]
     if not given:
         return _plan_without_parameters(len(parameters), *key)
@@ -75,10 +76,18 @@ def _make_plan(
 ) -> Plan:
     if 0 in problem.output_shape:
         return _EmptyPlan(problem)
-    choice = choose(problem, algorithm=algorithm, backend=backend)
-    return choice.algorithm.plan(
-        problem, *(None if p is None else ready(np.asarray(p)) for p in parameters)
-    )
+    busy = problem.without_idle()
+    if busy is not problem:
+        parameters = problem.busy(tuple(None if p is None else np.asarray(p) for p in parameters))
+    arrays = [None if p is None else ready(np.asarray(p)) for p in parameters]
+    without: frozenset[str] = frozenset()
+    while True:
+        choice = choose(busy, algorithm=algorithm, backend=backend, without=without)
+        plan = choice.algorithm.plan(busy, *arrays)
+        limit = settings.workspace_limit()
+        if limit is None or plan.workspace_bytes + plan.scratch_bytes <= limit:
+            return plan
+        without |= {str(choice.algorithm)}
 
 
 @functools.lru_cache(maxsize=1024)
@@ -89,6 +98,7 @@ def _plan_without_parameters(
     backend: str | None,
     isa: str,
     tuning: Tuning,
+    limit: int | None,
 ) -> Plan:
     return _make_plan(problem, (None,) * count, algorithm, backend)
 

@@ -90,6 +90,14 @@ class Problem:
             + self.parameter_bytes
         )
 
+    def without_idle(self: P) -> P:
+        """Give the same problem without the parameters that no output depends on."""
+        return self
+
+    def busy(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Give the parameters of `without_idle` out of this problem's."""
+        return parameters
+
     def for_one_image(self: P) -> P:
         """Give the same problem for a batch of one: what every choice is made from."""
         if getattr(self, "batch", 1) == 1:

@@ -29,6 +29,7 @@ from fastconv.problem.values import (
 from fastconv.problem.windows import (
     PADDING_MODES,
     Pairs,
+    busy_taps,
     check_fits,
     check_padding_mode,
     output_size,
@@ -178,6 +179,35 @@ class ConvProblem(Problem):
         """Input cells that one output sees, and the step between outputs, a dimension."""
         spans = tuple(span(k, d) for k, d in zip(self.kernel_size, self.dilation, strict=True))
         return spans, self.stride
+
+    def without_idle(self) -> ConvProblem:
+        """Give the problem without the outermost taps that see padding alone."""
+        taps = self._busy_taps()
+        if taps == tuple((0, k) for k in self.kernel_size):
+            return self
+        padding = tuple(
+            (before - first * d, after - (k - last) * d)
+            for (first, last), (before, after), k, d in zip(
+                taps, self.padding, self.kernel_size, self.dilation, strict=True
+            )
+        )
+        kernel = tuple(last - first for first, last in taps)
+        return dataclasses.replace(self, kernel_size=kernel, padding=padding)
+
+    def busy(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+        weight, *rest = parameters
+        slices = tuple(slice(*taps) for taps in self._busy_taps())
+        return (weight[(..., *slices)], *rest)
+
+    def _busy_taps(self) -> tuple[tuple[int, int], ...]:
+        """Give for each dimension the first tap that sees a cell, and the one after the last."""
+        if self.padding_mode != "zeros":
+            return tuple((0, k) for k in self.kernel_size)
+        columns = zip(
+            self.input_size, self.output_size, self.kernel_size, self.stride, self.padding,
+            self.dilation, strict=True,
+        )  # fmt: skip
+        return tuple(busy_taps(*column) for column in columns)
 
 
 @dataclasses.dataclass(frozen=True)

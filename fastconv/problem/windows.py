@@ -17,6 +17,26 @@ def span(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) + 1
 
 
+def busy_taps(
+    size: int, outputs: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int
+) -> tuple[int, int]:
+    """Give the first tap that sees one of ``size`` cells, and the one after the last.
+
+    Taps are left out at either end only as far as the padding there is left out with them.
+    """
+    before, after = padding
+    if outputs == 0:
+        return 0, kernel
+    seen = []
+    for tap in range(kernel):
+        start = tap * dilation - before
+        low = max(0, -(start // stride))
+        if low < outputs and low * stride + start < size:
+            seen.append(tap)
+    first, last = (seen[0], seen[-1] + 1) if seen else (kernel // 2, kernel // 2 + 1)
+    return min(first, before // dilation), max(last, kernel - after // dilation)
+
+
 def resolve_padding(
     padding: Any, input_size: Shape, kernel: Shape, stride: Shape, dilation: Shape
 ) -> Pairs:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import fastconv.functional as F
+from fastconv import settings
+from fastconv.backends.numba.engine import plan as plan_module
 from fastconv.dispatch import Parameter, choose, find_plan
 from fastconv.problem import ConvProblem
 
@@ -104,3 +106,34 @@ def test_kept_plans_are_bounded() -> None:
         F.conv1d(np.ones((1, 1, length), "f4"), parameter)
     (plans,) = parameter._plans.values()
     assert len(plans._kept) <= plans.LIMIT
+
+
+def test_a_plan_whose_workers_take_too_much_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = Parameter(np.ones((64, 64, 3, 3), "f4"))
+    free = find_plan(problem(), (w, None))
+    assert free.scratch_bytes > 1 << 17
+    monkeypatch.setenv("FASTCONV_WORKSPACE_MB", "0.125")
+    bound = find_plan(problem(), (w, None))
+    assert bound.workspace_bytes + bound.scratch_bytes <= 1 << 17
+    monkeypatch.delenv("FASTCONV_WORKSPACE_MB")
+    assert find_plan(problem(), (w, None)) is free
+
+
+def test_fewer_threads_run_where_more_would_take_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = Parameter(np.ones((64, 64, 3, 3), "f4"))
+    x = np.random.default_rng(0).standard_normal((1, 64, 56, 56)).astype("f4")
+    free = find_plan(problem(), (w, None))
+    expected = free.run(x, None)
+    taken: list[int] = []
+    true_take = plan_module.take
+
+    def take(size: int) -> Any:
+        taken.append(size)
+        return true_take(size)
+
+    monkeypatch.setattr(plan_module, "take", take)
+    limit = free.workspace_bytes + free.scratch_bytes + 64
+    monkeypatch.setenv("FASTCONV_WORKSPACE_MB", str(limit / 2**20))
+    with settings.threads(2):
+        assert np.array_equal(free.run(x, None), expected)
+    assert taken[-1] <= limit

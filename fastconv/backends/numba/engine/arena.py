@@ -46,13 +46,21 @@ def take(size: int) -> np.ndarray[Any, Any]:
 def _fresh(size: int) -> np.ndarray[Any, Any]:
     if size < HUGE_PAGE // 2 or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.empty(size, np.uint8)
+    pages, start = huge_pages(size)
+    return np.frombuffer(pages, np.uint8)[start : start + size]
+
+
+def huge_pages(size: int) -> tuple[mmap.mmap, int]:
+    """Give memory of this process alone, in huge pages where there are, and its first one's place.
+
+    A child that is forked gets a copy: it may write to its own while the parent writes here.
+    """
     whole = -(-size // HUGE_PAGE) * HUGE_PAGE
-    pages = mmap.mmap(-1, whole + HUGE_PAGE)
-    memory = np.frombuffer(pages, np.uint8)
-    start = -memory.__array_interface__["data"][0] % HUGE_PAGE
+    pages = mmap.mmap(-1, whole + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):  # a system without them
         pages.madvise(mmap.MADV_HUGEPAGE)
-    return memory[start : start + whole]
+    address = np.frombuffer(pages, np.uint8).__array_interface__["data"][0]
+    return pages, -address % HUGE_PAGE
 
 
 def poison() -> None:

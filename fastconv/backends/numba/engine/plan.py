@@ -13,6 +13,7 @@ from fastconv.backends.base import Array, Plan
 from fastconv.backends.numba.engine.arena import ALIGNMENT, take
 from fastconv.backends.numba.engine.driver import Program, drive
 from fastconv.backends.numba.engine.memory import address_of
+from fastconv.backends.numba.engine.outputs import empty
 
 # Below this many seconds of predicted work, sharing it out costs more than it saves.
 SERIAL_SECONDS = 30e-6
@@ -107,8 +108,11 @@ class NativePlan(Plan):
 
     def run(self, *inputs: Array | None, out: Array | None = None) -> Any:
         threads = 1 if self._serial else settings.get_num_threads()
+        if threads > 1 and (limit := settings.workspace_limit()) is not None:
+            most = (limit - self._shared) // max(1, self._scratch)
+            threads = max(1, min(threads, most))
         if out is None:
-            out = np.empty(self._shape, self._dtype)
+            out = empty(self._shape, self._dtype)
         extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
         memory = take(self._shared + self._scratch * threads)
         start = address_of(memory)

@@ -1,0 +1,75 @@
+"""Large outputs, in memory that earlier ones left.
+
+The C library gives blocks above 32 MB back to the system as soon as they are freed, and fresh
+memory costs a page fault every 4 KB: as long as many a convolution takes to fill it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.numba.engine.arena import huge_pages
+
+# Smaller outputs the C library reuses by itself.
+LEAST_BYTES = 32 << 20
+# What is kept for later outputs, all together.
+KEPT_BYTES = 256 << 20
+
+
+class _Pages:
+    """Memory that no output is in, newest last."""
+
+    def __init__(self) -> None:
+        # Memory may come back while this is held: a collection can start anywhere.
+        self._lock = threading.RLock()
+        self._kept: list[tuple[int, mmap.mmap, int]] = []
+
+    def take(self, size: int) -> tuple[mmap.mmap, int]:
+        """Give memory of ``size`` bytes, and the place where it starts."""
+        with self._lock:
+            for i, (kept, pages, start) in enumerate(self._kept):
+                if kept == size:
+                    del self._kept[i]
+                    return pages, start
+        return huge_pages(size)
+
+    def keep(self, size: int, pages: mmap.mmap, start: int) -> None:
+        """Take memory back; the oldest goes where it gets too much."""
+        with self._lock:
+            self._kept.append((size, pages, start))
+            while sum(kept for kept, _, _ in self._kept) > KEPT_BYTES:
+                del self._kept[0]
+
+
+_pages = _Pages()
+
+
+class _Lease(np.ndarray[Any, Any]):
+    """The memory of one output; it lives as long as the last view of it."""
+
+    def __new__(cls, size: int) -> _Lease:
+        pages, start = _pages.take(size)
+        lease = super().__new__(cls, (size,), np.uint8, buffer=pages, offset=start)
+        lease.returned = (size, pages, start)
+        return lease
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.returned: tuple[int, mmap.mmap, int] | None = None
+
+    # Bound here, so that it is still there when the interpreter ends.
+    def __del__(self, keep: Any = _pages.keep) -> None:
+        if self.returned is not None:
+            keep(*self.returned)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    """Give an array as ``np.empty`` does, in memory that an earlier one left where it is large."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    if size < LEAST_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.empty(shape, dtype)
+    return np.ndarray(shape, dtype, buffer=_Lease(size))
