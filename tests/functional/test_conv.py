@@ -467,3 +467,27 @@ def test_subnormal_weights_are_flushed() -> None:
     x = np.ones((1, 1, 4, 4), "f4")
     w = np.full((1, 1, 3, 3), 1e-40, "f4")
     np.testing.assert_array_equal(F.conv2d(x, w, backend="numba"), 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "options"),
+    [
+        ((1, 1, 60011), (40, 1, 10), {"stride": 5}),
+        ((2, 1, 30001), (13, 1, 25), {"padding": 12}),
+        ((1, 6, 20000), (8, 3, 9), {"padding": 700, "dilation": 175, "groups": 2}),
+        ((1, 1, 50000), (7, 1, 1), {"stride": 3}),
+    ],
+)
+def test_long_lines_are_cut_into_chunks(
+    shape: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal(shape).astype("f4"), rng.standard_normal(weight).astype("f4")
+    b = rng.standard_normal(weight[0]).astype("f4")
+    exact = torch.nn.functional.conv1d(
+        torch.tensor(x).double(), torch.tensor(w).double(), torch.tensor(b).double(), **options
+    ).numpy()
+    residual = rng.standard_normal(exact.shape).astype("f4")
+    out = np.full(exact.shape, np.nan, "f4")
+    F.conv1d(x, w, b, **options, residual=residual, algorithm="planar", out=out)
+    np.testing.assert_allclose(out, exact + residual, atol=2e-4)

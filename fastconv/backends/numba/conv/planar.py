@@ -23,6 +23,7 @@ from fastconv.backends.numba.engine import (
     Stage,
     as_float,
     constant,
+    inlined,
     kernel,
     part,
 )
@@ -46,6 +47,10 @@ from fastconv.problem import ConvProblem
 TILE_ROWS = (1, 2, 3, 4, 6, 8, 12)
 # Work items of one image: enough for some threads.
 CHUNKS = 4
+# Bytes of the lines that a chunk of a long line keeps: in the first cache beside the weights.
+LINE_CHUNK_BYTES = 12 << 10
+# Where a line's lines take more than this, it is cut into chunks.
+LONG_LINE_BYTES = 64 << 10
 
 (PLANES, IMAGE_BYTES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_PLANE, RESIDUAL, SLOPE, LOW,
  HIGH, GROUPS, IN_CHANNELS, OUT_CHANNELS, STEPS, OFFSETS, PIXELS, CHUNK, HEIGHT, WIDTH, TAPS_DOWN,
@@ -71,7 +76,7 @@ class Planar(NumbaConv):
         columns = problem.out_channels // problem.groups
         rows = -(-columns // tile.rows) * tile.rows
         # The last chunk is shorter than the others.
-        length = shape.size[1] if shape.flat else shape.size[0]
+        length = shape.size[0] if shape.cut == "rows" else shape.size[1]
         last = dataclasses.replace(shape, chunk=length - (shape.chunks - 1) * shape.chunk)
         vectors = tile.vectors * (
             (shape.chunks - 1) * -(-shape.vectors // tile.vectors)
@@ -118,9 +123,10 @@ class Planar(NumbaConv):
             INPUT(1) if problem.residual else 0, *clamp_words(activation), groups, per_group,
             columns, weight[0].size, constant(shape.offsets(), np.int64),
             constant(shape.pixels(), np.int64), shape.chunk, height, width, *planes.down,
-            *planes.words(), SCRATCH, scratch_stride(scratch),
+            planes.row_table(), planes.column_table(), problem.input_size[-1],
+            problem.padding[-1][0], planes.phase, SCRATCH, scratch_stride(scratch),
         ]  # fmt: skip
-        address = planar(tile, *planes.constants(), shape.flat, planes.single)
+        address = planar(tile, *planes.constants(), shape.cut, planes.single)
         items = problem.batch * groups * shape.chunks
         return self.native_plan(
             problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
@@ -129,12 +135,18 @@ class Planar(NumbaConv):
 
 @dataclasses.dataclass(frozen=True)
 class _Shape:
-    """How a problem is cut: chunks of rows (of pixels where windows are single pixels), tiles."""
+    """How a problem is cut: chunks of "rows", of "columns" of a long line, of "pixels" in place."""
 
+    problem: ConvProblem
     planes: Planes
     tile: Tile
-    flat: bool
+    cut: str
     chunk: int
+
+    @property
+    def flat(self) -> bool:
+        """Whether windows are single pixels, read where they are."""
+        return self.cut == "pixels"
 
     @classmethod
     def of(cls, problem: ConvProblem, machine: Machine) -> _Shape:
@@ -146,16 +158,31 @@ class _Shape:
         if flat:
             pixels = prod(problem.output_size)
             chunk = -(-pixels // (CHUNKS * tile.columns)) * tile.columns
-            return cls(planes, tile, flat, chunk)
+            return cls(problem, planes, tile, "pixels", chunk)
+        line = cls(problem, planes, tile, "rows", 1)
+        if problem.n == 1 and not planes.by_table and line.lines_bytes > LONG_LINE_BYTES:
+            return line._cut_line()
         most = -(-planes.height // 2)
-        choices = [cls(planes, tile, flat, rows) for rows in range(1, most + 1)]
+        choices = [cls(problem, planes, tile, "rows", rows) for rows in range(1, most + 1)]
         limit = max(machine.l2_bytes // 2, choices[0].lines_bytes)
         return min((c for c in choices if c.lines_bytes <= limit), key=cls._work)
+
+    def _cut_line(self) -> _Shape:
+        """Give chunks of outputs whose lines stay close; a chunk is a problem of its own."""
+        problem, columns = self.problem, self.tile.columns
+        taps, step, apart = self.planes.across
+        place = problem.in_channels // problem.groups * step * problem.dtype.itemsize
+        fitting = (LINE_CHUNK_BYTES // place - (taps - 1) * apart // step) // columns * columns
+        chunk = max(columns, fitting)
+        one = dataclasses.replace(
+            problem, input_size=((chunk - 1) * step + (taps - 1) * apart + 1,), padding=((0, 0),)
+        )
+        return _Shape(problem, Planes(one, self.planes.lanes), self.tile, "columns", chunk)
 
     def _work(self) -> tuple[float, int]:
         """Order chunks: vectors multiplied, lines copied; then the smaller chunk."""
         vectors = -(-self.vectors // self.tile.vectors) * self.tile.vectors
-        columns = self.planes.problem.out_channels // self.planes.problem.groups
+        columns = self.problem.out_channels // self.problem.groups
         lines = self.planes.lines(self.chunk) * self.planes.line / self.tile.lanes
         # Few chunks leave threads without work, or with unequal shares.
         share = 1 + 0.05 / self.chunks
@@ -164,43 +191,46 @@ class _Shape:
     @property
     def size(self) -> tuple[int, int]:
         """Rows and columns of outputs; one row where windows are single pixels."""
-        if self.flat:
-            return 1, prod(self.planes.problem.output_size)
-        return self.planes.height, self.planes.width
+        if self.cut == "rows":
+            return self.planes.height, self.planes.width
+        return 1, prod(self.problem.output_size)
 
     @property
     def chunks(self) -> int:
         """Work items of a group of an image."""
         height, width = self.size
-        return -(-(width if self.flat else height) // self.chunk)
+        return -(-(height if self.cut == "rows" else width) // self.chunk)
+
+    @property
+    def rows(self) -> int:
+        """Output rows of a chunk that copies lines."""
+        return self.chunk if self.cut == "rows" else 1
 
     @property
     def vectors(self) -> int:
         """Vectors of pixels in a whole chunk."""
         lanes, width = self.tile.lanes, self.planes.width
-        if self.flat:
-            return self.chunk // lanes
-        return (
-            -(-self.chunk * width // lanes)
-            if self.planes.single
-            else self.chunk * -(-width // lanes)
-        )
+        if self.cut != "rows":
+            return -(-self.chunk // lanes)
+        if self.planes.single:
+            return -(-self.chunk * width // lanes)
+        return self.chunk * -(-width // lanes)
 
     @property
     def plane_lines(self) -> int:
         """Elements of one plane's padded lines."""
-        return self.planes.lines(self.chunk) * self.planes.line
+        return self.planes.lines(self.rows) * self.planes.line
 
     @property
     def lines_bytes(self) -> int:
         """Bytes of the padded lines of a group's chunk."""
-        problem = self.planes.problem
+        problem = self.problem
         per_group = problem.in_channels // problem.groups
         return 0 if self.flat else per_group * self.plane_lines * problem.dtype.itemsize
 
     def offsets(self) -> Array:
         """Give the bytes from an output's pixel to what each weight multiplies."""
-        problem, planes = self.planes.problem, self.planes
+        problem, planes = self.problem, self.planes
         channels = np.arange(problem.in_channels // problem.groups)
         if self.flat:
             return channels * prod(problem.input_size) * problem.dtype.itemsize
@@ -212,14 +242,14 @@ class _Shape:
 
     def pixels(self) -> Array:
         """Give for each vector of a chunk: bytes to its input, to its output, lanes to store."""
-        lanes, size = self.tile.lanes, self.planes.problem.dtype.itemsize
-        _, width = self.size
+        lanes, size = self.tile.lanes, self.problem.dtype.itemsize
+        width = self.planes.width
         if self.planes.single:
             places = np.arange(self.vectors) * lanes
             rows = [places * size, places * size, np.full(self.vectors, lanes)]
         else:
             x = np.arange(0, width, lanes)
-            y = np.arange(self.chunk)[:, None]
+            y = np.arange(self.rows)[:, None]
             step = self.planes.down[1] * self.planes.line
             rows = [(y * step + x) * size, (y * width + x) * size, width - x + 0 * y]
         table = np.stack([row.ravel() for row in rows], axis=1)
@@ -249,35 +279,83 @@ def _efficiency(tile: Tile) -> float:
 
 @kernel
 def planar(  # type: ignore[no-untyped-def]
-    tile: Tile, step: int, phases: int, by_table: bool, flat: bool, single: bool
+    tile: Tile, step: int, phases: int, by_table: bool, cut: str, single: bool
 ):
-    """Multiply: a work item is a chunk of rows of one group of one image."""
+    """Multiply: a work item is a chunk of one group of one image."""
     copy_lines = make_copy_lines(tile, step, phases, by_table)
     activate = make_activate(tile)
     size, lanes, rows, vectors = tile.size, tile.lanes, tile.rows, tile.vectors
+    in_rows, in_place = cut == "rows", cut == "pixels"
 
     @part
     def copy_chunk(args, lines, source, start, stop):  # type: ignore[no-untyped-def]
-        """Copy the lines of a group's channels; give the count of a chunk's vectors."""
+        """Copy the lines of a group's channels."""
         down = (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1
-        whole = (args[CHUNK] - 1) * args[STRIDE_DOWN] + down
-        there = (stop - start - 1) * args[STRIDE_DOWN] + down
+        whole = (args[CHUNK] - 1) * args[STRIDE_DOWN] + down if in_rows else 1
+        there = (stop - start - 1) * args[STRIDE_DOWN] + down if in_rows else 1
+        first = start * args[STRIDE_DOWN] if in_rows else 0
+        before = args[BEFORE] if in_rows else args[BEFORE] - start * step
         for channel in range(args[IN_CHANNELS]):
             copy_lines(
                 lines + channel * whole * phases * args[PHASE] * size,
-                source + channel * args[PLANE_BYTES], start * args[STRIDE_DOWN], there,
-                args[ROWS], args[COLUMNS], args[IN_WIDTH], args[BEFORE], args[PHASE],
+                source + channel * args[PLANE_BYTES], first, there, args[ROWS], args[COLUMNS],
+                args[IN_WIDTH], before, args[PHASE],
             )  # fmt: skip
+
+    @inlined
+    def where(args, source, q, pixels_left):  # type: ignore[no-untyped-def]
+        """Give addresses of vectors of inputs, places of outputs, and the lanes that count."""
+        table = args[PIXELS] + q * 24
+        counts = from_table(tile, 0, table + 16, 3)
+        counts = lesser(counts, beside(tile, pixels_left - q * lanes, -lanes))
+        return from_table(tile, source, table, 3), from_table(tile, 0, table + 8, 3), counts
+
+    @inlined
+    def multiply(args, pixels, places, counts, shift, weights, bias, t):  # type: ignore[no-untyped-def]
+        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
+        values = tile_splat(tile, bias + t * rows * size, size)
+        filters = weights + t * args[STEPS] * rows * size
+        values = tile_multiply_pixels(tile, values, pixels, args[OFFSETS], filters, args[STEPS])
+        target = shift + t * rows * args[OUT_PLANE]
+        valid = args[OUT_CHANNELS] - t * rows
+        if args[RESIDUAL] != 0:
+            values = tile_add_masked(
+                tile, values, args[RESIDUAL] + target, args[OUT_PLANE], places, counts, valid
+            )
+        values = activate(values, slope, low, high)
+        if valid >= rows and min(counts) >= lanes:
+            tile_store_at(tile, values, args[OUT] + target, args[OUT_PLANE], places)
+        else:
+            tile_store_masked(
+                tile, values, args[OUT] + target, args[OUT_PLANE], places, counts, valid
+            )
+
+    @inlined
+    def sweep_pixels(args, source, shift, weights, bias, pixels_left, count, tiles):  # type: ignore[no-untyped-def]
+        """Give each pixel all its channels before the next: inputs are read once."""
+        for q in range(0, count, vectors):
+            pixels, places, counts = where(args, source, q, pixels_left)
+            for t in range(tiles):
+                multiply(args, pixels, places, counts, shift, weights, bias, t)
+
+    @inlined
+    def sweep_channels(args, source, shift, weights, bias, pixels_left, count, tiles):  # type: ignore[no-untyped-def]
+        """Write a chunk of a long line channel by channel: its inputs stay in the first cache."""
+        for t in range(tiles):
+            for q in range(0, count, vectors):
+                pixels, places, counts = where(args, source, q, pixels_left)
+                multiply(args, pixels, places, counts, shift, weights, bias, t)
+
+    sweep = sweep_channels if cut == "columns" else sweep_pixels
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         height, width, chunk = args[HEIGHT], args[WIDTH], args[CHUNK]
-        length = width if flat else height
+        length = height if in_rows else width
         chunks = (length + chunk - 1) // chunk
         channels = args[OUT_CHANNELS]
         tiles = (channels + rows - 1) // rows
         filter_bytes = args[STEPS] * rows * size
         lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
         for item in range(first, last):
             rest, c = divmod(item, chunks)
             image, group = divmod(rest, args[GROUPS])
@@ -288,46 +366,18 @@ def planar(  # type: ignore[no-untyped-def]
                 + group * args[IN_CHANNELS] * args[PLANE_BYTES]
             )
             shift = image * args[OUT_IMAGE] + group * channels * args[OUT_PLANE]
-            if flat:
+            shift += start * (width if in_rows else 1) * size
+            if in_place:
                 source += start * size
-                shift += start * size
-                pixels_left = stop - start
             else:
                 copy_chunk(args, lines, source, start, stop)
                 source = lines
-                shift += start * width * size
-                # Lines that lie as outputs do are one line; others fill whole vectors.
-                line = width if single else (width + lanes - 1) // lanes * lanes
-                pixels_left = (stop - start) * line
+            # Lines that lie as outputs do are one line; others fill whole vectors.
+            line = width if single else (width + lanes - 1) // lanes * lanes
+            pixels_left = (stop - start) * (line if in_rows else 1)
             count = (pixels_left + lanes - 1) // lanes
             weights = args[WEIGHTS] + group * tiles * filter_bytes
             bias = args[BIAS] + group * tiles * rows * size
-            for q in range(0, count, vectors):
-                table = args[PIXELS] + q * 24
-                pixels = from_table(tile, source, table, 3)
-                places = from_table(tile, 0, table + 8, 3)
-                counts = from_table(tile, 0, table + 16, 3)
-                counts = lesser(counts, beside(tile, pixels_left - q * lanes, -lanes))
-                for t in range(tiles):
-                    values = tile_splat(tile, bias + t * rows * size, size)
-                    values = tile_multiply_pixels(
-                        tile, values, pixels, args[OFFSETS], weights + t * filter_bytes,
-                        args[STEPS],
-                    )  # fmt: skip
-                    target = shift + t * rows * args[OUT_PLANE]
-                    valid = channels - t * rows
-                    if args[RESIDUAL] != 0:
-                        values = tile_add_masked(
-                            tile, values, args[RESIDUAL] + target, args[OUT_PLANE], places,
-                            counts, valid,
-                        )  # fmt: skip
-                    values = activate(values, slope, low, high)
-                    if valid >= rows and min(counts) >= lanes:
-                        tile_store_at(tile, values, args[OUT] + target, args[OUT_PLANE], places)
-                    else:
-                        tile_store_masked(
-                            tile, values, args[OUT] + target, args[OUT_PLANE], places, counts,
-                            valid,
-                        )  # fmt: skip
+            sweep(args, source, shift, weights, bias, pixels_left, count, tiles)
 
     return body
