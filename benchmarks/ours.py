@@ -81,10 +81,11 @@ def choice(case: Case, last: bool = False) -> Any:
     n, channels, *size = case.shape
     shape = (n, *size, channels) if last else case.shape
     layout: dict[str, Any] = {"layout": CHANNELS_LAST[case.n]} if last else {}
-    # Shapes are all that the choice is made from: no memory is needed for the data.
-    hollow = np.zeros((), case.dtype)
-    shapes = [shape] if case.weight_shape is None else [shape, case.weight_shape]
-    arrays = [np.broadcast_to(hollow, s) for s in shapes]
+    # Of the input the shape is all that the choice is made from: no memory is needed for it.
+    weight = case.operands()[1]
+    arrays = [np.broadcast_to(np.zeros((), case.dtype), shape)]
+    if weight is not None:
+        arrays.append(weight)
     return fastconv.explain(case.op, *arrays, **case.options, **layout).choices[0]
 
 

@@ -476,6 +476,8 @@ def test_subnormal_weights_are_flushed() -> None:
         ((2, 1, 30001), (13, 1, 25), {"padding": 12}),
         ((1, 6, 20000), (8, 3, 9), {"padding": 700, "dilation": 175, "groups": 2}),
         ((1, 1, 50000), (7, 1, 1), {"stride": 3}),
+        ((1, 64, 9001), (20, 64, 3), {"padding": 300, "dilation": 300}),
+        ((2, 96, 5000), (14, 48, 4), {"stride": 2, "groups": 2}),
     ],
 )
 def test_long_lines_are_cut_into_chunks(

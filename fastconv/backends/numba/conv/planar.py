@@ -51,6 +51,8 @@ CHUNKS = 4
 LINE_CHUNK_BYTES = 12 << 10
 # Where a line's lines take more than this, it is cut into chunks.
 LONG_LINE_BYTES = 64 << 10
+# Tiles that a chunk has at least: fewer copy more than they multiply.
+FEWEST_TILES = 4
 
 (PLANES, IMAGE_BYTES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_PLANE, RESIDUAL, SLOPE, LOW,
  HIGH, GROUPS, IN_CHANNELS, OUT_CHANNELS, STEPS, OFFSETS, PIXELS, CHUNK, HEIGHT, WIDTH, TAPS_DOWN,
@@ -135,7 +137,10 @@ class Planar(NumbaConv):
 
 @dataclasses.dataclass(frozen=True)
 class _Shape:
-    """How a problem is cut: chunks of "rows", of "columns" of a long line, of "pixels" in place."""
+    """How a problem is cut: chunks of "rows", of "pixels" in place, or of a long line.
+
+    Those are "columns" that stay in the first cache, or "spans" that stay in the second.
+    """
 
     problem: ConvProblem
     planes: Planes
@@ -161,23 +166,29 @@ class _Shape:
             return cls(problem, planes, tile, "pixels", chunk)
         line = cls(problem, planes, tile, "rows", 1)
         if problem.n == 1 and not planes.by_table and line.lines_bytes > LONG_LINE_BYTES:
-            return line._cut_line()
+            cuts = (
+                line._cut_line("columns", LINE_CHUNK_BYTES),
+                line._cut_line("spans", machine.l2_bytes // 2),
+            )
+            for cut in cuts:
+                if cut.chunk >= FEWEST_TILES * tile.columns:
+                    return cut
         most = -(-planes.height // 2)
         choices = [cls(problem, planes, tile, "rows", rows) for rows in range(1, most + 1)]
         limit = max(machine.l2_bytes // 2, choices[0].lines_bytes)
         return min((c for c in choices if c.lines_bytes <= limit), key=cls._work)
 
-    def _cut_line(self) -> _Shape:
-        """Give chunks of outputs whose lines stay close; a chunk is a problem of its own."""
+    def _cut_line(self, cut: str, room: int) -> _Shape:
+        """Give chunks of outputs whose lines take ``room`` bytes; each is a problem of its own."""
         problem, columns = self.problem, self.tile.columns
         taps, step, apart = self.planes.across
         place = problem.in_channels // problem.groups * step * problem.dtype.itemsize
-        fitting = (LINE_CHUNK_BYTES // place - (taps - 1) * apart // step) // columns * columns
-        chunk = max(columns, fitting)
+        fitting = (room // place - (taps - 1) * apart // step) // columns
+        chunk = max(1, fitting) * columns
         one = dataclasses.replace(
             problem, input_size=((chunk - 1) * step + (taps - 1) * apart + 1,), padding=((0, 0),)
         )
-        return _Shape(problem, Planes(one, self.planes.lanes), self.tile, "columns", chunk)
+        return _Shape(problem, Planes(one, self.planes.lanes), self.tile, cut, chunk)
 
     def _work(self) -> tuple[float, int]:
         """Order chunks: vectors multiplied, lines copied; then the smaller chunk."""
