@@ -32,7 +32,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("PoolProblem", "numba", "pool.algorithms", "Separable"),
     ("PoolProblem", "numba", "pool.algorithms", "Weighted"),
     ("PoolProblem", "reference", "pool", "Pool"),
-    ("AdaptivePoolProblem", "numba", "pool.whole", "Whole"),
+    ("AdaptivePoolProblem", "numba", "pool.planar", "Whole"),
     ("AdaptivePoolProblem", "numba", "pool.planar", "Planar"),
     ("AdaptivePoolProblem", "numba", "pool.algorithms", "Separable"),
     ("AdaptivePoolProblem", "reference", "pool", "Pool"),

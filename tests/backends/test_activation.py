@@ -11,9 +11,9 @@ import pytest
 
 import fastconv
 import fastconv.functional as F
+from fastconv.backends.native import plan as engine_plan
 from fastconv.backends.numba import elementary, error_function, pointwise, softmax
 from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan
-from fastconv.backends.numba.engine import plan as engine_plan
 from fastconv.dispatch import choose
 from fastconv.problem import ACTIVATIONS, Activation, ElementwiseProblem, SoftmaxProblem
 from tests.tolerance import poisoned

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import fastconv
 import fastconv.functional as F
+from fastconv.backends.native.arena import poison
 from fastconv.backends.numba import cast
 from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan, Stage
-from fastconv.backends.numba.engine.arena import poison
 from fastconv.dispatch import choose
 from fastconv.machine import available_isas, get_machine
 from fastconv.problem import ConvProblem

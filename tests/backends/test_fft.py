@@ -10,10 +10,10 @@ from hypothesis import assume, given, settings
 
 import fastconv
 import fastconv.functional as F
+from fastconv.backends.native import arena
 from fastconv.backends.numba.conv.fft.algorithm import Fft
 from fastconv.backends.numba.conv.fft.butterflies import factors, order
 from fastconv.backends.numba.conv.fft.layout import Blocks
-from fastconv.backends.numba.engine import arena
 from fastconv.machine import get_machine
 from fastconv.problem import ConvProblem
 from tests.planes import activated, exact_correlation, plane_cases

@@ -9,8 +9,8 @@ import pytest
 
 import fastconv
 import fastconv.functional as F
+from fastconv.backends.native import plan as engine_plan
 from fastconv.backends.numba import channelwise, response
-from fastconv.backends.numba.engine import plan as engine_plan
 from fastconv.backends.numba.pointwise import BLOCK
 from tests.tolerance import poisoned
 

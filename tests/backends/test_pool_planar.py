@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import fastconv
 import fastconv.functional as F
-from fastconv.backends.numba.engine import arena
-from fastconv.backends.numba.pool.cuts import Cuts
+from fastconv.backends.native import arena
+from fastconv.backends.native.pool.cuts import Cuts
+from fastconv.backends.native.pool.steps import Steps
 from fastconv.backends.numba.pool.planar import Planar
-from fastconv.backends.numba.pool.steps import Steps
 from fastconv.machine import get_machine
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
 from tests.tolerance import poisoned

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 
 import fastconv
 import fastconv.functional as F
+from fastconv.backends.native import arena
 from fastconv.backends.numba.conv.separable import Separable
-from fastconv.backends.numba.engine import arena
 from fastconv.dispatch.parameter import Parameter
 from fastconv.functional.separate import are_outer_products, separated
 from fastconv.problem import ConvProblem

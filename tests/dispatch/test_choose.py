@@ -11,7 +11,7 @@ import pytest
 
 import fastconv.functional as F
 from fastconv import settings
-from fastconv.backends.numba.engine import plan as plan_module
+from fastconv.backends.native import plan as plan_module
 from fastconv.dispatch import Parameter, choose, find_plan
 from fastconv.problem import ConvProblem
 

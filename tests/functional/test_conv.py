@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import fastconv
 import fastconv.functional as F
-from fastconv.backends.numba.engine import arena
+from fastconv.backends.native import arena
 from fastconv.dispatch import algorithms
 from fastconv.problem import ConvProblem
 from tests.tolerance import poisoned, small_integers, sum_tolerance

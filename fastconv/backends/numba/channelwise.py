@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.native.plan import constant
 from fastconv.backends.numba.elementary import inlined, pick
 from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan, Slot, Stage, array, kernel
-from fastconv.backends.numba.engine.plan import constant
 from fastconv.backends.numba.pointwise import BLOCK, Pointwise
 from fastconv.problem import PreluProblem
 

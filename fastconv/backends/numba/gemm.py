@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.native.plan import Constant, constant
 from fastconv.backends.numba.engine import Slot, array, as_float, float_bits, inlined, kernel, part
-from fastconv.backends.numba.engine.plan import Constant, constant
 from fastconv.backends.numba.simd import (
     Tile,
     tile_add,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.conv.common import NumbaConv
 from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage
-from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.gemm import (
     Gemm,
     gemm,

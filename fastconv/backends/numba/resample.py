@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Cost, roofline
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.engine import (
     INPUT,
     OUTPUT,
@@ -21,7 +22,6 @@ from fastconv.backends.numba.engine import (
     kernel,
     part,
 )
-from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.move import MOVERS, gather, permute
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import InterpolateProblem, PadProblem, PixelShuffleProblem

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.elementary import Function, inlined
 from fastconv.backends.numba.engine import (
     INPUT,
@@ -21,7 +22,6 @@ from fastconv.backends.numba.engine import (
     float_bits,
     kernel,
 )
-from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.pointwise import Pointwise
 from fastconv.problem import LocalResponseNormProblem
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, register_model, typeof_impl
+
+from fastconv.backends.native import tile as native
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
@@ -24,23 +25,8 @@ _KINDS = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Tile:
-    """The compile-time shape of a register tile: a kernel's constant.
-
-    ``dtype`` is "float32" or "float64"; ``fma`` tells whether the CPU has fused multiply-add.
-    In GEMMs without activations it may be "int64", whose sums wrap.
-    """
-
-    dtype: str
-    lanes: int
-    rows: int
-    vectors: int
-    fma: bool
-
-    @property
-    def columns(self) -> int:
-        """Elements in one row of the tile."""
-        return self.lanes * self.vectors
+class Tile(native.Tile):
+    """The compile-time shape of a register tile: a kernel's constant."""
 
     @property
     def element(self) -> ir.Type:
@@ -51,11 +37,6 @@ class Tile:
     def vector(self) -> ir.Type:
         """LLVM's type of a vector."""
         return ir.VectorType(self.element, self.lanes)
-
-    @property
-    def size(self) -> int:
-        """Bytes of an element."""
-        return np.dtype(self.dtype).itemsize
 
 
 class ShapeType(types.Type):

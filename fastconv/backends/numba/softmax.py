@@ -9,10 +9,10 @@ import numba
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.channelwise import Rows
 from fastconv.backends.numba.elementary import make_exp, pick
 from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, array, kernel
-from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.pointwise import BLOCK, Pointwise
 from fastconv.problem import SoftmaxProblem
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Cost
+from fastconv.backends.native.plan import moved, scratch_stride
 from fastconv.backends.numba.engine import OUTPUT, WORKSPACE, NativePlan, Slot, Stage
-from fastconv.backends.numba.engine.plan import moved, scratch_stride
 from fastconv.machine import Machine
 from fastconv.problem import Shape
 

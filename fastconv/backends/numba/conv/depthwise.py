@@ -12,12 +12,12 @@ from math import prod
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.conv.common import NumbaConv
 from fastconv.backends.numba.conv.direct import pack_bytes
 from fastconv.backends.numba.conv.geometry import output_words, padded_size, window_tables
 from fastconv.backends.numba.conv.pack import pack_input
 from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, array, as_float, kernel
-from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.gemm import (
     A_IMAGE,
     BIAS,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import prod
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.conv.common import NumbaConv, conv_tile, register_tiles
 from fastconv.backends.numba.conv.geometry import conv_gemm, padded_size, weight_matrix
 from fastconv.backends.numba.conv.pack import pack_input
 from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
-from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.gemm import gemm, pack_bias, pack_panels, scratch_bytes
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem

@@ -13,12 +13,12 @@ from math import prod
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.conv.common import NumbaConv, conv_tile, register_tiles
 from fastconv.backends.numba.conv.direct import TURN_OPERATIONS, pack_bytes
 from fastconv.backends.numba.conv.geometry import conv_gemm, padded_size, weight_matrix
 from fastconv.backends.numba.conv.pack import pack_input
 from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, array, constant, kernel
-from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.gemm import (
     BIAS,
     COLUMN_COUNT,

@@ -13,6 +13,7 @@ from math import log2, prod
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.conv.common import NumbaConv
 from fastconv.backends.numba.conv.planes import Planes, make_copy_lines
 from fastconv.backends.numba.engine import (
@@ -27,7 +28,6 @@ from fastconv.backends.numba.engine import (
     kernel,
     part,
 )
-from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.gemm import clamp_words, flush, fused, make_activate, tile_for
 from fastconv.backends.numba.planar_simd import (
     beside,

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.native.plan import Constant, constant
 from fastconv.backends.numba.conv.geometry import lead
 from fastconv.backends.numba.conv.pack import index_table
 from fastconv.backends.numba.engine import array, part
-from fastconv.backends.numba.engine.plan import Constant, constant
 from fastconv.backends.numba.gemm import tile_for
 from fastconv.backends.numba.planar_simd import split_columns
 from fastconv.backends.numba.simd import Tile

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.conv.common import NumbaConv, conv_tile
 from fastconv.backends.numba.conv.geometry import offsets, output_words
 from fastconv.backends.numba.conv.pack import Packed, pack_input
 from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
-from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.gemm import (
     Gemm,
     gemm,

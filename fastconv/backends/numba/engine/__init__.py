@@ -5,9 +5,7 @@ range of work items to do, and the number of the worker that does them (for scra
 own). `kernel` declares a family of them, `memory` reads arguments, `plan` strings kernels together.
 """
 
-from fastconv.backends.numba.engine.kernel import inlined, kernel, part
-from fastconv.backends.numba.engine.memory import array, as_float, float_bits
-from fastconv.backends.numba.engine.plan import (
+from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
     SCRATCH,
@@ -17,6 +15,9 @@ from fastconv.backends.numba.engine.plan import (
     Stage,
     constant,
 )
+from fastconv.backends.numba.engine import driver
+from fastconv.backends.numba.engine.kernel import inlined, kernel, part
+from fastconv.backends.numba.engine.memory import array, as_float, float_bits
 
 __all__ = [
     "INPUT",
@@ -29,6 +30,7 @@ __all__ = [
     "array",
     "as_float",
     "constant",
+    "driver",
     "float_bits",
     "inlined",
     "kernel",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -11,24 +10,9 @@ from typing import Any
 import numba
 import numpy as np
 
+from fastconv.backends.native.driver import Program, Words, register
 from fastconv.backends.numba.engine.kernel import cached_njit
 from fastconv.backends.numba.engine.memory import call_kernel
-
-Words = np.ndarray[Any, np.dtype[np.int64]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """Stages as the driver reads them; the same at every run.
-
-    ``stages`` has a row a stage: kernel address, bytes from the block's start to its arguments,
-    work items. ``places`` has a row an argument that is an address known only at the run: its
-    place in ``block``, its buffer, bytes from that buffer's start.
-    """
-
-    stages: Words
-    block: Words
-    places: Words
 
 
 @numba.njit(inline="always")
@@ -161,3 +145,5 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+register(drive)

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastconv.backends.numba.engine.kernel import kernel
-from fastconv.backends.numba.engine.memory import array, call_kernel
-from fastconv.backends.numba.engine.plan import (
+from fastconv.backends.native.plan import (
     SCRATCH,
     Constant,
     Slot,
@@ -22,6 +20,8 @@ from fastconv.backends.numba.engine.plan import (
     pack_program,
     scratch_stride,
 )
+from fastconv.backends.numba.engine.kernel import kernel
+from fastconv.backends.numba.engine.memory import array, call_kernel
 
 # Words of the argument block; the buffers' slots follow.
 (RUNS, RUN_COUNT, STAGES, BLOCKS, PLACES, BUFFERS, BLOCK_AT, SCRATCH_BASE, SCRATCH_STRIDE,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Cost, Plan, roofline
+from fastconv.backends.native.pool.cuts import AnyPoolProblem
 from fastconv.backends.numba.engine import NativePlan, Stage
-from fastconv.backends.numba.pool.geometry import AnyPoolProblem, Geometry
+from fastconv.backends.numba.pool.geometry import Geometry
 from fastconv.backends.numba.pool.indices import indices_stage
 from fastconv.backends.numba.pool.separable import separable_stage
 from fastconv.backends.numba.pool.unpool import UnpoolPlan

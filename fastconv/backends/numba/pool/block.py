@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.native.plan import Constant, scratch_stride
+from fastconv.backends.native.pool.cuts import AnyPoolProblem
 from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, Slot, array, constant, part
-from fastconv.backends.numba.engine.plan import Constant, scratch_stride
-from fastconv.backends.numba.pool.geometry import AnyPoolProblem, Geometry, tap_ranges
+from fastconv.backends.numba.pool.geometry import Geometry, tap_ranges
 from fastconv.problem import PoolProblem
 from fastconv.problem.pool import Windows
 

@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from fastconv.backends.native.pool import words as w
+from fastconv.backends.native.pool.words import LONG, OPERATIONS
 from fastconv.backends.numba.engine import array, inlined, kernel
 from fastconv.backends.numba.planar_simd import (
     beside,
@@ -13,7 +15,6 @@ from fastconv.backends.numba.planar_simd import (
     tile_store_at,
     tile_store_masked,
 )
-from fastconv.backends.numba.pool import words as w
 from fastconv.backends.numba.pool.simd import (
     tile_bring,
     tile_bring_first,
@@ -24,18 +25,6 @@ from fastconv.backends.numba.pool.simd import (
     tile_total,
 )
 from fastconv.backends.numba.simd import Tile
-
-# What windows are brought together as: their cells, folded ones, and folded ones without a NaN.
-OPERATIONS = {
-    "max": ("max", "max", "ordered max"),
-    "avg": ("sum", "sum", "sum"),
-    "squares": ("squares", "sum", "sum"),
-    "magnitudes": ("magnitudes", "sum", "sum"),
-}
-# Vectors of the tile that lines are folded in.
-VECTORS = 2
-# Cells of a window from which on it is folded by vectors where windows differ.
-LONG = 32
 
 
 def neutral_of(kind: str) -> float:

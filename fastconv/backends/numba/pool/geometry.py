@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.problem import AdaptivePoolProblem, PoolProblem
+from fastconv.backends.native.pool.cuts import AnyPoolProblem
+from fastconv.problem import PoolProblem
 from fastconv.problem.pool import Windows
-
-AnyPoolProblem = PoolProblem | AdaptivePoolProblem
 
 # How the columns of a row are brought together; see ``choose_mode``.
 PER_OUTPUT, FLAT, STRIDED = 0, 1, 2

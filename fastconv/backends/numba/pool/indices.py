@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.native.pool.cuts import AnyPoolProblem
 from fastconv.backends.numba.engine import INPUT, Stage, array, kernel, part
 from fastconv.backends.numba.pool import sweeps
 from fastconv.backends.numba.pool.block import (
@@ -40,7 +41,7 @@ from fastconv.backends.numba.pool.block import (
     split_item,
     window,
 )
-from fastconv.backends.numba.pool.geometry import AnyPoolProblem, Geometry
+from fastconv.backends.numba.pool.geometry import Geometry
 
 # The kernel's own words: where indices go, and the bytes of a line of rows.
 INDICES, ROW_LINE_BYTES = range(OWN, OWN + 2)

@@ -1,110 +1,20 @@
-"""Pools of channels-first images: vector lanes across pixels."""
+"""Planar and global pools by Numba's kernels."""
 
 from __future__ import annotations
 
-import dataclasses
-from math import prod
-from typing import Any
-
-import numpy as np
-
-from fastconv.backends.base import Algorithm, Array, Cost, roofline
-from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, constant
-from fastconv.backends.numba.engine.plan import scratch_stride
-from fastconv.backends.numba.gemm import tile_for
-from fastconv.backends.numba.pool.cuts import Cuts, cells
-from fastconv.backends.numba.pool.folds import OPERATIONS, VECTORS, emit, emit_windows, fold
-from fastconv.backends.numba.pool.geometry import AnyPoolProblem
-from fastconv.backends.numba.pool.steps import Steps
-from fastconv.backends.numba.pool.walk import walk
-from fastconv.backends.numba.simd import Tile
-from fastconv.machine import Machine, get_machine
+from fastconv.backends.native.pool import planar, whole
+from fastconv.backends.numba import library
 
 
-class Planar(Algorithm):
-    """Max, average and Lp pools of 1 to 3 dimensions, down the lines and then across."""
+class Planar(planar.Planar):
+    """Pools of channels-first images."""
 
-    name = "planar"
     backend = "numba"
-
-    def why_not(self, problem: AnyPoolProblem) -> str | None:
-        if _kind(problem) is None:
-            return f"{problem.kind} pools: this kernel is for max, avg and lp with p of 1 or 2"
-        if problem.return_indices:
-            return "indices are asked for"
-        if problem.channels_last and problem.channels > 1:
-            return "channels last: this kernel is for channels first"
-        if problem.n > 3:
-            return f"{problem.n} dimensions: this kernel is for up to three"
-        if problem.dtype.name not in ("float32", "float64"):
-            return f"{problem.dtype.name} is not served; float32 and float64 are"
-        return None
-
-    def cost(self, problem: AnyPoolProblem, machine: Machine) -> Cost:
-        # The bytes stand for all else: a few operations a cell hide behind them.
-        return Cost(roofline(problem, machine, flops=0, bytes=problem.bytes))
-
-    def error_bound(self, problem: AnyPoolProblem) -> float:
-        if problem.kind == "max":
-            return 0.0
-        cells = prod(int(w.counted.max()) for w in problem.windows())
-        return float(cells + 1) * float(np.finfo(problem.dtype).eps)
-
-    def plan(self, problem: AnyPoolProblem, *parameters: Array | None) -> NativePlan:
-        machine = get_machine()
-        kind = _kind(problem)
-        assert kind is not None
-        cuts = Cuts(problem, machine.lanes(problem.dtype))
-        tile = dataclasses.replace(tile_for(problem.dtype, machine), rows=1, vectors=VECTORS)
-        steps = Steps(cuts, tile.columns, largest=kind == "max")
-        size, window = problem.dtype.itemsize, cuts.windows[2]
-        down, across = _counts(problem, cuts, tile)
-        # Several planes of a block lie as one that is taller.
-        planes, (depth, height, width) = cuts.planes, cuts.output
-        rows = [(top, bottom + (planes - 1) * cuts.size[1]) for top, bottom in cuts.row_table]
-        words: list[Any] = [
-            *_kernels(tile, kind, cuts), INPUT(0), planes * prod(cuts.size) * size, OUTPUT,
-            planes * height * width * size, cuts.size[2], depth, planes * height, width,
-            planes * cuts.rows, constant(rows, np.int64), len(cuts.column_table),
-            constant(cuts.column_table), cuts.pitch, len(steps.rows), constant(steps.table()),
-            *steps.checked, steps.result, constant([window.start, cells(window)], np.int64),
-            window.step, constant(down), constant(across), SCRATCH, scratch_stride(steps.bytes),
-        ]  # fmt: skip
-        images = problem.batch * problem.channels // planes * depth
-        items = images * len(cuts.row_table) * len(cuts.column_table)
-        return NativePlan(
-            problem,
-            [Stage(walk(tile, kind == "max"), items, words)],
-            scratch_bytes=steps.bytes,
-            seconds=self.cost(problem, machine).seconds,
-        )
+    library = library
 
 
-def _kind(problem: AnyPoolProblem) -> str | None:
-    """Name what the kernel is made for; None where it does not serve."""
-    if problem.kind == "lp":
-        return {1.0: "magnitudes", 2.0: "squares"}.get(float(problem.norm_type or 0.0))
-    return problem.kind if problem.kind in ("max", "avg") else None
+class Whole(whole.Whole):
+    """Global pools of channels-first images."""
 
-
-def _kernels(tile: Tile, kind: str, cuts: Cuts) -> list[int]:
-    """Give the addresses of the kernels that fold, and of those that emit."""
-    _, plain, ordered = OPERATIONS[kind]
-    folds = [fold(tile, operation) for operation in OPERATIONS[kind]]
-    taps, stride = cuts.shuffled
-    if stride == 0:
-        return [*folds, *[emit_windows(tile, kind)] * 2]
-    if taps == 1:
-        ordered = plain
-    return [*folds, *(emit(tile, kind, operation, taps, stride) for operation in (plain, ordered))]
-
-
-def _counts(problem: AnyPoolProblem, cuts: Cuts, tile: Tile) -> tuple[Array, Array]:
-    """Give the cells that means are over, down and across (ones past the end)."""
-    d, h, w = (np.maximum(x.counted, 1).astype(np.float64) for x in cuts.windows)
-    divisor = getattr(problem, "divisor_override", None)
-    if divisor is not None:
-        d, h, w = np.ones_like(d), np.ones_like(h), np.full_like(w, divisor)
-    down = np.tile(np.outer(d, h).ravel(), cuts.planes)
-    across = np.concatenate([w, np.ones(tile.columns)])
-    return down.astype(tile.dtype), across.astype(tile.dtype)
+    backend = "numba"
+    library = library

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.native.pool.cuts import AnyPoolProblem
 from fastconv.backends.numba.engine import (
     Stage,
     array,
@@ -55,7 +56,7 @@ from fastconv.backends.numba.pool.block import (
     split_item,
     window,
 )
-from fastconv.backends.numba.pool.geometry import FLAT, PER_OUTPUT, AnyPoolProblem, Geometry
+from fastconv.backends.numba.pool.geometry import FLAT, PER_OUTPUT, Geometry
 
 # The kernel's own words: cells that a mean counts, the norm's power, sizes of scratch memory.
 D_COUNT, H_COUNT, W_COUNT, POWER, LINE_BYTES, SUM_BYTES = range(OWN, OWN + 6)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.native.pool import words as w
 from fastconv.backends.numba.engine import array, inlined, kernel, part
 from fastconv.backends.numba.engine.memory import call_kernel
-from fastconv.backends.numba.pool import words as w
 from fastconv.backends.numba.pool.simd import holds_nan
 from fastconv.backends.numba.simd import Tile
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cook_toom import FILTER_SIGMAS
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.conv.common import unit
 from fastconv.backends.numba.conv.depthwise_planar import PlaneByPlane
 from fastconv.backends.numba.conv.fft.butterflies import pass_tables
@@ -21,7 +22,6 @@ from fastconv.backends.numba.conv.fft.layout import Blocks
 from fastconv.backends.numba.conv.geometry import lead
 from fastconv.backends.numba.conv.pack import index_table
 from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, constant
-from fastconv.backends.numba.engine.plan import scratch_stride
 from fastconv.backends.numba.gemm import clamp_words, flush, fused, tile_for, vector_tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem

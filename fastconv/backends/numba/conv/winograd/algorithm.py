@@ -10,6 +10,7 @@ from math import prod
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cook_toom import winograd_bound
+from fastconv.backends.native.plan import constant, scratch_stride
 from fastconv.backends.numba.conv.common import NumbaConv, unit
 from fastconv.backends.numba.conv.geometry import lead, output_words
 from fastconv.backends.numba.conv.pack import Packed, pack_input
@@ -24,7 +25,6 @@ from fastconv.backends.numba.conv.winograd.planar_input import transform_planar
 from fastconv.backends.numba.conv.winograd.weights import pack_weights
 from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.numba.engine import INPUT, SCRATCH, NativePlan, Stage
-from fastconv.backends.numba.engine.plan import constant, scratch_stride
 from fastconv.backends.numba.gemm import clamp_words, fused, pack_bias, vector_tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem

@@ -10,10 +10,10 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cook_toom import Axis
+from fastconv.backends.native.plan import Constant, constant
 from fastconv.backends.numba.conv.geometry import lead
 from fastconv.backends.numba.conv.winograd.kernels import line_tile
 from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
-from fastconv.backends.numba.engine.plan import Constant, constant
 from fastconv.backends.numba.gemm import scratch_bytes as finish_bytes
 from fastconv.backends.numba.gemm import shaped_tiles, tile_steps
 from fastconv.backends.numba.simd import Tile

@@ -9,9 +9,10 @@ from math import sqrt
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.numba.pool.geometry import AnyPoolProblem
-from fastconv.problem import PoolProblem
+from fastconv.problem import AdaptivePoolProblem, PoolProblem
 from fastconv.problem.pool import Windows
+
+AnyPoolProblem = PoolProblem | AdaptivePoolProblem
 
 # Windows of up to this many columns, this far apart, are shuffled out of whole vectors.
 MOST_TAPS, MOST_STRIDE = 8, 4

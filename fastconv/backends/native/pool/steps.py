@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.numba.pool.cuts import Cuts, cells
-from fastconv.backends.numba.pool.words import CALL_WORDS, STEP_WORDS
+from fastconv.backends.native.pool.cuts import Cuts, cells
+from fastconv.backends.native.pool.words import CALL_WORDS, STEP_WORDS
 
 INPUT_PLANE = -1
 ALIGNMENT = 64

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.numba.engine.arena import huge_pages
+from fastconv.backends.native.arena import huge_pages
 
 # Smaller outputs the C library reuses by itself.
 LEAST_BYTES = 32 << 20

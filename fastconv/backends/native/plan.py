@@ -10,10 +10,10 @@ import numpy as np
 
 from fastconv import settings
 from fastconv.backends.base import Array, Plan
-from fastconv.backends.numba.engine.arena import ALIGNMENT, take
-from fastconv.backends.numba.engine.driver import Program, drive
-from fastconv.backends.numba.engine.memory import address_of
-from fastconv.backends.numba.engine.outputs import empty
+from fastconv.backends.native.addresses import address_of
+from fastconv.backends.native.arena import ALIGNMENT, take
+from fastconv.backends.native.driver import Program, drive
+from fastconv.backends.native.outputs import empty
 
 # Below this many seconds of predicted work, sharing it out costs more than it saves.
 SERIAL_SECONDS = 30e-6

@@ -34,3 +34,15 @@ FOLD_WORDS = 5
 
 # Words at the start of a worker's scratch memory, for the calls of `fold` and `emit`.
 CALL_WORDS = 16
+
+# What windows are brought together as: their cells, folded ones, and folded ones without a NaN.
+OPERATIONS = {
+    "max": ("max", "max", "ordered max"),
+    "avg": ("sum", "sum", "sum"),
+    "squares": ("squares", "sum", "sum"),
+    "magnitudes": ("magnitudes", "sum", "sum"),
+}
+# Vectors of the tile that lines are folded in.
+VECTORS = 2
+# Cells of a window from which on it is folded by vectors where windows differ.
+LONG = 32

@@ -1,0 +1,1 @@
+"""Pools as plans see them: blocks, steps, argument blocks."""

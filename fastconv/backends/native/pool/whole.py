@@ -1,0 +1,76 @@
+"""Global max and average pools of channels-first images: each plane is one contiguous run."""
+
+from __future__ import annotations
+
+import dataclasses
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Algorithm, Array, Cost, roofline
+from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage, constant
+from fastconv.backends.native.library import Library
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import AdaptivePoolProblem
+
+# Sums that run beside each other, to hide an addition's latency; added by halves at the end.
+VECTORS = 4
+# Planes of up to so many vectors are reduced side by side.
+SMALL_VECTORS = 32
+# The kernels' words.
+SOURCE, PLANES, CELLS, OUT, COUNTS = range(5)
+
+
+class Whole(Algorithm):
+    """One output a plane."""
+
+    name = "whole"
+    library: Library
+
+    def why_not(self, problem: AdaptivePoolProblem) -> str | None:
+        if problem.kind not in ("max", "avg"):
+            return f"{problem.kind} pools: this kernel is for max and avg"
+        if prod(problem.output_size) != 1:
+            return "more than one output a channel"
+        if problem.return_indices:
+            return "indices are asked for"
+        if problem.channels_last and problem.channels > 1:
+            return "channels last: this kernel is for channels first"
+        if problem.dtype.name not in ("float32", "float64"):
+            return f"{problem.dtype.name} is not served; float32 and float64 are"
+        return None
+
+    def cost(self, problem: AdaptivePoolProblem, machine: Machine) -> Cost:
+        return Cost(roofline(problem, machine, flops=0, bytes=problem.bytes))
+
+    def error_bound(self, problem: AdaptivePoolProblem) -> float:
+        if problem.kind == "max":
+            return 0.0
+        lanes = get_machine().lanes(problem.dtype)
+        vectors = 1 if _small(problem) else VECTORS
+        steps = prod(problem.input_size) / (vectors * lanes) + np.log2(vectors * lanes) + 2
+        return float(steps * np.finfo(problem.dtype).eps)
+
+    def plan(self, problem: AdaptivePoolProblem, *parameters: Array | None) -> NativePlan:
+        tile = self.library.tile(problem.dtype, get_machine())
+        cells = prod(problem.input_size)
+        planes = problem.batch * problem.channels
+        counts = np.ones(tile.lanes + 1, problem.dtype)
+        counts[0] = cells
+        if _small(problem):
+            tile = dataclasses.replace(tile, rows=tile.lanes, vectors=1)
+            name, items = "pool.whole_rows", -(-planes // tile.lanes)
+        else:
+            tile = dataclasses.replace(tile, rows=1, vectors=VECTORS)
+            name, items = "pool.whole", planes
+        address = self.library.kernel(name, tile, problem.kind)
+        words: list[Any] = [INPUT(0), planes, cells, OUTPUT, constant(counts)]
+        seconds = self.cost(problem, get_machine()).seconds
+        return NativePlan(problem, [Stage(address, items, words)], seconds=seconds)
+
+
+def _small(problem: AdaptivePoolProblem) -> bool:
+    """Whether planes are reduced side by side."""
+    lanes = get_machine().lanes(problem.dtype)
+    return prod(problem.input_size) <= SMALL_VECTORS * lanes and problem.channels >= lanes
