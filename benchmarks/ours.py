@@ -78,6 +78,11 @@ def module(case: Case, weight: Array | None) -> Any:
 
 def choice(case: Case, last: bool = False) -> Any:
     """Give what dispatch chose for a case, beside all candidates."""
+    return explained(case, last).choices[0]
+
+
+def explained(case: Case, last: bool = False) -> Any:
+    """Explain a case's call."""
     n, channels, *size = case.shape
     shape = (n, *size, channels) if last else case.shape
     layout: dict[str, Any] = {"layout": CHANNELS_LAST[case.n]} if last else {}
@@ -86,7 +91,7 @@ def choice(case: Case, last: bool = False) -> Any:
     arrays = [np.broadcast_to(np.zeros((), case.dtype), shape)]
     if weight is not None:
         arrays.append(weight)
-    return fastconv.explain(case.op, *arrays, **case.options, **layout).choices[0]
+    return fastconv.explain(case.op, *arrays, **case.options, **layout)
 
 
 def candidates(case: Case, last: bool = False) -> list[Call]:
