@@ -57,7 +57,8 @@ def show_config() -> Config:
 
 def _backend(name: str) -> str:
     if not backend_available(name):
-        return f"{name} (no: {name} is not installed)"
+        why = "the extension was not built" if name == "c" else f"{name} is not installed"
+        return f"{name} (no: {why})"
     return f"{name} (forced by FASTCONV_BACKEND)" if settings.backend() == name else name
 
 

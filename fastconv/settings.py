@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-BACKENDS = ("numba", "reference")
+BACKENDS = ("numba", "c", "reference")
 
 _threads: int | None = None
 

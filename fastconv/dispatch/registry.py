@@ -28,11 +28,13 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvTransposeProblem", "numba", "conv.transposed", "Transposed"),
     ("ConvTransposeProblem", "reference", "conv", "ConvTranspose"),
     ("LinearProblem", "numba", "linear", "Linear"),
+    ("PoolProblem", "c", "pool", "Planar"),
     ("PoolProblem", "numba", "pool.planar", "Planar"),
     ("PoolProblem", "numba", "pool.algorithms", "Separable"),
     ("PoolProblem", "numba", "pool.algorithms", "Weighted"),
     ("PoolProblem", "reference", "pool", "Pool"),
     ("AdaptivePoolProblem", "numba", "pool.planar", "Whole"),
+    ("AdaptivePoolProblem", "c", "pool", "Planar"),
     ("AdaptivePoolProblem", "numba", "pool.planar", "Planar"),
     ("AdaptivePoolProblem", "numba", "pool.algorithms", "Separable"),
     ("AdaptivePoolProblem", "reference", "pool", "Pool"),
@@ -94,4 +96,5 @@ def _class(backend: str, module: str, name: str) -> Any:
 @functools.cache
 def backend_available(backend: str) -> bool:
     """Tell whether what a backend needs is installed; imports nothing."""
-    return backend != "numba" or importlib.util.find_spec("numba") is not None
+    needed = {"numba": "numba", "c": "fastconv.backends.c._native"}.get(backend)
+    return needed is None or importlib.util.find_spec(needed) is not None

@@ -15,10 +15,12 @@ from fastconv.backends.native import arena
 from fastconv.backends.native.pool.cuts import Cuts
 from fastconv.backends.native.pool.steps import Steps
 from fastconv.backends.numba.pool.planar import Planar
+from fastconv.dispatch.registry import backend_available
 from fastconv.machine import get_machine
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
 from tests.tolerance import poisoned
 
+BACKENDS = [name for name in ("numba", "c") if backend_available(name)]
 LARGEST_SIZE = {1: 3000, 2: 90, 3: 24}
 LARGEST_WINDOW = {1: 200, 2: 40, 3: 8}
 
@@ -52,9 +54,10 @@ def pools(draw: Any) -> dict[str, Any]:
     return case | {"arguments": (kernel, stride, padding), "options": options}
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=150, deadline=None)
 @given(case=pools())
-def test_drawn_pools_are_those_of_the_reference(case: dict[str, Any]) -> None:
+def test_drawn_pools_are_those_of_the_reference(backend: str, case: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal(case["shape"]).astype(case["dtype"])
     if case["nan"] is not None:
@@ -72,7 +75,8 @@ def test_drawn_pools_are_those_of_the_reference(case: dict[str, Any]) -> None:
     arena.take(1 << 20)
     arena.poison()
     out = poisoned(expected.shape, x.dtype)
-    function(x, *case["arguments"], **case["options"], algorithm="planar", out=out)
+    how = {"algorithm": "planar", "backend": backend}
+    function(x, *case["arguments"], **case["options"], **how, out=out)
     if largest:
         np.testing.assert_array_equal(out, expected)
         return
@@ -89,13 +93,14 @@ def test_drawn_pools_are_those_of_the_reference(case: dict[str, Any]) -> None:
     np.testing.assert_allclose(out, expected, rtol=bound, atol=bound * scale)
 
 
-def test_a_nan_anywhere_in_a_window_is_its_maximum_and_nothing_else_changes() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_nan_anywhere_in_a_window_is_its_maximum_and_nothing_else_changes(backend: str) -> None:
     x = np.random.default_rng(1).standard_normal((1, 8, 40, 40)).astype("f4")
-    clean = F.max_pool2d(x, 3, 1, 1, algorithm="planar")
+    clean = F.max_pool2d(x, 3, 1, 1, backend=backend, algorithm="planar")
     for row, column in ((0, 0), (17, 16), (39, 39), (20, 31)):
         spoiled = x.copy()
         spoiled[0, 3, row, column] = -np.nan if row else np.nan
-        out = F.max_pool2d(spoiled, 3, 1, 1, algorithm="planar")
+        out = F.max_pool2d(spoiled, 3, 1, 1, backend=backend, algorithm="planar")
         touched = np.zeros((1, 8, 40, 40), bool)
         touched[0, 3, max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
         assert np.isnan(out[touched]).all()
@@ -128,15 +133,16 @@ def test_global_pools_of_many_and_few_planes(shape: tuple[int, ...], kind: str) 
     assert np.isfinite(out.ravel()[:-1]).all()
 
 
-def test_the_bits_do_not_depend_on_threads_or_batch() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_bits_do_not_depend_on_threads_or_batch(backend: str) -> None:
     x = np.random.default_rng(3).standard_normal((3, 24, 30, 29)).astype("f4")
     before = fastconv.get_num_threads()
     try:
         results = []
         for threads in (1, 2, 5):
             fastconv.set_num_threads(threads)
-            results.append(F.avg_pool2d(x, 5, 1, 2, algorithm="planar"))
-            alone = F.avg_pool2d(x[1], 5, 1, 2, algorithm="planar")
+            results.append(F.avg_pool2d(x, 5, 1, 2, algorithm="planar", backend=backend))
+            alone = F.avg_pool2d(x[1], 5, 1, 2, algorithm="planar", backend=backend)
             assert alone.tobytes() == results[-1][1].tobytes()
     finally:
         fastconv.set_num_threads(before)

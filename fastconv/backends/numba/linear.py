@@ -25,6 +25,8 @@ from fastconv.problem import LinearProblem
 
 # Vectors of a one-row tile: enough sums at once to hide the latency of a multiply-add.
 ROW_VECTORS = 4
+# Multiply-adds with zeros that a row may do rather than have one more kernel compiled.
+SPARE_STEPS = 4096
 
 
 class Linear(NumbaConv):
@@ -80,5 +82,7 @@ def _tile(problem: LinearProblem, machine: Machine | None = None) -> Tile:
     tile = tile_for(problem.dtype, machine, problem.out_features)
     if problem.batch > 1:
         return tile
-    vectors = min(ROW_VECTORS, -(-problem.out_features // tile.lanes))
+    needed = min(ROW_VECTORS, -(-problem.out_features // tile.lanes))
+    spare = (ROW_VECTORS - needed) * problem.in_features
+    vectors = ROW_VECTORS if spare <= SPARE_STEPS else needed
     return dataclasses.replace(tile, rows=1, vectors=vectors)

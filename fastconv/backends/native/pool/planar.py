@@ -67,7 +67,8 @@ class Planar(Algorithm):
             planes * cuts.rows, constant(rows, np.int64), len(cuts.column_table),
             constant(cuts.column_table), cuts.pitch, len(steps.rows), constant(steps.table()),
             *steps.checked, steps.result, constant([window.start, cells(window)], np.int64),
-            window.step, constant(down), constant(across), SCRATCH, scratch_stride(steps.bytes),
+            window.step, constant(down), constant(across), *cuts.shuffled, SCRATCH,
+            scratch_stride(steps.bytes),
         ]  # fmt: skip
         images = problem.batch * problem.channels // planes * depth
         items = images * len(cuts.row_table) * len(cuts.column_table)

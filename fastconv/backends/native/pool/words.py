@@ -9,7 +9,7 @@ from __future__ import annotations
 (FOLD_FIRST, FOLD, FOLD_ORDERED, EMIT, EMIT_ORDERED, SOURCE, VOLUME_BYTES, OUT, OUT_BYTES, WIDTH,
  OUT_DEPTH, OUT_HEIGHT, OUT_WIDTH, ROWS, ROW_TABLE, COLUMN_BLOCKS, COLUMN_TABLE, PITCH, STEPS,
  STEP_TABLE, CHECKED, CHECKED_PLACE, RESULT, WINDOWS, WINDOW_STEP, COUNTS_DOWN, COUNTS_ACROSS,
- SCRATCH_BASE, SCRATCH_STRIDE) = range(29)  # fmt: skip
+ TAPS, STRIDE, SCRATCH_BASE, SCRATCH_STRIDE) = range(31)  # fmt: skip
 
 # A block of columns: its first output and their number, the input column of a line's first place,
 # the first and the last input column that it reads.
@@ -30,7 +30,7 @@ FOLD_WORDS = 5
 
 # `emit`: an item is a line, the bytes from one to the next after each address.
 (LINE, LINE_STEP, RESULTS, RESULTS_STEP, FIRST_OUTPUT, OUTPUTS, FIRST_COLUMN, DOWN, ACROSS, SEEN,
- SEEN_STEP, ROW_OUTPUTS) = range(12)  # fmt: skip
+ SEEN_STEP, ROW_OUTPUTS, LINE_TAPS, LINE_STRIDE) = range(14)  # fmt: skip
 
 # Words at the start of a worker's scratch memory, for the calls of `fold` and `emit`.
 CALL_WORDS = 16

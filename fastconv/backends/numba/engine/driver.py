@@ -146,4 +146,5 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
-register(drive)
+# Before others: its threads are those that Numba's and PyTorch's other loops use.
+register(drive, first=True)

@@ -107,6 +107,7 @@ def walk(tile: Tile, largest: bool):  # type: ignore[no-untyped-def]
             call[w.ACROSS] = args[w.COUNTS_ACROSS] + cut[0] * size
             call[w.SEEN], call[w.SEEN_STEP] = args[w.WINDOWS], args[w.WINDOW_STEP]
             call[w.ROW_OUTPUTS] = args[w.OUT_WIDTH]
+            call[w.LINE_TAPS], call[w.LINE_STRIDE] = args[w.TAPS], args[w.STRIDE]
             call_kernel(emit, memory, 0, min(args[w.ROWS], args[w.OUT_HEIGHT] - row), worker)
 
     return body

@@ -1,0 +1,41 @@
+/* The C kernels of fastconv: what Python binds, and what the kernels share.
+ *
+ * A kernel does the work items first to last - 1 of a stage. Its arguments are a block of int64
+ * words: addresses, sizes, strides in bytes; what each word means stands where the block is laid
+ * out, in fastconv/backends/native. Addresses come from the caller, who keeps what they point at
+ * alive; kernels own nothing, allocate nothing, and keep no state. Arrays are aligned to their
+ * elements; scratch memory to 64 bytes. `worker` counts from 0 and is below the number of threads:
+ * kernels that need memory of their own find it at a base address + worker * stride.
+ */
+#ifndef FASTCONV_H
+#define FASTCONV_H
+
+#include <stdint.h>
+
+typedef void (*fastconv_kernel)(const int64_t *args, int64_t first, int64_t last, int64_t worker);
+
+/* Give the address of a kernel by its name, such as "pool_fold_max_float32_avx2"; 0: none such. */
+int64_t fastconv_find(const char *name);
+
+/* Run stages in order, each one's items shared out over `threads` workers. Arrays of int64 come as
+ * addresses:
+ *
+ * stages     rows of 3: kernel address, bytes from `words` to its arguments, work items
+ * words      the argument blocks; written to
+ * places     rows of 3: a word that is an address, its buffer, bytes from that buffer's start
+ * addresses  of the buffers; a place's negative buffer counts from the end
+ */
+void fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t words_at, int64_t places_at,
+                    int64_t place_count, int64_t addresses_at, int64_t address_count,
+                    int64_t threads);
+
+/* Entries of the table that fastconv_find searches; every instruction set gives one table. */
+struct fastconv_entry {
+    const char *name;
+    fastconv_kernel kernel;
+};
+extern const struct fastconv_entry fastconv_generic[];
+extern const struct fastconv_entry fastconv_avx2[];
+extern const struct fastconv_entry fastconv_avx512[];
+
+#endif

@@ -1,0 +1,225 @@
+/* Vectors of REAL at the instruction set ISA: the only place that names intrinsics.
+ *
+ * Included once for each pair of them, with REAL_IS_FLOAT 1 or 0; NAME(x) makes x_float32_avx512.
+ * Loads and stores need no alignment beyond the element's.
+ */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef NAME
+#define NAME(x) JOIN(x, DTYPE, ISA)
+#define INLINE static inline __attribute__((always_inline, unused))
+#define LANES ((int64_t)(VECTOR_BYTES / sizeof(REAL)))
+#define V NAME(vector)
+#define U NAME(unaligned)
+#define M NAME(integers)
+#endif
+
+typedef REAL V __attribute__((vector_size(VECTOR_BYTES)));
+typedef REAL U __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+typedef INTEGER M __attribute__((vector_size(VECTOR_BYTES)));
+
+INLINE V NAME(load)(const REAL *p)
+{
+    return *(const U *)p;
+}
+
+INLINE void NAME(store)(REAL *p, V v)
+{
+    *(U *)p = v;
+}
+
+INLINE V NAME(splat)(REAL x)
+{
+    return x - (V){0};
+}
+
+#if VECTOR_BYTES == 64
+
+#define MASK(n) (LANES == 16 ? (n) >= 16 ? 0xFFFFu : (1u << (n)) - 1u : (n) >= 8 ? 0xFFu : (1u << (n)) - 1u)
+
+#if REAL_IS_FLOAT
+INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
+{
+    return _mm512_mask_loadu_ps(fill, (__mmask16)MASK(n), p);
+}
+INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)MASK(n), v);
+}
+/* The larger of two, the second where either is NaN. */
+INLINE V NAME(larger)(V a, V b)
+{
+    return _mm512_max_ps(a, b);
+}
+INLINE V NAME(or_nan)(V nan, V v)
+{
+    return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(nan, nan, _CMP_UNORD_Q), nan);
+}
+INLINE int NAME(any_nan)(V a, V b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q) != 0;
+}
+INLINE V NAME(root)(V v)
+{
+    return _mm512_sqrt_ps(v);
+}
+INLINE V NAME(multiply_add)(V a, V b, V c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+#else
+INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
+{
+    return _mm512_mask_loadu_pd(fill, (__mmask8)MASK(n), p);
+}
+INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
+{
+    _mm512_mask_storeu_pd(p, (__mmask8)MASK(n), v);
+}
+INLINE V NAME(larger)(V a, V b)
+{
+    return _mm512_max_pd(a, b);
+}
+INLINE V NAME(or_nan)(V nan, V v)
+{
+    return _mm512_mask_mov_pd(v, _mm512_cmp_pd_mask(nan, nan, _CMP_UNORD_Q), nan);
+}
+INLINE int NAME(any_nan)(V a, V b)
+{
+    return _mm512_cmp_pd_mask(a, b, _CMP_UNORD_Q) != 0;
+}
+INLINE V NAME(root)(V v)
+{
+    return _mm512_sqrt_pd(v);
+}
+INLINE V NAME(multiply_add)(V a, V b, V c)
+{
+    return _mm512_fmadd_pd(a, b, c);
+}
+#endif
+#undef MASK
+
+#else /* 32 or 16 bytes */
+
+INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
+{
+    REAL lanes[VECTOR_BYTES / sizeof(REAL)];
+    NAME(store)(lanes, fill);
+    for (int64_t i = 0; i < LANES && i < n; i++) {
+        lanes[i] = p[i];
+    }
+    return NAME(load)(lanes);
+}
+INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
+{
+    for (int64_t i = 0; i < LANES && i < n; i++) {
+        p[i] = v[i];
+    }
+}
+
+#if VECTOR_BYTES == 32
+#if REAL_IS_FLOAT
+INLINE V NAME(larger)(V a, V b)
+{
+    return _mm256_max_ps(a, b);
+}
+INLINE V NAME(or_nan)(V nan, V v)
+{
+    return _mm256_blendv_ps(v, nan, _mm256_cmp_ps(nan, nan, _CMP_UNORD_Q));
+}
+INLINE int NAME(any_nan)(V a, V b)
+{
+    return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q)) != 0;
+}
+INLINE V NAME(root)(V v)
+{
+    return _mm256_sqrt_ps(v);
+}
+INLINE V NAME(multiply_add)(V a, V b, V c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+#else
+INLINE V NAME(larger)(V a, V b)
+{
+    return _mm256_max_pd(a, b);
+}
+INLINE V NAME(or_nan)(V nan, V v)
+{
+    return _mm256_blendv_pd(v, nan, _mm256_cmp_pd(nan, nan, _CMP_UNORD_Q));
+}
+INLINE int NAME(any_nan)(V a, V b)
+{
+    return _mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_UNORD_Q)) != 0;
+}
+INLINE V NAME(root)(V v)
+{
+    return _mm256_sqrt_pd(v);
+}
+INLINE V NAME(multiply_add)(V a, V b, V c)
+{
+    return _mm256_fmadd_pd(a, b, c);
+}
+#endif
+#else /* any machine: vector extensions alone */
+INLINE V NAME(larger)(V a, V b)
+{
+    const M mask = a > b;
+    return (V)((mask & (M)a) | (~mask & (M)b));
+}
+INLINE V NAME(or_nan)(V nan, V v)
+{
+    const M mask = nan == nan;
+    return (V)((mask & (M)v) | (~mask & (M)nan));
+}
+INLINE int NAME(any_nan)(V a, V b)
+{
+    const M mask = (a == a) & (b == b);
+    for (int64_t i = 0; i < LANES; i++) {
+        if (mask[i] == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+INLINE V NAME(root)(V v)
+{
+    for (int64_t i = 0; i < LANES; i++) {
+        v[i] = REAL_IS_FLOAT ? (REAL)sqrtf((float)v[i]) : (REAL)sqrt((double)v[i]);
+    }
+    return v;
+}
+INLINE V NAME(multiply_add)(V a, V b, V c)
+{
+    return a * b + c;
+}
+#endif
+#endif
+
+INLINE V NAME(magnitude)(V v)
+{
+    const M none = {0};
+    return (V)((M)v & (none + INTEGER_MAX));
+}
+
+/* Elements phase, phase + step, ... of the memory at p: one a lane. */
+INLINE V NAME(every)(const REAL *p, int64_t step)
+{
+#if defined(__GNUC__) && !defined(__clang__) && VECTOR_BYTES >= 32
+    if (step == 2) {
+        M even;
+        for (int64_t i = 0; i < LANES; i++) {
+            even[i] = (INTEGER)(2 * i);
+        }
+        return __builtin_shuffle(NAME(load)(p), NAME(load)(p + LANES), even);
+    }
+#endif
+    REAL lanes[VECTOR_BYTES / sizeof(REAL)];
+    for (int64_t i = 0; i < LANES; i++) {
+        lanes[i] = p[i * step];
+    }
+    return NAME(load)(lanes);
+}

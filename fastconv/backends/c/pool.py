@@ -1,0 +1,13 @@
+"""Planar pools by the C kernels."""
+
+from __future__ import annotations
+
+from fastconv.backends.c import library
+from fastconv.backends.native.pool import planar
+
+
+class Planar(planar.Planar):
+    """Pools of channels-first images."""
+
+    backend = "c"
+    library = library

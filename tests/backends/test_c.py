@@ -1,0 +1,138 @@
+"""The C extension: found by name, driven by its own threads, on its own without Numba."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv
+import fastconv.functional as F
+from fastconv import machine
+from fastconv.dispatch.registry import backend_available
+
+HERE = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(not backend_available("c"), reason="the extension was not built")
+
+
+def run_python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+WITHOUT_NUMBA = """
+    import sys
+    sys.modules["numba"] = sys.modules["llvmlite"] = None
+    import numpy as np, fastconv, fastconv.functional as F
+    x = np.random.default_rng(0).standard_normal((2, 16, 60, 60)).astype("f4")
+"""
+
+
+def test_a_kernel_that_is_not_there_is_a_lookup_error() -> None:
+    from fastconv.backends.c import library
+
+    with pytest.raises(LookupError, match="pool_fold_median"):
+        library.kernel("pool.fold", library.tile(np.dtype("f4"), machine.get_machine()), "median")
+
+
+def test_every_instruction_set_gives_the_same_maxima(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 5, 40, 37)).astype("f4")
+    results = []
+    for isa in machine.available_isas():
+        monkeypatch.setenv("FASTCONV_ISA", isa)
+        results.append(F.max_pool2d(x, 5, 2, 2, backend="c"))
+    assert all(np.array_equal(r, results[0]) for r in results)
+
+
+def test_it_serves_without_numba_on_any_number_of_threads() -> None:
+    code = (
+        WITHOUT_NUMBA
+        + """
+    expected = F.avg_pool2d(x, 5, 1, 2, backend="reference")
+    results = set()
+    for threads in (1, 2, 3, 7):
+        fastconv.set_num_threads(threads)
+        for _ in range(20):
+            out = F.avg_pool2d(x, 5, 1, 2)
+            results.add(out.tobytes())
+    assert np.allclose(out, expected, atol=1e-5)
+    assert len(results) == 1
+    assert fastconv.explain(F.avg_pool2d, x, 5, 1, 2).backend == "c"
+    """
+    )
+    run_python(code)
+
+
+def test_its_threads_serve_many_callers_and_a_forked_child() -> None:
+    code = (
+        WITHOUT_NUMBA
+        + """
+    import os, warnings
+    from concurrent.futures import ThreadPoolExecutor
+    warnings.simplefilter("ignore", DeprecationWarning)
+    fastconv.set_num_threads(3)
+    expected = F.max_pool2d(x, 3, 1, 1).tobytes()
+    def check(_=None):
+        assert F.max_pool2d(x, 3, 1, 1).tobytes() == expected
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(check, range(200)))
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            try:
+                for _ in range(20):
+                    check()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        check()
+    """
+    )
+    run_python(code)
+
+
+def test_many_threads_may_call_beside_numba() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 32, 50, 50)).astype("f4")
+    expected = F.max_pool2d(x, 3, 2, 1, backend="c")
+
+    def check(_: Any) -> bool:
+        return np.array_equal(F.max_pool2d(x, 3, 2, 1, backend="c"), expected)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(check, range(60)))
+
+
+def test_the_configuration_names_it() -> None:
+    assert "c" in str(fastconv.show_config()["backends"]).split(", ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="flags of gcc and clang")
+@pytest.mark.parametrize(
+    "source", sorted((HERE / "csrc").glob("*.c"), key=str), ids=lambda p: p.name
+)
+def test_the_sources_compile_without_a_warning(source: Path, tmp_path: Path) -> None:
+    flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off"]
+    for compiler in ("gcc", "clang"):
+        target = ["-I", str(source.parent), "-c", str(source), "-o", str(tmp_path / "object.o")]
+        try:
+            done = subprocess.run(
+                [compiler, *flags, *target], capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            continue
+        assert done.returncode == 0, done.stderr
