@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench lint format clean
+.PHONY: help demo test bench sanitize lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,18 @@ test: $(VENV)/.installed-test ## Run the tests; ARGS= goes to pytest, JOBS= is t
 
 bench: $(VENV)/.installed-bench ## Time against peers that are installed; ARGS= goes to the report (ARGS=--quick, ARGS=--help).
 	$(strip $(PY) -m benchmarks.report $(ARGS))
+
+sanitize: $(VENV)/.installed-test ## Test the C kernels under gcc's address and undefined behaviour sanitizers.
+	$(PIP) install --quiet setuptools
+	rm -rf build/sanitized
+	mkdir -p build/sanitized
+	cp -R fastconv csrc tests setup.py pyproject.toml README.md LICENSE build/sanitized/
+	rm -f build/sanitized/fastconv/backends/c/_native*
+	cd build/sanitized && CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g" LDFLAGS="-fsanitize=address,undefined" \
+		FASTCONV_REQUIRE_C=1 "$(CURDIR)/$(PY)" setup.py -q build_ext --inplace
+	cd build/sanitized && LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		PYTHONMALLOC=malloc PYTHONPATH=. "$(CURDIR)/$(PY)" -m pytest -q -p no:cacheprovider tests/backends/test_c.py tests/backends/test_pool_planar.py \
+		-k "not numba and not compile"
 
 lint: $(VENV)/.installed-lint ## Check style, types and the import contracts.
 	$(PY) -m ruff check .
@@ -37,7 +49,7 @@ clean: ## Remove what the other targets and the tools made.
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp for each extra. The install is editable: only a change of these files needs another.
-$(VENV)/.installed-%: pyproject.toml setup.py | $(VENV)/.made
+$(VENV)/.installed-%: pyproject.toml setup.py $(wildcard csrc/*) | $(VENV)/.made
 	@echo "Installing fastconv[$*] into $(VENV); the first time takes a few minutes."
 	@$(PIP) install --quiet --editable ".[$*]"
 	@touch $@
