@@ -24,6 +24,7 @@ enum {
     LINE, LINE_STEP, RESULTS, RESULTS_STEP, FIRST_OUTPUT, OUTPUTS, FIRST_COLUMN, DOWN, ACROSS, SEEN,
     SEEN_STEP, ROW_OUTPUTS, LINE_TAPS, LINE_STRIDE
 };
+enum { WHOLE_SOURCE, WHOLE_PLANES, WHOLE_CELLS, WHOLE_OUT };
 
 static inline const int64_t *words_at(int64_t table, int64_t first)
 {
@@ -344,6 +345,90 @@ INLINE void NAME(walk)(int largest, const int64_t *args, int64_t first, int64_t 
     }
 }
 
+/* Bring a vector's lanes together, by halves. */
+INLINE REAL NAME(total_of)(enum NAME(operation) operation, V values)
+{
+    for (int64_t half = LANES / 2; half > 0; half /= 2) {
+        M upper;
+        for (int64_t i = 0; i < LANES; i++) {
+            upper[i] = (INTEGER)((i + half) % LANES);
+        }
+        values = NAME(bring)(operation, values, NAME(picked)(values, values, upper));
+    }
+    return values[0];
+}
+
+/* Global pools: a work item is a plane. Four sums run beside each other. */
+INLINE void NAME(whole)(enum NAME(operation) operation, int mean, const int64_t *args,
+                        int64_t first, int64_t last)
+{
+    const int64_t cells = args[WHOLE_CELLS];
+    const V fill = NAME(splat)(NAME(neutral)(operation));
+    for (int64_t plane = first; plane < last; plane++) {
+        const REAL *values = AT(args[WHOLE_SOURCE]) + plane * cells;
+        V totals[4] = {fill, fill, fill, fill};
+        for (int64_t done = 0; done < cells; done += 4 * LANES) {
+            for (int64_t i = 0; i < 4; i++) {
+                const int64_t at = done + i * LANES, left = cells - at;
+                if (left > 0) {
+                    const V value = left >= LANES ? NAME(load)(values + at)
+                                                  : NAME(load_first)(values + at, left, fill);
+                    totals[i] = NAME(bring)(operation, totals[i], value);
+                }
+            }
+        }
+        const V low = NAME(bring)(operation, totals[0], totals[1]);
+        const V high = NAME(bring)(operation, totals[2], totals[3]);
+        const REAL total = NAME(total_of)(operation, NAME(bring)(operation, low, high));
+        AT(args[WHOLE_OUT])[plane] = mean ? total / (REAL)cells : total;
+    }
+}
+
+/* The same for small planes: a work item is as many of them as a vector has lanes. */
+INLINE void NAME(whole_rows)(enum NAME(operation) operation, int mean, const int64_t *args,
+                             int64_t first, int64_t last)
+{
+    const int64_t cells = args[WHOLE_CELLS];
+    const V fill = NAME(splat)(NAME(neutral)(operation));
+    for (int64_t item = first; item < last; item++) {
+        const int64_t plane = item * LANES, left = args[WHOLE_PLANES] - plane;
+        const int64_t count = left < LANES ? left : LANES;
+        V totals[VECTOR_BYTES / sizeof(REAL)];
+        for (int64_t row = 0; row < LANES; row++) {
+            const int64_t shown = row < count ? row : count - 1;
+            const REAL *values = AT(args[WHOLE_SOURCE]) + (plane + shown) * cells;
+            V total = fill;
+            int64_t done = 0;
+            for (; done + LANES <= cells; done += LANES) {
+                total = NAME(bring)(operation, total, NAME(load)(values + done));
+            }
+            if (done < cells) {
+                const V value = NAME(load_first)(values + done, cells - done, fill);
+                total = NAME(bring)(operation, total, value);
+            }
+            totals[row] = total;
+        }
+        /* Rows are brought together in pairs, each into the lanes that have the bit by which the
+         * two numbers differ. */
+        for (int64_t bit = 1, rows = LANES; rows > 1; bit *= 2, rows /= 2) {
+            M own, other;
+            for (int64_t i = 0; i < LANES; i++) {
+                own[i] = (INTEGER)(i & bit ? LANES + i : i);
+                other[i] = (INTEGER)(i & bit ? LANES + i - bit : i + bit);
+            }
+            for (int64_t i = 0; i < rows / 2; i++) {
+                const V a = totals[2 * i], b = totals[2 * i + 1];
+                totals[i] = NAME(bring)(operation, NAME(picked)(a, b, own),
+                                        NAME(picked)(a, b, other));
+            }
+        }
+        if (mean) {
+            totals[0] /= NAME(splat)((REAL)cells);
+        }
+        NAME(store_first)(AT(args[WHOLE_OUT]) + plane, count, totals[0]);
+    }
+}
+
 #define KERNEL(name, ...)                                                                          \
     static void NAME(name)(const int64_t *args, int64_t first, int64_t last, int64_t worker)       \
     {                                                                                              \
@@ -365,6 +450,10 @@ KERNEL(pool_emit_windows_max, NAME(emit_each)(NAME(MAX), 0, 0, args, first, last
 KERNEL(pool_emit_windows_avg, NAME(emit_each)(NAME(SUM), 1, 0, args, first, last))
 KERNEL(pool_emit_windows_squares, NAME(emit_each)(NAME(SUM), 0, 1, args, first, last))
 KERNEL(pool_emit_windows_magnitudes, NAME(emit_each)(NAME(SUM), 0, 0, args, first, last))
+KERNEL(pool_whole_max, NAME(whole)(NAME(MAX), 0, args, first, last))
+KERNEL(pool_whole_avg, NAME(whole)(NAME(SUM), 1, args, first, last))
+KERNEL(pool_whole_rows_max, NAME(whole_rows)(NAME(MAX), 0, args, first, last))
+KERNEL(pool_whole_rows_avg, NAME(whole_rows)(NAME(SUM), 1, args, first, last))
 KERNEL(pool_walk_0, NAME(walk)(0, args, first, last, worker))
 KERNEL(pool_walk_1, NAME(walk)(1, args, first, last, worker))
 
@@ -380,5 +469,7 @@ KERNEL(pool_walk_1, NAME(walk)(1, args, first, last, worker))
         ENTRY(pool_emit_squares_sum, dtype), ENTRY(pool_emit_magnitudes_sum, dtype),               \
         ENTRY(pool_emit_windows_max, dtype), ENTRY(pool_emit_windows_avg, dtype),                  \
         ENTRY(pool_emit_windows_squares, dtype), ENTRY(pool_emit_windows_magnitudes, dtype),       \
+        ENTRY(pool_whole_max, dtype), ENTRY(pool_whole_avg, dtype),                                \
+        ENTRY(pool_whole_rows_max, dtype), ENTRY(pool_whole_rows_avg, dtype),                      \
         ENTRY(pool_walk_0, dtype), ENTRY(pool_walk_1, dtype)
 #endif

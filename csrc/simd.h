@@ -223,3 +223,17 @@ INLINE V NAME(every)(const REAL *p, int64_t step)
     }
     return NAME(load)(lanes);
 }
+
+/* Elements of a and b by number, those of b from LANES on. */
+INLINE V NAME(picked)(V a, V b, M which)
+{
+#if defined(__GNUC__) && !defined(__clang__)
+    return __builtin_shuffle(a, b, which);
+#else
+    V picked;
+    for (int64_t i = 0; i < LANES; i++) {
+        picked[i] = which[i] < (INTEGER)LANES ? a[which[i]] : b[which[i] - (INTEGER)LANES];
+    }
+    return picked;
+#endif
+}

@@ -33,6 +33,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("PoolProblem", "numba", "pool.algorithms", "Separable"),
     ("PoolProblem", "numba", "pool.algorithms", "Weighted"),
     ("PoolProblem", "reference", "pool", "Pool"),
+    ("AdaptivePoolProblem", "c", "pool", "Whole"),
     ("AdaptivePoolProblem", "numba", "pool.planar", "Whole"),
     ("AdaptivePoolProblem", "c", "pool", "Planar"),
     ("AdaptivePoolProblem", "numba", "pool.planar", "Planar"),
