@@ -1,5 +1,6 @@
 /* All kernels at one instruction set: ISA and VECTOR_BYTES are given, the table comes out. */
 #include "fastconv.h"
+#include "tables.h"
 
 #define JOIN_(a, b, c) a##_##b##_##c
 #define JOIN(a, b, c) JOIN_(a, b, c)
@@ -11,6 +12,7 @@
 #define REAL_IS_FLOAT 1
 #include "simd.h"
 #include "pool.h"
+#include "pointwise.h"
 #undef REAL
 #undef INTEGER
 #undef INTEGER_MAX
@@ -24,11 +26,19 @@
 #define REAL_IS_FLOAT 0
 #include "simd.h"
 #include "pool.h"
+#include "pointwise.h"
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 #define ENTRY(name, dtype) {TEXT(JOIN(name, dtype, ISA)), JOIN(name, dtype, ISA)}
+#define EITHER(name, dtype)                                                                        \
+    {TEXT(name) "_0_" TEXT(dtype) "_" TEXT(ISA), JOIN(name, dtype, ISA)},                          \
+    {                                                                                              \
+        TEXT(name) "_1_" TEXT(dtype) "_" TEXT(ISA), JOIN(name, dtype, ISA)                         \
+    }
 #define TABLE_(isa) fastconv_##isa
 #define TABLE(isa) TABLE_(isa)
 
-const struct fastconv_entry TABLE(ISA)[] = {POOL_ENTRIES(float32), POOL_ENTRIES(float64), {0, 0}};
+const struct fastconv_entry TABLE(ISA)[] = {
+    POOL_ENTRIES(float32), POOL_ENTRIES(float64), POINTWISE_ENTRIES(float32),
+    POINTWISE_ENTRIES(float64), {0, 0}};

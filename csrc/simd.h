@@ -49,10 +49,14 @@ INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 {
     _mm512_mask_storeu_ps(p, (__mmask16)MASK(n), v);
 }
-/* The larger of two, the second where either is NaN. */
+/* The larger, or the smaller, of two; the second where either is NaN. */
 INLINE V NAME(larger)(V a, V b)
 {
     return _mm512_max_ps(a, b);
+}
+INLINE V NAME(smaller)(V a, V b)
+{
+    return _mm512_min_ps(a, b);
 }
 INLINE V NAME(or_nan)(V nan, V v)
 {
@@ -65,6 +69,10 @@ INLINE int NAME(any_nan)(V a, V b)
 INLINE V NAME(root)(V v)
 {
     return _mm512_sqrt_ps(v);
+}
+INLINE V NAME(where_less)(V x, V y, V yes, V no)
+{
+    return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), yes);
 }
 INLINE V NAME(multiply_add)(V a, V b, V c)
 {
@@ -83,6 +91,10 @@ INLINE V NAME(larger)(V a, V b)
 {
     return _mm512_max_pd(a, b);
 }
+INLINE V NAME(smaller)(V a, V b)
+{
+    return _mm512_min_pd(a, b);
+}
 INLINE V NAME(or_nan)(V nan, V v)
 {
     return _mm512_mask_mov_pd(v, _mm512_cmp_pd_mask(nan, nan, _CMP_UNORD_Q), nan);
@@ -94,6 +106,10 @@ INLINE int NAME(any_nan)(V a, V b)
 INLINE V NAME(root)(V v)
 {
     return _mm512_sqrt_pd(v);
+}
+INLINE V NAME(where_less)(V x, V y, V yes, V no)
+{
+    return _mm512_mask_mov_pd(no, _mm512_cmp_pd_mask(x, y, _CMP_LT_OQ), yes);
 }
 INLINE V NAME(multiply_add)(V a, V b, V c)
 {
@@ -126,6 +142,10 @@ INLINE V NAME(larger)(V a, V b)
 {
     return _mm256_max_ps(a, b);
 }
+INLINE V NAME(smaller)(V a, V b)
+{
+    return _mm256_min_ps(a, b);
+}
 INLINE V NAME(or_nan)(V nan, V v)
 {
     return _mm256_blendv_ps(v, nan, _mm256_cmp_ps(nan, nan, _CMP_UNORD_Q));
@@ -138,6 +158,10 @@ INLINE V NAME(root)(V v)
 {
     return _mm256_sqrt_ps(v);
 }
+INLINE V NAME(where_less)(V x, V y, V yes, V no)
+{
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
+}
 INLINE V NAME(multiply_add)(V a, V b, V c)
 {
     return _mm256_fmadd_ps(a, b, c);
@@ -146,6 +170,10 @@ INLINE V NAME(multiply_add)(V a, V b, V c)
 INLINE V NAME(larger)(V a, V b)
 {
     return _mm256_max_pd(a, b);
+}
+INLINE V NAME(smaller)(V a, V b)
+{
+    return _mm256_min_pd(a, b);
 }
 INLINE V NAME(or_nan)(V nan, V v)
 {
@@ -159,16 +187,28 @@ INLINE V NAME(root)(V v)
 {
     return _mm256_sqrt_pd(v);
 }
+INLINE V NAME(where_less)(V x, V y, V yes, V no)
+{
+    return _mm256_blendv_pd(no, yes, _mm256_cmp_pd(x, y, _CMP_LT_OQ));
+}
 INLINE V NAME(multiply_add)(V a, V b, V c)
 {
     return _mm256_fmadd_pd(a, b, c);
 }
 #endif
 #else /* any machine: vector extensions alone */
+INLINE V NAME(where_less)(V x, V y, V yes, V no)
+{
+    const M mask = x < y;
+    return (V)((mask & (M)yes) | (~mask & (M)no));
+}
 INLINE V NAME(larger)(V a, V b)
 {
-    const M mask = a > b;
-    return (V)((mask & (M)a) | (~mask & (M)b));
+    return NAME(where_less)(b, a, a, b);
+}
+INLINE V NAME(smaller)(V a, V b)
+{
+    return NAME(where_less)(a, b, a, b);
 }
 INLINE V NAME(or_nan)(V nan, V v)
 {

@@ -41,6 +41,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("AdaptivePoolProblem", "reference", "pool", "Pool"),
     ("MaxUnpoolProblem", "numba", "pool.algorithms", "Scatter"),
     ("MaxUnpoolProblem", "reference", "pool", "MaxUnpool"),
+    ("ElementwiseProblem", "c", "pointwise", "Elementwise"),
     ("ElementwiseProblem", "numba", "pointwise", "Elementwise"),
     ("ElementwiseProblem", "reference", "pointwise", "Elementwise"),
     ("PreluProblem", "numba", "channelwise", "Prelu"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -12,13 +13,16 @@ import pytest
 import fastconv
 import fastconv.functional as F
 from fastconv.backends.native import plan as engine_plan
+from fastconv.backends.native.pointwise import activation_stages
 from fastconv.backends.numba import elementary, error_function, pointwise, softmax
 from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan
 from fastconv.dispatch import choose
+from fastconv.dispatch.registry import backend_available
 from fastconv.problem import ACTIVATIONS, Activation, ElementwiseProblem, SoftmaxProblem
 from tests.tolerance import poisoned
 
 DTYPES = ("float32", "float64")
+BACKENDS = [name for name in ("numba", "c") if backend_available(name)]
 Array = np.ndarray[Any, Any]
 
 
@@ -96,14 +100,15 @@ def test_elementary_limits(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [*ACTIVATIONS, "gelu_tanh"])
-def test_kernels_against_the_reference(name: str, dtype: str) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_kernels_against_the_reference(backend: str, name: str, dtype: str) -> None:
     activation = ("gelu", "tanh") if name == "gelu_tanh" else name
     rng = np.random.default_rng(0)
     x = rng.normal(0, 5, 2 * pointwise.BLOCK + 17).astype(dtype)
     x[:6] = (np.nan, np.inf, -np.inf, -0.0, np.finfo(dtype).max, -np.finfo(dtype).max)
     problem = ElementwiseProblem.of(x, activation)
     out = poisoned(x.shape, dtype)
-    choose(problem, backend="numba").algorithm.plan(problem).run(x, out=out)
+    choose(problem, backend=backend).algorithm.plan(problem).run(x, out=out)
     expected = choose(problem, backend="reference").algorithm.plan(problem).run(x)
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(out[~finite], expected[~finite])
@@ -113,11 +118,12 @@ def test_kernels_against_the_reference(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in ACTIVATIONS if n != "relu"])
-def test_the_same_bits_at_every_place(name: str, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_same_bits_at_every_place(backend: str, name: str, monkeypatch: Any) -> None:
     monkeypatch.setattr(engine_plan, "SERIAL_SECONDS", 0)
     x = np.random.default_rng(0).normal(0, 3, 3 * pointwise.BLOCK + 5).astype("f4")
     problem = ElementwiseProblem.of(x, name)
-    algorithm = choose(problem, backend="numba").algorithm
+    algorithm = choose(problem, backend=backend).algorithm
     with_threads(1)
     whole = algorithm.plan(problem).run(x)
     with_threads(3)
@@ -141,16 +147,18 @@ def with_threads(n: int) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", list(ACTIVATIONS))
-def test_a_stage_in_place_is_the_function(name: str, dtype: str) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_stage_in_place_is_the_function(backend: str, name: str, dtype: str) -> None:
+    library = importlib.import_module(f"fastconv.backends.{backend}.library")
     x = np.random.default_rng(0).normal(0, 3, (3, pointwise.BLOCK + 3)).astype(dtype)
     problem = ElementwiseProblem.of(x, name)
     stages = [
-        *pointwise.activation_stages(problem, OUTPUT, INPUT(0), activation=Activation("hardtanh",
-                                     (-9.0, 9.0))),
-        *pointwise.activation_stages(problem, OUTPUT),
+        *activation_stages(library, problem, OUTPUT, INPUT(0), activation=Activation("hardtanh",
+                           (-9.0, 9.0))),
+        *activation_stages(library, problem, OUTPUT),
     ]  # fmt: skip
     result = NativePlan(problem, stages, seconds=0).run(x)
-    np.testing.assert_array_equal(result, getattr(F, name)(np.clip(x, -9, 9), backend="numba"))
+    np.testing.assert_array_equal(result, getattr(F, name)(np.clip(x, -9, 9), backend=backend))
 
 
 @pytest.mark.parametrize("activation", ["silu", "gelu", ("softplus", 2.0), "tanh"])
@@ -163,7 +171,7 @@ def test_convolutions_end_in_any_activation(activation: Any) -> None:
         options = {"backend": "numba", "algorithm": algorithm}
         plain = F.conv2d(x, weight, **options)
         result = F.conv2d(x, weight, activation=activation, **options)
-        np.testing.assert_array_equal(result, getattr(F, name)(plain, *rest))
+        np.testing.assert_array_equal(result, getattr(F, name)(plain, *rest, backend="numba"))
 
 
 @pytest.mark.parametrize("log", [False, True])

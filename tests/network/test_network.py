@@ -214,7 +214,7 @@ def test_explain_tells_what_would_run_and_why_not_the_others() -> None:
     with pytest.raises(ValueError, match="no function named 'conv9d'"):
         explain("conv9d", (1, 1, 1))
     arrays = fastconv.explain("relu", np.zeros((2, 3), "f4"))
-    assert arrays.backend == "numba"
+    assert arrays.backend in ("c", "numba")
 
 
 def test_explanations_hold_figures_for_programs() -> None:

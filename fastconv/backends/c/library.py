@@ -12,6 +12,8 @@ from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.tile import Tile, register_tile
 from fastconv.machine import Machine, get_machine
 
+DTYPES = ("float32", "float64")
+
 _lib = importlib.import_module("fastconv.backends.c._native").lib
 _find, _drive = _lib.fastconv_find, _lib.fastconv_drive
 
@@ -29,18 +31,32 @@ def kernel(name: str, *constants: Any) -> int:
     LookupError
         Where the extension has none for these constants.
     """
-    kinds = [str(int(c) if isinstance(c, bool) else c) for c in constants if not _is_shape(c)]
-    dtype = next(c.dtype for c in constants if isinstance(c, Tile))
-    symbol = "_".join([name.replace(".", "_"), *kinds, dtype, get_machine().isa])
-    address = int(_find(symbol.replace(" ", "_").encode()))
+    address = _address(name, constants)
     if address == 0:
-        raise LookupError(f"the C extension has no kernel {symbol}")
+        raise LookupError(f"the C extension has no kernel {_symbol(name, constants)}")
     return address
 
 
-def _is_shape(constant: Any) -> bool:
-    """Tell whether a constant is read at run time here, from the argument block."""
-    return isinstance(constant, Tile) or type(constant) is int
+def has(name: str, *constants: Any) -> bool:
+    """Tell whether there is a kernel for these constants."""
+    return _address(name, constants) != 0
+
+
+def _address(name: str, constants: tuple[Any, ...]) -> int:
+    return int(_find(_symbol(name, constants).encode()))
+
+
+def _symbol(name: str, constants: tuple[Any, ...]) -> str:
+    """Name a kernel as the extension's table does: name, kinds, dtype, instruction set.
+
+    Numbers are read at run time, from the argument block.
+    """
+    words = [c for c in constants if isinstance(c, str)]
+    flags = [str(int(c)) for c in constants if isinstance(c, bool)]
+    dtypes = [c.dtype for c in constants if isinstance(c, Tile)]
+    dtypes += [word for word in words if word in DTYPES]
+    kinds = [word.replace(" ", "_") for word in words if word not in DTYPES]
+    return "_".join([name.replace(".", "_"), *kinds, *flags, *dtypes, get_machine().isa])
 
 
 def drive(program: driver.Program, addresses: driver.Words, threads: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -161,3 +162,8 @@ def moved(stages: Sequence[Stage], slots: Mapping[int, Slot]) -> list[Stage]:
 def scratch_stride(scratch_bytes: int) -> int:
     """Bytes from one worker's scratch memory to the next one's."""
     return -(-scratch_bytes // ALIGNMENT) * ALIGNMENT
+
+
+def float_bits(value: float) -> int:
+    """Give the int64 with the bits of a float64: how a float travels in an argument block."""
+    return int(struct.unpack("<q", struct.pack("<d", value))[0])

@@ -10,9 +10,10 @@ import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.backends.native.plan import constant
+from fastconv.backends.native.pointwise import BLOCK
 from fastconv.backends.numba.elementary import inlined, pick
 from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan, Slot, Stage, array, kernel
-from fastconv.backends.numba.pointwise import BLOCK, Pointwise
+from fastconv.backends.numba.pointwise import Pointwise
 from fastconv.problem import PreluProblem
 
 # Runs of one channel's elements below this are walked along a table with an entry an element.

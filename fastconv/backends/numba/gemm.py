@@ -18,6 +18,7 @@ import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.backends.native.plan import Constant, constant
+from fastconv.backends.numba import library
 from fastconv.backends.numba.engine import Slot, array, as_float, float_bits, inlined, kernel, part
 from fastconv.backends.numba.simd import (
     Tile,
@@ -51,12 +52,10 @@ def tile_for(
 
     Few ``columns`` take one vector of them: more would be zeros.
     """
-    machine = machine or get_machine()
-    figures, lanes = machine.figures, machine.lanes(dtype)
-    vectors = figures.tile_vectors
-    if columns is not None:
-        vectors = min(vectors, -(-columns // lanes))
-    return Tile(dtype.name, lanes, figures.tile_rows, vectors, figures.has_fma)
+    tile = library.tile(dtype, machine or get_machine())
+    if columns is None:
+        return tile
+    return dataclasses.replace(tile, vectors=min(tile.vectors, -(-columns // tile.lanes)))
 
 
 def vector_tile(tile: Tile) -> Tile:

@@ -13,6 +13,7 @@ from fastconv.machine import Machine
 
 # Name: module below this package and family in it.
 FAMILIES = {
+    "pointwise.elementwise": ("pointwise", "elementwise"),
     "pool.walk": ("pool.walk", "walk"),
     "pool.fold": ("pool.folds", "fold"),
     "pool.emit": ("pool.folds", "emit"),

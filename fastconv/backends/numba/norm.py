@@ -16,6 +16,7 @@ import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.backends.native.plan import constant
+from fastconv.backends.native.pointwise import BLOCK
 from fastconv.backends.numba.channelwise import Extent, Rows, image_stage, shared_stage
 from fastconv.backends.numba.engine import (
     INPUT,
@@ -29,7 +30,7 @@ from fastconv.backends.numba.engine import (
     kernel,
 )
 from fastconv.backends.numba.engine.memory import as_float
-from fastconv.backends.numba.pointwise import BLOCK, Pointwise
+from fastconv.backends.numba.pointwise import Pointwise
 from fastconv.backends.numba.softmax import total
 from fastconv.problem import BatchNormProblem, GroupNormProblem, LayerNormProblem
 

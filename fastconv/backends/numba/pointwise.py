@@ -1,15 +1,17 @@
-"""Activations: one small kernel a name, over blocks of elements; a plan may end in one."""
+"""Activations: one small kernel a name, over blocks of elements."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Algorithm, Array, Cost, roofline
+from fastconv.backends.native import pointwise as native
+from fastconv.backends.native.plan import Slot, Stage
+from fastconv.backends.native.pointwise import BLOCK
+from fastconv.backends.numba import library
 from fastconv.backends.numba.elementary import (
     Function,
     inlined,
@@ -19,26 +21,8 @@ from fastconv.backends.numba.elementary import (
     make_tanh,
     pick,
 )
-from fastconv.backends.numba.engine import (
-    INPUT,
-    OUTPUT,
-    NativePlan,
-    Slot,
-    Stage,
-    array,
-    as_float,
-    float_bits,
-    kernel,
-)
+from fastconv.backends.numba.engine import array, as_float, kernel
 from fastconv.backends.numba.error_function import make_erfc
-from fastconv.machine import Machine, get_machine
-from fastconv.problem import Activation, ElementwiseProblem
-
-DTYPES = ("float32", "float64")
-# Elements of a work item.
-BLOCK = 8192
-# Operations an element, for costs: arithmetic counts 1, a function of the elementary ones 20.
-_OPERATIONS = {"relu": 2, "relu6": 3, "leaky_relu": 3, "hardtanh": 3, "softsign": 8}
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -191,71 +175,17 @@ def elementwise(function: str, name: str, in_place: bool):  # type: ignore[no-un
     return body
 
 
-def activation_stages(
-    problem: Any, target: Slot, source: Slot | None = None, *, activation: Activation | None = None
-) -> list[Stage]:
-    """Give the stages that apply a problem's activation to its output, by default in place.
-
-    ``problem`` has ``output_shape``, ``output_dtype`` and, unless it is given, ``activation``.
-    The output lies at ``target``, contiguous in any layout; with ``source``, results go from
-    there to ``target``.
-    """
-    activation = activation or problem.activation
-    count = prod(problem.output_shape)
-    if activation is None or count == 0:
-        return []
-    function, parameters = _kernel_of(activation)
-    first, second, *_ = (*parameters, 0.0, 0.0)
-    address = elementwise(function, problem.output_dtype.name, source is None)
-    arguments = (
-        target if source is None else source, target, count, float_bits(first), float_bits(second)
-    )  # fmt: skip
-    return [Stage(address, -(-count // BLOCK), arguments)]
+def activation_stages(problem: Any, target: Slot, source: Slot | None = None) -> list[Stage]:
+    """Give the stages that apply a problem's activation to its output, by default in place."""
+    return native.activation_stages(library, problem, target, source)
 
 
-def _kernel_of(activation: Activation) -> tuple[str, tuple[float, ...]]:
-    name, parameters = activation.name, activation.parameters
-    if name == "relu":
-        return "hardtanh", (0.0, math.inf)
-    if name == "relu6":
-        return "hardtanh", (0.0, 6.0)
-    if name == "gelu":
-        return ("gelu_tanh" if parameters[0] else "gelu"), ()
-    return name, parameters
-
-
-class Pointwise(Algorithm):
-    """Base of the algorithms of this kind: float32 and float64 alone."""
+class Pointwise(native.Pointwise):
+    """Base of the algorithms of this kind."""
 
     backend = "numba"
-
-    def why_not(self, problem: Any) -> str | None:
-        for dtype in (problem.dtype, problem.output_dtype):
-            if dtype.name not in DTYPES:
-                return f"dtype {dtype.name}: these kernels are for {' and '.join(DTYPES)}"
-        return None
-
-    def operations(self, problem: Any) -> float:
-        """Operations for each element of the output."""
-        raise NotImplementedError
-
-    def cost(self, problem: Any, machine: Machine) -> Cost:
-        flops = self.operations(problem) * prod(problem.output_shape)
-        return Cost(roofline(problem, machine, flops=flops, bytes=problem.bytes))
-
-    def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
-        """Put stages together."""
-        seconds = self.cost(problem, get_machine()).seconds
-        return NativePlan(problem, stages, seconds=seconds, **options)
+    library = library
 
 
-class Elementwise(Pointwise):
+class Elementwise(Pointwise, native.Elementwise):
     """An activation over blocks of elements."""
-
-    name = "elementwise"
-
-    def operations(self, problem: ElementwiseProblem) -> float:
-        return _OPERATIONS.get(problem.name, 25)
-
-    def plan(self, problem: ElementwiseProblem, *parameters: Array | None) -> NativePlan:
-        return self.native_plan(problem, activation_stages(problem, OUTPUT, INPUT(0)))

@@ -10,10 +10,11 @@ import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.backends.native.plan import scratch_stride
+from fastconv.backends.native.pointwise import BLOCK
 from fastconv.backends.numba.channelwise import Rows
 from fastconv.backends.numba.elementary import make_exp, pick
 from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, array, kernel
-from fastconv.backends.numba.pointwise import BLOCK, Pointwise
+from fastconv.backends.numba.pointwise import Pointwise
 from fastconv.problem import SoftmaxProblem
 
 # Columns that one work item sums at once.

@@ -14,10 +14,11 @@ from fastconv.backends.native.plan import (
     Slot,
     Stage,
     constant,
+    float_bits,
 )
 from fastconv.backends.numba.engine import driver
 from fastconv.backends.numba.engine.kernel import inlined, kernel, part
-from fastconv.backends.numba.engine.memory import array, as_float, float_bits
+from fastconv.backends.numba.engine.memory import array, as_float
 
 __all__ = [
     "INPUT",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import numba
@@ -38,11 +37,6 @@ def as_float(typingctx: Any, bits: Any) -> Any:
         return builder.bitcast(args[0], ir.DoubleType())
 
     return types.float64(types.int64), codegen
-
-
-def float_bits(value: float) -> int:
-    """Give the int64 with the bits of a float64: how a float travels in an argument block."""
-    return int(struct.unpack("<q", struct.pack("<d", value))[0])
 
 
 _KERNEL_TYPE = ir.FunctionType(

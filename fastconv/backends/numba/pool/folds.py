@@ -47,7 +47,7 @@ def fold(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     @inlined
     def bring_all(shape, values, base, step, first, cells):  # type: ignore[no-untyped-def]
         for cell in range(first, cells):
-            values = tile_bring(shape, values, kind, 1, base + cell * step, step)
+            values = tile_bring(shape, values, kind, base + cell * step)
         return values
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]

@@ -76,22 +76,19 @@ def tile_take(typingctx: Any, shape: Any, kind: Any, base: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
-def tile_bring(
-    typingctx: Any, shape: Any, tile: Any, kind: Any, lines: Any, base: Any, pitch: Any
-) -> Any:
-    """Bring the elements at an address, and those of ``lines`` ``pitch`` bytes apart, to a tile."""
-    s, name, count = shape.shape, kind.literal_value, lines.literal_value
+def tile_bring(typingctx: Any, shape: Any, tile: Any, kind: Any, base: Any) -> Any:
+    """Bring the elements at an address to a tile."""
+    s, name = shape.shape, kind.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, tile, _, _, base, pitch = args
-        parts = parts_of(builder, tile)
-        for _ in range(count):
-            values = [_at(builder, s, base, v) for v in range(s.vectors)]
-            parts = [_brought(builder, s, name, *pair) for pair in zip(parts, values, strict=True)]
-            base = builder.add(base, pitch)
+        _, tile, _, base = args
+        parts = [
+            _brought(builder, s, name, part, _at(builder, s, base, v))
+            for v, part in enumerate(parts_of(builder, tile))
+        ]
         return join(builder, tile.type, parts)
 
-    return tile(shape, tile, kind, lines, types.int64, types.int64), codegen
+    return tile(shape, tile, kind, types.int64), codegen
 
 
 @intrinsic(prefer_literal=True)

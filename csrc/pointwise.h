@@ -1,0 +1,274 @@
+/* Activations over blocks of elements: an item is a block.
+ *
+ * exp(x) = 2^n exp(r) with abs(r) <= ln 2 / 2 (Cody, Waite: Software manual for the elementary
+ * functions, 1980); nothing branches, and what is left over at an end has the bits of a vector.
+ * Errors are a few units in the last place; NaN and infinities come out as they should.
+ */
+
+#ifndef POINTWISE_WORDS
+#define POINTWISE_WORDS
+enum { BLOCK = 8192 };
+enum { INPUT_AT, OUTPUT_AT, ELEMENTS, FIRST_PARAMETER, SECOND_PARAMETER };
+
+static inline double number_of(int64_t bits)
+{
+    double number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+#endif
+
+#define S(x) NAME(splat)((REAL)(x))
+#define WHERE_LESS NAME(where_less)
+#define FMA NAME(multiply_add)
+
+/* exp(r) - 1 and the two factors of 2^n; two, since n may be more than an exponent holds. */
+struct NAME(parts) {
+    V less_one, first, second;
+};
+
+INLINE struct NAME(parts) NAME(exp_parts)(V x)
+{
+#if REAL_IS_FLOAT
+    const V magic = S(12582912.0), high = S(0x1.62e4p-1), low = S(0x1.7f7d1cp-20);
+    const INTEGER bias = 127, mantissa = 23, terms = 7;
+    static const REAL inverse[] = {1, 1.0f / 2, 1.0f / 6, 1.0f / 24, 1.0f / 120, 1.0f / 720,
+                                   1.0f / 5040};
+#else
+    const V magic = S(6755399441055744.0), high = S(0x1.62e42fefa2p-1), low = S(0x1.9ef35793c7673p-41);
+    const INTEGER bias = 1023, mantissa = 52, terms = 13;
+    static const REAL inverse[] = {1, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040,
+                                   1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800,
+                                   1.0 / 479001600, 1.0 / 6227020800.0};
+#endif
+    const V shifted = FMA(x, S(1.4426950408889634), magic);
+    const V n = shifted - magic;
+    const V r = FMA(-n, low, FMA(-n, high, x));
+    V series = S(inverse[terms - 1]);
+    for (INTEGER k = terms - 2; k >= 0; k--) {
+        series = FMA(series, r, S(inverse[k]));
+    }
+    const M whole = (M)shifted - (M)magic, half = whole >> 1;
+    struct NAME(parts) parts = {r * series, (V)((half + bias) << mantissa),
+                                (V)((whole - half + bias) << mantissa)};
+    return parts;
+}
+
+INLINE V NAME(clamped)(V x, double low, double high)
+{
+    return NAME(smaller)(S(high), NAME(larger)(S(low), x));
+}
+
+INLINE V NAME(exponential)(V x)
+{
+    const struct NAME(parts) p =
+        NAME(exp_parts)(REAL_IS_FLOAT ? NAME(clamped)(x, -110, 95) : NAME(clamped)(x, -760, 720));
+    return FMA(p.less_one, p.first, p.first) * p.second;
+}
+
+/* exp(x) - 1, exact near zero too. */
+INLINE V NAME(exponential_less_one)(V x)
+{
+    const struct NAME(parts) p =
+        NAME(exp_parts)(REAL_IS_FLOAT ? NAME(clamped)(x, -30, 95) : NAME(clamped)(x, -60, 720));
+    const V power = p.first * p.second;
+    const V large = ((p.less_one + S(1)) * p.first) * p.second - S(1);
+    return WHERE_LESS(S(1), x, large, power * p.less_one + (power - S(1)));
+}
+
+/* log(1 + x) for 0 <= x <= 1: twice the inverse hyperbolic tangent of x / (2 + x). */
+INLINE V NAME(log_of_more)(V x)
+{
+    const V s = x / (S(2) + x), square = s * s;
+    const int terms = REAL_IS_FLOAT ? 8 : 17;
+    V series = S(2.0 / (2 * terms + 1));
+    for (int k = terms - 1; k >= 0; k--) {
+        series = FMA(series, square, S(2.0 / (2 * k + 1)));
+    }
+    return s * series;
+}
+
+#define FUNCTION(name) INLINE V NAME(name)(V x, V a, V b)
+#define UNUSED(x) (void)(x)
+
+FUNCTION(leaky_relu)
+{
+    UNUSED(b);
+    return WHERE_LESS(S(0), x, x, x * a);
+}
+
+FUNCTION(hardtanh)
+{
+    return NAME(larger)(a, NAME(smaller)(b, x));
+}
+
+FUNCTION(elu)
+{
+    UNUSED(b);
+    return WHERE_LESS(x, S(0), a * NAME(exponential_less_one)(x), x);
+}
+
+FUNCTION(selu)
+{
+    UNUSED(a), UNUSED(b);
+    const double scale = 1.0507009873554804934193349852946;
+    const double alpha = 1.6732632423543772848170429916717;
+    return WHERE_LESS(x, S(0), S(scale * alpha) * NAME(exponential_less_one)(x), S(scale) * x);
+}
+
+FUNCTION(celu)
+{
+    UNUSED(b);
+    return WHERE_LESS(x, S(0), a * NAME(exponential_less_one)(x / a), x);
+}
+
+/* exp(-z^2) times a polynomial in (z - K) / (z + K), for z of either sign (Schonfelder: Chebyshev
+ * expansions for the error and related functions, 1978). */
+INLINE V NAME(error_complement)(V x)
+{
+#if REAL_IS_FLOAT
+    static const double coefficients[] = ERFC_float32;
+#else
+    static const double coefficients[] = ERFC_float64;
+#endif
+    const int count = (int)(sizeof coefficients / sizeof coefficients[0]);
+    const V z = NAME(smaller)(S(REAL_IS_FLOAT ? 12 : 28), NAME(magnitude)(x)), k = S(ERFC_SCALE);
+    const V t = (z - k) / (z + k);
+    V scaled = S(coefficients[0]);
+    for (int i = 1; i < count; i++) {
+        scaled = FMA(scaled, t, S(coefficients[i]));
+    }
+    const V far = NAME(exponential)(-z * z) * scaled;
+    return WHERE_LESS(x, S(0), S(2) - far, far);
+}
+
+FUNCTION(gelu)
+{
+    UNUSED(a), UNUSED(b);
+    return S(0.5) * x * NAME(error_complement)(-x * S(0.70710678118654752440));
+}
+
+FUNCTION(gelu_tanh)
+{
+    UNUSED(a), UNUSED(b);
+    const V inner = x + S(0.044715) * x * x * x;
+    return x / (S(1) + NAME(exponential)(S(-1.5957691216057307117597842397375) * inner));
+}
+
+FUNCTION(silu)
+{
+    UNUSED(a), UNUSED(b);
+    return x / (S(1) + NAME(exponential)(-x));
+}
+
+FUNCTION(mish)
+{
+    /* tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2), which is 1 from x = 20 on. */
+    UNUSED(a), UNUSED(b);
+    const V e = NAME(exponential)(NAME(smaller)(S(20), x)), part = e * (e + S(2));
+    return x * (part / (part + S(2)));
+}
+
+FUNCTION(hardsigmoid)
+{
+    UNUSED(a), UNUSED(b);
+    const V shifted = x + S(3);
+    return NAME(larger)(S(0), NAME(smaller)(S(6), shifted)) / S(6);
+}
+
+FUNCTION(hardswish)
+{
+    return x * NAME(hardsigmoid)(x, a, b);
+}
+
+FUNCTION(sigmoid)
+{
+    UNUSED(a), UNUSED(b);
+    return S(1) / (S(1) + NAME(exponential)(-x));
+}
+
+FUNCTION(tanh)
+{
+    UNUSED(a), UNUSED(b);
+    const V size = NAME(magnitude)(x);
+    const V less_one = NAME(exponential_less_one)(S(-2) * size);
+    const V t = -less_one / (S(2) + less_one);
+    return WHERE_LESS(S(0), x, t, WHERE_LESS(x, S(0), -t, x));
+}
+
+FUNCTION(softplus)
+{
+    const V z = a * x, size = NAME(magnitude)(z), above = WHERE_LESS(S(0), z, z, S(0));
+    const V smooth = (above + NAME(log_of_more)(NAME(exponential)(-size))) / a;
+    return WHERE_LESS(b, z, x, smooth);
+}
+
+FUNCTION(softsign)
+{
+    UNUSED(a), UNUSED(b);
+    return x / (S(1) + NAME(magnitude)(x));
+}
+
+/* In place or not makes no difference here: elements are read before they are written. */
+#define ELEMENTWISE(function)                                                                      \
+    static void NAME(pointwise_elementwise_##function)(const int64_t *args, int64_t first,         \
+                                                       int64_t last, int64_t worker)               \
+    {                                                                                              \
+        (void)worker;                                                                              \
+        const int64_t start = first * BLOCK;                                                       \
+        const int64_t end = last * BLOCK < args[ELEMENTS] ? last * BLOCK : args[ELEMENTS];         \
+        const REAL *source = (const REAL *)(intptr_t)args[INPUT_AT];                               \
+        REAL *target = (REAL *)(intptr_t)args[OUTPUT_AT];                                          \
+        const V a = S(number_of(args[FIRST_PARAMETER]));                                           \
+        const V b = S(number_of(args[SECOND_PARAMETER]));                                          \
+        int64_t i = start;                                                                         \
+        /* Two at a time: each hides the other's latency. */                                       \
+        for (; i + 2 * LANES <= end; i += 2 * LANES) {                                             \
+            const V x = NAME(load)(source + i), y = NAME(load)(source + i + LANES);                \
+            const V u = NAME(function)(x, a, b), v = NAME(function)(y, a, b);                      \
+            NAME(store)(target + i, u);                                                            \
+            NAME(store)(target + i + LANES, v);                                                    \
+        }                                                                                          \
+        for (; i + LANES <= end; i += LANES) {                                                     \
+            NAME(store)(target + i, NAME(function)(NAME(load)(source + i), a, b));                 \
+        }                                                                                          \
+        if (i < end) {                                                                             \
+            const V x = NAME(load_first)(source + i, end - i, S(0));                               \
+            NAME(store_first)(target + i, end - i, NAME(function)(x, a, b));                       \
+        }                                                                                          \
+    }
+
+ELEMENTWISE(leaky_relu)
+ELEMENTWISE(hardtanh)
+ELEMENTWISE(elu)
+ELEMENTWISE(selu)
+ELEMENTWISE(celu)
+ELEMENTWISE(gelu)
+ELEMENTWISE(gelu_tanh)
+ELEMENTWISE(silu)
+ELEMENTWISE(mish)
+ELEMENTWISE(hardsigmoid)
+ELEMENTWISE(hardswish)
+ELEMENTWISE(sigmoid)
+ELEMENTWISE(tanh)
+ELEMENTWISE(softplus)
+ELEMENTWISE(softsign)
+
+#undef ELEMENTWISE
+#undef FUNCTION
+#undef UNUSED
+#undef FMA
+#undef WHERE_LESS
+#undef S
+
+#ifndef POINTWISE_ENTRIES
+#define POINTWISE_ENTRIES(dtype)                                                                   \
+    EITHER(pointwise_elementwise_leaky_relu, dtype), EITHER(pointwise_elementwise_hardtanh, dtype),  \
+        EITHER(pointwise_elementwise_elu, dtype), EITHER(pointwise_elementwise_selu, dtype),         \
+        EITHER(pointwise_elementwise_gelu, dtype), EITHER(pointwise_elementwise_celu, dtype), EITHER(pointwise_elementwise_gelu_tanh, dtype),   \
+        EITHER(pointwise_elementwise_silu, dtype), EITHER(pointwise_elementwise_mish, dtype),        \
+        EITHER(pointwise_elementwise_hardsigmoid, dtype),                                           \
+        EITHER(pointwise_elementwise_hardswish, dtype),                                             \
+        EITHER(pointwise_elementwise_sigmoid, dtype), EITHER(pointwise_elementwise_tanh, dtype),     \
+        EITHER(pointwise_elementwise_softplus, dtype), EITHER(pointwise_elementwise_softsign, dtype)
+#endif

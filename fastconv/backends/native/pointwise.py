@@ -1,0 +1,96 @@
+"""Activations over blocks of elements; a plan may end in one."""
+
+from __future__ import annotations
+
+import math
+from math import prod
+from typing import Any
+
+from fastconv.backends.base import Algorithm, Array, Cost, roofline
+from fastconv.backends.native.library import Library
+from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage, float_bits
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import Activation, ElementwiseProblem
+
+DTYPES = ("float32", "float64")
+# Elements of a work item.
+BLOCK = 8192
+# Operations an element, for costs: arithmetic counts 1, a function of the elementary ones 20.
+_OPERATIONS = {"relu": 2, "relu6": 3, "leaky_relu": 3, "hardtanh": 3, "softsign": 8}
+
+
+def activation_stages(
+    library: Library,
+    problem: Any,
+    target: Slot,
+    source: Slot | None = None,
+    *,
+    activation: Activation | None = None,
+) -> list[Stage]:
+    """Give the stages that apply a problem's activation to its output, by default in place.
+
+    ``problem`` has ``output_shape``, ``output_dtype`` and, unless it is given, ``activation``.
+    The output lies at ``target``, contiguous in any layout; with ``source``, results go from
+    there to ``target``.
+    """
+    activation = activation or problem.activation
+    count = prod(problem.output_shape)
+    if activation is None or count == 0:
+        return []
+    function, parameters = kernel_of(activation)
+    first, second, *_ = (*parameters, 0.0, 0.0)
+    name = "pointwise.elementwise"
+    address = library.kernel(name, function, problem.output_dtype.name, source is None)
+    arguments = (
+        target if source is None else source, target, count, float_bits(first), float_bits(second)
+    )  # fmt: skip
+    return [Stage(address, -(-count // BLOCK), arguments)]
+
+
+def kernel_of(activation: Activation) -> tuple[str, tuple[float, ...]]:
+    """Give an activation's kernel, which some share, and its parameters."""
+    name, parameters = activation.name, activation.parameters
+    if name == "relu":
+        return "hardtanh", (0.0, math.inf)
+    if name == "relu6":
+        return "hardtanh", (0.0, 6.0)
+    if name == "gelu":
+        return ("gelu_tanh" if parameters[0] else "gelu"), ()
+    return name, parameters
+
+
+class Pointwise(Algorithm):
+    """Base of the algorithms of this kind: float32 and float64 alone."""
+
+    library: Library
+
+    def why_not(self, problem: Any) -> str | None:
+        for dtype in (problem.dtype, problem.output_dtype):
+            if dtype.name not in DTYPES:
+                return f"dtype {dtype.name}: these kernels are for {' and '.join(DTYPES)}"
+        return None
+
+    def operations(self, problem: Any) -> float:
+        """Operations for each element of the output."""
+        raise NotImplementedError
+
+    def cost(self, problem: Any, machine: Machine) -> Cost:
+        flops = self.operations(problem) * prod(problem.output_shape)
+        return Cost(roofline(problem, machine, flops=flops, bytes=problem.bytes))
+
+    def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
+        """Put stages together."""
+        seconds = self.cost(problem, get_machine()).seconds
+        return NativePlan(problem, stages, seconds=seconds, **options)
+
+
+class Elementwise(Pointwise):
+    """An activation over blocks of elements."""
+
+    name = "elementwise"
+
+    def operations(self, problem: ElementwiseProblem) -> float:
+        return _OPERATIONS.get(problem.name, 25)
+
+    def plan(self, problem: ElementwiseProblem, *parameters: Array | None) -> NativePlan:
+        return self.native_plan(problem, activation_stages(self.library, problem, OUTPUT, INPUT(0)))
