@@ -9,6 +9,8 @@
 #define INTEGER int32_t
 #define INTEGER_MAX INT32_MAX
 #define DTYPE float32
+#define SUFFIX ps
+#define LANE_MASK __mmask16
 #define REAL_IS_FLOAT 1
 #include "simd.h"
 #include "pool.h"
@@ -17,12 +19,16 @@
 #undef INTEGER
 #undef INTEGER_MAX
 #undef DTYPE
+#undef SUFFIX
+#undef LANE_MASK
 #undef REAL_IS_FLOAT
 
 #define REAL double
 #define INTEGER int64_t
 #define INTEGER_MAX INT64_MAX
 #define DTYPE float64
+#define SUFFIX pd
+#define LANE_MASK __mmask8
 #define REAL_IS_FLOAT 0
 #include "simd.h"
 #include "pool.h"

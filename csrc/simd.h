@@ -15,6 +15,13 @@
 #define V NAME(vector)
 #define U NAME(unaligned)
 #define M NAME(integers)
+/* Intrinsics of both element types: their names end in ps or pd, some in a word after that. */
+#define MM_(name, suffix) name##suffix
+#define MM__(name, suffix) MM_(name, suffix)
+#define MM(name) MM__(name, SUFFIX)
+#define MASK_OF_(name, suffix) name##suffix##_mask
+#define MASK_OF__(name, suffix) MASK_OF_(name, suffix)
+#define MASK_OF(name) MASK_OF__(name, SUFFIX)
 #endif
 
 typedef REAL V __attribute__((vector_size(VECTOR_BYTES)));
@@ -38,85 +45,47 @@ INLINE V NAME(splat)(REAL x)
 
 #if VECTOR_BYTES == 64
 
-#define MASK(n) (LANES == 16 ? (n) >= 16 ? 0xFFFFu : (1u << (n)) - 1u : (n) >= 8 ? 0xFFu : (1u << (n)) - 1u)
+/* Of 16 or 8 lanes, the first n. */
+#define FIRST(n) (LANE_MASK)((n) >= LANES ? ~0u : (1u << (n)) - 1u)
 
-#if REAL_IS_FLOAT
 INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
 {
-    return _mm512_mask_loadu_ps(fill, (__mmask16)MASK(n), p);
+    return MM(_mm512_mask_loadu_)(fill, FIRST(n), p);
 }
 INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 {
-    _mm512_mask_storeu_ps(p, (__mmask16)MASK(n), v);
+    MM(_mm512_mask_storeu_)(p, FIRST(n), v);
 }
 /* The larger, or the smaller, of two; the second where either is NaN. */
 INLINE V NAME(larger)(V a, V b)
 {
-    return _mm512_max_ps(a, b);
+    return MM(_mm512_max_)(a, b);
 }
 INLINE V NAME(smaller)(V a, V b)
 {
-    return _mm512_min_ps(a, b);
+    return MM(_mm512_min_)(a, b);
 }
 INLINE V NAME(or_nan)(V nan, V v)
 {
-    return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(nan, nan, _CMP_UNORD_Q), nan);
+    return MM(_mm512_mask_mov_)(v, MASK_OF(_mm512_cmp_)(nan, nan, _CMP_UNORD_Q), nan);
 }
 INLINE int NAME(any_nan)(V a, V b)
 {
-    return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q) != 0;
-}
-INLINE V NAME(root)(V v)
-{
-    return _mm512_sqrt_ps(v);
+    return MASK_OF(_mm512_cmp_)(a, b, _CMP_UNORD_Q) != 0;
 }
 INLINE V NAME(where_less)(V x, V y, V yes, V no)
 {
-    return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), yes);
-}
-INLINE V NAME(multiply_add)(V a, V b, V c)
-{
-    return _mm512_fmadd_ps(a, b, c);
-}
-#else
-INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
-{
-    return _mm512_mask_loadu_pd(fill, (__mmask8)MASK(n), p);
-}
-INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
-{
-    _mm512_mask_storeu_pd(p, (__mmask8)MASK(n), v);
-}
-INLINE V NAME(larger)(V a, V b)
-{
-    return _mm512_max_pd(a, b);
-}
-INLINE V NAME(smaller)(V a, V b)
-{
-    return _mm512_min_pd(a, b);
-}
-INLINE V NAME(or_nan)(V nan, V v)
-{
-    return _mm512_mask_mov_pd(v, _mm512_cmp_pd_mask(nan, nan, _CMP_UNORD_Q), nan);
-}
-INLINE int NAME(any_nan)(V a, V b)
-{
-    return _mm512_cmp_pd_mask(a, b, _CMP_UNORD_Q) != 0;
+    return MM(_mm512_mask_mov_)(no, MASK_OF(_mm512_cmp_)(x, y, _CMP_LT_OQ), yes);
 }
 INLINE V NAME(root)(V v)
 {
-    return _mm512_sqrt_pd(v);
-}
-INLINE V NAME(where_less)(V x, V y, V yes, V no)
-{
-    return _mm512_mask_mov_pd(no, _mm512_cmp_pd_mask(x, y, _CMP_LT_OQ), yes);
+    return MM(_mm512_sqrt_)(v);
 }
 INLINE V NAME(multiply_add)(V a, V b, V c)
 {
-    return _mm512_fmadd_pd(a, b, c);
+    return MM(_mm512_fmadd_)(a, b, c);
 }
-#endif
-#undef MASK
+#undef FIRST
 
 #else /* 32 or 16 bytes */
 
@@ -137,65 +106,34 @@ INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 }
 
 #if VECTOR_BYTES == 32
-#if REAL_IS_FLOAT
 INLINE V NAME(larger)(V a, V b)
 {
-    return _mm256_max_ps(a, b);
+    return MM(_mm256_max_)(a, b);
 }
 INLINE V NAME(smaller)(V a, V b)
 {
-    return _mm256_min_ps(a, b);
+    return MM(_mm256_min_)(a, b);
 }
 INLINE V NAME(or_nan)(V nan, V v)
 {
-    return _mm256_blendv_ps(v, nan, _mm256_cmp_ps(nan, nan, _CMP_UNORD_Q));
+    return MM(_mm256_blendv_)(v, nan, MM(_mm256_cmp_)(nan, nan, _CMP_UNORD_Q));
 }
 INLINE int NAME(any_nan)(V a, V b)
 {
-    return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q)) != 0;
-}
-INLINE V NAME(root)(V v)
-{
-    return _mm256_sqrt_ps(v);
+    return MM(_mm256_movemask_)(MM(_mm256_cmp_)(a, b, _CMP_UNORD_Q)) != 0;
 }
 INLINE V NAME(where_less)(V x, V y, V yes, V no)
 {
-    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
-}
-INLINE V NAME(multiply_add)(V a, V b, V c)
-{
-    return _mm256_fmadd_ps(a, b, c);
-}
-#else
-INLINE V NAME(larger)(V a, V b)
-{
-    return _mm256_max_pd(a, b);
-}
-INLINE V NAME(smaller)(V a, V b)
-{
-    return _mm256_min_pd(a, b);
-}
-INLINE V NAME(or_nan)(V nan, V v)
-{
-    return _mm256_blendv_pd(v, nan, _mm256_cmp_pd(nan, nan, _CMP_UNORD_Q));
-}
-INLINE int NAME(any_nan)(V a, V b)
-{
-    return _mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_UNORD_Q)) != 0;
+    return MM(_mm256_blendv_)(no, yes, MM(_mm256_cmp_)(x, y, _CMP_LT_OQ));
 }
 INLINE V NAME(root)(V v)
 {
-    return _mm256_sqrt_pd(v);
-}
-INLINE V NAME(where_less)(V x, V y, V yes, V no)
-{
-    return _mm256_blendv_pd(no, yes, _mm256_cmp_pd(x, y, _CMP_LT_OQ));
+    return MM(_mm256_sqrt_)(v);
 }
 INLINE V NAME(multiply_add)(V a, V b, V c)
 {
-    return _mm256_fmadd_pd(a, b, c);
+    return MM(_mm256_fmadd_)(a, b, c);
 }
-#endif
 #else /* any machine: vector extensions alone */
 INLINE V NAME(where_less)(V x, V y, V yes, V no)
 {

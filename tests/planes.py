@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
+import fastconv
 from fastconv.problem import ConvProblem
 
 
@@ -63,3 +65,17 @@ def activated(exact: np.ndarray[Any, Any], bias: Any, residual: Any) -> np.ndarr
     """Add a bias a channel and a residual, then silu."""
     total = exact + bias.reshape(-1, *[1] * (exact.ndim - 2)) + residual
     return np.asarray(total / (1 + np.exp(-total)))
+
+
+def assert_same_bits(call: Callable[[Any], Any], x: np.ndarray[Any, Any]) -> None:
+    """Check that an image's bits depend neither on its batch nor on the number of threads."""
+    before = fastconv.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 5):
+            fastconv.set_num_threads(threads)
+            results.append(call(x))
+            assert call(x[1]).tobytes() == results[-1][1].tobytes()
+    finally:
+        fastconv.set_num_threads(before)
+    assert len({r.tobytes() for r in results}) == 1
