@@ -49,7 +49,7 @@ clean: ## Remove what the other targets and the tools made.
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp for each extra. The install is editable: only a change of these files needs another.
-$(VENV)/.installed-%: pyproject.toml setup.py $(wildcard csrc/*) | $(VENV)/.made
+$(VENV)/.installed-%: pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*.py) $(shell find fastconv/backends/native -name '*.py') | $(VENV)/.made
 	@echo "Installing fastconv[$*] into $(VENV); the first time takes a few minutes."
 	@$(PIP) install --quiet --editable ".[$*]"
 	@touch $@

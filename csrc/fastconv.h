@@ -17,6 +17,9 @@ typedef void (*fastconv_kernel)(const int64_t *args, int64_t first, int64_t last
 /* Give the address of a kernel by its name, such as "pool_fold_max_float32_avx2"; 0: none such. */
 int64_t fastconv_find(const char *name);
 
+/* Give the digest of the plans whose argument blocks the kernels were built for. */
+const char *fastconv_plans(void);
+
 /* Run stages in order, each one's items shared out over `threads` workers. Arrays of int64 come as
  * addresses:
  *

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "fastconv.h"
+#include "tables.h"
 
 static int64_t find_in(const struct fastconv_entry *table, const char *name)
 {
@@ -25,4 +26,9 @@ int64_t fastconv_find(const char *name)
     }
 #endif
     return found;
+}
+
+const char *fastconv_plans(void)
+{
+    return PLANS_DIGEST;
 }

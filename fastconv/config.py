@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.metadata
 import platform
 from typing import Any
@@ -57,7 +58,9 @@ def show_config() -> Config:
 
 def _backend(name: str) -> str:
     if not backend_available(name):
-        why = "the extension was not built" if name == "c" else f"{name} is not installed"
+        why = f"{name} is not installed"
+        if name == "c":
+            why = importlib.import_module("fastconv.backends.c").why_not()
         return f"{name} (no: {why})"
     return f"{name} (forced by FASTCONV_BACKEND)" if settings.backend() == name else name
 

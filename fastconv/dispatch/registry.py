@@ -97,6 +97,7 @@ def _class(backend: str, module: str, name: str) -> Any:
 
 @functools.cache
 def backend_available(backend: str) -> bool:
-    """Tell whether what a backend needs is installed; imports nothing."""
-    needed = {"numba": "numba", "c": "fastconv.backends.c._native"}.get(backend)
-    return needed is None or importlib.util.find_spec(needed) is not None
+    """Tell whether what a backend needs is installed; Numba is not imported to find out."""
+    if backend == "c":
+        return importlib.import_module("fastconv.backends.c").why_not() is None
+    return backend != "numba" or importlib.util.find_spec("numba") is not None

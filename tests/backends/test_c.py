@@ -16,6 +16,7 @@ import pytest
 import fastconv
 import fastconv.functional as F
 from fastconv import machine
+from fastconv.backends import c
 from fastconv.dispatch.registry import backend_available
 
 HERE = Path(__file__).parents[2]
@@ -115,6 +116,11 @@ def test_many_threads_may_call_beside_numba() -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(check, range(60)))
+
+
+def test_an_extension_built_for_other_plans_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c, "digest_of_plans", lambda: "of another day")
+    assert "build it again" in str(c.why_not.__wrapped__())
 
 
 def test_the_configuration_names_it() -> None:

@@ -1,1 +1,22 @@
 """Kernels in C, compiled when fastconv was installed: nothing is compiled at run time."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+
+from fastconv.backends.native.digest import digest_of_plans
+
+
+@functools.cache
+def why_not() -> str | None:
+    """Say why the extension cannot be used here; None: it can."""
+    try:
+        native = importlib.import_module("fastconv.backends.c._native")
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError)
+        return "the extension was not built" if missing else f"the extension does not load: {error}"
+    plans = getattr(native.lib, "fastconv_plans", None)
+    if plans is None or native.ffi.string(plans()).decode() != digest_of_plans():
+        return "the extension was built for other plans than these: build it again"
+    return None
