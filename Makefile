@@ -22,7 +22,7 @@ test: $(VENV)/.installed-test ## Run the tests; ARGS= goes to pytest, JOBS= is t
 bench: $(VENV)/.installed-bench ## Time against peers that are installed; ARGS= goes to the report (ARGS=--quick, ARGS=--help).
 	$(strip $(PY) -m benchmarks.report $(ARGS))
 
-sanitize: $(VENV)/.installed-test ## Test the C kernels under gcc's address and undefined behaviour sanitizers.
+sanitize: $(VENV)/.installed-test ## Test the C kernels under gcc's address, undefined behaviour and thread sanitizers.
 	$(PIP) install --quiet setuptools
 	rm -rf build/sanitized
 	mkdir -p build/sanitized
@@ -33,6 +33,8 @@ sanitize: $(VENV)/.installed-test ## Test the C kernels under gcc's address and 
 	cd build/sanitized && LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONMALLOC=malloc PYTHONPATH=. "$(CURDIR)/$(PY)" -m pytest -q -p no:cacheprovider tests/backends/test_c.py tests/backends/test_pool_planar.py \
 		-k "not numba and not compile"
+	gcc -std=c11 -g -O1 -fsanitize=thread -Icsrc tests/backends/driver_threads.c csrc/driver.c -o build/driver_threads -lpthread
+	setarch -R build/driver_threads
 
 lint: $(VENV)/.installed-lint ## Check style, types and the import contracts.
 	$(PY) -m ruff check .

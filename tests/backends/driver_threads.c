@@ -1,0 +1,54 @@
+/* Several callers share the driver's threads: built under a thread sanitizer by `make sanitize`. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fastconv.h"
+
+enum { ITEMS = 1000, FEW = 37, ROUNDS = 300, CALLERS = 4 };
+
+static void count(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+{
+    (void)worker;
+    int64_t *counts = (int64_t *)(intptr_t)args[0];
+    for (int64_t i = first; i < last; i++) {
+        counts[i]++;
+    }
+}
+
+static int64_t at(const void *p)
+{
+    return (int64_t)(intptr_t)p;
+}
+
+static void *call(void *unused)
+{
+    (void)unused;
+    int64_t counts[ITEMS] = {0};
+    for (int round = 0; round < ROUNDS; round++) {
+        const int64_t kernel = (int64_t)(intptr_t)count;
+        const int64_t stages[] = {kernel, 0, ITEMS, kernel, 0, FEW}, places[] = {0, -1, 0};
+        const int64_t addresses[] = {at(counts)};
+        int64_t words[1];
+        fastconv_drive(at(stages), 2, at(words), at(places), 1, at(addresses), 1, 1 + round % 4);
+    }
+    for (int i = 0; i < ITEMS; i++) {
+        if (counts[i] != (i < FEW ? 2 : 1) * ROUNDS) {
+            fprintf(stderr, "item %d was done %d times\n", i, (int)counts[i]);
+            exit(1);
+        }
+    }
+    return NULL;
+}
+
+int main(void)
+{
+    pthread_t callers[CALLERS];
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_create(&callers[i], NULL, call, NULL);
+    }
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_join(callers[i], NULL);
+    }
+    return 0;
+}
