@@ -9,7 +9,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 import fastconv
+import fastconv.functional as F
+from fastconv.backends.native import arena
 from fastconv.problem import ConvProblem
+from tests.tolerance import poisoned
 
 
 @st.composite
@@ -79,3 +82,27 @@ def assert_same_bits(call: Callable[[Any], Any], x: np.ndarray[Any, Any]) -> Non
     finally:
         fastconv.set_num_threads(before)
     assert len({r.tobytes() for r in results}) == 1
+
+
+def error_of(
+    case: dict[str, Any], w: np.ndarray[Any, Any], problem: ConvProblem, algorithm: str
+) -> float:
+    """Give the largest error on a drawn case, by the deviation of a sum, over poisoned memory."""
+    rng = np.random.default_rng(case["seed"] + 1)
+    dtype, options = case["dtype"], case["options"]
+    x = rng.standard_normal(case["input"]).astype(dtype)
+    # float64 is checked in the precision above it, where the platform has one.
+    wide = np.longdouble if dtype == "float64" else np.float64
+    exact = exact_correlation(x.astype(wide), w.astype(wide), problem)
+    more: dict[str, Any] = {}
+    if case["epilogue"]:
+        bias = rng.standard_normal(w.shape[0]).astype(dtype)
+        residual = rng.standard_normal(problem.output_shape).astype(dtype)
+        more = {"bias": bias, "residual": residual, "activation": "silu"}
+        exact = activated(exact, bias, residual)
+    arena.take(1 << 20)
+    arena.poison()
+    out = poisoned(problem.output_shape, dtype)
+    function = getattr(F, f"conv{case['n']}d")
+    function(x, w, **options, **more, algorithm=algorithm, rtol=1, out=out)
+    return float(np.abs(out - exact).max() / np.sqrt(problem.sum_length))

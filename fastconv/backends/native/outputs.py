@@ -7,6 +7,7 @@ memory costs a page fault every 4 KB: as long as many a convolution takes to fil
 from __future__ import annotations
 
 import mmap
+import os
 import threading
 from math import prod
 from typing import Any
@@ -25,9 +26,13 @@ class _Pages:
     """Memory that no output is in, newest last."""
 
     def __init__(self) -> None:
+        self.unlock()
+        self._kept: list[tuple[int, mmap.mmap, int]] = []
+
+    def unlock(self) -> None:
+        """Have a new lock: a child process has not the thread that may have held the old one."""
         # Memory may come back while this is held: a collection can start anywhere.
         self._lock = threading.RLock()
-        self._kept: list[tuple[int, mmap.mmap, int]] = []
 
     def take(self, size: int) -> tuple[mmap.mmap, int]:
         """Give memory of ``size`` bytes, and the place where it starts."""
@@ -47,6 +52,8 @@ class _Pages:
 
 
 _pages = _Pages()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pages.unlock)
 
 
 class _Lease(np.ndarray[Any, Any]):

@@ -21,7 +21,7 @@ I64 = ir.IntType(64)
 I32 = ir.IntType(32)
 _ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int64": I64}
 # How LLVM's intrinsics name them.
-_KINDS = {"float32": "f32", "float64": "f64", "int64": "i64"}
+KINDS = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -434,6 +434,6 @@ def first_lanes(builder: Any, shape: Tile, count: Any) -> Any:
 
 def masked(builder: Any, shape: Tile, what: str, result: Any, arguments: list[Any]) -> Any:
     """Declare the masked "load" or "store" of a vector."""
-    name = f"llvm.masked.{what}.v{shape.lanes}{_KINDS[shape.dtype]}.p0"
+    name = f"llvm.masked.{what}.v{shape.lanes}{KINDS[shape.dtype]}.p0"
     signature = ir.FunctionType(result, arguments)
     return cgutils.get_or_insert_function(builder.module, signature, name)

@@ -17,6 +17,7 @@ from fastconv.backends.numba.planar_simd import every, load_masked
 from fastconv.backends.numba.simd import (
     I32,
     I64,
+    KINDS,
     Tile,
     TileType,
     first_lanes,
@@ -29,8 +30,6 @@ from fastconv.backends.numba.simd import (
     splat,
     splat_number,
 )
-
-_KINDS = {"float32": "f32", "float64": "f64"}
 
 
 def _brought(builder: Any, s: Tile, kind: str, total: Any, value: Any) -> Any:
@@ -59,7 +58,7 @@ def _first(builder: Any, s: Tile, kind: str, value: Any) -> Any:
 
 def _unary(builder: Any, s: Tile, name: str, value: Any) -> Any:
     signature = ir.FunctionType(s.vector, [s.vector])
-    name = f"llvm.{name}.v{s.lanes}{_KINDS[s.dtype]}"
+    name = f"llvm.{name}.v{s.lanes}{KINDS[s.dtype]}"
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), [value])
 
 
