@@ -32,13 +32,10 @@ void fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t words_at, in
                     int64_t place_count, int64_t addresses_at, int64_t address_count,
                     int64_t threads);
 
-/* Entries of the table that fastconv_find searches; every instruction set gives one table. */
+/* A row of a table that fastconv_find searches. */
 struct fastconv_entry {
     const char *name;
     fastconv_kernel kernel;
 };
-extern const struct fastconv_entry fastconv_generic[];
-extern const struct fastconv_entry fastconv_avx2[];
-extern const struct fastconv_entry fastconv_avx512[];
 
 #endif

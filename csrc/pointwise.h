@@ -9,13 +9,6 @@
 #define POINTWISE_WORDS
 enum { BLOCK = 8192 };
 enum { INPUT_AT, OUTPUT_AT, ELEMENTS, FIRST_PARAMETER, SECOND_PARAMETER };
-
-static inline double number_of(int64_t bits)
-{
-    double number;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-}
 #endif
 
 #define S(x) NAME(splat)((REAL)(x))
@@ -260,15 +253,3 @@ ELEMENTWISE(softsign)
 #undef FMA
 #undef WHERE_LESS
 #undef S
-
-#ifndef POINTWISE_ENTRIES
-#define POINTWISE_ENTRIES(dtype)                                                                   \
-    EITHER(pointwise_elementwise_leaky_relu, dtype), EITHER(pointwise_elementwise_hardtanh, dtype),  \
-        EITHER(pointwise_elementwise_elu, dtype), EITHER(pointwise_elementwise_selu, dtype),         \
-        EITHER(pointwise_elementwise_gelu, dtype), EITHER(pointwise_elementwise_celu, dtype), EITHER(pointwise_elementwise_gelu_tanh, dtype),   \
-        EITHER(pointwise_elementwise_silu, dtype), EITHER(pointwise_elementwise_mish, dtype),        \
-        EITHER(pointwise_elementwise_hardsigmoid, dtype),                                           \
-        EITHER(pointwise_elementwise_hardswish, dtype),                                             \
-        EITHER(pointwise_elementwise_sigmoid, dtype), EITHER(pointwise_elementwise_tanh, dtype),     \
-        EITHER(pointwise_elementwise_softplus, dtype), EITHER(pointwise_elementwise_softsign, dtype)
-#endif

@@ -25,19 +25,7 @@ enum {
     SEEN_STEP, ROW_OUTPUTS, LINE_TAPS, LINE_STRIDE
 };
 enum { WHOLE_SOURCE, WHOLE_PLANES, WHOLE_CELLS, WHOLE_OUT };
-
-static inline const int64_t *words_at(int64_t table, int64_t first)
-{
-    return (const int64_t *)(intptr_t)table + first;
-}
-
-static inline void call(int64_t kernel, const int64_t *args, int64_t last, int64_t worker)
-{
-    ((fastconv_kernel)(intptr_t)kernel)(args, 0, last, worker);
-}
 #endif
-
-#define AT(address) ((REAL *)(intptr_t)(address))
 
 INLINE V NAME(bring)(enum NAME(operation) operation, V total, V value)
 {
@@ -429,13 +417,6 @@ INLINE void NAME(whole_rows)(enum NAME(operation) operation, int mean, const int
     }
 }
 
-#define KERNEL(name, ...)                                                                          \
-    static void NAME(name)(const int64_t *args, int64_t first, int64_t last, int64_t worker)       \
-    {                                                                                              \
-        (void)worker;                                                                              \
-        __VA_ARGS__;                                                                               \
-    }
-
 KERNEL(pool_fold_max, NAME(fold_lines)(NAME(MAX), args, first, last))
 KERNEL(pool_fold_ordered_max, NAME(fold_lines)(NAME(ORDERED_MAX), args, first, last))
 KERNEL(pool_fold_sum, NAME(fold_lines)(NAME(SUM), args, first, last))
@@ -456,20 +437,3 @@ KERNEL(pool_whole_rows_max, NAME(whole_rows)(NAME(MAX), 0, args, first, last))
 KERNEL(pool_whole_rows_avg, NAME(whole_rows)(NAME(SUM), 1, args, first, last))
 KERNEL(pool_walk_0, NAME(walk)(0, args, first, last, worker))
 KERNEL(pool_walk_1, NAME(walk)(1, args, first, last, worker))
-
-#undef KERNEL
-#undef AT
-
-#ifndef POOL_ENTRIES
-#define POOL_ENTRIES(dtype)                                                                        \
-    ENTRY(pool_fold_max, dtype), ENTRY(pool_fold_ordered_max, dtype),                              \
-        ENTRY(pool_fold_sum, dtype), ENTRY(pool_fold_squares, dtype),                              \
-        ENTRY(pool_fold_magnitudes, dtype), ENTRY(pool_emit_max_max, dtype),                       \
-        ENTRY(pool_emit_max_ordered_max, dtype), ENTRY(pool_emit_avg_sum, dtype),                  \
-        ENTRY(pool_emit_squares_sum, dtype), ENTRY(pool_emit_magnitudes_sum, dtype),               \
-        ENTRY(pool_emit_windows_max, dtype), ENTRY(pool_emit_windows_avg, dtype),                  \
-        ENTRY(pool_emit_windows_squares, dtype), ENTRY(pool_emit_windows_magnitudes, dtype),       \
-        ENTRY(pool_whole_max, dtype), ENTRY(pool_whole_avg, dtype),                                \
-        ENTRY(pool_whole_rows_max, dtype), ENTRY(pool_whole_rows_avg, dtype),                      \
-        ENTRY(pool_walk_0, dtype), ENTRY(pool_walk_1, dtype)
-#endif

@@ -1,31 +1,30 @@
-/* The kernels of all instruction sets, by name. */
+/* The kernels of all families, by name. */
 #include <string.h>
 
 #include "fastconv.h"
 #include "tables.h"
 
-static int64_t find_in(const struct fastconv_entry *table, const char *name)
-{
-    for (; table->name != NULL; table++) {
-        if (strcmp(table->name, name) == 0) {
-            return (int64_t)(intptr_t)table->kernel;
-        }
-    }
-    return 0;
-}
+/* A family's tables, one an instruction set; both lists end in 0. */
+extern const struct fastconv_entry *const fastconv_pool[];
+extern const struct fastconv_entry *const fastconv_pointwise[];
+
+static const struct fastconv_entry *const *const families[] = {
+    fastconv_pool,
+    fastconv_pointwise,
+};
 
 int64_t fastconv_find(const char *name)
 {
-    int64_t found = find_in(fastconv_generic, name);
-#if defined(__x86_64__) || defined(_M_X64)
-    if (found == 0) {
-        found = find_in(fastconv_avx2, name);
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        for (const struct fastconv_entry *const *table = families[i]; *table != NULL; table++) {
+            for (const struct fastconv_entry *entry = *table; entry->name != NULL; entry++) {
+                if (strcmp(entry->name, name) == 0) {
+                    return (int64_t)(intptr_t)entry->kernel;
+                }
+            }
+        }
     }
-    if (found == 0) {
-        found = find_in(fastconv_avx512, name);
-    }
-#endif
-    return found;
+    return 0;
 }
 
 const char *fastconv_plans(void)

@@ -10,39 +10,36 @@ from typing import Any
 from fastconv.backends.base import Algorithm
 from fastconv.problem import Problem
 
-# (problem type, backend, module below fastconv.backends, class). A new algorithm is one row here.
+# (problem type, backends, module, class). A new algorithm is one row here. One of several backends
+# is a module below fastconv.backends.native, made once for each of their libraries.
 ROWS: tuple[tuple[str, str, str, str], ...] = (
-    ("ConvProblem", "numba", "conv.direct", "Direct"),
+    ("ConvProblem", "numba ", "conv.direct", "Direct"),
     ("ConvProblem", "numba", "conv.planar", "Planar"),
     ("ConvProblem", "numba", "conv.depthwise", "Depthwise"),
     ("ConvProblem", "numba", "conv.depthwise_planar", "DepthwisePlanar"),
     ("ConvProblem", "numba", "conv.separable", "Separable"),
     ("ConvProblem", "numba", "conv.fft.algorithm", "Fft"),
-    ("ConvProblem", "numba", "conv.im2col", "Im2col"),
+    ("ConvProblem", "numba ", "conv.im2col", "Im2col"),
     ("ConvProblem", "numba", "conv.winograd.algorithm", "Winograd2"),
     ("ConvProblem", "numba", "conv.winograd.algorithm", "Winograd3"),
     ("ConvProblem", "numba", "conv.winograd.algorithm", "Winograd4"),
     ("ConvProblem", "numba", "conv.winograd.algorithm", "Winograd5"),
     ("ConvProblem", "numba", "conv.winograd.algorithm", "Winograd6"),
     ("ConvProblem", "reference", "conv", "Conv"),
-    ("ConvTransposeProblem", "numba", "conv.transposed", "Transposed"),
+    ("ConvTransposeProblem", "numba ", "conv.transposed", "Transposed"),
     ("ConvTransposeProblem", "reference", "conv", "ConvTranspose"),
-    ("LinearProblem", "numba", "linear", "Linear"),
-    ("PoolProblem", "c", "pool", "Planar"),
-    ("PoolProblem", "numba", "pool.planar", "Planar"),
+    ("LinearProblem", "numba ", "linear", "Linear"),
+    ("PoolProblem", "c numba", "pool.planar", "Planar"),
     ("PoolProblem", "numba", "pool.algorithms", "Separable"),
     ("PoolProblem", "numba", "pool.algorithms", "Weighted"),
     ("PoolProblem", "reference", "pool", "Pool"),
-    ("AdaptivePoolProblem", "c", "pool", "Whole"),
-    ("AdaptivePoolProblem", "numba", "pool.planar", "Whole"),
-    ("AdaptivePoolProblem", "c", "pool", "Planar"),
-    ("AdaptivePoolProblem", "numba", "pool.planar", "Planar"),
+    ("AdaptivePoolProblem", "c numba", "pool.whole", "Whole"),
+    ("AdaptivePoolProblem", "c numba", "pool.planar", "Planar"),
     ("AdaptivePoolProblem", "numba", "pool.algorithms", "Separable"),
     ("AdaptivePoolProblem", "reference", "pool", "Pool"),
     ("MaxUnpoolProblem", "numba", "pool.algorithms", "Scatter"),
     ("MaxUnpoolProblem", "reference", "pool", "MaxUnpool"),
-    ("ElementwiseProblem", "c", "pointwise", "Elementwise"),
-    ("ElementwiseProblem", "numba", "pointwise", "Elementwise"),
+    ("ElementwiseProblem", "c numba", "pointwise", "Elementwise"),
     ("ElementwiseProblem", "reference", "pointwise", "Elementwise"),
     ("PreluProblem", "numba", "channelwise", "Prelu"),
     ("PreluProblem", "reference", "pointwise", "Prelu"),
@@ -82,17 +79,23 @@ def algorithms(problem_type: type[Problem]) -> tuple[Algorithm, ...]:
 @functools.cache
 def _load(problem_name: str) -> tuple[Algorithm, ...]:
     found = []
-    for name, backend, module, cls in ROWS:
-        if name == problem_name and backend_available(backend):
-            algorithm = _class(backend, module, cls)()
+    for name, backends, module, cls in ROWS:
+        if name != problem_name:
+            continue
+        for backend in filter(backend_available, backends.split()):
+            if " " in backends:
+                library = importlib.import_module(f"fastconv.backends.{backend}.library")
+                algorithm = _class("native", module, cls)(library)
+            else:
+                algorithm = _class(backend, module, cls)()
             if backend in CARRIERS:
                 algorithm = _class(backend, *CARRIERS[backend])(algorithm)
             found.append(algorithm)
     return tuple(found)
 
 
-def _class(backend: str, module: str, name: str) -> Any:
-    return getattr(importlib.import_module(f"fastconv.backends.{backend}.{module}"), name)
+def _class(folder: str, module: str, name: str) -> Any:
+    return getattr(importlib.import_module(f"fastconv.backends.{folder}.{module}"), name)
 
 
 @functools.cache

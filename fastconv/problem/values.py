@@ -10,7 +10,8 @@ import numpy as np
 
 from fastconv.problem.base import ArraySpec, Shape
 
-FLOATS = ("float16", "bfloat16", "float32", "float64")
+SIXTEEN = ("float16", "bfloat16")
+FLOATS = (*SIXTEEN, "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 COMPLEX = ("complex64", "complex128")
 LAYOUTS = {

@@ -14,7 +14,8 @@ import fastconv.functional as F
 from fastconv.backends.native import arena
 from fastconv.backends.native.pool.cuts import Cuts
 from fastconv.backends.native.pool.steps import Steps
-from fastconv.backends.numba.pool.planar import Planar
+from fastconv.backends.native.pool.planar import Planar
+from fastconv.backends.numba import library
 from fastconv.dispatch.registry import backend_available
 from fastconv.machine import get_machine
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
@@ -147,4 +148,4 @@ def test_the_bits_do_not_depend_on_threads_or_batch(backend: str) -> None:
 def test_adaptive_pools_are_served() -> None:
     x = np.zeros((1, 4, 30, 30), "f4")
     problem = AdaptivePoolProblem.of("avg", 2, x, 7)
-    assert Planar().why_not(problem) is None
+    assert Planar(library).why_not(problem) is None

@@ -489,8 +489,8 @@ def test_a_write_that_fails_leaves_the_old_table_and_nothing_beside_it(
 def test_an_algorithm_with_a_wrong_answer_or_an_error_is_left_out(
     stopwatch: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastconv.backends.numba.conv.direct import Direct
-    from fastconv.backends.numba.conv.im2col import Im2col
+    from fastconv.backends.native.conv.direct import Direct
+    from fastconv.backends.native.conv.im2col import Im2col
 
     problem = problem_of(SMALL)
     sound = Im2col.plan

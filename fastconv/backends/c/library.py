@@ -12,7 +12,11 @@ from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.tile import Tile, register_tile
 from fastconv.machine import Machine, get_machine
 
-DTYPES = ("float32", "float64")
+BACKEND = "c"
+
+_DTYPES = ("float32", "float64")
+# Whose register tiles are compiled in.
+_TILED = {"gemm", "im2col"}
 
 _lib = importlib.import_module("fastconv.backends.c._native").lib
 _find, _drive = _lib.fastconv_find, _lib.fastconv_drive
@@ -53,10 +57,12 @@ def _symbol(name: str, constants: tuple[Any, ...]) -> str:
     """
     words = [c for c in constants if isinstance(c, str)]
     flags = [str(int(c)) for c in constants if isinstance(c, bool)]
+    tiles = [c for c in constants if isinstance(c, Tile)] if name in _TILED else []
+    shapes = [f"{tile.rows}x{tile.vectors}" for tile in tiles]
     dtypes = [c.dtype for c in constants if isinstance(c, Tile)]
-    dtypes += [word for word in words if word in DTYPES]
-    kinds = [word.replace(" ", "_") for word in words if word not in DTYPES]
-    return "_".join([name.replace(".", "_"), *kinds, *flags, *dtypes, get_machine().isa])
+    dtypes += [word for word in words if word in _DTYPES]
+    kinds = [word.replace(" ", "_") for word in words if word not in _DTYPES]
+    return "_".join([name.replace(".", "_"), *kinds, *flags, *shapes, *dtypes, get_machine().isa])
 
 
 def drive(program: driver.Program, addresses: driver.Words, threads: int) -> None:

@@ -13,6 +13,9 @@ from fastconv.machine import Machine
 class Library(Protocol):
     """Kernels by name, each made for its constants; compiled now, or long ago."""
 
+    # The backend that the kernels make up.
+    BACKEND: str
+
     def tile(self, dtype: np.dtype[Any], machine: Machine) -> Tile:
         """Give the register tile for a dtype, in the form that kernels of this library take."""
 

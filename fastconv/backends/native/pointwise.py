@@ -6,13 +6,13 @@ import math
 from math import prod
 from typing import Any
 
-from fastconv.backends.base import Algorithm, Array, Cost, roofline
+from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage, float_bits
-from fastconv.machine import Machine, get_machine
+from fastconv.machine import Machine
 from fastconv.problem import Activation, ElementwiseProblem
 
-DTYPES = ("float32", "float64")
 # Elements of a work item.
 BLOCK = 8192
 # Operations an element, for costs: arithmetic counts 1, a function of the elementary ones 20.
@@ -59,16 +59,8 @@ def kernel_of(activation: Activation) -> tuple[str, tuple[float, ...]]:
     return name, parameters
 
 
-class Pointwise(Algorithm):
-    """Base of the algorithms of this kind: float32 and float64 alone."""
-
-    library: Library
-
-    def why_not(self, problem: Any) -> str | None:
-        for dtype in (problem.dtype, problem.output_dtype):
-            if dtype.name not in DTYPES:
-                return f"dtype {dtype.name}: these kernels are for {' and '.join(DTYPES)}"
-        return None
+class Pointwise(NativeAlgorithm):
+    """Base of the algorithms of this kind."""
 
     def operations(self, problem: Any) -> float:
         """Operations for each element of the output."""
@@ -77,11 +69,6 @@ class Pointwise(Algorithm):
     def cost(self, problem: Any, machine: Machine) -> Cost:
         flops = self.operations(problem) * prod(problem.output_shape)
         return Cost(roofline(problem, machine, flops=flops, bytes=problem.bytes))
-
-    def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
-        """Put stages together."""
-        seconds = self.cost(problem, get_machine()).seconds
-        return NativePlan(problem, stages, seconds=seconds, **options)
 
 
 class Elementwise(Pointwise):

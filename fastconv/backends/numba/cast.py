@@ -19,8 +19,8 @@ from fastconv.backends.base import Array
 from fastconv.backends.numba.engine import Slot, Stage, array, kernel
 from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine, get_machine
+from fastconv.problem.values import SIXTEEN
 
-SIXTEEN = ("float16", "bfloat16")
 # Elements of a work item.
 BLOCK = 8192
 

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.tile import register_tile
-from fastconv.backends.numba.simd import Tile
+from fastconv.backends.native.tile import Tile, register_tile
 from fastconv.machine import Machine
+
+BACKEND = "numba"
 
 # Name: module below this package and family in it.
 FAMILIES = {
+    "gemm": ("gemm", "gemm"),
+    "im2col": ("conv.im2col", "im2col_gemm"),
+    "pack": ("conv.pack", "pack"),
     "pointwise.elementwise": ("pointwise", "elementwise"),
     "pool.walk": ("pool.walk", "walk"),
     "pool.fold": ("pool.folds", "fold"),
@@ -25,8 +29,7 @@ FAMILIES = {
 
 def tile(dtype: np.dtype[Any], machine: Machine) -> Tile:
     """Give the register tile as kernels take it."""
-    shape = register_tile(dtype, machine)
-    return Tile(shape.dtype, shape.lanes, shape.rows, shape.vectors, shape.fma)
+    return register_tile(dtype, machine)
 
 
 def kernel(name: str, *constants: Any) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Algorithm, Array, Cost, roofline
+from fastconv.backends.base import Array, Cost, roofline
 from fastconv.backends.native import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, constant
-from fastconv.backends.native.library import Library
+from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.native.pool.cuts import AnyPoolProblem, Cuts, cells
 from fastconv.backends.native.pool.steps import Steps
@@ -19,11 +19,10 @@ from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 
 
-class Planar(Algorithm):
+class Planar(NativeAlgorithm):
     """Max, average and Lp pools of 1 to 3 dimensions, down the lines and then across."""
 
     name = "planar"
-    library: Library
 
     def why_not(self, problem: AnyPoolProblem) -> str | None:
         if _kind(problem) is None:
@@ -34,9 +33,7 @@ class Planar(Algorithm):
             return "channels last: this kernel is for channels first"
         if problem.n > 3:
             return f"{problem.n} dimensions: this kernel is for up to three"
-        if problem.dtype.name not in ("float32", "float64"):
-            return f"{problem.dtype.name} is not served; float32 and float64 are"
-        return None
+        return super().why_not(problem)
 
     def cost(self, problem: AnyPoolProblem, machine: Machine) -> Cost:
         # The bytes stand for all else: a few operations a cell hide behind them.

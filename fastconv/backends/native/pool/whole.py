@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Algorithm, Array, Cost, roofline
+from fastconv.backends.base import Array, Cost, roofline
 from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage, constant
-from fastconv.backends.native.library import Library
+from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import AdaptivePoolProblem
 
@@ -22,11 +22,10 @@ SMALL_VECTORS = 32
 SOURCE, PLANES, CELLS, OUT, COUNTS = range(5)
 
 
-class Whole(Algorithm):
+class Whole(NativeAlgorithm):
     """One output a plane."""
 
     name = "whole"
-    library: Library
 
     def why_not(self, problem: AdaptivePoolProblem) -> str | None:
         if problem.kind not in ("max", "avg"):
@@ -37,9 +36,7 @@ class Whole(Algorithm):
             return "indices are asked for"
         if problem.channels_last and problem.channels > 1:
             return "channels last: this kernel is for channels first"
-        if problem.dtype.name not in ("float32", "float64"):
-            return f"{problem.dtype.name} is not served; float32 and float64 are"
-        return None
+        return super().why_not(problem)
 
     def cost(self, problem: AdaptivePoolProblem, machine: Machine) -> Cost:
         return Cost(roofline(problem, machine, flops=0, bytes=problem.bytes))

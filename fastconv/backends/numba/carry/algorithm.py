@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
 from fastconv.backends.base import Algorithm, Array, Cost, Plan
-from fastconv.backends.numba.carry.complexes import Split
-from fastconv.backends.numba.carry.contract import Carrier
-from fastconv.backends.numba.carry.integers import Integral
-from fastconv.backends.numba.carry.widened import Widened
-from fastconv.backends.numba.cast import SIXTEEN
 from fastconv.machine import Machine
-from fastconv.problem.values import COMPLEX, INTEGERS
+from fastconv.problem.values import COMPLEX, INTEGERS, SIXTEEN
+
+if TYPE_CHECKING:
+    from fastconv.backends.numba.carry.contract import Carrier
 
 NATIVE = ("float32", "float64")
 
-_CARRIERS: dict[str, Carrier] = {
-    **dict.fromkeys(SIXTEEN, Widened()),
-    **dict.fromkeys(INTEGERS, Integral()),
-    **dict.fromkeys(COMPLEX, Split()),
-}
+
+@functools.cache
+def _carrier_of(dtype: str) -> Carrier | None:
+    """Give what carries a dtype; it is imported when one is met."""
+    from fastconv.backends.numba.carry.complexes import Split
+    from fastconv.backends.numba.carry.integers import Integral
+    from fastconv.backends.numba.carry.widened import Widened
+
+    carriers = ((SIXTEEN, Widened), (INTEGERS, Integral), (COMPLEX, Split))
+    return next((carrier() for names, carrier in carriers if dtype in names), None)
 
 
 class Carried(Algorithm):
@@ -35,7 +39,7 @@ class Carried(Algorithm):
         name = problem.dtype.name
         if name in NATIVE or self.algorithm.why_not(problem) is None:
             return None
-        return _CARRIERS.get(name)
+        return _carrier_of(name)
 
     def why_not(self, problem: Any) -> str | None:
         carrier = self._carrier(problem)

@@ -12,13 +12,10 @@ from math import prod
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.native.plan import scratch_stride
-from fastconv.backends.numba.conv.common import NumbaConv
-from fastconv.backends.numba.conv.direct import pack_bytes
-from fastconv.backends.numba.conv.geometry import output_words, padded_size, window_tables
-from fastconv.backends.numba.conv.pack import pack_input
-from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, array, as_float, kernel
-from fastconv.backends.numba.gemm import (
+from fastconv.backends.native.conv.direct import pack_bytes
+from fastconv.backends.native.conv.geometry import output_words, padded_size, window_tables
+from fastconv.backends.native.conv.pack import pack_input
+from fastconv.backends.native.gemm import (
     A_IMAGE,
     BIAS,
     COLUMN_COUNT,
@@ -38,12 +35,16 @@ from fastconv.backends.numba.gemm import (
     A,
     B,
     Gemm,
-    make_finish,
     pack_bias,
     pack_panels,
     scratch_bytes,
     tile_for,
 )
+from fastconv.backends.native.plan import scratch_stride
+from fastconv.backends.numba import library
+from fastconv.backends.numba.conv.common import NumbaConv
+from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, array, as_float, kernel
+from fastconv.backends.numba.gemm import make_finish
 from fastconv.backends.numba.simd import (
     Tile,
     tile_addresses,
@@ -81,6 +82,7 @@ class Depthwise(NumbaConv):
         tile = _tile(problem)
         size = tile.size
         packed = pack_input(
+            library,
             problem,
             tuple(p[0] for p in problem.padding),
             padded_size(problem),
@@ -116,7 +118,7 @@ class Depthwise(NumbaConv):
 
 
 def _tile(problem: ConvProblem, machine: Machine | None = None) -> Tile:
-    return dataclasses.replace(tile_for(problem.dtype, machine), vectors=1)
+    return dataclasses.replace(tile_for(library, problem.dtype, machine), vectors=1)
 
 
 @kernel

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.gemm import clamp_words, flush, fused
 from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.conv.common import NumbaConv
 from fastconv.backends.numba.conv.planes import Planes, make_copy_lines, row_block, row_tile
@@ -27,7 +28,7 @@ from fastconv.backends.numba.engine import (
     inlined,
     kernel,
 )
-from fastconv.backends.numba.gemm import clamp_words, flush, fused, make_activate
+from fastconv.backends.numba.gemm import make_activate
 from fastconv.backends.numba.planar_simd import (
     beside,
     tile_add_masked,

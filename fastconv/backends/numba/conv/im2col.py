@@ -1,25 +1,18 @@
-"""im2col: windows are copied out block by block, then multiplied as one long sum.
-
-Worth its copies where taps are many and short: grouped and dilated convolutions of few channels.
-The lowered matrix never exists as a whole: a worker keeps one block of rows.
-(Chellapilla, Puri and Simard, 2006.)
-"""
+"""im2col: windows are copied out block by block, then multiplied as one long sum."""
 
 from __future__ import annotations
 
-import dataclasses
-from math import prod
-
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
-from fastconv.backends.native.plan import scratch_stride
-from fastconv.backends.numba.conv.common import NumbaConv, conv_tile, register_tiles
-from fastconv.backends.numba.conv.direct import TURN_OPERATIONS, pack_bytes
-from fastconv.backends.numba.conv.geometry import conv_gemm, padded_size, weight_matrix
-from fastconv.backends.numba.conv.pack import pack_input
-from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage, array, constant, kernel
-from fastconv.backends.numba.gemm import (
+from fastconv.backends.native.conv.im2col import (
+    SOURCE_COUNT,
+    SOURCE_DEPTH,
+    SOURCE_GROUP,
+    SOURCE_IMAGE,
+    SOURCE_ROWS,
+    SOURCE_TAPS,
+)
+from fastconv.backends.native.gemm import (
     BIAS,
     COLUMN_COUNT,
     DEPTH,
@@ -34,71 +27,11 @@ from fastconv.backends.numba.gemm import (
     SCRATCH_STRIDE,
     A,
     B,
-    make_block,
-    pack_bias,
-    pack_panels,
     scratch_bytes,
 )
+from fastconv.backends.numba.engine import array, kernel
+from fastconv.backends.numba.gemm import make_block
 from fastconv.backends.numba.simd import Tile
-from fastconv.machine import Machine
-from fastconv.problem import ConvProblem
-
-# Words after the GEMM's: where the windows lie.
-SOURCE_IMAGE, SOURCE_GROUP, SOURCE_ROWS, SOURCE_TAPS, SOURCE_COUNT, SOURCE_DEPTH = range(25, 31)
-
-
-class Im2col(NumbaConv):
-    """GEMM over windows copied to contiguous rows."""
-
-    name = "im2col"
-
-    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        tile = conv_tile(problem, machine)
-        flops = 2 * register_tiles(problem, tile) * tile.rows * tile.columns * problem.sum_length
-        windows = problem.batch * prod(problem.output_size) * problem.groups
-        lowered = windows * problem.sum_length * problem.dtype.itemsize
-        if not problem.channels_last:
-            flops += TURN_OPERATIONS * prod(problem.output_shape)
-        moved = problem.bytes + pack_bytes(problem) + 2 * lowered
-        seconds = flops / machine.peak_flops(problem.dtype) + moved / machine.memory_bandwidth
-        return Cost(seconds, pack_bytes(problem))
-
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
-        tile = conv_tile(problem)
-        size = problem.dtype.itemsize
-        before = tuple(p[0] for p in problem.padding)
-        packed = pack_input(problem, before, padded_size(problem), mode=problem.padding_mode)
-        columns = problem.out_channels // problem.groups
-        windows = conv_gemm(
-            problem,
-            packed,
-            pack_panels(weight_matrix(weight, problem.groups), tile),
-            pack_bias(bias, problem.groups, columns, tile),
-        )
-        length = problem.sum_length
-        job = dataclasses.replace(
-            windows,
-            rows=np.arange(len(windows.rows)) * length * size,
-            taps=np.zeros(1, np.int64),
-            depth=length,
-        )
-        row_block = min(4 * tile.rows, -(-len(job.rows) // tile.rows) * tile.rows)
-        scratch = scratch_bytes(tile) + row_block * length * size
-        words = job.words(tile, SCRATCH, scratch_stride(scratch))
-        words[ROW_BLOCK] = row_block
-        words += [
-            windows.a_image, windows.a_group, constant(windows.rows, np.int64),
-            constant(windows.taps, np.int64), len(windows.taps), windows.depth,
-        ]  # fmt: skip
-        items = problem.batch * problem.groups * -(-len(job.rows) // row_block)
-        return self.native_plan(
-            problem,
-            [*packed.stages, Stage(im2col_gemm(tile), items, words)],
-            workspace_bytes=packed.workspace_bytes,
-            scratch_bytes=scratch,
-        )
 
 
 @kernel

@@ -1,108 +1,12 @@
-"""The pack step: any input layout and padding into padded channels-last scratch memory.
-
-One index table a dimension says which input cell each padded cell shows, -1 for zero: all padding
-modes, uneven and negative sizes are the same loop.
-"""
+"""The pack step: any input layout and padding into padded channels-last scratch memory."""
 
 from __future__ import annotations
 
-import dataclasses
-from math import prod
-from typing import Any
-
 import numpy as np
 
-from fastconv.backends.numba.engine import (
-    INPUT,
-    WORKSPACE,
-    Slot,
-    Stage,
-    array,
-    constant,
-    kernel,
-    part,
-)
-from fastconv.backends.numba.gemm import tile_for
+from fastconv.backends.numba.engine import array, kernel, part
 from fastconv.backends.numba.simd import Tile
 from fastconv.backends.numba.transpose import transpose_block, transpose_edge
-from fastconv.problem import Shape
-
-
-@dataclasses.dataclass(frozen=True)
-class Packed:
-    """Where a convolution reads its input, channels last: by itself, or after a pack stage."""
-
-    slot: Slot
-    stages: tuple[Stage, ...]
-    size: tuple[int, int, int]
-    channels: int
-    workspace_bytes: int
-
-    @property
-    def strides(self) -> tuple[int, int, int]:
-        """Elements from one cell to the next along depth, height and width."""
-        _, height, width = self.size
-        return height * width * self.channels, width * self.channels, self.channels
-
-    @property
-    def image(self) -> int:
-        """Elements of one image."""
-        return prod(self.size) * self.channels
-
-
-def index_table(length: int, before: int, padded: int, mode: str) -> np.ndarray[Any, Any]:
-    """Give for each of ``padded`` cells the input cell that it shows, -1 for zero."""
-    place = np.arange(padded) - before
-    if mode == "zeros":
-        return np.where((place >= 0) & (place < length), place, -1)
-    if mode == "replicate":
-        return np.clip(place, 0, length - 1)
-    if mode == "circular":
-        return place % length
-    folded = np.abs(place)
-    return np.where(folded >= length, 2 * (length - 1) - folded, folded)
-
-
-def pack_input(
-    problem: Any,
-    before: Shape,
-    padded: Shape,
-    *,
-    mode: str = "zeros",
-    channel_multiple: int = 1,
-) -> Packed:
-    """Plan how the problem's first input comes to be ``padded`` cells a dimension, channels last.
-
-    Nothing is copied when the input is so already.
-    """
-    channels = -(-problem.in_channels // channel_multiple) * channel_multiple
-    lead = 3 - len(padded)
-    size: Any = (1,) * lead + tuple(problem.input_size)
-    target: Any = (1,) * lead + tuple(padded)
-    start: Any = (0,) * lead + tuple(before)
-    same = channels == problem.in_channels and size == target and not any(start)
-    if same and (problem.channels_last or channels == 1 or prod(size) == 1):
-        return Packed(INPUT(0), (), target, channels, 0)
-    plane = prod(size)
-    c = problem.in_channels
-    if problem.channels_last:
-        strides = (size[1] * size[2] * c, size[2] * c, c, 1)
-    else:
-        strides = (size[1] * size[2], size[2], 1, plane)
-    tables = [
-        constant(index_table(n, b, p, mode), np.int64)
-        for n, b, p in zip(size, start, target, strict=True)
-    ]
-    dtype = np.dtype(problem.dtype)
-    first = start[2]
-    run = min(target[2] - first, size[2])
-    stage = Stage(
-        pack(tile_for(dtype)),
-        problem.batch * target[0] * target[1],
-        [INPUT(0), WORKSPACE, c * plane, *strides, *target, *tables, c, channels, first, run],
-    )
-    total = problem.batch * prod(target) * channels * dtype.itemsize
-    return Packed(WORKSPACE, (stage,), target, channels, total)
 
 
 @kernel

@@ -13,7 +13,9 @@ from math import log2, prod
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.gemm import clamp_words, flush, fused, tile_for
 from fastconv.backends.native.plan import scratch_stride
+from fastconv.backends.numba import library
 from fastconv.backends.numba.conv.common import NumbaConv
 from fastconv.backends.numba.conv.planes import Planes, make_copy_lines
 from fastconv.backends.numba.engine import (
@@ -28,7 +30,7 @@ from fastconv.backends.numba.engine import (
     kernel,
     part,
 )
-from fastconv.backends.numba.gemm import clamp_words, flush, fused, make_activate, tile_for
+from fastconv.backends.numba.gemm import make_activate
 from fastconv.backends.numba.planar_simd import (
     beside,
     from_table,
@@ -271,7 +273,7 @@ class _Shape:
 
 def _tile(problem: ConvProblem, machine: Machine) -> Tile:
     """Choose the tile whose rows waste least on the output channels of a group."""
-    tile = tile_for(problem.dtype, machine)
+    tile = tile_for(library, problem.dtype, machine)
     registers = tile.rows * tile.vectors
     columns = problem.out_channels // problem.groups
     tiles = [

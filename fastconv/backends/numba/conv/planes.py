@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.native.conv.geometry import lead
+from fastconv.backends.native.conv.pack import index_table
+from fastconv.backends.native.gemm import tile_for
 from fastconv.backends.native.plan import Constant, constant
-from fastconv.backends.numba.conv.geometry import lead
-from fastconv.backends.numba.conv.pack import index_table
+from fastconv.backends.numba import library
 from fastconv.backends.numba.engine import array, part
-from fastconv.backends.numba.gemm import tile_for
 from fastconv.backends.numba.planar_simd import split_columns
 from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine
@@ -162,7 +163,7 @@ def row_tile(planes: Planes, machine: Machine) -> Tile:
     height = planes.height
     rows = min(range(1, TILE_VECTORS + 1), key=lambda r: (-(-height // r) * (r + 1), -r))
     vectors = max(1, min(TILE_VECTORS // rows, -(-planes.width // planes.lanes)))
-    tile = tile_for(planes.problem.dtype, machine)
+    tile = tile_for(library, planes.problem.dtype, machine)
     return dataclasses.replace(tile, rows=rows, vectors=vectors)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cook_toom import SUM_SIGMAS, sum_bound
+from fastconv.backends.native.conv.common import unit
 from fastconv.backends.native.plan import moved
-from fastconv.backends.numba.conv.common import unit
 from fastconv.backends.numba.conv.depthwise_planar import DepthwisePlanar, PlaneByPlane
 from fastconv.backends.numba.engine import INPUT, OUTPUT, WORKSPACE, NativePlan
 from fastconv.machine import Machine, get_machine

@@ -13,6 +13,8 @@ from numba.core import types
 from numba.core.ccallback import CFunc
 from numba.core.sigutils import normalize_signature
 
+from fastconv.backends.native import tile as native
+from fastconv.backends.numba import simd
 from fastconv.backends.numba.engine.cache import DiskCache
 
 Body = Callable[[Any, int, int, int], None]
@@ -39,6 +41,7 @@ class KernelFamily:
 
     def compiled(self, *constants: Any) -> CFunc:
         """Give the compiled kernel itself, for those who want to read its code."""
+        constants = tuple(map(_as_constant, constants))
         found = self._compiled.get(constants)
         if found is None:
             with _lock:
@@ -55,6 +58,13 @@ class KernelFamily:
         compiled._cache = DiskCache(self.name, constants)
         compiled.compile()
         return compiled
+
+
+def _as_constant(value: Any) -> Any:
+    """Give a constant as factories take it: tiles come as plans know them."""
+    if type(value) is not native.Tile:
+        return value
+    return simd.Tile(value.dtype, value.lanes, value.rows, value.vectors, value.fma)
 
 
 def kernel(factory: Callable[..., Body]) -> KernelFamily:

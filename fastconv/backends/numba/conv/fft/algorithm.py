@@ -13,16 +13,17 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cook_toom import FILTER_SIGMAS
+from fastconv.backends.native.conv.common import unit
+from fastconv.backends.native.conv.geometry import lead
+from fastconv.backends.native.conv.pack import index_table
+from fastconv.backends.native.gemm import clamp_words, flush, fused, tile_for, vector_tile
 from fastconv.backends.native.plan import scratch_stride
-from fastconv.backends.numba.conv.common import unit
+from fastconv.backends.numba import library
 from fastconv.backends.numba.conv.depthwise_planar import PlaneByPlane
 from fastconv.backends.numba.conv.fft.butterflies import pass_tables
 from fastconv.backends.numba.conv.fft.kernels import overlap_save
 from fastconv.backends.numba.conv.fft.layout import Blocks
-from fastconv.backends.numba.conv.geometry import lead
-from fastconv.backends.numba.conv.pack import index_table
 from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, constant
-from fastconv.backends.numba.gemm import clamp_words, flush, fused, tile_for, vector_tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -62,7 +63,7 @@ class Fft(PlaneByPlane):
         machine = get_machine()
         blocks = Blocks.of(problem, machine)
         assert blocks is not None
-        tile = vector_tile(tile_for(problem.dtype, machine))
+        tile = vector_tile(tile_for(library, problem.dtype, machine))
         size = problem.dtype.itemsize
         down, across = (pass_tables(n, problem.dtype) for n in (blocks.rows, blocks.size[1]))
         spectra = flush(blocks.spectra(weight))

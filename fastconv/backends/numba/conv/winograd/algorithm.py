@@ -10,10 +10,13 @@ from math import prod
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cook_toom import winograd_bound
+from fastconv.backends.native.conv.common import unit
+from fastconv.backends.native.conv.geometry import lead, output_words
+from fastconv.backends.native.conv.pack import Packed, pack_input
+from fastconv.backends.native.gemm import clamp_words, fused, pack_bias, vector_tile
 from fastconv.backends.native.plan import constant, scratch_stride
-from fastconv.backends.numba.conv.common import NumbaConv, unit
-from fastconv.backends.numba.conv.geometry import lead, output_words
-from fastconv.backends.numba.conv.pack import Packed, pack_input
+from fastconv.backends.numba import library
+from fastconv.backends.numba.conv.common import NumbaConv
 from fastconv.backends.numba.conv.winograd.kernels import (
     filtered,
     multiply,
@@ -25,7 +28,6 @@ from fastconv.backends.numba.conv.winograd.planar_input import transform_planar
 from fastconv.backends.numba.conv.winograd.weights import pack_weights
 from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.numba.engine import INPUT, SCRATCH, NativePlan, Stage
-from fastconv.backends.numba.gemm import clamp_words, fused, pack_bias, vector_tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -115,6 +117,7 @@ def _source(problem: ConvProblem, layout: Layout) -> Packed:
         size = lead(problem.input_size, 1)
         return Packed(INPUT(0), (), size, problem.in_channels, 0)
     return pack_input(
+        library,
         problem,
         tuple(p[0] for p in problem.padding),
         layout.padded[-problem.n :],

@@ -10,12 +10,13 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cook_toom import Axis
+from fastconv.backends.native.conv.geometry import lead
+from fastconv.backends.native.gemm import scratch_bytes as finish_bytes
+from fastconv.backends.native.gemm import shaped_tiles, tile_steps
 from fastconv.backends.native.plan import Constant, constant
-from fastconv.backends.numba.conv.geometry import lead
+from fastconv.backends.numba import library
 from fastconv.backends.numba.conv.winograd.kernels import line_tile
 from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
-from fastconv.backends.numba.gemm import scratch_bytes as finish_bytes
-from fastconv.backends.numba.gemm import shaped_tiles, tile_steps
 from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
@@ -66,7 +67,7 @@ class Layout:
         axes = filter_axes(problem, m)
         assert axes is not None
         groups = problem.groups // cls.merged_groups(problem, machine.lanes(problem.dtype))
-        shapes = shaped_tiles(problem.dtype, machine, machine.figures.block_tiles)
+        shapes = shaped_tiles(library, problem.dtype, machine, machine.figures.block_tiles)
         choices = [cls(problem, *axes, tile, groups, tile.rows, 1) for tile in shapes]
         best = min(choices, key=lambda choice: choice.products_seconds(machine))
         rows = best.tile.rows

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.native.plan import scratch_stride
-from fastconv.backends.numba.conv.common import NumbaConv
-from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage
-from fastconv.backends.numba.gemm import (
+from fastconv.backends.native.conv.common import NativeConv
+from fastconv.backends.native.gemm import (
     Gemm,
-    gemm,
     pack_bias,
     pack_panels,
     scratch_bytes,
     tile_for,
 )
-from fastconv.backends.numba.simd import Tile
+from fastconv.backends.native.library import Library
+from fastconv.backends.native.plan import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, scratch_stride
+from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine
 from fastconv.problem import LinearProblem
 
@@ -29,7 +28,7 @@ ROW_VECTORS = 4
 SPARE_STEPS = 4096
 
 
-class Linear(NumbaConv):
+class Linear(NativeConv):
     """One GEMM; a single row has a tile of its own, since it is bound by reading the weights.
 
     Every sum runs over the features in order in either tile: a row's bits do not depend on the
@@ -39,7 +38,7 @@ class Linear(NumbaConv):
     name = "direct"
 
     def cost(self, problem: LinearProblem, machine: Machine) -> Cost:
-        tile = _tile(problem, machine)
+        tile = _tile(self.library, problem, machine)
         rows = -(-problem.batch // tile.rows) * tile.rows
         columns = -(-problem.out_features // tile.columns) * tile.columns
         flops = 2 * rows * columns * problem.in_features
@@ -50,7 +49,7 @@ class Linear(NumbaConv):
     def plan(self, problem: LinearProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
         assert weight is not None
-        tile = _tile(problem)
+        tile = _tile(self.library, problem)
         size = tile.size
         places: Any = np.arange(problem.batch)
         job = Gemm(
@@ -74,12 +73,12 @@ class Linear(NumbaConv):
         )
         scratch = scratch_bytes(tile)
         words = job.words(tile, SCRATCH, scratch_stride(scratch))
-        stage = Stage(gemm(tile), job.items(1, tile), words)
+        stage = Stage(self.library.kernel("gemm", tile), job.items(1, tile), words)
         return self.native_plan(problem, [stage], workspace_bytes=0, scratch_bytes=scratch)
 
 
-def _tile(problem: LinearProblem, machine: Machine | None = None) -> Tile:
-    tile = tile_for(problem.dtype, machine, problem.out_features)
+def _tile(library: Library, problem: LinearProblem, machine: Machine | None = None) -> Tile:
+    tile = tile_for(library, problem.dtype, machine, problem.out_features)
     if problem.batch > 1:
         return tile
     needed = min(ROW_VECTORS, -(-problem.out_features // tile.lanes))

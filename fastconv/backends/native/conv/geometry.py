@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.numba.conv.pack import Packed
-from fastconv.backends.numba.engine import INPUT, OUTPUT
-from fastconv.backends.numba.gemm import Gemm
+from fastconv.backends.native.conv.pack import Packed
+from fastconv.backends.native.gemm import Gemm
+from fastconv.backends.native.plan import INPUT, OUTPUT
 from fastconv.problem import ConvProblem, Shape
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from math import prod
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.native.plan import scratch_stride
-from fastconv.backends.numba.conv.common import NumbaConv, conv_tile, register_tiles
-from fastconv.backends.numba.conv.geometry import conv_gemm, padded_size, weight_matrix
-from fastconv.backends.numba.conv.pack import pack_input
-from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
-from fastconv.backends.numba.gemm import gemm, pack_bias, pack_panels, scratch_bytes
+from fastconv.backends.native.conv.common import NativeConv, conv_tile, register_tiles
+from fastconv.backends.native.conv.geometry import conv_gemm, padded_size, weight_matrix
+from fastconv.backends.native.conv.pack import pack_input
+from fastconv.backends.native.gemm import pack_bias, pack_panels, scratch_bytes
+from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, scratch_stride
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 
@@ -20,13 +19,13 @@ TAP_SECONDS = 4e-9
 TURN_OPERATIONS = 40
 
 
-class Direct(NumbaConv):
+class Direct(NativeConv):
     """Implicit GEMM over the padded input, one tap after the other."""
 
     name = "direct"
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        tile = conv_tile(problem, machine)
+        tile = conv_tile(self.library, problem, machine)
         tiles = register_tiles(problem, tile)
         flops = 2 * tiles * tile.rows * tile.columns * problem.sum_length
         if not problem.channels_last:
@@ -44,9 +43,11 @@ class Direct(NumbaConv):
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
         assert weight is not None
-        tile = conv_tile(problem)
+        tile = conv_tile(self.library, problem)
         before = tuple(p[0] for p in problem.padding)
-        packed = pack_input(problem, before, padded_size(problem), mode=problem.padding_mode)
+        packed = pack_input(
+            self.library, problem, before, padded_size(problem), mode=problem.padding_mode
+        )
         columns = problem.out_channels // problem.groups
         job = conv_gemm(
             problem,
@@ -56,7 +57,7 @@ class Direct(NumbaConv):
         )
         scratch = scratch_bytes(tile)
         words = job.words(tile, SCRATCH, scratch_stride(scratch))
-        stage = Stage(gemm(tile), job.items(problem.batch, tile), words)
+        stage = Stage(self.library.kernel("gemm", tile), job.items(problem.batch, tile), words)
         return self.native_plan(
             problem,
             [*packed.stages, stage],

@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.native.plan import scratch_stride
-from fastconv.backends.numba.conv.common import NumbaConv, conv_tile
-from fastconv.backends.numba.conv.geometry import offsets, output_words
-from fastconv.backends.numba.conv.pack import Packed, pack_input
-from fastconv.backends.numba.engine import SCRATCH, NativePlan, Stage
-from fastconv.backends.numba.gemm import (
+from fastconv.backends.native.conv.common import NativeConv, conv_tile
+from fastconv.backends.native.conv.geometry import offsets, output_words
+from fastconv.backends.native.conv.pack import Packed, pack_input
+from fastconv.backends.native.gemm import (
     Gemm,
-    gemm,
     pack_bias,
     pack_panels,
     scratch_bytes,
 )
+from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, scratch_stride
+from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine
 from fastconv.problem import ConvTransposeProblem, Shape
 
@@ -32,13 +31,13 @@ from fastconv.problem import ConvTransposeProblem, Shape
 Taps = list[tuple[int, int]]
 
 
-class Transposed(NumbaConv):
+class Transposed(NativeConv):
     """Implicit GEMM, a phase at a time."""
 
     name = "direct"
 
     def cost(self, problem: ConvTransposeProblem, machine: Machine) -> Cost:
-        tile = conv_tile(problem, machine)
+        tile = conv_tile(self.library, problem, machine)
         columns = problem.out_channels // problem.groups
         waste = -(-columns // tile.columns) * tile.columns / columns
         packed = prod(_padded(problem)[1]) * problem.in_channels * problem.dtype.itemsize
@@ -51,18 +50,20 @@ class Transposed(NumbaConv):
     def plan(self, problem: ConvTransposeProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
         assert weight is not None
-        tile = conv_tile(problem)
+        tile = conv_tile(self.library, problem)
         before, padded = _padded(problem)
-        packed = pack_input(problem, before, padded)
+        packed = pack_input(self.library, problem, before, padded)
         columns = problem.out_channels // problem.groups
         bias_panels = pack_bias(bias, problem.groups, columns, tile)
         scratch = scratch_bytes(tile)
         stages = list(packed.stages)
         for phase in product(*map(range, problem.stride)):
-            job = _phase_gemm(problem, phase, packed, before, weight, bias_panels)
+            job = _phase_gemm(tile, problem, phase, packed, before, weight, bias_panels)
             if job is not None:
                 words = job.words(tile, SCRATCH, scratch_stride(scratch))
-                stages.append(Stage(gemm(tile), job.items(problem.batch, tile), words))
+                stages.append(
+                    Stage(self.library.kernel("gemm", tile), job.items(problem.batch, tile), words)
+                )
         return self.native_plan(
             problem, stages, workspace_bytes=packed.workspace_bytes, scratch_bytes=scratch
         )
@@ -96,6 +97,7 @@ def _padded(problem: ConvTransposeProblem) -> tuple[Shape, Shape]:
 
 
 def _phase_gemm(
+    tile: Tile,
     problem: ConvTransposeProblem,
     phase: Shape,
     packed: Packed,
@@ -137,7 +139,7 @@ def _phase_gemm(
         rows=rows * size,
         taps=taps * size,
         depth=per_group,
-        b=pack_panels(matrix, conv_tile(problem)),
+        b=pack_panels(matrix, tile),
         bias=bias_panels,
         **output_words(problem, places),
     )

@@ -1,0 +1,49 @@
+/* Reading argument blocks: addresses, tables and floats among int64 words. */
+#ifndef FASTCONV_WORDS_H
+#define FASTCONV_WORDS_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "fastconv.h"
+
+/* Some kernels serve only some element types or instruction sets. */
+#define WORDS_INLINE static inline __attribute__((unused))
+
+/* The float64 whose bits a word holds. */
+WORDS_INLINE double number_of(int64_t bits)
+{
+    double number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+/* A table of int64 at an address, from one of its words on. */
+WORDS_INLINE const int64_t *words_at(int64_t table, int64_t first)
+{
+    return (const int64_t *)(intptr_t)table + first;
+}
+
+/* Run the kernel at an address. */
+WORDS_INLINE void call(int64_t kernel, const int64_t *args, int64_t last, int64_t worker)
+{
+    ((fastconv_kernel)(intptr_t)kernel)(args, 0, last, worker);
+}
+
+WORDS_INLINE int64_t lesser(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+WORDS_INLINE int64_t greater(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* a / b, rounded up. */
+WORDS_INLINE int64_t parts_of(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+#endif

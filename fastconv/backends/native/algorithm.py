@@ -1,0 +1,33 @@
+"""Algorithms whose plans are made here and whose kernels come from a library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastconv.backends.base import Algorithm
+from fastconv.backends.native.library import Library
+from fastconv.backends.native.plan import NativePlan, Stage
+from fastconv.machine import get_machine
+
+DTYPES = ("float32", "float64")
+
+
+class NativeAlgorithm(Algorithm):
+    """Base of these algorithms: the same plans on every library's kernels.
+
+    Float32 and float64 alone.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self.library, self.backend = library, library.BACKEND
+
+    def why_not(self, problem: Any) -> str | None:
+        for dtype in (problem.dtype, problem.output_dtype):
+            if dtype.name not in DTYPES:
+                return f"dtype {dtype.name}: these kernels are for {' and '.join(DTYPES)}"
+        return None
+
+    def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
+        """Put stages together."""
+        seconds = self.cost(problem, get_machine()).seconds
+        return NativePlan(problem, stages, seconds=seconds, **options)

@@ -1,0 +1,52 @@
+"""What the convolutions share: who can, and how a plan is put together."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.cook_toom import sum_bound
+from fastconv.backends.native.algorithm import NativeAlgorithm
+from fastconv.backends.native.gemm import fitting_tile, fused, tile_for
+from fastconv.backends.native.library import Library
+from fastconv.backends.native.plan import OUTPUT, NativePlan, Stage
+from fastconv.backends.native.pointwise import activation_stages
+from fastconv.backends.native.tile import Tile
+from fastconv.machine import Machine, get_machine
+
+
+class NativeConv(NativeAlgorithm):
+    """Base of the convolutions, and of what ends in an epilogue as they do."""
+
+    def error_bound(self, problem: Any) -> float:
+        """Statistical bound of a sum in order (see ``cook_toom.sum_bound``)."""
+        return sum_bound(problem.sum_length, unit(problem.dtype))
+
+    def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
+        """Put stages together, with the activation that the GEMM's epilogue leaves over."""
+        if not fused(problem.activation):
+            stages = [*stages, *activation_stages(self.library, problem, OUTPUT)]
+        return super().native_plan(problem, stages, **options)
+
+
+def conv_tile(library: Library, problem: Any, machine: Machine | None = None) -> Tile:
+    """Give the register tile for a convolution's output channels a group."""
+    machine = machine or get_machine()
+    columns = problem.out_channels // problem.groups
+    if columns <= machine.lanes(problem.dtype):
+        return tile_for(library, problem.dtype, machine, columns)
+    return fitting_tile(library, problem.dtype, machine, prod(problem.output_size), columns)
+
+
+def register_tiles(problem: Any, tile: Tile) -> int:
+    """Count the register tiles that cover the outputs of all images and groups."""
+    rows = -(-prod(problem.output_size) // tile.rows)
+    columns = -(-problem.out_channels // problem.groups // tile.columns)
+    return int(problem.batch * problem.groups * rows * columns)
+
+
+def unit(dtype: np.dtype[Any]) -> float:
+    """Give the unit roundoff of a float dtype."""
+    return float(np.finfo(dtype).eps) / 2
