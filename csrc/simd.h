@@ -22,6 +22,20 @@
 #define MASK_OF_(name, suffix) name##suffix##_mask
 #define MASK_OF__(name, suffix) MASK_OF_(name, suffix)
 #define MASK_OF(name) MASK_OF__(name, SUFFIX)
+#define LANES_2(f, x, i) f(x, i), f(x, i + 1)
+#define LANES_4(f, x, i) LANES_2(f, x, i), LANES_2(f, x, i + 2)
+#define LANES_8(f, x, i) LANES_4(f, x, i), LANES_4(f, x, i + 4)
+#if defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 12)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (M){__VA_ARGS__})
+#endif
+/* Loops whose bounds are constants where they are inlined: what they index has no address then. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
 #endif
 
 typedef REAL V __attribute__((vector_size(VECTOR_BYTES)));
@@ -183,16 +197,32 @@ INLINE V NAME(magnitude)(V v)
     return (V)((M)v & (none + INTEGER_MAX));
 }
 
-/* Elements phase, phase + step, ... of the memory at p: one a lane. */
+/* Shuffles take their places when they are compiled: EACH_LANE(f, x) is f(x, 0), f(x, 1), ... for
+ * all lanes; places from LANE_COUNT on are the second vector's. */
+#undef LANE_COUNT
+#undef EACH_LANE
+#if VECTOR_BYTES == 16 && !REAL_IS_FLOAT
+#define LANE_COUNT 2
+#define EACH_LANE(f, x) LANES_2(f, x, 0)
+#elif VECTOR_BYTES == 16 || (VECTOR_BYTES == 32 && !REAL_IS_FLOAT)
+#define LANE_COUNT 4
+#define EACH_LANE(f, x) LANES_4(f, x, 0)
+#elif VECTOR_BYTES == 32 || !REAL_IS_FLOAT
+#define LANE_COUNT 8
+#define EACH_LANE(f, x) LANES_8(f, x, 0)
+#else
+#define LANE_COUNT 16
+#define EACH_LANE(f, x) LANES_8(f, x, 0), LANES_8(f, x, 8)
+#endif
+
+#define EVEN_PLACE(x, i) (2 * (i) + (x))
+
+/* Elements 0, step, 2 step, ... of the memory at p: one a lane. Reads whole vectors from p on. */
 INLINE V NAME(every)(const REAL *p, int64_t step)
 {
-#if defined(__GNUC__) && !defined(__clang__) && VECTOR_BYTES >= 32
+#if VECTOR_BYTES >= 32
     if (step == 2) {
-        M even;
-        for (int64_t i = 0; i < LANES; i++) {
-            even[i] = (INTEGER)(2 * i);
-        }
-        return __builtin_shuffle(NAME(load)(p), NAME(load)(p + LANES), even);
+        return SHUFFLE(NAME(load)(p), NAME(load)(p + LANES), EACH_LANE(EVEN_PLACE, 0));
     }
 #endif
     REAL lanes[VECTOR_BYTES / sizeof(REAL)];
@@ -215,3 +245,33 @@ INLINE V NAME(picked)(V a, V b, M which)
     return picked;
 #endif
 }
+
+/* Turn a square of LANES vectors: rows become columns. In log2(LANES) rounds, each swapping blocks
+ * of two rows. */
+#define UPPER_PLACE(distance, i) ((i) & (distance) ? LANE_COUNT + (i) - (distance) : (i))
+#define LOWER_PLACE(distance, i) ((i) & (distance) ? LANE_COUNT + (i) : (i) + (distance))
+#define SWAP_BLOCKS(distance)                                                                      \
+    UNROLL for (int i = 0; i < LANE_COUNT; i++) {                                                  \
+        if (!(i & (distance))) {                                                                   \
+            const V a = rows[i], b = rows[i + (distance)];                                         \
+            rows[i] = SHUFFLE(a, b, EACH_LANE(UPPER_PLACE, distance));                             \
+            rows[i + (distance)] = SHUFFLE(a, b, EACH_LANE(LOWER_PLACE, distance));                \
+        }                                                                                          \
+    }
+INLINE void NAME(transpose)(V *rows)
+{
+    SWAP_BLOCKS(1)
+#if LANE_COUNT > 2
+    SWAP_BLOCKS(2)
+#endif
+#if LANE_COUNT > 4
+    SWAP_BLOCKS(4)
+#endif
+#if LANE_COUNT > 8
+    SWAP_BLOCKS(8)
+#endif
+}
+#undef UPPER_PLACE
+#undef LOWER_PLACE
+#undef SWAP_BLOCKS
+#undef EVEN_PLACE

@@ -1,0 +1,100 @@
+/* Register tiles: rows x vectors vectors in an array that the compiler keeps in registers.
+ *
+ * `rows` and `vectors` are constants where these functions are inlined, so that every loop over
+ * them is unrolled and no part of a tile has an address. Vector v of row r is tile[r * vectors + v].
+ */
+#ifndef TILE_WORDS
+#define TILE_WORDS
+enum { MOST_ROWS = 16, MOST_VECTORS = 32 };
+#endif
+
+INLINE void NAME(tile_fill)(int rows, int vectors, V *tile, V value)
+{
+    UNROLL for (int i = 0; i < rows * vectors; i++) {
+        tile[i] = value;
+    }
+}
+
+/* The addresses of rows first, first + 1, ...: base + table[row] bytes. Rows at or past `length`
+ * repeat the last one, so that a tile at the end computes something harmless there. */
+INLINE void NAME(tile_addresses)(int rows, int64_t *addresses, int64_t base, const int64_t *table,
+                                 int64_t first, int64_t length)
+{
+    UNROLL for (int r = 0; r < rows; r++) {
+        addresses[r] = base + table[lesser(first + r, length - 1)];
+    }
+}
+
+/* Add `count` outer products: the GEMM's micro-kernel. Step k adds A[row, k] * B[k, column]: A[row]
+ * lies contiguous at addresses[row] + offset, B as rows of the tile's width at `panel`. */
+INLINE void NAME(tile_multiply_add)(int rows, int vectors, V *tile, const int64_t *addresses,
+                                    int64_t offset, const REAL *panel, int64_t count)
+{
+    const REAL *a[MOST_ROWS];
+    UNROLL for (int r = 0; r < rows; r++) {
+        a[r] = AT(addresses[r] + offset);
+    }
+    for (int64_t k = 0; k < count; k++) {
+        V b[MOST_VECTORS];
+        UNROLL for (int v = 0; v < vectors; v++) {
+            b[v] = NAME(load)(panel + v * LANES);
+        }
+        UNROLL for (int r = 0; r < rows; r++) {
+            const V factor = NAME(splat)(a[r][k]);
+            UNROLL for (int v = 0; v < vectors; v++) {
+                tile[r * vectors + v] = NAME(multiply_add)(factor, b[v], tile[r * vectors + v]);
+            }
+        }
+        panel += vectors * LANES;
+    }
+}
+
+/* Add one row of the tile's width (a bias) to every row. */
+INLINE void NAME(tile_add_row)(int rows, int vectors, V *tile, const REAL *row)
+{
+    UNROLL for (int v = 0; v < vectors; v++) {
+        const V value = NAME(load)(row + v * LANES);
+        UNROLL for (int r = 0; r < rows; r++) {
+            tile[r * vectors + v] += value;
+        }
+    }
+}
+
+/* Add what lies at the addresses of the rows (a residual). */
+INLINE void NAME(tile_add)(int rows, int vectors, V *tile, const int64_t *addresses)
+{
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            tile[r * vectors + v] += NAME(load)(AT(addresses[r]) + v * LANES);
+        }
+    }
+}
+
+INLINE void NAME(tile_store)(int rows, int vectors, const V *tile, const int64_t *addresses)
+{
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            NAME(store)(AT(addresses[r]) + v * LANES, tile[r * vectors + v]);
+        }
+    }
+}
+
+/* The activations of an epilogue: what is negative times `slope`, then within [low, high]. NaN
+ * passes through. */
+INLINE void NAME(tile_activate)(int rows, int vectors, V *tile, double slope, double low,
+                                double high)
+{
+    if (slope != 1.0) {
+        const V factor = NAME(splat)((REAL)slope), zero = {0};
+        UNROLL for (int i = 0; i < rows * vectors; i++) {
+            tile[i] = NAME(where_less)(tile[i], zero, tile[i] * factor, tile[i]);
+        }
+    }
+    if (low != -INFINITY || high != INFINITY) {
+        const V least = NAME(splat)((REAL)low), most = NAME(splat)((REAL)high);
+        UNROLL for (int i = 0; i < rows * vectors; i++) {
+            /* The second operand is the result where one is NaN. */
+            tile[i] = NAME(smaller)(most, NAME(larger)(least, tile[i]));
+        }
+    }
+}
