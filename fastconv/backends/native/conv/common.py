@@ -31,6 +31,24 @@ class NativeConv(NativeAlgorithm):
         return super().native_plan(problem, stages, **options)
 
 
+class PlaneByPlane(NativeConv):
+    """Base of what filters planes one by one: one input channel a group, channels first."""
+
+    def why_not(self, problem: Any) -> str | None:
+        if problem.in_channels != problem.groups:
+            return (
+                f"{problem.in_channels} channels in {problem.groups} groups: this kernel is for "
+                "one channel a group"
+            )
+        if problem.channels_last and problem.in_channels > 1:
+            return "channels last: this kernel is for channels first"
+        if problem.channels_last and problem.out_channels > 1:
+            return "channels last: this kernel is for channels first"
+        if problem.n > 2:
+            return f"{problem.n} dimensions: this kernel is for one or two"
+        return super().why_not(problem)
+
+
 def conv_tile(library: Library, problem: Any, machine: Machine | None = None) -> Tile:
     """Give the register tile for a convolution's output channels a group."""
     machine = machine or get_machine()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.conv import common as native
 from fastconv.backends.native.gemm import clamp_words, flush, fused
 from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.conv.common import NumbaConv
@@ -53,22 +54,8 @@ FEW_TAPS = 25
  PHASE, IN_HEIGHT, BEFORE_DOWN, SCRATCH_BASE, SCRATCH_STRIDE) = range(27)  # fmt: skip
 
 
-class PlaneByPlane(NumbaConv):
-    """Base of what filters planes one by one: one input channel a group, channels first."""
-
-    def why_not(self, problem: ConvProblem) -> str | None:
-        if problem.in_channels != problem.groups:
-            return (
-                f"{problem.in_channels} channels in {problem.groups} groups: this kernel is for "
-                "one channel a group"
-            )
-        if problem.channels_last and problem.in_channels > 1:
-            return "channels last: this kernel is for channels first"
-        if problem.channels_last and problem.out_channels > 1:
-            return "channels last: this kernel is for channels first"
-        if problem.n > 2:
-            return f"{problem.n} dimensions: this kernel is for one or two"
-        return super().why_not(problem)
+class PlaneByPlane(NumbaConv, native.PlaneByPlane):
+    """What filters planes one by one, whose plans have not moved."""
 
 
 class DepthwisePlanar(PlaneByPlane):
