@@ -70,6 +70,12 @@ INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 {
     MM(_mm512_mask_storeu_)(p, FIRST(n), v);
 }
+/* Lanes `from` to `to` - 1, any numbers; zeros in the others, which are not read. */
+INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
+{
+    const unsigned past = FIRST(to < 0 ? 0 : to), before = FIRST(from < 0 ? 0 : from);
+    return MM(_mm512_maskz_loadu_)((LANE_MASK)(past & ~before), p);
+}
 /* The larger, or the smaller, of two; the second where either is NaN. */
 INLINE V NAME(larger)(V a, V b)
 {
@@ -120,6 +126,16 @@ INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 }
 
 #if VECTOR_BYTES == 32
+INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
+{
+    const INTEGER least = (INTEGER)(from < 0 ? 0 : from < LANES ? from : LANES);
+    const INTEGER most = (INTEGER)(to < 0 ? 0 : to < LANES ? to : LANES);
+    M lanes;
+    UNROLL for (int i = 0; i < LANES; i++) {
+        lanes[i] = i;
+    }
+    return MM(_mm256_maskload_)(p, (__m256i)((lanes >= least) & (lanes < most)));
+}
 INLINE V NAME(larger)(V a, V b)
 {
     return MM(_mm256_max_)(a, b);
@@ -149,6 +165,14 @@ INLINE V NAME(multiply_add)(V a, V b, V c)
     return MM(_mm256_fmadd_)(a, b, c);
 }
 #else /* any machine: vector extensions alone */
+INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
+{
+    REAL lanes[VECTOR_BYTES / sizeof(REAL)] = {0};
+    for (int64_t i = from < 0 ? 0 : from; i < LANES && i < to; i++) {
+        lanes[i] = p[i];
+    }
+    return NAME(load)(lanes);
+}
 INLINE V NAME(where_less)(V x, V y, V yes, V no)
 {
     const M mask = x < y;
@@ -244,6 +268,23 @@ INLINE V NAME(picked)(V a, V b, M which)
     }
     return picked;
 #endif
+}
+
+/* Elements phase, phase + step, ... of `step` vectors laid end to end. Shuffles are known when they
+ * are compiled, where step and phase are. */
+INLINE V NAME(every_of)(const V *vectors, int step, int phase)
+{
+    V merged = vectors[0];
+    UNROLL for (int v = 1; v < step; v++) {
+        M which = {0};
+        UNROLL for (int i = 0; i < LANES; i++) {
+            const int lanes = (int)LANES, place = step * i + phase;
+            const int own = v == 1 ? place % lanes : i;
+            which[i] = place / lanes == v ? lanes + place % lanes : own;
+        }
+        merged = NAME(picked)(merged, vectors[v], which);
+    }
+    return merged;
 }
 
 /* Turn a square of LANES vectors: rows become columns. In log2(LANES) rounds, each swapping blocks

@@ -13,10 +13,11 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.native.conv import common as native
+from fastconv.backends.native.conv.planes import Planes, row_block, row_tile
 from fastconv.backends.native.gemm import clamp_words, flush, fused
 from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba.conv.common import NumbaConv
-from fastconv.backends.numba.conv.planes import Planes, make_copy_lines, row_block, row_tile
+from fastconv.backends.numba.conv.planes import make_copy_lines
 from fastconv.backends.numba.engine import (
     INPUT,
     OUTPUT,
@@ -51,7 +52,8 @@ FEW_TAPS = 25
 
 (PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
  ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, TAPS_ACROSS, OFFSETS, ROWS, COLUMNS, IN_WIDTH, BEFORE,
- PHASE, IN_HEIGHT, BEFORE_DOWN, SCRATCH_BASE, SCRATCH_STRIDE) = range(27)  # fmt: skip
+ PHASE, STEP, PHASES, BY_TABLE, IN_HEIGHT, BEFORE_DOWN, SCRATCH_BASE,
+ SCRATCH_STRIDE) = range(30)  # fmt: skip
 
 
 class PlaneByPlane(NumbaConv, native.PlaneByPlane):
@@ -65,7 +67,7 @@ class DepthwisePlanar(PlaneByPlane):
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
         planes = Planes(problem, machine.lanes(problem.dtype))
-        tile = row_tile(planes, machine)
+        tile = row_tile(self.library, planes, machine)
         rows = -(-planes.height // tile.rows) * tile.rows
         columns = -(-planes.width // tile.columns) * tile.columns
         taps = planes.down[0] * planes.across[0]
@@ -83,7 +85,7 @@ class DepthwisePlanar(PlaneByPlane):
         weight, bias = parameters
         assert weight is not None
         planes = Planes(problem, get_machine().lanes(problem.dtype))
-        tile = row_tile(planes, get_machine())
+        tile = row_tile(self.library, planes, get_machine())
         down, across = planes.down, planes.across
         block = row_block(planes, tile)
         size = problem.dtype.itemsize

@@ -13,11 +13,12 @@ from math import log2, prod
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.conv.planes import Planes
 from fastconv.backends.native.gemm import clamp_words, flush, fused, tile_for
 from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.numba import library
 from fastconv.backends.numba.conv.common import NumbaConv
-from fastconv.backends.numba.conv.planes import Planes, make_copy_lines
+from fastconv.backends.numba.conv.planes import make_copy_lines
 from fastconv.backends.numba.engine import (
     INPUT,
     OUTPUT,
