@@ -38,6 +38,25 @@
 #endif
 #endif
 
+/* Shuffles take their places when they are compiled: EACH_LANE(f, x) is f(x, 0), f(x, 1), ... for
+ * all lanes; places from LANE_COUNT on are the second vector's. */
+#undef LANE_COUNT
+#undef EACH_LANE
+#if VECTOR_BYTES == 16 && !REAL_IS_FLOAT
+#define LANE_COUNT 2
+#define EACH_LANE(f, x) LANES_2(f, x, 0)
+#elif VECTOR_BYTES == 16 || (VECTOR_BYTES == 32 && !REAL_IS_FLOAT)
+#define LANE_COUNT 4
+#define EACH_LANE(f, x) LANES_4(f, x, 0)
+#elif VECTOR_BYTES == 32 || !REAL_IS_FLOAT
+#define LANE_COUNT 8
+#define EACH_LANE(f, x) LANES_8(f, x, 0)
+#else
+#define LANE_COUNT 16
+#define EACH_LANE(f, x) LANES_8(f, x, 0), LANES_8(f, x, 8)
+#endif
+
+#define OWN_PLACE(x, i) (i)
 typedef REAL V __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL U __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 typedef INTEGER M __attribute__((vector_size(VECTOR_BYTES)));
@@ -59,8 +78,8 @@ INLINE V NAME(splat)(REAL x)
 
 #if VECTOR_BYTES == 64
 
-/* Of 16 or 8 lanes, the first n. */
-#define FIRST(n) (LANE_MASK)((n) >= LANES ? ~0u : (1u << (n)) - 1u)
+/* Of 16 or 8 lanes, the first n; none below 1. */
+#define FIRST(n) (LANE_MASK)((n) >= LANES ? ~0u : (n) <= 0 ? 0u : (1u << (n)) - 1u)
 
 INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
 {
@@ -107,34 +126,26 @@ INLINE V NAME(multiply_add)(V a, V b, V c)
 }
 #undef FIRST
 
-#else /* 32 or 16 bytes */
+#elif VECTOR_BYTES == 32
 
+/* All bits of the first n lanes. */
+INLINE M NAME(first)(int64_t n)
+{
+    const M places = {EACH_LANE(OWN_PLACE, 0)}, none = {0};
+    return places < none + (INTEGER)(n > LANES ? LANES : n);
+}
 INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
 {
-    REAL lanes[VECTOR_BYTES / sizeof(REAL)];
-    NAME(store)(lanes, fill);
-    for (int64_t i = 0; i < LANES && i < n; i++) {
-        lanes[i] = p[i];
-    }
-    return NAME(load)(lanes);
+    const M inside = NAME(first)(n);
+    return MM(_mm256_blendv_)(fill, MM(_mm256_maskload_)(p, (__m256i)inside), (V)inside);
 }
 INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 {
-    for (int64_t i = 0; i < LANES && i < n; i++) {
-        p[i] = v[i];
-    }
+    MM(_mm256_maskstore_)(p, (__m256i)NAME(first)(n), v);
 }
-
-#if VECTOR_BYTES == 32
 INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
 {
-    const INTEGER least = (INTEGER)(from < 0 ? 0 : from < LANES ? from : LANES);
-    const INTEGER most = (INTEGER)(to < 0 ? 0 : to < LANES ? to : LANES);
-    M lanes;
-    UNROLL for (int i = 0; i < LANES; i++) {
-        lanes[i] = i;
-    }
-    return MM(_mm256_maskload_)(p, (__m256i)((lanes >= least) & (lanes < most)));
+    return MM(_mm256_maskload_)(p, (__m256i)(NAME(first)(to) & ~NAME(first)(from)));
 }
 INLINE V NAME(larger)(V a, V b)
 {
@@ -164,7 +175,9 @@ INLINE V NAME(multiply_add)(V a, V b, V c)
 {
     return MM(_mm256_fmadd_)(a, b, c);
 }
+
 #else /* any machine: vector extensions alone */
+
 INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
 {
     REAL lanes[VECTOR_BYTES / sizeof(REAL)] = {0};
@@ -172,6 +185,21 @@ INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
         lanes[i] = p[i];
     }
     return NAME(load)(lanes);
+}
+INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
+{
+    REAL lanes[VECTOR_BYTES / sizeof(REAL)];
+    NAME(store)(lanes, fill);
+    for (int64_t i = 0; i < LANES && i < n; i++) {
+        lanes[i] = p[i];
+    }
+    return NAME(load)(lanes);
+}
+INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
+{
+    for (int64_t i = 0; i < LANES && i < n; i++) {
+        p[i] = v[i];
+    }
 }
 INLINE V NAME(where_less)(V x, V y, V yes, V no)
 {
@@ -212,7 +240,7 @@ INLINE V NAME(multiply_add)(V a, V b, V c)
 {
     return a * b + c;
 }
-#endif
+
 #endif
 
 INLINE V NAME(magnitude)(V v)
@@ -220,24 +248,6 @@ INLINE V NAME(magnitude)(V v)
     const M none = {0};
     return (V)((M)v & (none + INTEGER_MAX));
 }
-
-/* Shuffles take their places when they are compiled: EACH_LANE(f, x) is f(x, 0), f(x, 1), ... for
- * all lanes; places from LANE_COUNT on are the second vector's. */
-#undef LANE_COUNT
-#undef EACH_LANE
-#if VECTOR_BYTES == 16 && !REAL_IS_FLOAT
-#define LANE_COUNT 2
-#define EACH_LANE(f, x) LANES_2(f, x, 0)
-#elif VECTOR_BYTES == 16 || (VECTOR_BYTES == 32 && !REAL_IS_FLOAT)
-#define LANE_COUNT 4
-#define EACH_LANE(f, x) LANES_4(f, x, 0)
-#elif VECTOR_BYTES == 32 || !REAL_IS_FLOAT
-#define LANE_COUNT 8
-#define EACH_LANE(f, x) LANES_8(f, x, 0)
-#else
-#define LANE_COUNT 16
-#define EACH_LANE(f, x) LANES_8(f, x, 0), LANES_8(f, x, 8)
-#endif
 
 #define EVEN_PLACE(x, i) (2 * (i) + (x))
 
@@ -316,3 +326,4 @@ INLINE void NAME(transpose)(V *rows)
 #undef LOWER_PLACE
 #undef SWAP_BLOCKS
 #undef EVEN_PLACE
+#undef OWN_PLACE

@@ -5,12 +5,16 @@
 #include "tables.h"
 
 /* A family's tables, one an instruction set; both lists end in 0. */
-extern const struct fastconv_entry *const fastconv_pool[];
+extern const struct fastconv_entry *const fastconv_gemm[];
+extern const struct fastconv_entry *const fastconv_pack[];
 extern const struct fastconv_entry *const fastconv_pointwise[];
+extern const struct fastconv_entry *const fastconv_pool[];
 
 static const struct fastconv_entry *const *const families[] = {
-    fastconv_pool,
+    fastconv_gemm,
+    fastconv_pack,
     fastconv_pointwise,
+    fastconv_pool,
 };
 
 int64_t fastconv_find(const char *name)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import fastconv.functional as F
 from fastconv.backends.native import arena
 from fastconv.backends.native.pool.cuts import Cuts
-from fastconv.backends.native.pool.steps import Steps
 from fastconv.backends.native.pool.planar import Planar
+from fastconv.backends.native.pool.steps import Steps
 from fastconv.backends.numba import library
 from fastconv.dispatch.registry import backend_available
 from fastconv.machine import get_machine

@@ -1,0 +1,132 @@
+/* The pack step: any input layout and padding into padded channels-last scratch memory.
+ *
+ * A work item is one row of one image. Tables say which input cell each padded cell shows, -1 for
+ * zero; the words stand in fastconv/backends/native/conv/pack.py.
+ */
+
+#ifndef PACK_WORDS
+#define PACK_WORDS
+enum {
+    PACK_SOURCE, PACK_TARGET, SOURCE_IMAGE, SOURCE_DEPTH, SOURCE_ROW, SOURCE_PIXEL, SOURCE_CHANNEL,
+    TARGET_DEPTH, TARGET_HEIGHT, TARGET_WIDTH, DEPTHS, HEIGHTS, WIDTHS, CHANNELS, PITCH, RUN, COUNT
+};
+#endif
+
+INLINE void NAME(copy)(REAL *target, const REAL *source, int64_t count)
+{
+    memcpy(target, source, (size_t)count * sizeof(REAL));
+}
+
+INLINE void NAME(clear)(REAL *target, int64_t count)
+{
+    memset(target, 0, (size_t)count * sizeof(REAL));
+}
+
+/* Cells first to last - 1 of a row, from pixels whose channels lie beside each other. */
+INLINE void NAME(copy_pixels)(const int64_t *args, REAL *row, const REAL *source, int64_t first,
+                              int64_t last)
+{
+    const int64_t *widths = words_at(args[WIDTHS], 0);
+    const int64_t channels = args[CHANNELS], pitch = args[PITCH];
+    for (int64_t w = first; w < last; w++) {
+        REAL *cell = row + w * pitch;
+        if (widths[w] < 0) {
+            NAME(clear)(cell, pitch);
+        } else {
+            NAME(copy)(cell, source + widths[w] * channels, channels);
+            NAME(clear)(cell + channels, pitch - channels);
+        }
+    }
+}
+
+/* The same from planes, a channel after the other. */
+INLINE void NAME(copy_planes)(const int64_t *args, REAL *row, const REAL *source, int64_t first,
+                              int64_t last)
+{
+    const int64_t *widths = words_at(args[WIDTHS], 0);
+    for (int64_t c = 0; c < args[CHANNELS]; c++) {
+        const REAL *plane = source + c * args[SOURCE_CHANNEL];
+        for (int64_t w = first; w < last; w++) {
+            row[w * args[PITCH] + c] = widths[w] < 0 ? (REAL)0 : plane[widths[w]];
+        }
+    }
+}
+
+/* `count` cells whose pixels follow each other, by squares; the last channels reach back over those
+ * before them. There are at least LANES channels. */
+INLINE void NAME(turn_planes)(const int64_t *args, REAL *row, const REAL *source, int64_t count)
+{
+    const int64_t channels = args[CHANNELS], plane = args[SOURCE_CHANNEL];
+    for (int64_t w = 0; w < count; w += LANES) {
+        for (int64_t c = 0; c < channels; c += LANES) {
+            const int64_t channel = lesser(c, channels - LANES);
+            const REAL *from = source + channel * plane + w;
+            REAL *to = row + w * args[PITCH] + channel;
+            V square[LANE_COUNT];
+            if (count - w >= LANES) {
+                UNROLL for (int i = 0; i < LANE_COUNT; i++) {
+                    square[i] = NAME(load)(from + i * plane);
+                }
+            } else {
+                UNROLL for (int i = 0; i < LANE_COUNT; i++) {
+                    square[i] = NAME(load_first)(from + i * plane, count - w, (V){0});
+                }
+            }
+            NAME(transpose)(square);
+            UNROLL for (int i = 0; i < LANE_COUNT; i++) {
+                if (i < count - w) {
+                    NAME(store)(to + i * args[PITCH], square[i]);
+                }
+            }
+        }
+    }
+}
+
+static void NAME(pack_row)(const int64_t *args, REAL *row, const REAL *source)
+{
+    const int64_t *widths = words_at(args[WIDTHS], 0);
+    const int64_t channels = args[CHANNELS], pitch = args[PITCH], width = args[TARGET_WIDTH];
+    const int64_t run = args[RUN], count = args[COUNT], after = run + count;
+    if (args[SOURCE_CHANNEL] == 1) {
+        if (channels != pitch || count <= 0) {
+            NAME(copy_pixels)(args, row, source, 0, width);
+        } else {
+            NAME(copy_pixels)(args, row, source, 0, run);
+            NAME(copy)(row + run * pitch, source + widths[run] * channels, count * channels);
+            NAME(copy_pixels)(args, row, source, after, width);
+        }
+        return;
+    }
+    if (count > 0 && channels >= LANES) {
+        NAME(copy_planes)(args, row, source, 0, run);
+        NAME(turn_planes)(args, row + run * pitch, source + widths[run], count);
+        NAME(copy_planes)(args, row, source, after, width);
+    } else {
+        for (int64_t w = 0; w < width; w += LANES) {
+            NAME(copy_planes)(args, row, source, w, lesser(w + LANES, width));
+        }
+    }
+    for (int64_t w = 0; channels < pitch && w < width; w++) {
+        NAME(clear)(row + w * pitch + channels, pitch - channels);
+    }
+}
+
+static void NAME(pack)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+{
+    (void)worker;
+    const int64_t cells = args[TARGET_WIDTH] * args[PITCH];
+    for (int64_t item = first; item < last; item++) {
+        REAL *row = AT(args[PACK_TARGET]) + item * cells;
+        const int64_t image = item / args[TARGET_HEIGHT] / args[TARGET_DEPTH];
+        const int64_t depth =
+            words_at(args[DEPTHS], 0)[item / args[TARGET_HEIGHT] % args[TARGET_DEPTH]];
+        const int64_t height = words_at(args[HEIGHTS], 0)[item % args[TARGET_HEIGHT]];
+        if (depth < 0 || height < 0) {
+            NAME(clear)(row, cells);
+            continue;
+        }
+        const int64_t start = image * args[SOURCE_IMAGE] + depth * args[SOURCE_DEPTH] +
+                              height * args[SOURCE_ROW];
+        NAME(pack_row)(args, row, AT(args[PACK_SOURCE]) + start);
+    }
+}
