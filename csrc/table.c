@@ -7,12 +7,14 @@
 /* A family's tables, one an instruction set; both lists end in 0. */
 extern const struct fastconv_entry *const fastconv_gemm[];
 extern const struct fastconv_entry *const fastconv_pack[];
+extern const struct fastconv_entry *const fastconv_planar[];
 extern const struct fastconv_entry *const fastconv_pointwise[];
 extern const struct fastconv_entry *const fastconv_pool[];
 
 static const struct fastconv_entry *const *const families[] = {
     fastconv_gemm,
     fastconv_pack,
+    fastconv_planar,
     fastconv_pointwise,
     fastconv_pool,
 };

@@ -14,7 +14,7 @@ from fastconv.problem import Problem
 # is a module below fastconv.backends.native, made once for each of their libraries.
 ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "c numba", "conv.direct", "Direct"),
-    ("ConvProblem", "numba", "conv.planar", "Planar"),
+    ("ConvProblem", "c numba", "conv.planar", "Planar"),
     ("ConvProblem", "numba", "conv.depthwise", "Depthwise"),
     ("ConvProblem", "numba", "conv.depthwise_planar", "DepthwisePlanar"),
     ("ConvProblem", "numba", "conv.separable", "Separable"),

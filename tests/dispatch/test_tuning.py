@@ -326,7 +326,7 @@ def test_a_changed_byte_is_refused_or_harmless(
         choice = choose(problem_of(text), tuning=told)
         taken = next(c for c in choice.candidates if c.algorithm is choice.algorithm)
         assert taken.why_not is None
-        assert taken.algorithm.backend == "numba"
+        assert taken.algorithm.backend != "reference"
 
 
 def good() -> dict[str, Any]:

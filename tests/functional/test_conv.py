@@ -16,6 +16,7 @@ import fastconv.functional as F
 from fastconv.backends.native import arena
 from fastconv.dispatch import algorithms
 from fastconv.problem import ConvProblem
+from tests.pairs import pairs
 from tests.tolerance import poisoned, small_integers, sum_tolerance
 
 BACKENDS = ("numba", "reference")
@@ -94,11 +95,14 @@ def test_conv_is_exact_on_small_integers(backend: str, case: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    "algorithm", ["direct", "im2col", "planar", "depthwise", "depthwise_planar", "winograd"]
+    ("backend", "algorithm"),
+    pairs("direct", "im2col", "planar", "depthwise", "depthwise_planar", "winograd"),
 )
 @COMMON
 @given(case=conv_cases())
-def test_every_algorithm_is_exact_on_small_integers(algorithm: str, case: dict[str, Any]) -> None:
+def test_every_algorithm_is_exact_on_small_integers(
+    backend: str, algorithm: str, case: dict[str, Any]
+) -> None:
     if algorithm.startswith("depthwise"):
         groups = case["input"][1]
         assume(groups > 1)
@@ -119,7 +123,7 @@ def test_every_algorithm_is_exact_on_small_integers(algorithm: str, case: dict[s
     expected = run("conv", case, arrays, backend="reference")
     arena.take(1 << 20)
     arena.poison()
-    result = run("conv", case, arrays, backend="numba", algorithm=algorithm)
+    result = run("conv", case, arrays, backend=backend, algorithm=algorithm)
     np.testing.assert_array_equal(result, expected)
 
 
@@ -444,8 +448,10 @@ def test_nan_in_one_image_leaves_the_others() -> None:
     assert np.isnan(dirty[1, :, 4:7, 5:8]).all()
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "im2col", "planar", *FILTERS])
-def test_the_same_bits_in_any_batch_and_on_any_number_of_threads(algorithm: str) -> None:
+@pytest.mark.parametrize(("backend", "algorithm"), pairs("direct", "im2col", "planar", *FILTERS))
+def test_the_same_bits_in_any_batch_and_on_any_number_of_threads(
+    backend: str, algorithm: str
+) -> None:
     rng = np.random.default_rng(15)
     x = rng.standard_normal((5, 19, 30, 29)).astype("f4")
     w = rng.standard_normal((37, 19, 3, 3)).astype("f4")
@@ -455,6 +461,7 @@ def test_the_same_bits_in_any_batch_and_on_any_number_of_threads(algorithm: str)
         for threads in (1, 2, 3, 8):
             fastconv.set_num_threads(threads)
             options: dict[str, Any] = {"padding": 1, "algorithm": algorithm, "rtol": 1}
+            options["backend"] = backend
             results.append(F.conv2d(x, w, **options))
             alone = F.conv2d(x[3], w, **options)
             assert alone.tobytes() == results[-1][3].tobytes()
@@ -463,12 +470,14 @@ def test_the_same_bits_in_any_batch_and_on_any_number_of_threads(algorithm: str)
     assert len({r.tobytes() for r in results}) == 1
 
 
-def test_subnormal_weights_are_flushed() -> None:
+@pytest.mark.parametrize(("backend", "algorithm"), pairs("direct", "planar", "depthwise_planar"))
+def test_subnormal_weights_are_flushed(backend: str, algorithm: str) -> None:
     x = np.ones((1, 1, 4, 4), "f4")
     w = np.full((1, 1, 3, 3), 1e-40, "f4")
-    np.testing.assert_array_equal(F.conv2d(x, w, backend="numba"), 0)
+    np.testing.assert_array_equal(F.conv2d(x, w, backend=backend, algorithm=algorithm), 0)
 
 
+@pytest.mark.parametrize(("backend", "algorithm"), pairs("planar"))
 @pytest.mark.parametrize(
     ("shape", "weight", "options"),
     [
@@ -481,7 +490,11 @@ def test_subnormal_weights_are_flushed() -> None:
     ],
 )
 def test_long_lines_are_cut_into_chunks(
-    shape: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any]
+    shape: tuple[int, ...],
+    weight: tuple[int, ...],
+    options: dict[str, Any],
+    backend: str,
+    algorithm: str,
 ) -> None:
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(shape).astype("f4"), rng.standard_normal(weight).astype("f4")
@@ -491,5 +504,6 @@ def test_long_lines_are_cut_into_chunks(
     ).numpy()
     residual = rng.standard_normal(exact.shape).astype("f4")
     out = np.full(exact.shape, np.nan, "f4")
-    F.conv1d(x, w, b, **options, residual=residual, algorithm="planar", out=out)
+    how = {"backend": backend, "algorithm": algorithm}
+    F.conv1d(x, w, b, **options, residual=residual, **how, out=out)
     np.testing.assert_allclose(out, exact + residual, atol=2e-4)

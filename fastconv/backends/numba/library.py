@@ -17,6 +17,7 @@ FAMILIES = {
     "gemm": ("gemm", "gemm"),
     "im2col": ("conv.im2col", "im2col_gemm"),
     "pack": ("conv.pack", "pack"),
+    "planar": ("conv.planar", "planar"),
     "pointwise.elementwise": ("pointwise", "elementwise"),
     "pool.walk": ("pool.walk", "walk"),
     "pool.fold": ("pool.folds", "fold"),

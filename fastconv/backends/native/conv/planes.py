@@ -139,18 +139,22 @@ class Planes:
         table[: len(shown)] = shown
         return constant(table.reshape(self.phase, step).T[: self.phases].ravel(), np.int64)
 
-    def constants(self) -> tuple[int, int, bool]:
+    def constants(self) -> tuple[int, int, int]:
         """Give how columns are copied: step, phases kept, whether by table."""
-        return self.across[1], self.phases, self.by_table
+        return self.across[1], self.phases, int(self.by_table)
 
     def edge_words(self) -> list[int]:
         """Give the input's rows, and those of padding before them."""
         p = self.problem
         return [1, 0] if p.n == 1 else [p.input_size[0], p.padding[0][0]]
 
-    def words(self) -> list[Any]:
-        """Give what copies lines: csrc/planes.h names these words."""
-        p = self.problem
+    def words(self, whole: ConvProblem | None = None) -> list[Any]:
+        """Give what copies lines: csrc/planes.h names these words.
+
+        Where the planes are those of a part of a long line, ``whole`` is the problem that it
+        belongs to.
+        """
+        p = whole or self.problem
         return [self.row_table(), self.column_table(), p.input_size[-1], p.padding[-1][0],
                 self.phase, *self.constants()]  # fmt: skip
 

@@ -203,7 +203,7 @@ def make_store(tile: Tile) -> Callable[..., None]:
 
 @kernel
 def depthwise_copied(  # type: ignore[no-untyped-def]
-    tile: Tile, taps: int, stride: int, dilation: int, step: int, phases: int, by_table: bool
+    tile: Tile, taps: int, stride: int, dilation: int, step: int, phases: int, by_table: int
 ):
     """Correlate planes: a work item is a block of rows of one channel of one image."""
     copy_lines = make_copy_lines(tile, step, phases, by_table)

@@ -1,36 +1,46 @@
-"""Direct convolution of NCHW images: vector lanes across pixels, weights broadcast.
+"""Direct convolution of NCHW images: the register tiles of some channels of vectors of pixels.
 
-No change of layout: a register tile is some output channels of some vectors of pixels, fed from
-padded lines in a worker's scratch memory, or from the input itself where windows are single
-pixels. Few channels, in a first layer or in a group, cost no more than many.
+What they are fed from, and the words of the argument block, stand with the plans.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from math import log2, prod
-
-import numpy as np
-
-from fastconv.backends.base import Array, Cost
-from fastconv.backends.native.conv.planes import Planes
-from fastconv.backends.native.gemm import clamp_words, flush, fused, tile_for
-from fastconv.backends.native.plan import scratch_stride
-from fastconv.backends.numba import library
-from fastconv.backends.numba.conv.common import NumbaConv
-from fastconv.backends.numba.conv.planes import make_copy_lines
-from fastconv.backends.numba.engine import (
-    INPUT,
-    OUTPUT,
-    SCRATCH,
-    NativePlan,
-    Stage,
-    as_float,
-    constant,
-    inlined,
-    kernel,
-    part,
+from fastconv.backends.native.conv.planar import (
+    APART_DOWN,
+    BEFORE,
+    BIAS,
+    CHUNK,
+    COLUMNS,
+    CUTS,
+    GROUPS,
+    HEIGHT,
+    HIGH,
+    IMAGE_BYTES,
+    IN_CHANNELS,
+    IN_WIDTH,
+    LOW,
+    OFFSETS,
+    OUT,
+    OUT_CHANNELS,
+    OUT_IMAGE,
+    OUT_PLANE,
+    PHASE,
+    PIXELS,
+    PLANE_BYTES,
+    PLANES,
+    RESIDUAL,
+    ROWS,
+    SCRATCH_BASE,
+    SCRATCH_STRIDE,
+    SLOPE,
+    STEPS,
+    STRIDE_DOWN,
+    TAPS_DOWN,
+    WEIGHTS,
+    WIDTH,
 )
+from fastconv.backends.numba.conv.planes import make_copy_lines
+from fastconv.backends.numba.engine import as_float, inlined, kernel, part
 from fastconv.backends.numba.gemm import make_activate
 from fastconv.backends.numba.planar_simd import (
     beside,
@@ -43,263 +53,17 @@ from fastconv.backends.numba.planar_simd import (
     tile_store_masked,
 )
 from fastconv.backends.numba.simd import Tile
-from fastconv.machine import Machine, get_machine
-from fastconv.problem import ConvProblem
-
-# Rows (output channels) that tiles are made for; vectors fill the registers up.
-TILE_ROWS = (1, 2, 3, 4, 6, 8, 12)
-# Work items of one image: enough for some threads.
-CHUNKS = 4
-# Bytes of the lines that a chunk of a long line keeps: in the first cache beside the weights.
-LINE_CHUNK_BYTES = 12 << 10
-# Where a line's lines take more than this, it is cut into chunks.
-LONG_LINE_BYTES = 64 << 10
-# Tiles that a chunk has at least: fewer copy more than they multiply.
-FEWEST_TILES = 4
-
-(PLANES, IMAGE_BYTES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_PLANE, RESIDUAL, SLOPE, LOW,
- HIGH, GROUPS, IN_CHANNELS, OUT_CHANNELS, STEPS, OFFSETS, PIXELS, CHUNK, HEIGHT, WIDTH, TAPS_DOWN,
- STRIDE_DOWN, APART_DOWN, ROWS, COLUMNS, IN_WIDTH, BEFORE, PHASE, SCRATCH_BASE,
- SCRATCH_STRIDE) = range(31)  # fmt: skip
-
-
-class Planar(NumbaConv):
-    """Implicit GEMM with the pixels as columns."""
-
-    name = "planar"
-
-    def why_not(self, problem: ConvProblem) -> str | None:
-        if problem.channels_last and (problem.in_channels > 1 or problem.out_channels > 1):
-            return "channels last: this kernel is for channels first"
-        if problem.n > 2:
-            return f"{problem.n} dimensions: this kernel is for one or two"
-        return super().why_not(problem)
-
-    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        shape = _Shape.of(problem, machine)
-        tile, size = shape.tile, problem.dtype.itemsize
-        columns = problem.out_channels // problem.groups
-        rows = -(-columns // tile.rows) * tile.rows
-        # The last chunk is shorter than the others.
-        length = shape.size[0] if shape.cut == "rows" else shape.size[1]
-        last = dataclasses.replace(shape, chunk=length - (shape.chunks - 1) * shape.chunk)
-        vectors = tile.vectors * (
-            (shape.chunks - 1) * -(-shape.vectors // tile.vectors)
-            + -(-last.vectors // tile.vectors)
-        )
-        outputs = problem.batch * problem.groups * rows * vectors * tile.lanes
-        flops = outputs * (2 * problem.sum_length / _efficiency(tile) + 6)
-        lines = 0.0
-        if not shape.flat:
-            lines = shape.chunks * shape.lines_bytes * problem.groups * problem.batch
-        moved = problem.bytes + lines / 4
-        seconds = flops / machine.peak_flops(problem.dtype) + moved / machine.memory_bandwidth / 2
-        beyond = max(0, shape.lines_bytes - machine.l2_bytes // 2)
-        seconds *= 1 + beyond / machine.l2_bytes
-        if shape.flat:
-            # Vectors read across cache lines, from planes that leave the first cache in between.
-            panel = problem.sum_length * tile.columns * size
-            if panel > machine.l1_bytes:
-                seconds *= 1.2 + 0.2 * log2(panel / machine.l1_bytes)
-        return Cost(seconds, shape.lines_bytes)
-
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
-        shape = _Shape.of(problem, get_machine())
-        planes, tile, size = shape.planes, shape.tile, problem.dtype.itemsize
-        groups, plane = problem.groups, prod(problem.input_size)
-        per_group = problem.in_channels // groups
-        columns = problem.out_channels // groups
-        tiles = -(-columns // tile.rows)
-        filters = np.zeros((groups, tiles * tile.rows, weight[0].size), problem.dtype)
-        filters[:, :columns] = weight.reshape(groups, columns, -1)
-        filters = flush(filters).reshape(groups, tiles, tile.rows, -1).transpose(0, 1, 3, 2)
-        biases = np.zeros((groups, tiles * tile.rows), problem.dtype)
-        if bias is not None:
-            biases[:, :columns] = bias.reshape(groups, columns)
-        activation = problem.activation if fused(problem.activation) else None
-        scratch = 0 if shape.flat else shape.lines_bytes + tile.columns * size
-        height, width = shape.size
-        out_plane = prod(problem.output_size) * size
-        words = [
-            INPUT(0), problem.in_channels * plane * size, plane * size, constant(filters),
-            constant(biases), OUTPUT, problem.out_channels * out_plane, out_plane,
-            INPUT(1) if problem.residual else 0, *clamp_words(activation), groups, per_group,
-            columns, weight[0].size, constant(shape.offsets(), np.int64),
-            constant(shape.pixels(), np.int64), shape.chunk, height, width, *planes.down,
-            planes.row_table(), planes.column_table(), problem.input_size[-1],
-            problem.padding[-1][0], planes.phase, SCRATCH, scratch_stride(scratch),
-        ]  # fmt: skip
-        address = planar(tile, *planes.constants(), shape.cut, planes.single)
-        items = problem.batch * groups * shape.chunks
-        return self.native_plan(
-            problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Shape:
-    """How a problem is cut: chunks of "rows", of "pixels" in place, or of a long line.
-
-    Those are "columns" that stay in the first cache, or "spans" that stay in the second.
-    """
-
-    problem: ConvProblem
-    planes: Planes
-    tile: Tile
-    cut: str
-    chunk: int
-
-    @property
-    def flat(self) -> bool:
-        """Whether windows are single pixels, read where they are."""
-        return self.cut == "pixels"
-
-    @classmethod
-    def of(cls, problem: ConvProblem, machine: Machine) -> _Shape:
-        lanes = machine.lanes(problem.dtype)
-        planes = Planes(problem, lanes)
-        pointwise = prod(problem.kernel_size) == 1
-        flat = pointwise and not any(map(any, problem.padding)) and set(problem.stride) == {1}
-        tile = _tile(problem, machine)
-        if flat:
-            pixels = prod(problem.output_size)
-            chunk = -(-pixels // (CHUNKS * tile.columns)) * tile.columns
-            return cls(problem, planes, tile, "pixels", chunk)
-        line = cls(problem, planes, tile, "rows", 1)
-        if problem.n == 1 and not planes.by_table and line.lines_bytes > LONG_LINE_BYTES:
-            cuts = (
-                line._cut_line("columns", LINE_CHUNK_BYTES),
-                line._cut_line("spans", machine.l2_bytes // 2),
-            )
-            for cut in cuts:
-                if cut.chunk >= FEWEST_TILES * tile.columns:
-                    return cut
-        most = -(-planes.height // 2)
-        choices = [cls(problem, planes, tile, "rows", rows) for rows in range(1, most + 1)]
-        limit = max(machine.l2_bytes // 2, choices[0].lines_bytes)
-        return min((c for c in choices if c.lines_bytes <= limit), key=cls._work)
-
-    def _cut_line(self, cut: str, room: int) -> _Shape:
-        """Give chunks of outputs whose lines take ``room`` bytes; each is a problem of its own."""
-        problem, columns = self.problem, self.tile.columns
-        taps, step, apart = self.planes.across
-        place = problem.in_channels // problem.groups * step * problem.dtype.itemsize
-        fitting = (room // place - (taps - 1) * apart // step) // columns
-        chunk = max(1, fitting) * columns
-        one = dataclasses.replace(
-            problem, input_size=((chunk - 1) * step + (taps - 1) * apart + 1,), padding=((0, 0),)
-        )
-        return _Shape(problem, Planes(one, self.planes.lanes), self.tile, cut, chunk)
-
-    def _work(self) -> tuple[float, int]:
-        """Order chunks: vectors multiplied, lines copied; then the smaller chunk."""
-        vectors = -(-self.vectors // self.tile.vectors) * self.tile.vectors
-        columns = self.problem.out_channels // self.problem.groups
-        lines = self.planes.lines(self.chunk) * self.planes.line / self.tile.lanes
-        # Few chunks leave threads without work, or with unequal shares.
-        share = 1 + 0.05 / self.chunks
-        return self.chunks * (vectors * columns + 3 * lines) * share, self.chunk
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns of outputs; one row where windows are single pixels."""
-        if self.cut == "rows":
-            return self.planes.height, self.planes.width
-        return 1, prod(self.problem.output_size)
-
-    @property
-    def chunks(self) -> int:
-        """Work items of a group of an image."""
-        height, width = self.size
-        return -(-(height if self.cut == "rows" else width) // self.chunk)
-
-    @property
-    def rows(self) -> int:
-        """Output rows of a chunk that copies lines."""
-        return self.chunk if self.cut == "rows" else 1
-
-    @property
-    def vectors(self) -> int:
-        """Vectors of pixels in a whole chunk."""
-        lanes, width = self.tile.lanes, self.planes.width
-        if self.cut != "rows":
-            return -(-self.chunk // lanes)
-        if self.planes.single:
-            return -(-self.chunk * width // lanes)
-        return self.chunk * -(-width // lanes)
-
-    @property
-    def plane_lines(self) -> int:
-        """Elements of one plane's padded lines."""
-        return self.planes.lines(self.rows) * self.planes.line
-
-    @property
-    def lines_bytes(self) -> int:
-        """Bytes of the padded lines of a group's chunk."""
-        problem = self.problem
-        per_group = problem.in_channels // problem.groups
-        return 0 if self.flat else per_group * self.plane_lines * problem.dtype.itemsize
-
-    def offsets(self) -> Array:
-        """Give the bytes from an output's pixel to what each weight multiplies."""
-        problem, planes = self.problem, self.planes
-        channels = np.arange(problem.in_channels // problem.groups)
-        if self.flat:
-            return channels * prod(problem.input_size) * problem.dtype.itemsize
-        taps, _, apart = planes.down
-        down = np.arange(taps) * apart * planes.line
-        places = (channels * self.plane_lines)[:, None, None] + down[:, None] + planes.offsets()
-        offsets: Array = places.ravel() * problem.dtype.itemsize
-        return offsets
-
-    def pixels(self) -> Array:
-        """Give for each vector of a chunk: bytes to its input, to its output, lanes to store."""
-        lanes, size = self.tile.lanes, self.problem.dtype.itemsize
-        width = self.planes.width
-        if self.planes.single:
-            places = np.arange(self.vectors) * lanes
-            rows = [places * size, places * size, np.full(self.vectors, lanes)]
-        else:
-            x = np.arange(0, width, lanes)
-            y = np.arange(self.rows)[:, None]
-            step = self.planes.down[1] * self.planes.line
-            rows = [(y * step + x) * size, (y * width + x) * size, width - x + 0 * y]
-        table = np.stack([row.ravel() for row in rows], axis=1)
-        spare = np.repeat(table[-1:], self.tile.vectors, axis=0)
-        spare[:, 2] = 0
-        return np.concatenate([table, spare])
-
-
-def _tile(problem: ConvProblem, machine: Machine) -> Tile:
-    """Choose the tile whose rows waste least on the output channels of a group."""
-    tile = tile_for(library, problem.dtype, machine)
-    registers = tile.rows * tile.vectors
-    columns = problem.out_channels // problem.groups
-    tiles = [
-        dataclasses.replace(tile, rows=rows, vectors=min(8, registers // rows))
-        for rows in TILE_ROWS
-        if rows <= registers // 2
-    ]
-    return min(tiles, key=lambda t: (-(-columns // t.rows) * t.rows / _efficiency(t), -t.rows))
-
-
-def _efficiency(tile: Tile) -> float:
-    """Share of the multiply-add rate that the loads leave: 2 cycles a vector, 0.6 a broadcast."""
-    products = tile.rows * tile.vectors
-    return products / max(products + 0.5, 2 * tile.vectors + 0.6 * tile.rows)
 
 
 @kernel
 def planar(  # type: ignore[no-untyped-def]
-    tile: Tile, step: int, phases: int, by_table: bool, cut: str, single: bool
+    tile: Tile, step: int, phases: int, by_table: int, cut: int, single: int
 ):
     """Multiply: a work item is a chunk of one group of one image."""
     copy_lines = make_copy_lines(tile, step, phases, by_table)
     activate = make_activate(tile)
     size, lanes, rows, vectors = tile.size, tile.lanes, tile.rows, tile.vectors
-    in_rows, in_place = cut == "rows", cut == "pixels"
+    in_rows, in_place = CUTS[cut] == "rows", CUTS[cut] == "pixels"
 
     @part
     def copy_chunk(args, lines, source, start, stop):  # type: ignore[no-untyped-def]
@@ -360,7 +124,7 @@ def planar(  # type: ignore[no-untyped-def]
                 pixels, places, counts = where(args, source, q, pixels_left)
                 multiply(args, pixels, places, counts, shift, weights, bias, t)
 
-    sweep = sweep_channels if cut == "columns" else sweep_pixels
+    sweep = sweep_channels if CUTS[cut] == "columns" else sweep_pixels
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         height, width, chunk = args[HEIGHT], args[WIDTH], args[CHUNK]

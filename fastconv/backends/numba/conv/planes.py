@@ -11,7 +11,7 @@ from fastconv.backends.numba.planar_simd import split_columns
 from fastconv.backends.numba.simd import Tile
 
 
-def make_copy_lines(tile: Tile, step: int, phases: int, by_table: bool) -> Callable[..., None]:
+def make_copy_lines(tile: Tile, step: int, phases: int, by_table: int) -> Callable[..., None]:
     """Make the function that copies padded lines of one plane; padding is zeros."""
     dtype, size, lanes = np.dtype(tile.dtype).type, tile.size, tile.lanes
 

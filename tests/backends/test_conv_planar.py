@@ -1,0 +1,149 @@
+"""The planar convolution on every library: edges of tiles, lines and chunks, the same sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastconv.functional as F
+from fastconv.backends.native import arena
+from fastconv.dispatch.registry import backend_available
+from fastconv.machine import available_isas
+from tests.planes import assert_same_bits
+from tests.tolerance import poisoned, small_integers
+
+BACKENDS = [name for name in ("numba", "c") if backend_available(name)]
+needs_c = pytest.mark.skipif(not backend_available("c"), reason="the extension was not built")
+
+
+@st.composite
+def planar_cases(draw: Any) -> dict[str, Any]:
+    """Draw a convolution of one or two dimensions, around the edges of tiles."""
+    n = draw(st.sampled_from((1, 2, 2)))
+    groups = draw(st.sampled_from((1, 1, 2, 3)))
+    per_group = draw(st.sampled_from((1, 1, 2, 5)))
+    # One to two tiles of any shape.
+    out = groups * draw(st.integers(1, 25))
+    kernel = [draw(st.sampled_from((1, 1, 2, 3, 5))) for _ in range(n)]
+    dilation = [draw(st.sampled_from((1, 1, 2, 3))) for _ in range(n)]
+    padding = [draw(st.integers(0, 4)) for _ in range(n)]
+    stride = [draw(st.integers(1, 10)) for _ in range(n)]
+    size = [d * (k - 1) + draw(st.integers(1, 70)) for k, d in zip(kernel, dilation, strict=True)]
+    modes = ["zeros", "zeros", "replicate"]
+    if all(p < s for p, s in zip(padding, size, strict=True)):
+        modes += ["reflect", "circular"]
+    activation = st.sampled_from((None, "relu", "relu6", ("leaky_relu", 0.5), "hardtanh"))
+    return {
+        "n": n,
+        "input": (draw(st.integers(1, 2)), groups * per_group, *size),
+        "weight": (out, per_group, *kernel),
+        "options": {
+            "stride": tuple(stride),
+            "padding": tuple(padding),
+            "dilation": tuple(dilation),
+            "padding_mode": draw(st.sampled_from(modes)),
+            "groups": groups,
+            "activation": draw(activation),
+        },
+        "bias": draw(st.booleans()),
+        "residual": draw(st.booleans()),
+        "dtype": draw(st.sampled_from(("float32", "float64"))),
+    }
+
+
+def assert_exact(case: dict[str, Any], backend: str) -> None:
+    """Compare with the reference, on a poisoned output and in poisoned scratch memory."""
+    rng = np.random.default_rng(0)
+    function = getattr(F, f"conv{case['n']}d")
+    operands = [small_integers(rng, case[name], case["dtype"]) for name in ("input", "weight")]
+    if case["bias"]:
+        operands.append(small_integers(rng, case["weight"][0], case["dtype"]))
+    options = case["options"]
+    expected = function(*operands, **options, backend="reference")
+    if case["residual"]:
+        options = {**options, "residual": small_integers(rng, expected.shape, case["dtype"])}
+        expected = function(*operands, **options, backend="reference")
+    arena.take(1 << 20)
+    arena.poison()
+    out = poisoned(expected.shape, case["dtype"])
+    function(*operands, **options, backend=backend, algorithm="planar", out=out)
+    np.testing.assert_array_equal(out, expected)
+
+
+@needs_c
+@pytest.mark.parametrize("isa", available_isas())
+def test_drawn_problems_are_exact_at_every_instruction_set(
+    isa: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTCONV_ISA", isa)
+
+    @settings(max_examples=150, deadline=None)
+    @given(case=planar_cases())
+    def check(case: dict[str, Any]) -> None:
+        assert_exact(case, "c")
+
+    check()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(max_examples=10, deadline=None)
+@given(case=planar_cases())
+def test_drawn_problems_are_exact(backend: str, case: dict[str, Any]) -> None:
+    assert_exact(case, backend)
+
+
+@needs_c
+@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_each_tile_covers_whole_and_ragged_edges(
+    isa: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTCONV_ISA", isa)
+    for out in (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 24):
+        for width in (1, 15, 16, 17, 33, 129):
+            for kernel in (1, 3):
+                assert_exact(
+                    {
+                        "n": 2,
+                        "input": (1, 2, 5, width),
+                        "weight": (out, 2, kernel, kernel),
+                        "options": {"padding": kernel // 2},
+                        "bias": True,
+                        "residual": width == 17,
+                        "dtype": dtype,
+                    },
+                    "c",
+                )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_not_finite_stays_in_its_windows(backend: str) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((1, 3, 20, 37)).astype("f4")
+    w = rng.standard_normal((7, 3, 3, 3)).astype("f4")
+    how: dict[str, Any] = {"padding": 1, "backend": backend, "algorithm": "planar"}
+    for activation in (None, "relu", "relu6", ("leaky_relu", 0.1)):
+        clean = F.conv2d(x, w, activation=activation, **how)
+        for value in (np.nan, np.inf):
+            spoiled = x.copy()
+            spoiled[0, 1, 9, 36] = value
+            exact = F.conv2d(spoiled, w, activation=activation, padding=1, backend="reference")
+            out = F.conv2d(spoiled, w, activation=activation, **how)
+            np.testing.assert_allclose(out, exact, atol=1e-4)
+            untouched = np.ones(out.shape, bool)
+            untouched[..., 8:11, 35:] = False
+            np.testing.assert_array_equal(out[untouched], clean[untouched])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_bits_depend_neither_on_batch_nor_on_threads(backend: str, stride: int) -> None:
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((5, 3, 40, 37)).astype("f4")
+    w = rng.standard_normal((13, 3, 5, 5)).astype("f4")
+    how: dict[str, Any] = {"backend": backend, "algorithm": "planar", "stride": stride}
+    assert_same_bits(lambda v: F.conv2d(v, w, padding=2, **how), x)
