@@ -66,6 +66,15 @@ INLINE V NAME(load)(const REAL *p)
     return *(const U *)p;
 }
 
+/* A value that is used more than once: gcc would read it from memory again each time. */
+INLINE V NAME(held)(V v)
+{
+#if defined(__x86_64__)
+    __asm__("" : "+v"(v));
+#endif
+    return v;
+}
+
 INLINE void NAME(store)(REAL *p, V v)
 {
     *(U *)p = v;

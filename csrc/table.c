@@ -5,6 +5,7 @@
 #include "tables.h"
 
 /* A family's tables, one an instruction set; both lists end in 0. */
+extern const struct fastconv_entry *const fastconv_fft[];
 extern const struct fastconv_entry *const fastconv_gemm[];
 extern const struct fastconv_entry *const fastconv_pack[];
 extern const struct fastconv_entry *const fastconv_planar[];
@@ -12,6 +13,7 @@ extern const struct fastconv_entry *const fastconv_pointwise[];
 extern const struct fastconv_entry *const fastconv_pool[];
 
 static const struct fastconv_entry *const *const families[] = {
+    fastconv_fft,
     fastconv_gemm,
     fastconv_pack,
     fastconv_planar,

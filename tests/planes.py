@@ -85,7 +85,11 @@ def assert_same_bits(call: Callable[[Any], Any], x: np.ndarray[Any, Any]) -> Non
 
 
 def error_of(
-    case: dict[str, Any], w: np.ndarray[Any, Any], problem: ConvProblem, algorithm: str
+    case: dict[str, Any],
+    w: np.ndarray[Any, Any],
+    problem: ConvProblem,
+    algorithm: str,
+    backend: str | None = None,
 ) -> float:
     """Give the largest error on a drawn case, by the deviation of a sum, over poisoned memory."""
     rng = np.random.default_rng(case["seed"] + 1)
@@ -104,5 +108,6 @@ def error_of(
     arena.poison()
     out = poisoned(problem.output_shape, dtype)
     function = getattr(F, f"conv{case['n']}d")
-    function(x, w, **options, **more, algorithm=algorithm, rtol=1, out=out)
+    how: dict[str, Any] = {"algorithm": algorithm, "backend": backend}
+    function(x, w, **options, **more, **how, rtol=1, out=out)
     return float(np.abs(out - exact).max() / np.sqrt(problem.sum_length))

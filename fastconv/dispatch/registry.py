@@ -18,7 +18,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "numba", "conv.depthwise", "Depthwise"),
     ("ConvProblem", "numba", "conv.depthwise_planar", "DepthwisePlanar"),
     ("ConvProblem", "numba", "conv.separable", "Separable"),
-    ("ConvProblem", "numba", "conv.fft.algorithm", "Fft"),
+    ("ConvProblem", "c numba", "conv.fft.algorithm", "Fft"),
     ("ConvProblem", "c numba", "conv.im2col", "Im2col"),
     ("ConvProblem", "numba", "conv.winograd.algorithm", "Winograd2"),
     ("ConvProblem", "numba", "conv.winograd.algorithm", "Winograd3"),

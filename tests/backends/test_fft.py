@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from hypothesis import assume, given, settings
 
 import fastconv
 import fastconv.functional as F
-from fastconv.backends.numba.conv.fft.algorithm import Fft
-from fastconv.backends.numba.conv.fft.butterflies import factors, order
-from fastconv.backends.numba.conv.fft.layout import Blocks
+from fastconv.backends.native.conv.fft.algorithm import Fft
+from fastconv.backends.native.conv.fft.layout import Blocks
+from fastconv.backends.native.conv.fft.passes import factors, order
 from fastconv.machine import get_machine
 from fastconv.problem import ConvProblem
+from tests.libraries import LIBRARIES, use
 from tests.planes import assert_same_bits, error_of, plane_cases
 
 
@@ -42,16 +44,25 @@ def test_a_length_with_another_prime_factor_is_refused() -> None:
         factors(40)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
 @settings(max_examples=60, deadline=None)
 @given(case=plane_cases())
-def test_drawn_convolutions_stay_inside_the_bound(case: dict[str, Any]) -> None:
+def test_drawn_convolutions_stay_inside_the_bound(library: str, case: dict[str, Any]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        check_bound(use(library, patch), case)
+
+
+def check_bound(backend: str, case: dict[str, Any]) -> None:
+    """Check a drawn convolution against its error bound."""
+    kernels: Any = importlib.import_module(f"fastconv.backends.{backend}.library")
+    fft = Fft(kernels)
     rng = np.random.default_rng(case["seed"])
     w = rng.standard_normal(case["weight"]).astype(case["dtype"])
     problem = ConvProblem.of(case["n"], np.zeros(case["input"], w.dtype), w, **case["options"])
-    assume(Fft().why_not(problem) is None)
+    assume(fft.why_not(problem) is None)
     eps = float(np.finfo(w.dtype).eps)
-    bound = Fft().error_bound(problem) + (30 * eps if case["epilogue"] else 0)
-    assert error_of(case, w, problem, "fft") <= bound
+    bound = fft.error_bound(problem) + (30 * eps if case["epilogue"] else 0)
+    assert error_of(case, w, problem, "fft", backend) <= bound
 
 
 def test_large_kernels_are_given_to_it_and_small_ones_are_not() -> None:
@@ -62,11 +73,15 @@ def test_large_kernels_are_given_to_it_and_small_ones_are_not() -> None:
     assert fastconv.explain(F.conv2d, x, small, padding=1).algorithm != "fft"
 
 
-def test_the_same_bits_in_any_batch_and_on_any_number_of_threads() -> None:
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_same_bits_in_any_batch_and_on_any_number_of_threads(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how: dict[str, Any] = {"algorithm": "fft", "backend": use(library, monkeypatch)}
     rng = np.random.default_rng(1)
     x = rng.standard_normal((3, 2, 150, 130)).astype("f4")
     w = rng.standard_normal((2, 1, 21, 17)).astype("f4")
-    assert_same_bits(lambda v: F.conv2d(v, w, groups=2, algorithm="fft"), x)
+    assert_same_bits(lambda v: F.conv2d(v, w, groups=2, **how), x)
 
 
 def test_blocks_cover_every_output_and_stay_in_the_second_cache() -> None:

@@ -14,6 +14,7 @@ BACKEND = "numba"
 
 # Name: module below this package and family in it.
 FAMILIES = {
+    "fft.overlap_save": ("conv.fft.kernels", "overlap_save"),
     "gemm": ("gemm", "gemm"),
     "im2col": ("conv.im2col", "im2col_gemm"),
     "pack": ("conv.pack", "pack"),

@@ -1,1 +1,1 @@
-"""Convolution by discrete Fourier transforms of overlapping blocks (overlap-save)."""
+"""The kernels of convolution by transforms of overlapping blocks."""

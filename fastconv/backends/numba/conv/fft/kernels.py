@@ -6,19 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastconv.backends.numba.conv.depthwise_planar import BIAS, make_store
+from fastconv.backends.native.conv.fft import words as w
+from fastconv.backends.numba.conv.depthwise_planar import make_store
 from fastconv.backends.numba.conv.fft.butterflies import make_passes, multiply_spectrum
 from fastconv.backends.numba.engine import array, kernel, part
 from fastconv.backends.numba.planar_simd import split_columns, tile_splat
 from fastconv.backends.numba.simd import Tile, tile_add, tile_strided
 from fastconv.backends.numba.transpose import transpose_block
-
-# The first words are depthwise_planar's, whose epilogue this is; WEIGHTS are spectra.
-(PLANES, PLANE_BYTES, WEIGHTS, _, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
- MATRICES, BLOCKS, BLOCKS_ACROSS, OUTPUTS_DOWN, OUTPUTS_ACROSS, STEP_DOWN, STEP_ACROSS, ROWS,
- COLUMNS, IN_WIDTH, BEFORE, MULTIPLIER, CHANNELS, LINES, LENGTH, PITCH, MATRIX_BYTES, LINE_BYTES,
- SPECTRUM_BYTES, DOWN, DOWN_COUNT, DOWN_TWIDDLES, ACROSS, ACROSS_COUNT, ACROSS_TWIDDLES,
- SCRATCH_BASE, SCRATCH_STRIDE) = range(39)  # fmt: skip
 
 
 def make_gather(tile: Tile, flat: bool, by_table: bool) -> Callable[..., None]:
@@ -27,30 +21,30 @@ def make_gather(tile: Tile, flat: bool, by_table: bool) -> Callable[..., None]:
 
     @part
     def gather(args, matrix, plane, target):  # type: ignore[no-untyped-def]
-        lines, length, width = args[LINES], args[LENGTH], args[IN_WIDTH]
+        lines, length, width = args[w.LINES], args[w.LENGTH], args[w.IN_WIDTH]
         for half in range(2):
             for r in range(lines):
                 block = 2 * (matrix * lanes + r) + half if flat else 2 * matrix + half
-                above, left = divmod(block, args[BLOCKS_ACROSS])
-                line = 0 if flat else above * args[OUTPUTS_DOWN] + r
-                first = left * args[OUTPUTS_ACROSS]
+                above, left = divmod(block, args[w.BLOCKS_ACROSS])
+                line = 0 if flat else above * args[w.OUTPUTS_DOWN] + r
+                first = left * args[w.OUTPUTS_ACROSS]
                 row = -1
-                if block < args[BLOCKS]:
-                    row = array(args[ROWS] + 8 * line, (1,), np.int64)[0]
+                if block < args[w.BLOCKS]:
+                    row = array(args[w.ROWS] + 8 * line, (1,), np.int64)[0]
                 shown = width if row >= 0 else 0
                 source = plane + max(row, 0) * width * size
-                place = target + half * args[MATRIX_BYTES] + r * args[PITCH]
+                place = target + half * args[w.MATRIX_BYTES] + r * args[w.PITCH]
                 if by_table:
                     cells = array(place, (length,), dtype)
                     pixels = array(source, (width,), dtype)
-                    which = array(args[COLUMNS] + 8 * first, (length,), np.int64)
+                    which = array(args[w.COLUMNS] + 8 * first, (length,), np.int64)
                     for i in range(length):
                         there = row >= 0 and which[i] >= 0
                         cells[i] = pixels[which[i]] if there else dtype(0)
                 else:
                     for x in range(0, length, lanes):
                         split_columns(
-                            tile, 1, 1, source, first + x - args[BEFORE], shown, place + x * size,
+                            tile, 1, 1, source, first + x - args[w.BEFORE], shown, place + x * size,
                             0,
                         )  # fmt: skip
 
@@ -66,23 +60,23 @@ def make_filter(tile: Tile, flat: bool) -> Callable[..., None]:
 
     @part
     def filter_rows(args, source, target, line, spectrum):  # type: ignore[no-untyped-def]
-        length, pitch = args[LENGTH], args[PITCH]
-        for r in range(0, args[LINES], lanes):
+        length, pitch = args[w.LENGTH], args[w.PITCH]
+        for r in range(0, args[w.LINES], lanes):
             for half in range(2):
-                start = source + half * args[MATRIX_BYTES] + r * pitch
+                start = source + half * args[w.MATRIX_BYTES] + r * pitch
                 for x in range(0, length, lanes):
                     transpose_block(
                         tile, start + x * size, pitch, line + (2 * x + half) * vector, 2 * vector
                     )
-            forward(line, line + vector, 2 * vector, args[ACROSS], args[ACROSS_COUNT],
-                    args[ACROSS_TWIDDLES])  # fmt: skip
+            forward(line, line + vector, 2 * vector, args[w.ACROSS], args[w.ACROSS_COUNT],
+                    args[w.ACROSS_TWIDDLES])  # fmt: skip
             for k in range(length):
                 multiply_spectrum(tile, flat, line + 2 * k * vector, spectrum + k * step)
             spectrum += length * step
-            inverse(line, line + vector, 2 * vector, args[ACROSS], args[ACROSS_COUNT],
-                    args[ACROSS_TWIDDLES])  # fmt: skip
+            inverse(line, line + vector, 2 * vector, args[w.ACROSS], args[w.ACROSS_COUNT],
+                    args[w.ACROSS_TWIDDLES])  # fmt: skip
             for half in range(2):
-                start = target + half * args[MATRIX_BYTES] + r * pitch
+                start = target + half * args[w.MATRIX_BYTES] + r * pitch
                 for x in range(0, length, lanes):
                     transpose_block(
                         tile, line + (2 * x + half) * vector, 2 * vector, start + x * size, pitch
@@ -98,23 +92,23 @@ def make_scatter(tile: Tile, flat: bool) -> Callable[..., None]:
 
     @part
     def scatter(args, matrix, image, channel, source):  # type: ignore[no-untyped-def]
-        down, across = args[STEP_DOWN], args[STEP_ACROSS]
+        down, across = args[w.STEP_DOWN], args[w.STEP_ACROSS]
         for half in range(2):
-            for r in range(0, args[LINES] if flat else args[OUTPUTS_DOWN], down):
+            for r in range(0, args[w.LINES] if flat else args[w.OUTPUTS_DOWN], down):
                 block = 2 * (matrix * lanes + r) + half if flat else 2 * matrix + half
-                above, left = divmod(block, args[BLOCKS_ACROSS])
-                row = 0 if flat else (above * args[OUTPUTS_DOWN] + r) // down
-                column = left * args[OUTPUTS_ACROSS] // across
-                if block >= args[BLOCKS] or row >= args[HEIGHT]:
+                above, left = divmod(block, args[w.BLOCKS_ACROSS])
+                row = 0 if flat else (above * args[w.OUTPUTS_DOWN] + r) // down
+                column = left * args[w.OUTPUTS_ACROSS] // across
+                if block >= args[w.BLOCKS] or row >= args[w.HEIGHT]:
                     break
-                count = min(args[OUTPUTS_ACROSS] // across, args[WIDTH] - column)
-                line = source + half * args[MATRIX_BYTES] + r * args[PITCH]
+                count = min(args[w.OUTPUTS_ACROSS] // across, args[w.WIDTH] - column)
+                line = source + half * args[w.MATRIX_BYTES] + r * args[w.PITCH]
                 if across > 1:
-                    cells = array(line, (args[LENGTH],), dtype)
+                    cells = array(line, (args[w.LENGTH],), dtype)
                     for i in range(count):
                         cells[i] = cells[i * across]
                 for x in range(0, count, lanes):
-                    values = tile_splat(tile, args[BIAS] + channel * size, 0)
+                    values = tile_splat(tile, args[w.BIAS] + channel * size, 0)
                     values = tile_add(tile, values, tile_strided(tile, line + x * size, 0))
                     store(args, values, image, row, 1, column + x, count - x)
 
@@ -130,29 +124,29 @@ def overlap_save(tile: Tile, flat: bool, by_table: bool):  # type: ignore[no-unt
     size, lanes = tile.size, tile.lanes
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        length, pitch, multiplier = args[LENGTH], args[PITCH], args[MULTIPLIER]
+        scratch = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
+        length, pitch, multiplier = args[w.LENGTH], args[w.PITCH], args[w.MULTIPLIER]
         line = scratch
-        matrix = line + args[LINE_BYTES]
-        filtered = matrix + 2 * args[MATRIX_BYTES] if multiplier > 1 else matrix
+        matrix = line + args[w.LINE_BYTES]
+        filtered = matrix + 2 * args[w.MATRIX_BYTES] if multiplier > 1 else matrix
         for item in range(first, last):
-            plane, number = divmod(item, args[MATRICES])
-            gather(args, number, args[PLANES] + plane * args[PLANE_BYTES], matrix)
+            plane, number = divmod(item, args[w.MATRICES])
+            gather(args, number, args[w.PLANES] + plane * args[w.PLANE_BYTES], matrix)
             if not flat:
                 for x in range(0, length, lanes):
                     start = matrix + x * size
-                    forward(start, start + args[MATRIX_BYTES], pitch, args[DOWN],
-                            args[DOWN_COUNT], args[DOWN_TWIDDLES])  # fmt: skip
+                    forward(start, start + args[w.MATRIX_BYTES], pitch, args[w.DOWN],
+                            args[w.DOWN_COUNT], args[w.DOWN_TWIDDLES])  # fmt: skip
             for m in range(multiplier):
-                channel = (plane % args[CHANNELS]) * multiplier + m
-                spectrum = args[WEIGHTS] + channel * args[SPECTRUM_BYTES]
+                channel = (plane % args[w.CHANNELS]) * multiplier + m
+                spectrum = args[w.WEIGHTS] + channel * args[w.SPECTRUM_BYTES]
                 filter_rows(args, matrix, filtered, line, spectrum)
                 if not flat:
-                    wide = min(length, args[OUTPUTS_ACROSS])
+                    wide = min(length, args[w.OUTPUTS_ACROSS])
                     for x in range(0, wide, lanes):
                         start = filtered + x * size
-                        inverse(start, start + args[MATRIX_BYTES], pitch, args[DOWN],
-                                args[DOWN_COUNT], args[DOWN_TWIDDLES])  # fmt: skip
+                        inverse(start, start + args[w.MATRIX_BYTES], pitch, args[w.DOWN],
+                                args[w.DOWN_COUNT], args[w.DOWN_TWIDDLES])  # fmt: skip
                 scatter(args, number, plane * multiplier + m, channel, filtered)
 
     return body

@@ -13,17 +13,21 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cook_toom import FILTER_SIGMAS
-from fastconv.backends.native.conv.common import unit
+from fastconv.backends.native.conv.common import PlaneByPlane, unit
+from fastconv.backends.native.conv.fft.layout import Blocks
+from fastconv.backends.native.conv.fft.passes import pass_tables
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.conv.pack import index_table
 from fastconv.backends.native.gemm import clamp_words, flush, fused, tile_for, vector_tile
-from fastconv.backends.native.plan import scratch_stride
-from fastconv.backends.numba import library
-from fastconv.backends.numba.conv.depthwise_planar import PlaneByPlane
-from fastconv.backends.numba.conv.fft.butterflies import pass_tables
-from fastconv.backends.numba.conv.fft.kernels import overlap_save
-from fastconv.backends.numba.conv.fft.layout import Blocks
-from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, constant
+from fastconv.backends.native.plan import (
+    INPUT,
+    OUTPUT,
+    SCRATCH,
+    NativePlan,
+    Stage,
+    constant,
+    scratch_stride,
+)
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -63,7 +67,7 @@ class Fft(PlaneByPlane):
         machine = get_machine()
         blocks = Blocks.of(problem, machine)
         assert blocks is not None
-        tile = vector_tile(tile_for(library, problem.dtype, machine))
+        tile = vector_tile(tile_for(self.library, problem.dtype, machine))
         size = problem.dtype.itemsize
         down, across = (pass_tables(n, problem.dtype) for n in (blocks.rows, blocks.size[1]))
         spectra = flush(blocks.spectra(weight))
@@ -81,7 +85,8 @@ class Fft(PlaneByPlane):
             constant(across[0]), len(across[0]), constant(across[1]), SCRATCH,
             scratch_stride(blocks.scratch_bytes),
         ]  # fmt: skip
-        address = overlap_save(tile, blocks.flat, problem.padding_mode != "zeros")
+        by_table = problem.padding_mode != "zeros"
+        address = self.library.kernel("fft.overlap_save", tile, blocks.flat, by_table)
         items = problem.batch * problem.in_channels * blocks.matrices
         return self.native_plan(
             problem,

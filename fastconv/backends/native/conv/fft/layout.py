@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.native.conv.fft.passes import order
 from fastconv.backends.native.conv.geometry import lead
-from fastconv.backends.numba.conv.fft.butterflies import order
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 

@@ -1,0 +1,1 @@
+"""Convolution by discrete Fourier transforms of overlapping blocks (overlap-save)."""
