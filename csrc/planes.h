@@ -14,21 +14,16 @@ enum {
 enum { MOST_STEPS = 8 };
 #endif
 
-/* Copy `step` vectors of a line from element `first` on, those outside [0, length) as zeros: one
- * vector for each of the first `phases`, `phase` elements apart. */
-INLINE void NAME(split_columns)(int step, int64_t phases, const REAL *line, int64_t first,
-                                int64_t length, REAL *target, int64_t phase)
+/* Copy `step` vectors of a line: one vector for each of the first `phases`, `phase` elements apart.
+ * They are elements `first` on, those outside [0, length) as zeros; `whole`: none is outside. */
+INLINE void NAME(split_columns)(int step, int whole, int64_t phases, const REAL *line,
+                                int64_t first, int64_t length, REAL *target, int64_t phase)
 {
     V vectors[MOST_STEPS];
-    if (first >= 0 && first + step * LANES <= length) {
-        UNROLL for (int v = 0; v < step; v++) {
-            vectors[v] = NAME(load)(line + first + v * LANES);
-        }
-    } else {
-        UNROLL for (int v = 0; v < step; v++) {
-            const int64_t start = first + v * LANES;
-            vectors[v] = NAME(load_between)(line + start, -start, length - start);
-        }
+    UNROLL for (int v = 0; v < step; v++) {
+        const int64_t start = first + v * LANES;
+        vectors[v] = whole ? NAME(load)(line + start)
+                           : NAME(load_between)(line + start, -start, length - start);
     }
     UNROLL for (int p = 0; p < step; p++) {
         if (p < phases) {
@@ -37,65 +32,78 @@ INLINE void NAME(split_columns)(int step, int64_t phases, const REAL *line, int6
     }
 }
 
-INLINE void NAME(split_line)(int step, const int64_t *words, int64_t before, const REAL *line,
-                             int64_t length, REAL *target)
+/* Copy the same columns of several lines: what is masked is so for all of them. */
+INLINE void NAME(split_lines)(int step, int whole, const int64_t *words, const REAL *plane,
+                              const int64_t *rows, int64_t count, int64_t first, REAL *target)
 {
-    const int64_t phase = words[LINE_PHASE];
-    for (int64_t x = 0; x < phase; x += LANES) {
-        NAME(split_columns)(step, words[LINE_PHASES], line, x * step - before, length, target + x,
-                            phase);
-    }
-}
-
-static void NAME(copy_line)(const int64_t *words, int64_t before, const REAL *line, int64_t length,
-                            REAL *target)
-{
-    if (words[LINE_BY_TABLE]) {
-        const int64_t *columns = words_at(words[LINE_COLUMNS], 0);
-        for (int64_t i = 0; i < words[LINE_PHASES] * words[LINE_PHASE]; i++) {
-            target[i] = columns[i] >= 0 && length > 0 ? line[columns[i]] : 0;
+    const int64_t phase = words[LINE_PHASE], phases = words[LINE_PHASES];
+    const int64_t width = words[LINE_WIDTH];
+    for (int64_t r = 0; r < count; r++) {
+        if (rows[r] < 0) {
+            for (int64_t p = 0; p < phases; p++) {
+                NAME(store)(target + p * phase, (V){0});
+            }
+        } else {
+            NAME(split_columns)(step, whole, phases, plane + rows[r] * width, first, width, target,
+                                phase);
         }
-        return;
-    }
-    switch (words[LINE_STEP]) {
-    case 1:
-        NAME(split_line)(1, words, before, line, length, target);
-        break;
-    case 2:
-        NAME(split_line)(2, words, before, line, length, target);
-        break;
-    case 3:
-        NAME(split_line)(3, words, before, line, length, target);
-        break;
-    case 4:
-        NAME(split_line)(4, words, before, line, length, target);
-        break;
-    case 5:
-        NAME(split_line)(5, words, before, line, length, target);
-        break;
-    case 6:
-        NAME(split_line)(6, words, before, line, length, target);
-        break;
-    case 7:
-        NAME(split_line)(7, words, before, line, length, target);
-        break;
-    default:
-        NAME(split_line)(8, words, before, line, length, target);
-        break;
+        target += phases * phase;
     }
 }
 
-/* Copy `count` padded lines of a plane, from padded row `first` on, to `target`. `before` columns
- * of padding come before the line; negative, so many columns are left out. */
+INLINE void NAME(split_block)(int step, const int64_t *words, int64_t before, const REAL *plane,
+                              const int64_t *rows, int64_t count, REAL *target)
+{
+    for (int64_t x = 0; x < words[LINE_PHASE]; x += LANES) {
+        const int64_t first = x * step - before;
+        if (first >= 0 && first + step * LANES <= words[LINE_WIDTH]) {
+            NAME(split_lines)(step, 1, words, plane, rows, count, first, target + x);
+        } else {
+            NAME(split_lines)(step, 0, words, plane, rows, count, first, target + x);
+        }
+    }
+}
+
+static void NAME(copy_by_table)(const int64_t *words, const REAL *plane, const int64_t *rows,
+                                int64_t count, REAL *target)
+{
+    const int64_t *columns = words_at(words[LINE_COLUMNS], 0);
+    for (int64_t r = 0; r < count; r++) {
+        const REAL *line = plane + greater(rows[r], 0) * words[LINE_WIDTH];
+        for (int64_t i = 0; i < words[LINE_PHASES] * words[LINE_PHASE]; i++) {
+            *target++ = columns[i] >= 0 && rows[r] >= 0 ? line[columns[i]] : 0;
+        }
+    }
+}
+
+/* Copy `count` lines of a plane, from padded row `first` on, to `target`. `before` columns of
+ * padding come before the line; negative, so many columns are left out. */
 static void NAME(copy_lines)(const int64_t *words, int64_t before, const REAL *plane,
                              int64_t first, int64_t count, REAL *target)
 {
     const int64_t *rows = words_at(words[LINE_ROWS], first);
-    const int64_t width = words[LINE_WIDTH];
-    for (int64_t r = 0; r < count; r++) {
-        /* A row of zeros is a line of no columns. */
-        const REAL *line = plane + greater(rows[r], 0) * width;
-        NAME(copy_line)(words, before, line, rows[r] < 0 ? 0 : width, target);
-        target += words[LINE_PHASES] * words[LINE_PHASE];
+    const int64_t line = words[LINE_PHASES] * words[LINE_PHASE];
+    /* Lines that are no whole vectors are written over each other's ends, one after the other. */
+    const int64_t together = words[LINE_PHASE] % LANES == 0 ? count : 1;
+    if (words[LINE_BY_TABLE]) {
+        NAME(copy_by_table)(words, plane, rows, count, target);
+        return;
+    }
+    for (int64_t r = 0; r < count; r += together, rows += together, target += together * line) {
+        switch (words[LINE_STEP]) {
+#define STEP_CASE(step)                                                                            \
+    case step:                                                                                     \
+        NAME(split_block)(step, words, before, plane, rows, together, target);                     \
+        break;
+            STEP_CASE(1)
+            STEP_CASE(2)
+            STEP_CASE(3)
+            STEP_CASE(4)
+            STEP_CASE(5)
+            STEP_CASE(6)
+            STEP_CASE(7)
+            STEP_CASE(8)
+#undef STEP_CASE
+        }
     }
 }

@@ -87,8 +87,8 @@ INLINE V NAME(splat)(REAL x)
 
 #if VECTOR_BYTES == 64
 
-/* Of 16 or 8 lanes, the first n; none below 1. */
-#define FIRST(n) (LANE_MASK)((n) >= LANES ? ~0u : (n) <= 0 ? 0u : (1u << (n)) - 1u)
+/* Of 16 or 8 lanes, the first n: none below 1, and nothing branches. */
+#define FIRST(n) (LANE_MASK)((1u << lesser(greater(n, 0), LANES)) - 1u)
 
 INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
 {
@@ -98,11 +98,17 @@ INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 {
     MM(_mm512_mask_storeu_)(p, FIRST(n), v);
 }
-/* Lanes `from` to `to` - 1, any numbers; zeros in the others, which are not read. */
-INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
+/* Lanes `from` to `to` - 1, any numbers, and a load of some lanes: zeros in the others, which are
+ * not read. */
+typedef LANE_MASK NAME(lanes);
+INLINE NAME(lanes) NAME(between)(int64_t from, int64_t to)
 {
-    const unsigned past = FIRST(to < 0 ? 0 : to), before = FIRST(from < 0 ? 0 : from);
-    return MM(_mm512_maskz_loadu_)((LANE_MASK)(past & ~before), p);
+    const unsigned past = FIRST(to), before = FIRST(from);
+    return (LANE_MASK)(past & ~before);
+}
+INLINE V NAME(load_lanes)(const REAL *p, NAME(lanes) lanes)
+{
+    return MM(_mm512_maskz_loadu_)(lanes, p);
 }
 /* The larger, or the smaller, of two; the second where either is NaN. */
 INLINE V NAME(larger)(V a, V b)
@@ -135,14 +141,22 @@ INLINE V NAME(multiply_add)(V a, V b, V c)
 }
 #undef FIRST
 
-#elif VECTOR_BYTES == 32
+#else /* 32 or 16 bytes */
 
+typedef M NAME(lanes);
 /* All bits of the first n lanes. */
 INLINE M NAME(first)(int64_t n)
 {
     const M places = {EACH_LANE(OWN_PLACE, 0)}, none = {0};
-    return places < none + (INTEGER)(n > LANES ? LANES : n);
+    return places < none + (INTEGER)lesser(greater(n, 0), LANES);
 }
+INLINE NAME(lanes) NAME(between)(int64_t from, int64_t to)
+{
+    return NAME(first)(to) & ~NAME(first)(from);
+}
+
+#if VECTOR_BYTES == 32
+
 INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
 {
     const M inside = NAME(first)(n);
@@ -152,9 +166,9 @@ INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 {
     MM(_mm256_maskstore_)(p, (__m256i)NAME(first)(n), v);
 }
-INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
+INLINE V NAME(load_lanes)(const REAL *p, NAME(lanes) lanes)
 {
-    return MM(_mm256_maskload_)(p, (__m256i)(NAME(first)(to) & ~NAME(first)(from)));
+    return MM(_mm256_maskload_)(p, (__m256i)lanes);
 }
 INLINE V NAME(larger)(V a, V b)
 {
@@ -187,13 +201,13 @@ INLINE V NAME(multiply_add)(V a, V b, V c)
 
 #else /* any machine: vector extensions alone */
 
-INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
+INLINE V NAME(load_lanes)(const REAL *p, NAME(lanes) lanes)
 {
-    REAL lanes[VECTOR_BYTES / sizeof(REAL)] = {0};
-    for (int64_t i = from < 0 ? 0 : from; i < LANES && i < to; i++) {
-        lanes[i] = p[i];
+    V loaded = {0};
+    for (int64_t i = 0; i < LANES; i++) {
+        loaded[i] = lanes[i] ? p[i] : 0;
     }
-    return NAME(load)(lanes);
+    return loaded;
 }
 INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
 {
@@ -251,6 +265,12 @@ INLINE V NAME(multiply_add)(V a, V b, V c)
 }
 
 #endif
+#endif
+
+INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
+{
+    return NAME(load_lanes)(p, NAME(between)(from, to));
+}
 
 INLINE V NAME(magnitude)(V v)
 {

@@ -5,6 +5,7 @@
 #include "tables.h"
 
 /* A family's tables, one an instruction set; both lists end in 0. */
+extern const struct fastconv_entry *const fastconv_depthwise_planar[];
 extern const struct fastconv_entry *const fastconv_fft[];
 extern const struct fastconv_entry *const fastconv_gemm[];
 extern const struct fastconv_entry *const fastconv_pack[];
@@ -13,6 +14,7 @@ extern const struct fastconv_entry *const fastconv_pointwise[];
 extern const struct fastconv_entry *const fastconv_pool[];
 
 static const struct fastconv_entry *const *const families[] = {
+    fastconv_depthwise_planar,
     fastconv_fft,
     fastconv_gemm,
     fastconv_pack,

@@ -15,9 +15,9 @@ from fastconv.problem import Problem
 ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "c numba", "conv.direct", "Direct"),
     ("ConvProblem", "c numba", "conv.planar", "Planar"),
-    ("ConvProblem", "numba", "conv.depthwise", "Depthwise"),
-    ("ConvProblem", "numba", "conv.depthwise_planar", "DepthwisePlanar"),
-    ("ConvProblem", "numba", "conv.separable", "Separable"),
+    ("ConvProblem", "numba ", "conv.depthwise", "Depthwise"),
+    ("ConvProblem", "c numba", "conv.depthwise_planar", "DepthwisePlanar"),
+    ("ConvProblem", "c numba", "conv.separable", "Separable"),
     ("ConvProblem", "c numba", "conv.fft.algorithm", "Fft"),
     ("ConvProblem", "c numba", "conv.im2col", "Im2col"),
     ("ConvProblem", "numba", "conv.winograd.algorithm", "Winograd2"),

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastconv.functional as F
-from fastconv.backends.native import arena
 from fastconv.dispatch.registry import backend_available
 from fastconv.machine import available_isas
+from tests.exact import assert_exact
 from tests.planes import assert_same_bits
-from tests.tolerance import poisoned, small_integers
 
 BACKENDS = [name for name in ("numba", "c") if backend_available(name)]
 needs_c = pytest.mark.skipif(not backend_available("c"), reason="the extension was not built")
@@ -55,25 +54,6 @@ def planar_cases(draw: Any) -> dict[str, Any]:
     }
 
 
-def assert_exact(case: dict[str, Any], backend: str) -> None:
-    """Compare with the reference, on a poisoned output and in poisoned scratch memory."""
-    rng = np.random.default_rng(0)
-    function = getattr(F, f"conv{case['n']}d")
-    operands = [small_integers(rng, case[name], case["dtype"]) for name in ("input", "weight")]
-    if case["bias"]:
-        operands.append(small_integers(rng, case["weight"][0], case["dtype"]))
-    options = case["options"]
-    expected = function(*operands, **options, backend="reference")
-    if case["residual"]:
-        options = {**options, "residual": small_integers(rng, expected.shape, case["dtype"])}
-        expected = function(*operands, **options, backend="reference")
-    arena.take(1 << 20)
-    arena.poison()
-    out = poisoned(expected.shape, case["dtype"])
-    function(*operands, **options, backend=backend, algorithm="planar", out=out)
-    np.testing.assert_array_equal(out, expected)
-
-
 @needs_c
 @pytest.mark.parametrize("isa", available_isas())
 def test_drawn_problems_are_exact_at_every_instruction_set(
@@ -84,7 +64,7 @@ def test_drawn_problems_are_exact_at_every_instruction_set(
     @settings(max_examples=150, deadline=None)
     @given(case=planar_cases())
     def check(case: dict[str, Any]) -> None:
-        assert_exact(case, "c")
+        assert_exact(case, "planar", "c")
 
     check()
 
@@ -93,7 +73,7 @@ def test_drawn_problems_are_exact_at_every_instruction_set(
 @settings(max_examples=10, deadline=None)
 @given(case=planar_cases())
 def test_drawn_problems_are_exact(backend: str, case: dict[str, Any]) -> None:
-    assert_exact(case, backend)
+    assert_exact(case, "planar", backend)
 
 
 @needs_c
@@ -116,6 +96,7 @@ def test_each_tile_covers_whole_and_ragged_edges(
                         "residual": width == 17,
                         "dtype": dtype,
                     },
+                    "planar",
                     "c",
                 )
 

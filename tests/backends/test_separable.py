@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 
 import fastconv
 import fastconv.functional as F
-from fastconv.backends.numba.conv.separable import Separable
+from fastconv.backends.native.conv.separable import Separable
+from fastconv.backends.numba import library
 from fastconv.dispatch.parameter import Parameter
 from fastconv.functional.separate import are_outer_products, separated
 from fastconv.problem import ConvProblem
@@ -31,11 +32,11 @@ def test_drawn_convolutions_stay_inside_the_bound(case: dict[str, Any]) -> None:
     w = outer_products(np.random.default_rng(case["seed"]), case["weight"], case["dtype"])
     problem = ConvProblem.of(2, np.zeros(case["input"], w.dtype), w, **case["options"])
     problem = separated(problem, w, "separable")
-    assume(Separable().why_not(problem) is None)
+    assume(Separable(library).why_not(problem) is None)
     eps = float(np.finfo(w.dtype).eps)
     # A product's elements vary in size with their line's: the bound is of filters of unit variance.
     spread = max(1.0, float(np.abs(w).max()))
-    bound = Separable().error_bound(problem) * spread + (30 * eps if case["epilogue"] else 0)
+    bound = Separable(library).error_bound(problem) * spread + (30 * eps if case["epilogue"] else 0)
     assert error_of(case, w, problem, "separable") <= bound
 
 

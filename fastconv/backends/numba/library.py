@@ -14,6 +14,9 @@ BACKEND = "numba"
 
 # Name: module below this package and family in it.
 FAMILIES = {
+    "depthwise": ("conv.depthwise", "depthwise"),
+    "depthwise_planar.copied": ("conv.depthwise_planar", "depthwise_copied"),
+    "depthwise_planar.inside": ("conv.depthwise_planar", "depthwise_inside"),
     "fft.overlap_save": ("conv.fft.kernels", "overlap_save"),
     "gemm": ("gemm", "gemm"),
     "im2col": ("conv.im2col", "im2col_gemm"),

@@ -26,8 +26,9 @@ from fastconv.problem import ConvProblem
 SHUFFLED_STEPS = tuple(range(1, 9))
 # Bytes of padded lines that a work item keeps: they should stay in the first cache.
 LINES_BYTES = 24 << 10
-# Vectors in a tile of rows: enough independent sums to hide a multiply-add's latency.
-TILE_VECTORS = 8
+# Rows and vectors of a tile of rows: up to 8 vectors, enough independent sums to hide a
+# multiply-add's latency. The C extension has these.
+ROW_TILES = ((8, 1), (7, 1), (6, 1), (5, 1), (4, 1), (4, 2), (2, 1), (2, 4), (1, 1), (1, 4), (1, 8))
 # Lines a multiple of this apart share few sets of the first cache.
 SET_CLASH_BYTES = 512
 
@@ -160,10 +161,15 @@ class Planes:
 
 
 def row_tile(library: Library, planes: Planes, machine: Machine) -> Tile:
-    """Give a tile of output rows of which few lie past the last one."""
-    height = planes.height
-    rows = min(range(1, TILE_VECTORS + 1), key=lambda r: (-(-height // r) * (r + 1), -r))
-    vectors = max(1, min(TILE_VECTORS // rows, -(-planes.width // planes.lanes)))
+    """Give a tile of output rows of which little lies past the last row and column."""
+    height, width = planes.height, -(-planes.width // planes.lanes)
+
+    def waste(shape: tuple[int, int]) -> tuple[int, int, int]:
+        rows, vectors = shape
+        down, across = -(-height // rows), -(-width // vectors)
+        return down * (rows + 1), across * (vectors + 1), -rows * vectors
+
+    rows, vectors = min(ROW_TILES, key=waste)
     tile = tile_for(library, planes.problem.dtype, machine)
     return dataclasses.replace(tile, rows=rows, vectors=vectors)
 

@@ -1,7 +1,6 @@
 """Depthwise convolution of NCHW images: vector lanes across pixels, outputs kept in registers.
 
-A tile of output rows slides down a column of weights, so that each line of the input is loaded
-once for all the rows and taps that it serves. Channel multipliers are filters of one plane.
+The words of an argument block, and how work is cut, stand with the plans.
 """
 
 from __future__ import annotations
@@ -11,25 +10,37 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
-from fastconv.backends.native.conv import common as native
-from fastconv.backends.native.conv.planes import Planes, row_block, row_tile
-from fastconv.backends.native.gemm import clamp_words, flush, fused
-from fastconv.backends.native.plan import scratch_stride
-from fastconv.backends.numba.conv.common import NumbaConv
-from fastconv.backends.numba.conv.planes import make_copy_lines
-from fastconv.backends.numba.engine import (
-    INPUT,
-    OUTPUT,
-    SCRATCH,
-    NativePlan,
-    Stage,
-    array,
-    as_float,
-    constant,
-    inlined,
-    kernel,
+from fastconv.backends.native.conv.depthwise_planar import (
+    BEFORE,
+    BEFORE_DOWN,
+    BIAS,
+    CHANNELS,
+    COLUMNS,
+    HEIGHT,
+    HIGH,
+    IN_HEIGHT,
+    IN_WIDTH,
+    LOW,
+    MULTIPLIER,
+    OFFSETS,
+    OUT,
+    OUT_BYTES,
+    PHASE,
+    PLANE_BYTES,
+    PLANES,
+    RESIDUAL,
+    ROW_BLOCK,
+    ROWS,
+    SCRATCH_BASE,
+    SCRATCH_STRIDE,
+    SLOPE,
+    TAPS_ACROSS,
+    TAPS_DOWN,
+    WEIGHTS,
+    WIDTH,
 )
+from fastconv.backends.numba.conv.planes import make_copy_lines
+from fastconv.backends.numba.engine import array, as_float, inlined, kernel
 from fastconv.backends.numba.gemm import make_activate
 from fastconv.backends.numba.planar_simd import (
     beside,
@@ -41,79 +52,6 @@ from fastconv.backends.numba.planar_simd import (
     tile_store_masked,
 )
 from fastconv.backends.numba.simd import Tile
-from fastconv.machine import Machine, get_machine
-from fastconv.problem import ConvProblem
-
-# Vertical taps whose weights are held in registers together.
-COLUMN_TAPS = 7
-
-# Taps up to which what surrounds their multiply-adds is felt.
-FEW_TAPS = 25
-
-(PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
- ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, TAPS_ACROSS, OFFSETS, ROWS, COLUMNS, IN_WIDTH, BEFORE,
- PHASE, STEP, PHASES, BY_TABLE, IN_HEIGHT, BEFORE_DOWN, SCRATCH_BASE,
- SCRATCH_STRIDE) = range(30)  # fmt: skip
-
-
-class PlaneByPlane(NumbaConv, native.PlaneByPlane):
-    """What filters planes one by one, whose plans have not moved."""
-
-
-class DepthwisePlanar(PlaneByPlane):
-    """Every tap of every output, in registers."""
-
-    name = "depthwise_planar"
-
-    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        planes = Planes(problem, machine.lanes(problem.dtype))
-        tile = row_tile(self.library, planes, machine)
-        rows = -(-planes.height // tile.rows) * tile.rows
-        columns = -(-planes.width // tile.columns) * tile.columns
-        taps = planes.down[0] * planes.across[0]
-        outputs = problem.batch * problem.out_channels * rows * columns
-        lines = problem.batch * problem.in_channels * planes.lines(planes.height) * planes.line
-        # A line is loaded once for all rows and taps that see it, which takes two multiply-adds.
-        down, step, _ = planes.down
-        loads = 2 * ((tile.rows - 1) * step + down) / (tile.rows * down)
-        steps = max(1.1 * taps + 0.4 * min(taps, FEW_TAPS), loads * taps)
-        flops = 2 * outputs * (steps + 4) + 6 * lines
-        seconds = flops / machine.peak_flops(problem.dtype)
-        return Cost(max(seconds, problem.bytes / machine.memory_bandwidth / 2))
-
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
-        planes = Planes(problem, get_machine().lanes(problem.dtype))
-        tile = row_tile(self.library, planes, get_machine())
-        down, across = planes.down, planes.across
-        block = row_block(planes, tile)
-        size = problem.dtype.itemsize
-        scratch = (planes.lines(block) * planes.line + tile.columns + tile.lanes) * size
-        height, width = planes.height, planes.width
-        plane = problem.input_size[-1] * (problem.input_size[0] if problem.n == 2 else 1) * size
-        filters = flush(weight.reshape(-1, down[0], across[0]).transpose(0, 2, 1).copy())
-        biases = np.zeros(problem.out_channels, problem.dtype) if bias is None else bias
-        activation = problem.activation if fused(problem.activation) else None
-        words = [
-            INPUT(0), plane, constant(filters), constant(biases), OUTPUT, height * width * size,
-            INPUT(1) if problem.residual else 0, *clamp_words(activation), height, width, block,
-            problem.out_channels // problem.groups, problem.in_channels, down[0], across[0],
-            constant(planes.offsets() * size, np.int64), *planes.words(),
-            *planes.edge_words(), SCRATCH,
-            scratch_stride(scratch),
-        ]  # fmt: skip
-        taps = down[0] if down[0] <= COLUMN_TAPS else 4
-        apart = down[2] if taps > 1 else 1
-        if planes.inside:
-            address = depthwise_inside(tile, taps, down[1], apart)
-            scratch = 0
-        else:
-            address = depthwise_copied(tile, taps, down[1], apart, *planes.constants())
-        items = problem.batch * problem.in_channels * -(-height // block)
-        return self.native_plan(
-            problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
-        )
 
 
 def make_copied(tile: Tile, taps: int, stride: int, dilation: int) -> Callable[..., Any]:
@@ -125,7 +63,7 @@ def make_copied(tile: Tile, taps: int, stride: int, dilation: int) -> Callable[.
         down, across = args[TAPS_DOWN], args[TAPS_ACROSS]
         offsets = array(args[OFFSETS], (across,), np.int64)
         for x in range(across):
-            place = base + offsets[x]
+            place = base + offsets[x] * size
             done = 0
             while done + taps <= down:
                 values = tile_correlate(tile, values, taps, stride, dilation, place, pitch, weights)
@@ -152,7 +90,7 @@ def make_edge(tile: Tile, taps: int, stride: int, dilation: int) -> Callable[...
         offsets = array(args[OFFSETS], (across,), np.int64)
         lines, length = args[IN_HEIGHT], args[IN_WIDTH]
         for x in range(across):
-            place, start = line, column + offsets[x] // size
+            place, start = line, column + offsets[x]
             done = 0
             while done + taps <= down:
                 values = tile_correlate_edge(
@@ -261,7 +199,7 @@ def depthwise_inside(tile: Tile, taps: int, stride: int, dilation: int):  # type
         offsets = array(args[OFFSETS], (across,), np.int64)
         blocks = (height + row_block - 1) // row_block
         tall = (rows - 1) * stride + (down - 1) * dilation + 1
-        wide = columns + offsets[across - 1] // size
+        wide = columns + offsets[across - 1]
         for item in range(first, last):
             plane, block = divmod(item, blocks)
             start = block * row_block

@@ -8,20 +8,22 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cook_toom import SUM_SIGMAS, sum_bound
-from fastconv.backends.native.conv.common import unit
-from fastconv.backends.native.plan import moved
-from fastconv.backends.numba.conv.depthwise_planar import DepthwisePlanar, PlaneByPlane
-from fastconv.backends.numba.engine import INPUT, OUTPUT, WORKSPACE, NativePlan
+from fastconv.backends.native.conv.common import PlaneByPlane, unit
+from fastconv.backends.native.conv.depthwise_planar import DepthwisePlanar
+from fastconv.backends.native.library import Library
+from fastconv.backends.native.plan import INPUT, OUTPUT, WORKSPACE, NativePlan, moved
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
-
-_LINES = DepthwisePlanar()
 
 
 class Separable(PlaneByPlane):
     """Two filters of one dimension each, for planes; kH + kW multiplications instead of kH kW."""
 
     name = "separable"
+
+    def __init__(self, library: Library) -> None:
+        super().__init__(library)
+        self._lines = DepthwisePlanar(library)
 
     def why_not(self, problem: ConvProblem) -> str | None:
         if problem.n != 2:
@@ -33,7 +35,7 @@ class Separable(PlaneByPlane):
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
         passes = down_then_across(problem)
-        seconds = sum(_LINES.cost(p, machine).seconds for p in passes)
+        seconds = sum(self._lines.cost(p, machine).seconds for p in passes)
         return Cost(seconds, _between(passes[1]))
 
     def error_bound(self, problem: ConvProblem) -> float:
@@ -49,8 +51,8 @@ class Separable(PlaneByPlane):
         strength = np.einsum("oi,oij,oj->o", left[:, :, 0], weight[:, 0], right[:, 0])
         columns = (left[:, :, 0] * strength[:, None]).astype(weight.dtype)
         rows = right[:, 0].astype(weight.dtype)
-        down = _LINES.plan(first, columns[:, None, :, None], None)
-        across = _LINES.plan(second, rows[:, None, None, :], bias)
+        down = self._lines.plan(first, columns[:, None, :, None], None)
+        across = self._lines.plan(second, rows[:, None, None, :], bias)
         stages = [
             *moved(down.stages, {OUTPUT.buffer: WORKSPACE}),
             *moved(across.stages, {INPUT(0).buffer: WORKSPACE}),

@@ -1,0 +1,328 @@
+/* Depthwise convolution of channels-first images: lanes are neighbouring pixels of one channel.
+ *
+ * A tile of output rows slides down a column of weights, so that each line is loaded once for all
+ * the rows and taps that it serves. Lines are read where the plane has them, or copied and padded
+ * first. A work item is a block of output rows of one channel of one image; its words are explained
+ * in fastconv/backends/native/conv/depthwise_planar.py. Sums run over columns of weights, down each.
+ */
+#include "tile.h"
+#include "planes.h"
+
+#ifndef DEPTHWISE_PLANAR_WORDS
+#define DEPTHWISE_PLANAR_WORDS
+enum {
+    PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
+    ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, STEP_DOWN, APART_DOWN, TAPS_ACROSS, OFFSETS,
+    IN_HEIGHT, BEFORE_DOWN, TILE_ROWS, TILE_VECTORS, SCRATCH_BASE, SCRATCH_STRIDE, LINES
+};
+/* Taps of a column whose weights are held in registers together. */
+enum { COLUMN_TAPS = 7 };
+#endif
+
+/* Where a tile's windows begin: `line` and `column` of a plane of lines x length elements, outside
+ * of which all is zero; or, of copied lines, an address alone. */
+struct NAME(corner) {
+    int64_t address;
+    int64_t pitch;
+    int64_t line, lines;
+    int64_t column, length;
+};
+
+/* Vector v of the corner's line; at an edge, its lanes inside the plane. */
+INLINE V NAME(read_line)(int edge, const struct NAME(corner) *at, const NAME(lanes) *inside, int v)
+{
+    static const REAL zeros[VECTOR_BYTES / sizeof(REAL)];
+    const REAL *place = AT(at->address + v * VECTOR_BYTES);
+    if (!edge) {
+        return NAME(load)(place);
+    }
+    const int there = (uint64_t)at->line < (uint64_t)at->lines;
+    return NAME(load_lanes)(there ? place : zeros, inside[v]);
+}
+
+INLINE void NAME(move_down)(struct NAME(corner) *at, int64_t lines)
+{
+    at->address += lines * at->pitch;
+    at->line += lines;
+}
+
+/* Add a column of `taps` weights to a tile: row r sees, for each tap t in order, the line
+ * r * step + t, which is read once for all that see it. */
+INLINE void NAME(add_column)(int rows, int vectors, int taps, int step, int edge, V *tile,
+                             struct NAME(corner) at, const NAME(lanes) *inside,
+                             const REAL *weights)
+{
+    V factors[COLUMN_TAPS];
+    UNROLL for (int t = 0; t < taps; t++) {
+        factors[t] = NAME(splat)(weights[t]);
+    }
+    UNROLL for (int line = 0; line < (rows - 1) * step + taps; line++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const V value = NAME(held)(NAME(read_line)(edge, &at, inside, v));
+            UNROLL for (int t = 0; t < taps; t++) {
+                const int r = (line - t) / step;
+                if (line >= t && (line - t) % step == 0 && r < rows) {
+                    tile[r * vectors + v] =
+                        NAME(multiply_add)(factors[t], value, tile[r * vectors + v]);
+                }
+            }
+        }
+        NAME(move_down)(&at, 1);
+    }
+}
+
+/* Add one weight: row r sees the line r * step. */
+INLINE void NAME(add_tap)(int rows, int vectors, int edge, V *tile, struct NAME(corner) at,
+                          const NAME(lanes) *inside, int64_t step, REAL weight)
+{
+    const V factor = NAME(splat)(weight);
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const V value = NAME(read_line)(edge, &at, inside, v);
+            tile[r * vectors + v] = NAME(multiply_add)(factor, value, tile[r * vectors + v]);
+        }
+        NAME(move_down)(&at, step);
+    }
+}
+
+/* Add all taps. `taps` down and `step` are known, and taps follow each other; `taps` 0: they are
+ * any number, and where `step` is 0 too, at any distance. */
+INLINE void NAME(add_taps)(int rows, int vectors, int taps, int step, int edge, V *tile,
+                           const int64_t *args, const struct NAME(corner) *corner,
+                           const REAL *weights)
+{
+    const int64_t *offsets = words_at(args[OFFSETS], 0);
+    const int64_t down = args[TAPS_DOWN], apart = args[APART_DOWN];
+    for (int64_t x = 0; x < args[TAPS_ACROSS]; x++) {
+        NAME(lanes) inside[MOST_VECTORS];
+        struct NAME(corner) at = *corner;
+        at.address += offsets[x] * (int64_t)sizeof(REAL);
+        if (edge) {
+            at.column += offsets[x];
+            UNROLL for (int v = 0; v < vectors; v++) {
+                const int64_t first = at.column + v * LANES;
+                inside[v] = NAME(between)(-first, at.length - first);
+            }
+        }
+        if (taps > 0) {
+            NAME(add_column)(rows, vectors, taps, step, edge, tile, at, inside, weights);
+            weights += taps;
+            continue;
+        }
+        int64_t t = 0;
+        for (; step > 0 && t + 4 <= down; t += 4) {
+            NAME(add_column)(rows, vectors, 4, step, edge, tile, at, inside, weights);
+            NAME(move_down)(&at, 4);
+            weights += 4;
+        }
+        for (; t < down; t++) {
+            NAME(add_tap)(rows, vectors, edge, tile, at, inside, args[STEP_DOWN], *weights);
+            NAME(move_down)(&at, apart);
+            weights++;
+        }
+    }
+}
+
+/* Do the epilogue, and store what of a tile is inside the output. */
+INLINE void NAME(finish_tile)(int rows, int vectors, V *tile, const int64_t *args, int64_t image,
+                              int64_t row, int64_t rows_left, int64_t column)
+{
+    const int64_t width = args[WIDTH], left = width - column;
+    const int64_t shift = image * args[OUT_BYTES] + (row * width + column) * (int64_t)sizeof(REAL);
+    const int whole = left >= vectors * LANES && rows_left >= rows;
+    if (args[RESIDUAL] != 0) {
+        const REAL *residual = AT(args[RESIDUAL] + shift);
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vectors; v++) {
+                if (r < rows_left && v * LANES < left) {
+                    const REAL *place = residual + r * width + v * LANES;
+                    tile[r * vectors + v] += NAME(load_first)(place, left - v * LANES, (V){0});
+                }
+            }
+        }
+    }
+    NAME(tile_activate)(rows, vectors, tile, number_of(args[SLOPE]), number_of(args[LOW]),
+                        number_of(args[HIGH]));
+    REAL *out = AT(args[OUT] + shift);
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            REAL *place = out + r * width + v * LANES;
+            if (whole) {
+                NAME(store)(place, tile[r * vectors + v]);
+            } else if (r < rows_left && v * LANES < left) {
+                NAME(store_first)(place, left - v * LANES, tile[r * vectors + v]);
+            }
+        }
+    }
+}
+
+/* Where a tile goes, and with what weights. */
+struct NAME(target) {
+    const REAL *weights;
+    V bias;
+    int64_t image;
+    int64_t row, rows_left;
+    int64_t column;
+};
+
+/* Add the taps of common kernels, known at compile time, or others. Tiles of few rows would gain
+ * nothing by it. */
+INLINE void NAME(add_some_taps)(int rows, int vectors, int edge, V *tile, const int64_t *args,
+                                const struct NAME(corner) *at, const REAL *weights)
+{
+    const int64_t step = rows >= 4 && args[APART_DOWN] == 1 ? args[STEP_DOWN] : 0;
+#define WHERE(taps_, step_)                                                                        \
+    if (step == step_ && (taps_ == 0 || args[TAPS_DOWN] == taps_)) {                               \
+        NAME(add_taps)(rows, vectors, taps_, step_, edge, tile, args, at, weights);                \
+        return;                                                                                    \
+    }
+    WHERE(3, 1)
+    WHERE(5, 1)
+    WHERE(7, 1)
+    WHERE(0, 1)
+    if (!edge) {
+        WHERE(3, 2)
+        WHERE(5, 2)
+        WHERE(7, 2)
+    }
+#undef WHERE
+    NAME(add_taps)(rows, vectors, 0, 0, edge, tile, args, at, weights);
+}
+
+INLINE void NAME(sum_tile)(int rows, int vectors, int edge, const int64_t *args,
+                           const struct NAME(corner) *at, const struct NAME(target) *to)
+{
+    V tile[MOST_VECTORS];
+    NAME(tile_fill)(rows, vectors, tile, to->bias);
+    NAME(add_some_taps)(rows, vectors, edge, tile, args, at, to->weights);
+    NAME(finish_tile)(rows, vectors, tile, args, to->image, to->row, to->rows_left, to->column);
+}
+
+/* The tiles of ROW_TILES in fastconv/backends/native/conv/planes.py. */
+typedef void (*NAME(tile_function))(int edge, const int64_t *args, const struct NAME(corner) *at,
+                                    const struct NAME(target) *to);
+#define ROW_TILES(X)                                                                               \
+    X(8, 1) X(7, 1) X(6, 1) X(5, 1) X(4, 2) X(4, 1) X(2, 4) X(2, 1) X(1, 8) X(1, 4) X(1, 1)
+#define TILE_FUNCTION(rows, vectors)                                                               \
+    static void NAME(sum_##rows##x##vectors)(int edge, const int64_t *args,                        \
+                                             const struct NAME(corner) *at,                        \
+                                             const struct NAME(target) *to)                        \
+    {                                                                                              \
+        if (edge) {                                                                                \
+            NAME(sum_tile)(rows, vectors, 1, args, at, to);                                        \
+        } else {                                                                                   \
+            NAME(sum_tile)(rows, vectors, 0, args, at, to);                                        \
+        }                                                                                          \
+    }
+ROW_TILES(TILE_FUNCTION)
+#define TILE_CASE(rows, vectors)                                                                   \
+    if (args[TILE_ROWS] == rows && args[TILE_VECTORS] == vectors) {                                \
+        return NAME(sum_##rows##x##vectors);                                                       \
+    }
+static NAME(tile_function) NAME(tile_function_of)(const int64_t *args)
+{
+    ROW_TILES(TILE_CASE)
+    return 0;
+}
+#undef ROW_TILES
+#undef TILE_FUNCTION
+#undef TILE_CASE
+
+/* A work item: rows `start` to `stop` - 1 of a plane. */
+struct NAME(block) {
+    int64_t start, stop;
+    int64_t plane;
+};
+
+INLINE struct NAME(block) NAME(block_of)(const int64_t *args, int64_t item)
+{
+    const int64_t blocks = parts_of(args[HEIGHT], args[ROW_BLOCK]);
+    const int64_t start = item % blocks * args[ROW_BLOCK];
+    const struct NAME(block) block = {
+        .start = start,
+        .stop = lesser(start + args[ROW_BLOCK], args[HEIGHT]),
+        .plane = item / blocks,
+    };
+    return block;
+}
+
+/* What filter number m of a block's channel has in common for all tiles. */
+INLINE struct NAME(target) NAME(target_of)(const int64_t *args, const struct NAME(block) *block,
+                                           int64_t m)
+{
+    const int64_t channel = block->plane % args[CHANNELS] * args[MULTIPLIER] + m;
+    const struct NAME(target) to = {
+        .weights = AT(args[WEIGHTS]) + channel * args[TAPS_DOWN] * args[TAPS_ACROSS],
+        .bias = NAME(splat)(AT(args[BIAS])[channel]),
+        .image = block->plane * args[MULTIPLIER] + m,
+    };
+    return to;
+}
+
+/* Padded lines are copied first. */
+INLINE void NAME(copied)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+{
+    const NAME(tile_function) sum = NAME(tile_function_of)(args);
+    const int64_t rows = args[TILE_ROWS], columns = args[TILE_VECTORS] * LANES;
+    const int64_t *words = args + LINES;
+    const int64_t lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
+    const int64_t pitch = words[LINE_PHASES] * words[LINE_PHASE] * (int64_t)sizeof(REAL);
+    const int64_t step = args[STEP_DOWN], reach = (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1;
+    for (int64_t item = first; item < last; item++) {
+        const struct NAME(block) block = NAME(block_of)(args, item);
+        const int64_t filled = parts_of(block.stop - block.start, rows) * rows;
+        const int64_t count = lesser(filled - 1, args[HEIGHT] - 1 - block.start) * step + reach;
+        const REAL *plane = AT(args[PLANES] + block.plane * args[PLANE_BYTES]);
+        NAME(copy_lines)(words, words[LINE_BEFORE], plane, block.start * step, count, AT(lines));
+        for (int64_t m = 0; m < args[MULTIPLIER]; m++) {
+            struct NAME(target) to = NAME(target_of)(args, &block, m);
+            for (to.row = block.start; to.row < block.stop; to.row += rows) {
+                const int64_t top = lines + (to.row - block.start) * step * pitch;
+                to.rows_left = block.stop - to.row;
+                for (to.column = 0; to.column < args[WIDTH]; to.column += columns) {
+                    const struct NAME(corner) at = {
+                        .address = top + to.column * (int64_t)sizeof(REAL),
+                        .pitch = pitch,
+                    };
+                    sum(0, args, &at, &to);
+                }
+            }
+        }
+    }
+}
+
+/* Planes are read as they lie; strides are 1. */
+INLINE void NAME(inside)(const int64_t *args, int64_t first, int64_t last)
+{
+    const NAME(tile_function) sum = NAME(tile_function_of)(args);
+    const int64_t rows = args[TILE_ROWS], columns = args[TILE_VECTORS] * LANES;
+    const int64_t width = args[LINES + LINE_WIDTH], size = (int64_t)sizeof(REAL);
+    const int64_t last_offset = *words_at(args[OFFSETS], args[TAPS_ACROSS] - 1);
+    const int64_t tall = rows + (args[TAPS_DOWN] - 1) * args[APART_DOWN];
+    const int64_t wide = columns + last_offset;
+    for (int64_t item = first; item < last; item++) {
+        const struct NAME(block) block = NAME(block_of)(args, item);
+        const int64_t plane = args[PLANES] + block.plane * args[PLANE_BYTES];
+        for (int64_t m = 0; m < args[MULTIPLIER]; m++) {
+            struct NAME(target) to = NAME(target_of)(args, &block, m);
+            struct NAME(corner) at = {
+                .pitch = width * size,
+                .lines = args[IN_HEIGHT],
+                .length = width,
+            };
+            for (to.row = block.start; to.row < block.stop; to.row += rows) {
+                to.rows_left = block.stop - to.row;
+                at.line = to.row - args[BEFORE_DOWN];
+                const int within = at.line >= 0 && at.line + tall <= at.lines;
+                for (to.column = 0; to.column < args[WIDTH]; to.column += columns) {
+                    at.column = to.column - args[LINES + LINE_BEFORE];
+                    at.address = plane + (at.line * width + at.column) * size;
+                    sum(!within || at.column < 0 || at.column + wide > width, args, &at, &to);
+                }
+            }
+        }
+    }
+}
+
+KERNEL(depthwise_planar_copied, NAME(copied)(args, first, last, worker))
+KERNEL(depthwise_planar_inside, NAME(inside)(args, first, last))

@@ -1,0 +1,97 @@
+"""Depthwise convolution of NCHW images: vector lanes across pixels, outputs kept in registers.
+
+A tile of output rows slides down a column of weights, so that each line of the input is loaded
+once for all the rows and taps that it serves. Channel multipliers are filters of one plane.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.conv.common import PlaneByPlane
+from fastconv.backends.native.conv.planes import Planes, row_block, row_tile
+from fastconv.backends.native.gemm import clamp_words, flush, fused
+from fastconv.backends.native.plan import (
+    INPUT,
+    OUTPUT,
+    SCRATCH,
+    NativePlan,
+    Stage,
+    constant,
+    scratch_stride,
+)
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import ConvProblem
+
+# Vertical taps whose weights are held in registers together.
+COLUMN_TAPS = 7
+
+# Taps up to which what surrounds their multiply-adds is felt.
+FEW_TAPS = 25
+
+# Words of the argument block: planes, filters and outputs; the plane's own lines and the tile's
+# shape; then how lines are copied.
+(PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
+ ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, STEP_DOWN, APART_DOWN, TAPS_ACROSS, OFFSETS,
+ IN_HEIGHT, BEFORE_DOWN, TILE_ROWS, TILE_VECTORS, SCRATCH_BASE, SCRATCH_STRIDE, ROWS, COLUMNS,
+ IN_WIDTH, BEFORE, PHASE, STEP, PHASES, BY_TABLE) = range(34)  # fmt: skip
+
+
+class DepthwisePlanar(PlaneByPlane):
+    """Every tap of every output, in registers."""
+
+    name = "depthwise_planar"
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
+        planes = Planes(problem, machine.lanes(problem.dtype))
+        tile = row_tile(self.library, planes, machine)
+        rows = -(-planes.height // tile.rows) * tile.rows
+        columns = -(-planes.width // tile.columns) * tile.columns
+        taps = planes.down[0] * planes.across[0]
+        outputs = problem.batch * problem.out_channels * rows * columns
+        lines = problem.batch * problem.in_channels * planes.lines(planes.height) * planes.line
+        # A line is loaded once for all rows and taps that see it, which takes two multiply-adds.
+        down, step, _ = planes.down
+        loads = 2 * ((tile.rows - 1) * step + down) / (tile.rows * down)
+        steps = max(1.1 * taps + 0.4 * min(taps, FEW_TAPS), loads * taps)
+        flops = 2 * outputs * (steps + 4) + 6 * lines
+        seconds = flops / machine.peak_flops(problem.dtype)
+        return Cost(max(seconds, problem.bytes / machine.memory_bandwidth / 2))
+
+    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
+        weight, bias = parameters
+        assert weight is not None
+        planes = Planes(problem, get_machine().lanes(problem.dtype))
+        tile = row_tile(self.library, planes, get_machine())
+        down, across = planes.down, planes.across
+        block = row_block(planes, tile)
+        size = problem.dtype.itemsize
+        scratch = (planes.lines(block) * planes.line + tile.columns + tile.lanes) * size
+        height, width = planes.height, planes.width
+        plane = problem.input_size[-1] * (problem.input_size[0] if problem.n == 2 else 1) * size
+        filters = flush(weight.reshape(-1, down[0], across[0]).transpose(0, 2, 1).copy())
+        biases = np.zeros(problem.out_channels, problem.dtype) if bias is None else bias
+        activation = problem.activation if fused(problem.activation) else None
+        words = [
+            INPUT(0), plane, constant(filters), constant(biases), OUTPUT, height * width * size,
+            INPUT(1) if problem.residual else 0, *clamp_words(activation), height, width, block,
+            problem.out_channels // problem.groups, problem.in_channels, *down, across[0],
+            constant(planes.offsets(), np.int64), *planes.edge_words(), tile.rows,
+            tile.vectors, SCRATCH, scratch_stride(scratch), *planes.words(),
+        ]  # fmt: skip
+        taps = down[0] if down[0] <= COLUMN_TAPS else 4
+        apart = down[2] if taps > 1 else 1
+        name, constants = "depthwise_planar.inside", [tile, taps, down[1], apart]
+        if planes.inside:
+            scratch = 0
+        else:
+            name = "depthwise_planar.copied"
+            constants += map(int, planes.constants())
+        items = problem.batch * problem.in_channels * -(-height // block)
+        return self.native_plan(
+            problem,
+            [Stage(self.library.kernel(name, *constants), items, words)],
+            workspace_bytes=0,
+            scratch_bytes=scratch,
+        )
