@@ -64,5 +64,7 @@ ffibuilder.set_source(
     include_dirs=[HERE.name],
     depends=[f"{HERE.name}/{path.name}" for path in HERE.glob("*.h")],
     extra_compile_args=FLAGS,
+    # Named, or the loader takes the oldest version of each of its functions.
+    libraries=[] if sys.platform == "win32" else ["m"],
     py_limited_api=True,
 )
