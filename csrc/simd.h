@@ -131,6 +131,31 @@ INLINE V NAME(where_less)(V x, V y, V yes, V no)
 {
     return MM(_mm512_mask_mov_)(no, MASK_OF(_mm512_cmp_)(x, y, _CMP_LT_OQ), yes);
 }
+/* Lanes that a condition holds for: v > most, or NaN where that is a number; v == most, or NaN;
+ * a < b. */
+typedef LANE_MASK NAME(mask);
+INLINE NAME(mask) NAME(above)(V v, V most)
+{
+    return MASK_OF(_mm512_mask_cmp_)(MASK_OF(_mm512_cmp_)(most, most, _CMP_ORD_Q), v, most,
+                                     _CMP_NLE_UQ);
+}
+INLINE NAME(mask) NAME(as_large)(V v, V most)
+{
+    return (NAME(mask))(MASK_OF(_mm512_cmp_)(v, most, _CMP_EQ_OQ) |
+                        MASK_OF(_mm512_cmp_)(v, v, _CMP_UNORD_Q));
+}
+INLINE NAME(mask) NAME(earlier)(M a, M b)
+{
+#if REAL_IS_FLOAT
+    return _mm512_cmplt_epi32_mask((__m512i)a, (__m512i)b);
+#else
+    return _mm512_cmplt_epi64_mask((__m512i)a, (__m512i)b);
+#endif
+}
+INLINE V NAME(chosen)(NAME(mask) mask, V yes, V no)
+{
+    return MM(_mm512_mask_mov_)(no, mask, yes);
+}
 INLINE V NAME(root)(V v)
 {
     return MM(_mm512_sqrt_)(v);
@@ -169,6 +194,10 @@ INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 INLINE V NAME(load_lanes)(const REAL *p, NAME(lanes) lanes)
 {
     return MM(_mm256_maskload_)(p, (__m256i)lanes);
+}
+INLINE V NAME(chosen)(M mask, V yes, V no)
+{
+    return MM(_mm256_blendv_)(no, yes, (V)mask);
 }
 INLINE V NAME(larger)(V a, V b)
 {
@@ -224,10 +253,13 @@ INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
         p[i] = v[i];
     }
 }
+INLINE V NAME(chosen)(M mask, V yes, V no)
+{
+    return (V)((mask & (M)yes) | (~mask & (M)no));
+}
 INLINE V NAME(where_less)(V x, V y, V yes, V no)
 {
-    const M mask = x < y;
-    return (V)((mask & (M)yes) | (~mask & (M)no));
+    return NAME(chosen)(x < y, yes, no);
 }
 INLINE V NAME(larger)(V a, V b)
 {
@@ -277,6 +309,35 @@ INLINE V NAME(magnitude)(V v)
     const M none = {0};
     return (V)((M)v & (none + INTEGER_MAX));
 }
+
+#if VECTOR_BYTES < 64
+typedef M NAME(mask);
+INLINE NAME(mask) NAME(above)(V v, V most)
+{
+    return ~(v <= most) & (most == most);
+}
+INLINE NAME(mask) NAME(as_large)(V v, V most)
+{
+    return (v == most) | (v != v);
+}
+INLINE NAME(mask) NAME(earlier)(M a, M b)
+{
+    return a < b;
+}
+#endif
+
+#if !REAL_IS_FLOAT
+/* As many floats as a vector has doubles: the half of one. */
+typedef float NAME(floats) __attribute__((vector_size(VECTOR_BYTES / 2), aligned(4), may_alias));
+INLINE V NAME(load_floats)(const float *p)
+{
+    return __builtin_convertvector(*(const NAME(floats) *)p, V);
+}
+INLINE void NAME(store_floats)(float *p, V v)
+{
+    *(NAME(floats) *)p = __builtin_convertvector(v, NAME(floats));
+}
+#endif
 
 #define EVEN_PLACE(x, i) (2 * (i) + (x))
 

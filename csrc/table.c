@@ -12,6 +12,10 @@ extern const struct fastconv_entry *const fastconv_pack[];
 extern const struct fastconv_entry *const fastconv_planar[];
 extern const struct fastconv_entry *const fastconv_pointwise[];
 extern const struct fastconv_entry *const fastconv_pool[];
+extern const struct fastconv_entry *const fastconv_pool_indices[];
+extern const struct fastconv_entry *const fastconv_pool_separable[];
+extern const struct fastconv_entry *const fastconv_pool_weighted[];
+extern const struct fastconv_entry *const fastconv_unpool[];
 
 static const struct fastconv_entry *const *const families[] = {
     fastconv_depthwise_planar,
@@ -21,6 +25,10 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_planar,
     fastconv_pointwise,
     fastconv_pool,
+    fastconv_pool_indices,
+    fastconv_pool_separable,
+    fastconv_pool_weighted,
+    fastconv_unpool,
 };
 
 int64_t fastconv_find(const char *name)

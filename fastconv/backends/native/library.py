@@ -21,3 +21,6 @@ class Library(Protocol):
 
     def kernel(self, name: str, *constants: Any) -> int:
         """Give the address of the kernel ``name`` for ``constants``."""
+
+    def has(self, name: str, *constants: Any) -> bool:
+        """Tell whether there is a kernel ``name`` for ``constants``."""

@@ -27,6 +27,10 @@ FAMILIES = {
     "pool.fold": ("pool.folds", "fold"),
     "pool.emit": ("pool.folds", "emit"),
     "pool.emit_windows": ("pool.folds", "emit_windows"),
+    "pool.indices": ("pool.indices", "max_with_indices"),
+    "pool.separable": ("pool.separable", "separable"),
+    "pool.unpool": ("pool.unpool", "unpool"),
+    "pool.weighted": ("pool.weighted", "weighted"),
     "pool.whole": ("pool.whole", "whole"),
     "pool.whole_rows": ("pool.whole", "whole_rows"),
 }
@@ -42,3 +46,8 @@ def kernel(name: str, *constants: Any) -> int:
     module, family = FAMILIES[name]
     found = getattr(importlib.import_module(f"fastconv.backends.numba.{module}"), family)
     return int(found(*constants))
+
+
+def has(name: str, *constants: Any) -> bool:
+    """Tell whether there is a kernel for these constants: it can be compiled for any."""
+    return name in FAMILIES

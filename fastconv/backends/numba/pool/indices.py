@@ -10,23 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.pool.cuts import AnyPoolProblem
-from fastconv.backends.numba.engine import INPUT, Stage, array, kernel, part
-from fastconv.backends.numba.pool import sweeps
-from fastconv.backends.numba.pool.block import (
+from fastconv.backends.native.pool.block import (
     D_STEP,
     D_TABLE,
     DEPTH,
     H_STEP,
     H_TABLE,
     HEIGHT,
+    INDICES,
     LANE_BLOCK,
     LANES,
     OUT,
     OUT_DEPTH,
     OUT_HEIGHT,
     OUT_WIDTH,
-    OWN,
+    ROW_LINE_BYTES,
     SCRATCH_BASE,
     SCRATCH_STRIDE,
     SOURCE,
@@ -37,22 +35,10 @@ from fastconv.backends.numba.pool.block import (
     W_STEP,
     W_TABLE,
     WIDTH,
-    shared_words,
-    split_item,
-    window,
 )
-from fastconv.backends.numba.pool.geometry import Geometry
-
-# The kernel's own words: where indices go, and the bytes of a line of rows.
-INDICES, ROW_LINE_BYTES = range(OWN, OWN + 2)
-
-
-def indices_stage(problem: AnyPoolProblem, geometry: Geometry) -> tuple[Stage, int]:
-    """Give the stage that solves ``problem``, and the scratch bytes that it needs."""
-    rows = geometry.line_elements * 8
-    scratch = rows + geometry.line_elements * problem.dtype.itemsize
-    words = [*shared_words(problem, geometry, scratch), INPUT(1), rows]
-    return Stage(max_with_indices(problem.dtype.name), geometry.items, words), scratch
+from fastconv.backends.numba.engine import array, kernel, part
+from fastconv.backends.numba.pool import sweeps
+from fastconv.backends.numba.pool.block import split_item, window
 
 
 def make_largest_rows(dtype: str) -> Any:

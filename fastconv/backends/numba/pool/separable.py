@@ -11,34 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.pool.cuts import AnyPoolProblem
-from fastconv.backends.numba.engine import (
-    Stage,
-    array,
-    as_float,
-    constant,
-    float_bits,
-    kernel,
-    part,
-)
-from fastconv.backends.numba.pool import sweeps
-from fastconv.backends.numba.pool.block import (
+from fastconv.backends.native.pool.block import (
     BEFORE,
+    D_COUNT,
     D_STEP,
     D_TABLE,
     DEPTH,
     DILATION,
+    H_COUNT,
     H_STEP,
     H_TABLE,
     HEIGHT,
     LANE_BLOCK,
     LANES,
+    LINE_BYTES,
     MODE,
     OUT,
     OUT_DEPTH,
     OUT_HEIGHT,
     OUT_WIDTH,
-    OWN,
+    POWER,
+    RUN_LANES,
     SCRATCH_BASE,
     SCRATCH_STRIDE,
     SOURCE,
@@ -49,39 +42,18 @@ from fastconv.backends.numba.pool.block import (
     TILE_FROM,
     TILE_TO,
     TILES,
+    W_COUNT,
     W_STEP,
     W_TABLE,
     WIDTH,
-    shared_words,
-    split_item,
-    window,
 )
-from fastconv.backends.numba.pool.geometry import FLAT, PER_OUTPUT, Geometry
-
-# The kernel's own words: cells that a mean counts, the norm's power, sizes of scratch memory.
-D_COUNT, H_COUNT, W_COUNT, POWER, LINE_BYTES, SUM_BYTES = range(OWN, OWN + 6)
+from fastconv.backends.native.pool.geometry import FLAT, PER_OUTPUT
+from fastconv.backends.numba.engine import array, as_float, kernel, part
+from fastconv.backends.numba.pool import sweeps
+from fastconv.backends.numba.pool.block import split_item, window
 
 # kind -> operation; "largest" is the Lp pool with p = infinity.
 OPERATIONS = {"max": "max", "largest": "max", "avg": "sum", "lp": "sum"}
-
-
-def separable_stage(problem: AnyPoolProblem, geometry: Geometry, kind: str) -> tuple[Stage, int]:
-    """Give the stage that solves ``problem``, and the scratch bytes that it needs."""
-    size = 8 if kind == "lp" else problem.dtype.itemsize
-    line, sums = geometry.line_elements * size, geometry.tile_elements * size
-    scratch = 2 * line + sums + sweeps.LANES * size
-    counts = [w.counted for w in geometry.windows]
-    override = getattr(problem, "divisor_override", None)
-    if override is not None:
-        counts = [np.full_like(count, override if i == 0 else 1) for i, count in enumerate(counts)]
-    words = [
-        *shared_words(problem, geometry, scratch),
-        *(constant(count, np.int64) for count in counts),
-        float_bits(problem.norm_type or 0.0),
-        line,
-        sums,
-    ]
-    return Stage(separable(kind, problem.dtype.name), geometry.items, words), scratch
 
 
 def make_prepare(kind: str, dtype: str, wide: str) -> Any:
@@ -248,7 +220,7 @@ def separable(kind: str, dtype: str):  # type: ignore[no-untyped-def]
         line = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
         powers = line + args[LINE_BYTES]
         parts = powers + args[LINE_BYTES]
-        sums = parts + sweeps.LANES * wide_size
+        sums = parts + RUN_LANES * wide_size
         width, lanes = args[OUT_WIDTH], args[LANES]
         columns_from = array(args[TILE_FROM], (args[TILES],), np.int64)
         columns_to = array(args[TILE_TO], (args[TILES],), np.int64)

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.native.pool.block import RUN_LANES as LANES
 from fastconv.backends.numba.engine import array, part
-
-LANES = 16
 
 
 def make_fold(operation: str, dtype: str) -> tuple[Any, Any]:

@@ -6,18 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array
-from fastconv.backends.numba.engine import Stage, array, constant, kernel, part
-from fastconv.backends.numba.pool import sweeps
-from fastconv.backends.numba.pool.block import (
+from fastconv.backends.native.pool.block import (
     BEFORE,
+    D_KIND,
+    D_KINDS,
     D_STEP,
     D_TABLE,
     DEPTH,
     DILATION,
+    H_KIND,
+    H_KINDS,
     H_STEP,
     H_TABLE,
     HEIGHT,
+    KERNEL_HEIGHT,
     LANE_BLOCK,
     LANES,
     MODE,
@@ -25,64 +27,23 @@ from fastconv.backends.numba.pool.block import (
     OUT_DEPTH,
     OUT_HEIGHT,
     OUT_WIDTH,
-    OWN,
     SOURCE,
     STRIDE,
+    SUMS,
     TAP_TABLE,
     TAPS,
     TILE,
+    W_KIND,
+    W_KINDS,
     W_STEP,
     W_TABLE,
+    WEIGHTS,
     WIDTH,
-    shared_words,
-    split_item,
-    window,
 )
-from fastconv.backends.numba.pool.geometry import FLAT, PER_OUTPUT, Geometry
-from fastconv.problem import PoolProblem
-from fastconv.problem.pool import Windows, window_weights
-
-# The kernel's own words: weights; their sums over what is counted, by kinds of place.
-(WEIGHTS, KERNEL_HEIGHT, SUMS, D_KINDS, H_KINDS, W_KINDS, D_KIND, H_KIND, W_KIND) = range(
-    OWN, OWN + 9
-)
-
-
-def weighted_stage(
-    problem: PoolProblem, geometry: Geometry, given: Array | None
-) -> tuple[Stage, int]:
-    """Give the stage that solves ``problem``, and the scratch bytes that it needs."""
-    assert problem.weights is not None
-    wide = window_weights(problem.weights, problem.kernel_size) if given is None else given
-    weights = np.asarray(wide, np.float64).reshape(*(1,) * (3 - problem.n), *problem.kernel_size)
-    weights = weights / weights.sum()
-    kinds = [_kinds(w) for w in geometry.windows]
-    words = [
-        *shared_words(problem, geometry, 0),
-        constant(weights, problem.dtype),
-        weights.shape[1],
-        constant(_sums(weights, [k for k, _ in kinds]), problem.dtype),
-        *(len(k) for k, _ in kinds),
-        *(constant(of_place, np.int64) for _, of_place in kinds),
-    ]
-    return Stage(weighted(problem.dtype.name), geometry.items, words), 0
-
-
-def _kinds(windows: Windows) -> tuple[Array, Array]:
-    """Give the different ranges of taps that are counted, and which one each output has."""
-    ranges = np.stack([windows.counted_from, windows.counted_to], axis=1)
-    kinds, of_place = np.unique(ranges, axis=0, return_inverse=True)
-    return kinds, of_place.reshape(-1)
-
-
-def _sums(weights: Array, kinds: list[Array]) -> Array:
-    """Sum the weights over every combination of ranges; exactly 1 where all are counted."""
-    sums = np.ones([len(k) for k in kinds])
-    for place in np.ndindex(*sums.shape):
-        ranges = [tuple(k[i]) for k, i in zip(kinds, place)]
-        if ranges != [(0, length) for length in weights.shape]:
-            sums[place] = weights[tuple(slice(*r) for r in ranges)].sum()
-    return sums
+from fastconv.backends.native.pool.geometry import FLAT, PER_OUTPUT
+from fastconv.backends.numba.engine import array, kernel, part
+from fastconv.backends.numba.pool import sweeps
+from fastconv.backends.numba.pool.block import split_item, window
 
 
 def make_add(dtype: str) -> tuple[Any, Any]:

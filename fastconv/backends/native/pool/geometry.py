@@ -23,6 +23,7 @@ PER_OUTPUT, FLAT, STRIDED = 0, 1, 2
 TILE_ELEMENTS = 4096  # a tile of a row that stays in the first-level cache
 LANE_BLOCK = 256
 SMALL_LANE_BLOCK = 16
+MEDIUM_LANE_BLOCK = 64
 FEW_ROWS = 8
 CACHE_LINE = 64
 
@@ -122,7 +123,11 @@ def _as_volume(problem: AnyPoolProblem, lanes: int) -> tuple[Any, Any, Any]:
         length == 1 and int(w.start[0]) == 0 and int(w.stop[0]) == s and w.step == 1
         for length, s, w in zip(output, size, windows, strict=True)
     )
-    if whole and lanes == 1 and all(int(w.counted[0]) == s for s, w in zip(size, windows)):
+    if (
+        whole
+        and lanes == 1
+        and all(int(w.counted[0]) == s for s, w in zip(size, windows, strict=True))
+    ):
         return (1, 1, prod(size)), (1, 1, 1), (_whole(1), _whole(1), _whole(prod(size)))
     if problem.n > 3:
         size = (prod(size[:-2]), *size[-2:])
@@ -138,8 +143,11 @@ def _whole(size: int) -> Windows:
 
 
 def _lane_block(lanes: int, output: tuple[int, int, int]) -> int:
-    few = output[0] * output[1] < FEW_ROWS
-    return min(lanes, SMALL_LANE_BLOCK if few else LANE_BLOCK)
+    if output[0] * output[1] >= FEW_ROWS:
+        return min(lanes, LANE_BLOCK)
+    # Blocks for threads to share.
+    share = lanes // FEW_ROWS // SMALL_LANE_BLOCK * SMALL_LANE_BLOCK
+    return min(lanes, max(SMALL_LANE_BLOCK, min(share, MEDIUM_LANE_BLOCK)))
 
 
 def _step(windows: Windows) -> tuple[int, int]:

@@ -1,0 +1,53 @@
+"""Max unpooling: planes of zeros, then values where their indices say."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage
+from fastconv.backends.native.algorithm import NativeAlgorithm
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import MaxUnpoolProblem
+
+# Lanes of a work item.
+LANE_BLOCK = 64
+# The kernel's words.
+SOURCE, INDICES, OUT, CELLS, PLANE, LANES = range(6)
+
+
+class Scatter(NativeAlgorithm):
+    """Max unpooling."""
+
+    name = "scatter"
+
+    def why_not(self, problem: MaxUnpoolProblem) -> str | None:
+        # Values are moved as bits.
+        return None
+
+    def cost(self, problem: MaxUnpoolProblem, machine: Machine) -> Cost:
+        return Cost(roofline(problem, machine, flops=0, bytes=problem.bytes))
+
+    def plan(self, problem: MaxUnpoolProblem, *parameters: Array | None) -> NativePlan:
+        lanes = problem.channels if problem.channels_last else 1
+        images = problem.batch * problem.channels // lanes
+        cells, plane = prod(problem.input_size), prod(problem.output_size)
+        words: list[Any] = [INPUT(0), INPUT(1), OUTPUT, cells, plane, lanes]
+        address = self.library.kernel("pool.unpool", f"uint{8 * problem.dtype.itemsize}")
+        stage = Stage(address, images * -(-lanes // LANE_BLOCK), words)
+        return _Checked(problem, stage, seconds=self.cost(problem, get_machine()).seconds)
+
+
+class _Checked(NativePlan):
+    """A plan that looks at the indices before it runs."""
+
+    def __init__(self, problem: MaxUnpoolProblem, stage: Stage, *, seconds: float) -> None:
+        super().__init__(problem, [stage], seconds=seconds)
+        self._problem = problem
+
+    def run(self, *inputs: Array | None, out: Array | None = None) -> Any:
+        indices = inputs[1]
+        assert indices is not None
+        self._problem.check_range(int(indices.min()), int(indices.max()))
+        return super().run(*inputs, out=out)
