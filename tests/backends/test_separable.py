@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ from hypothesis import assume, given, settings
 import fastconv
 import fastconv.functional as F
 from fastconv.backends.native.conv.separable import Separable
-from fastconv.backends.numba import library
 from fastconv.dispatch.parameter import Parameter
 from fastconv.functional.separate import are_outer_products, separated
 from fastconv.problem import ConvProblem
+from tests.libraries import LIBRARIES, use
 from tests.planes import assert_same_bits, error_of, plane_cases
 
 
@@ -26,18 +27,27 @@ def outer_products(
     return (columns * rng.standard_normal((shape[0], 1, 1, shape[3]))).astype(dtype)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
 @settings(max_examples=60, deadline=None)
 @given(case=plane_cases(dimensions=(2,)))
-def test_drawn_convolutions_stay_inside_the_bound(case: dict[str, Any]) -> None:
+def test_drawn_convolutions_stay_inside_the_bound(library: str, case: dict[str, Any]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        check_bound(use(library, patch), case)
+
+
+def check_bound(backend: str, case: dict[str, Any]) -> None:
+    """Check a drawn convolution against its error bound."""
+    kernels: Any = importlib.import_module(f"fastconv.backends.{backend}.library")
+    separable = Separable(kernels)
     w = outer_products(np.random.default_rng(case["seed"]), case["weight"], case["dtype"])
     problem = ConvProblem.of(2, np.zeros(case["input"], w.dtype), w, **case["options"])
     problem = separated(problem, w, "separable")
-    assume(Separable(library).why_not(problem) is None)
+    assume(separable.why_not(problem) is None)
     eps = float(np.finfo(w.dtype).eps)
     # A product's elements vary in size with their line's: the bound is of filters of unit variance.
     spread = max(1.0, float(np.abs(w).max()))
-    bound = Separable(library).error_bound(problem) * spread + (30 * eps if case["epilogue"] else 0)
-    assert error_of(case, w, problem, "separable") <= bound
+    bound = separable.error_bound(problem) * spread + (30 * eps if case["epilogue"] else 0)
+    assert error_of(case, w, problem, "separable", backend) <= bound
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -86,8 +96,12 @@ def test_a_prepared_weight_is_looked_at_once() -> None:
     assert F.conv2d(x, w, groups=2).tobytes() == first.tobytes()
 
 
-def test_the_same_bits_in_any_batch_and_on_any_number_of_threads() -> None:
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_same_bits_in_any_batch_and_on_any_number_of_threads(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how: dict[str, Any] = {"algorithm": "separable", "backend": use(library, monkeypatch)}
     rng = np.random.default_rng(5)
     x = rng.standard_normal((3, 2, 150, 130)).astype("f4")
     w = outer_products(rng, (2, 1, 21, 17))
-    assert_same_bits(lambda v: F.conv2d(v, w, groups=2, algorithm="separable"), x)
+    assert_same_bits(lambda v: F.conv2d(v, w, groups=2, **how), x)
