@@ -1,11 +1,16 @@
-/* The kernels of KERNELS at every instruction set, for both element types, and their tables.
+/* The kernels of KERNELS at every instruction set, for each element type, and their tables.
  *
  * A family's file gives FAMILY, its name; KERNELS, the header that is read once for each pair; and
  * ENTRIES(dtype), the rows of its tables: ENTRY(name, dtype) for a kernel of that name.
+ * ELEMENT_TYPES is the header that goes through them: both floats, unless the file gives another.
  */
 #include "fastconv.h"
 #include "tables.h"
 #include "words.h"
+
+#ifndef ELEMENT_TYPES
+#define ELEMENT_TYPES "both.h"
+#endif
 
 #define JOIN_(a, b, c) a##_##b##_##c
 #define JOIN(a, b, c) JOIN_(a, b, c)
@@ -15,7 +20,10 @@
 /* A kernel by another name. */
 #define ALIAS(text, name, dtype) {text "_" TEXT(dtype) "_" TEXT(ISA), JOIN(name, dtype, ISA)}
 
-/* Inside a family's header: the elements at an address, and a kernel with its body. */
+/* Inside a family's header: the names of a pair, the elements at an address, and a kernel with its
+ * body. */
+#define NAME(x) JOIN(x, DTYPE, ISA)
+#define INLINE static inline __attribute__((always_inline, unused))
 #define AT(address) ((REAL *)(intptr_t)(address))
 #define KERNEL(name, ...)                                                                          \
     static void NAME(name)(const int64_t *args, int64_t first, int64_t last, int64_t worker)       \
@@ -30,7 +38,7 @@
 
 #define ISA generic
 #define VECTOR_BYTES 16
-#include "both.h"
+#include ELEMENT_TYPES
 #undef ISA
 #undef VECTOR_BYTES
 
@@ -44,7 +52,7 @@
 #endif
 #define ISA avx2
 #define VECTOR_BYTES 32
-#include "both.h"
+#include ELEMENT_TYPES
 #undef ISA
 #undef VECTOR_BYTES
 #if defined(__clang__)
@@ -58,7 +66,7 @@
 #endif
 #define ISA avx512
 #define VECTOR_BYTES 64
-#include "both.h"
+#include ELEMENT_TYPES
 #undef ISA
 #undef VECTOR_BYTES
 #if defined(__clang__)

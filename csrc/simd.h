@@ -8,9 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifndef NAME
-#define NAME(x) JOIN(x, DTYPE, ISA)
-#define INLINE static inline __attribute__((always_inline, unused))
+#ifndef LANES
 #define LANES ((int64_t)(VECTOR_BYTES / sizeof(REAL)))
 #define V NAME(vector)
 #define U NAME(unaligned)
@@ -354,6 +352,13 @@ INLINE V NAME(every)(const REAL *p, int64_t step)
         lanes[i] = p[i * step];
     }
     return NAME(load)(lanes);
+}
+
+INLINE M NAME(load_places)(const INTEGER *places)
+{
+    M loaded;
+    memcpy(&loaded, places, sizeof loaded);
+    return loaded;
 }
 
 /* Elements of a and b by number, those of b from LANES on. */

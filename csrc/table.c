@@ -7,7 +7,9 @@
 /* A family's tables, one an instruction set; both lists end in 0. */
 extern const struct fastconv_entry *const fastconv_depthwise_planar[];
 extern const struct fastconv_entry *const fastconv_fft[];
+extern const struct fastconv_entry *const fastconv_fold[];
 extern const struct fastconv_entry *const fastconv_gemm[];
+extern const struct fastconv_entry *const fastconv_move[];
 extern const struct fastconv_entry *const fastconv_pack[];
 extern const struct fastconv_entry *const fastconv_planar[];
 extern const struct fastconv_entry *const fastconv_pointwise[];
@@ -15,12 +17,15 @@ extern const struct fastconv_entry *const fastconv_pool[];
 extern const struct fastconv_entry *const fastconv_pool_indices[];
 extern const struct fastconv_entry *const fastconv_pool_separable[];
 extern const struct fastconv_entry *const fastconv_pool_weighted[];
+extern const struct fastconv_entry *const fastconv_resample[];
 extern const struct fastconv_entry *const fastconv_unpool[];
 
 static const struct fastconv_entry *const *const families[] = {
     fastconv_depthwise_planar,
     fastconv_fft,
+    fastconv_fold,
     fastconv_gemm,
+    fastconv_move,
     fastconv_pack,
     fastconv_planar,
     fastconv_pointwise,
@@ -28,6 +33,7 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_pool_indices,
     fastconv_pool_separable,
     fastconv_pool_weighted,
+    fastconv_resample,
     fastconv_unpool,
 };
 

@@ -10,6 +10,9 @@
 /* Some kernels serve only some element types or instruction sets. */
 #define WORDS_INLINE static inline __attribute__((unused))
 
+/* In a loop that compilers shall not vectorise. */
+#define STAY_SCALAR() __asm__ volatile("" : : : "memory")
+
 /* The float64 whose bits a word holds. */
 WORDS_INLINE double number_of(int64_t bits)
 {

@@ -14,10 +14,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import fastconv.functional as F
+from fastconv.dispatch.registry import backend_available
 from fastconv.problem import InterpolateProblem
 from tests.tolerance import poisoned
 
-BACKENDS = ("numba", "reference")
+BACKENDS = [name for name in ("numba", "c", "reference") if backend_available(name)]
 COMMON = settings(max_examples=80, deadline=None)
 Array = np.ndarray[Any, Any]
 

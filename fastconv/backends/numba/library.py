@@ -18,8 +18,12 @@ FAMILIES = {
     "depthwise_planar.copied": ("conv.depthwise_planar", "depthwise_copied"),
     "depthwise_planar.inside": ("conv.depthwise_planar", "depthwise_inside"),
     "fft.overlap_save": ("conv.fft.kernels", "overlap_save"),
+    "fold": ("unfold", "fold"),
     "gemm": ("gemm", "gemm"),
     "im2col": ("conv.im2col", "im2col_gemm"),
+    "move.gather": ("move", "gather"),
+    "move.permute": ("move", "permute"),
+    "move.unfold": ("unfold", "unfold"),
     "pack": ("conv.pack", "pack"),
     "planar": ("conv.planar", "planar"),
     "pointwise.elementwise": ("pointwise", "elementwise"),
@@ -33,6 +37,7 @@ FAMILIES = {
     "pool.weighted": ("pool.weighted", "weighted"),
     "pool.whole": ("pool.whole", "whole"),
     "pool.whole_rows": ("pool.whole", "whole_rows"),
+    "resample.weigh": ("resample", "weigh"),
 }
 
 

@@ -1,0 +1,44 @@
+/* The kernels of KERNELS at one instruction set, for cells of 1, 2, 4, 8 and 16 bytes whose bits
+ * they move: the element types are named as plans name them for that. */
+#ifndef CELLS_H
+#define CELLS_H
+/* Aligned as its elements are, unlike any type of 16 bytes. */
+typedef uint64_t wide_cell __attribute__((vector_size(16), aligned(8)));
+#endif
+
+#define CELL uint8_t
+#define DTYPE uint8
+#include KERNELS
+#undef CELL
+#undef DTYPE
+
+#define CELL uint16_t
+#define DTYPE uint16
+#include KERNELS
+#undef CELL
+#undef DTYPE
+
+#define CELL uint32_t
+#define DTYPE uint32
+#include KERNELS
+#undef CELL
+#undef DTYPE
+
+#define CELL uint64_t
+#define DTYPE uint64
+#include KERNELS
+#undef CELL
+#undef DTYPE
+
+#define CELL wide_cell
+#define DTYPE complex128
+#include KERNELS
+#undef CELL
+#undef DTYPE
+
+#define OWN_TABLE_(family, isa) family##_##isa
+#define OWN_TABLE(family, isa) OWN_TABLE_(family, isa)
+static const struct fastconv_entry OWN_TABLE(FAMILY, ISA)[] = {
+    ENTRIES(uint8), ENTRIES(uint16), ENTRIES(uint32), ENTRIES(uint64), ENTRIES(complex128), {0, 0}};
+#undef OWN_TABLE_
+#undef OWN_TABLE

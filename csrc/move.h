@@ -1,0 +1,277 @@
+/* Cells of any dtype moved bit for bit: gathered by tables, permuted, or copied from windows.
+ *
+ * `gather`: the arrays are (outer, A, B, C, inner), an item is one row of the last table.
+ * `permute`: an item is what the output's last three axes hold. Their words are explained in
+ * fastconv/backends/native/move.py. `unfold`: an item is one tap of one channel, a row of the
+ * columns; its words are those of windows.h.
+ */
+#include "windows.h"
+
+#ifndef MOVE_WORDS
+#define MOVE_WORDS
+enum {
+    SOURCE, TARGET, FILL, A_TABLE, B_TABLE, C_TABLE, A_OUT, B_OUT, C_OUT, A_IN, B_IN, C_IN, INNER,
+    RUN_FROM, RUN_TO
+};
+enum { LENGTHS = 2, STEPS = 7 };
+/* Bytes between cells up to which loops over them are unrolled. */
+enum { NEAR = 64 };
+#endif
+
+#define CELLS_AT(address) ((CELL *)(intptr_t)(address))
+
+typedef uint8_t NAME(block) __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+
+INLINE NAME(block) NAME(load_block)(const char *of, int64_t place)
+{
+    return *(const NAME(block) *)(of + place);
+}
+
+INLINE void NAME(store_block)(char *to, int64_t place, NAME(block) block)
+{
+    *(NAME(block) *)(to + place) = block;
+}
+
+/* Copy cells. Two vectors at a time, which no compiler takes for a call of memcpy: for rows of an
+ * image those would be a tenth of the time. */
+INLINE void NAME(copy)(CELL *restrict to, const CELL *restrict of, int64_t count)
+{
+    const int64_t bytes = count * (int64_t)sizeof(CELL);
+    char *target = (char *)to;
+    const char *source = (const char *)of;
+    if (bytes < VECTOR_BYTES) {
+        memcpy(target, source, (size_t)bytes);
+        return;
+    }
+    int64_t done = 0;
+    for (; done + 2 * VECTOR_BYTES <= bytes; done += 2 * VECTOR_BYTES) {
+        const NAME(block) first = NAME(load_block)(source, done);
+        const NAME(block) second = NAME(load_block)(source, done + VECTOR_BYTES);
+        NAME(store_block)(target, done, first);
+        NAME(store_block)(target, done + VECTOR_BYTES, second);
+    }
+    if (done + VECTOR_BYTES <= bytes) {
+        NAME(store_block)(target, done, NAME(load_block)(source, done));
+    }
+    /* The last vector overlaps the one before. */
+    const int64_t last = bytes - VECTOR_BYTES;
+    NAME(store_block)(target, last, NAME(load_block)(source, last));
+}
+
+/* Take blocks of `inner` cells by a table's places first to last - 1. */
+INLINE void NAME(pick)(CELL *restrict to, const CELL *restrict of, const CELL *restrict fill,
+                       const int64_t *table, int64_t first, int64_t last, const int64_t inner)
+{
+    for (int64_t c = first; c < last; c++) {
+        const CELL *from = table[c] < 0 ? fill + c * inner : of + table[c] * inner;
+        if (inner <= 4) {
+            memcpy(to + c * inner, from, (size_t)inner * sizeof(CELL));
+        } else {
+            NAME(copy)(to + c * inner, from, inner);
+        }
+    }
+}
+
+/* Gather one row; neighbours in the table are copied at once. */
+INLINE void NAME(gather_row)(const int64_t *args, CELL *row, const CELL *start, const int64_t inner)
+{
+    const int64_t *table = words_at(args[C_TABLE], 0);
+    const CELL *fill = CELLS_AT(args[FILL]);
+    const int64_t from = args[RUN_FROM], to = args[RUN_TO];
+    NAME(pick)(row, start, fill, table, 0, from, inner);
+    if (to > from) {
+        NAME(copy)(row + from * inner, start + table[from] * inner, (to - from) * inner);
+    }
+    NAME(pick)(row, start, fill, table, to, args[C_OUT], inner);
+}
+
+static void NAME(gather)(const int64_t *args, int64_t first, int64_t last)
+{
+    const int64_t *a_table = words_at(args[A_TABLE], 0), *b_table = words_at(args[B_TABLE], 0);
+    const int64_t inner = args[INNER], cells = args[C_OUT] * inner;
+    for (int64_t item = first; item < last; item++) {
+        const int64_t b = item % args[B_OUT], rest = item / args[B_OUT];
+        const int64_t a = rest % args[A_OUT], outer = rest / args[A_OUT];
+        CELL *row = CELLS_AT(args[TARGET]) + item * cells;
+        if (b > 0 && item > first && b_table[b] == b_table[b - 1]) {
+            NAME(copy)(row, row - cells, cells);
+            continue;
+        }
+        if (a_table[a] < 0 || b_table[b] < 0) {
+            NAME(copy)(row, CELLS_AT(args[FILL]), cells);
+            continue;
+        }
+        const int64_t line = (outer * args[A_IN] + a_table[a]) * args[B_IN] + b_table[b];
+        const CELL *start = CELLS_AT(args[SOURCE]) + line * args[C_IN] * inner;
+        switch (inner) {
+        case 1:
+            NAME(gather_row)(args, row, start, 1);
+            break;
+        case 2:
+            NAME(gather_row)(args, row, start, 2);
+            break;
+        case 3:
+            NAME(gather_row)(args, row, start, 3);
+            break;
+        case 4:
+            NAME(gather_row)(args, row, start, 4);
+            break;
+        default:
+            NAME(gather_row)(args, row, start, inner);
+            break;
+        }
+    }
+}
+
+INLINE void NAME(every_cell)(CELL *restrict to, const CELL *restrict of, const int64_t step,
+                             int64_t count)
+{
+    _Pragma("GCC unroll 4") for (int64_t i = 0; i < count; i++) {
+        to[i] = of[i * step];
+    }
+}
+
+/* The same by single loads and stores, without a vector's overhead. */
+INLINE void NAME(single_cells)(CELL *restrict to, const CELL *restrict of, const int64_t step,
+                               int64_t count)
+{
+    _Pragma("GCC unroll 8") for (int64_t i = 0; i < count; i++) {
+        STAY_SCALAR();
+        to[i] = of[i * step];
+    }
+}
+
+/* The same by one load instruction, from whose strides prefetchers learn. */
+INLINE void NAME(far_cells)(CELL *restrict to, const CELL *restrict of, const int64_t step,
+                            int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        STAY_SCALAR();
+        to[i] = of[i * step];
+    }
+}
+
+/* Bring cells that are `step` apart together. */
+static void NAME(take_every)(CELL *restrict to, const CELL *restrict of, int64_t step,
+                             int64_t count)
+{
+    const int64_t size = (int64_t)sizeof(CELL);
+    if (step == 1) {
+        NAME(copy)(to, of, count);
+    } else if (step * size > NEAR) {
+        NAME(far_cells)(to, of, step, count);
+    } else if (size == 1 && count < VECTOR_BYTES) {
+        NAME(single_cells)(to, of, step, count);
+    } else if (step == 2) {
+        NAME(every_cell)(to, of, 2, count);
+    } else if (step == 3) {
+        NAME(every_cell)(to, of, 3, count);
+    } else if (step == 4) {
+        NAME(every_cell)(to, of, 4, count);
+    } else {
+        NAME(every_cell)(to, of, step, count);
+    }
+}
+
+/* Turn a plane whose output has few columns: one run of the input after the other. */
+INLINE void NAME(turn)(CELL *restrict to, const CELL *restrict of, int64_t rows,
+                       const int64_t columns, const int64_t row_step, int64_t column_step)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < columns; j++) {
+            to[i * columns + j] = of[i * row_step + j * column_step];
+        }
+    }
+}
+
+static void NAME(permute_plane)(CELL *restrict to, const CELL *restrict of, int64_t rows,
+                                int64_t columns, int64_t row_step, int64_t column_step)
+{
+    if (row_step == 1 && columns == 2) {
+        NAME(turn)(to, of, rows, 2, 1, column_step);
+    } else if (row_step == 1 && columns == 3) {
+        NAME(turn)(to, of, rows, 3, 1, column_step);
+    } else if (row_step == 1 && columns == 4) {
+        NAME(turn)(to, of, rows, 4, 1, column_step);
+    } else if (columns < rows) {
+        for (int64_t j = 0; j < columns; j++) {
+            for (int64_t i = 0; i < rows; i++) {
+                to[i * columns + j] = of[i * row_step + j * column_step];
+            }
+        }
+    } else {
+        for (int64_t i = 0; i < rows; i++) {
+            NAME(take_every)(to + i * columns, of + i * row_step, column_step, columns);
+        }
+    }
+}
+
+/* Turn planes of few cells: one cell of all of them after the other. */
+INLINE void NAME(permute_planes)(CELL *restrict to, const CELL *restrict of, int64_t planes,
+                                 int64_t rows, int64_t columns, const int64_t *steps)
+{
+    for (int64_t cell = 0; cell < rows * columns; cell++) {
+        const CELL *from = of + cell / columns * steps[1] + cell % columns * steps[2];
+        for (int64_t plane = 0; plane < planes; plane++) {
+            to[plane * rows * columns + cell] = from[plane * steps[0]];
+        }
+    }
+}
+
+static void NAME(permute)(const int64_t *args, int64_t first, int64_t last)
+{
+    const int64_t *lengths = args + LENGTHS, *steps = args + STEPS;
+    const int64_t planes = lengths[2], rows = lengths[3], columns = lengths[4];
+    for (int64_t item = first; item < last; item++) {
+        const int64_t rest = item / lengths[1];
+        const int64_t origin = item % lengths[1] * steps[2] + rest % lengths[0] * steps[1] +
+                               rest / lengths[0] * steps[0];
+        CELL *to = CELLS_AT(args[TARGET]) + item * planes * rows * columns;
+        const CELL *of = CELLS_AT(args[SOURCE]) + origin;
+        if (planes > rows * columns) {
+            NAME(permute_planes)(to, of, planes, rows, columns, steps + 3);
+            continue;
+        }
+        for (int64_t plane = 0; plane < planes; plane++) {
+            NAME(permute_plane)(to + plane * rows * columns, of + plane * steps[3], rows, columns,
+                                steps[4], steps[5]);
+        }
+    }
+}
+
+INLINE void NAME(zero)(CELL *to, int64_t count)
+{
+    memset(to, 0, (size_t)count * sizeof(CELL));
+}
+
+static void NAME(unfold)(const int64_t *args, int64_t first, int64_t last)
+{
+    const int64_t rows = args[ROWS], columns = args[COLUMNS], x_step = args[X_STEP];
+    for (int64_t item = first; item < last; item++) {
+        const int64_t j = item % args[KERNEL_WIDTH], tap_row = item / args[KERNEL_WIDTH];
+        const int64_t i = tap_row % args[KERNEL_HEIGHT], plane = tap_row / args[KERNEL_HEIGHT];
+        const int64_t channel = plane % args[CHANNELS], image = plane / args[CHANNELS];
+        const int64_t y_from = i * args[Y_DILATION] - args[TOP];
+        const int64_t x_from = j * args[X_DILATION] - args[LEFT];
+        const struct span inside = blocks_inside(args[WIDTH], columns, args[X_STRIDE], x_from);
+        const CELL *cells = CELLS_AT(args[IMAGE_AT]) + image * args[IMAGE_STEP] +
+                            channel * args[CHANNEL_STEP] +
+                            (inside.low * args[X_STRIDE] + x_from) * x_step;
+        CELL *to = CELLS_AT(args[COLUMNS_AT]) + item * rows * columns;
+        for (int64_t row = 0; row < rows; row++, to += columns) {
+            const int64_t y = row * args[Y_STRIDE] + y_from;
+            if (y < 0 || y >= args[HEIGHT] || inside.high == inside.low) {
+                NAME(zero)(to, columns);
+                continue;
+            }
+            NAME(zero)(to, inside.low);
+            NAME(take_every)(to + inside.low, cells + y * args[Y_STEP], args[X_STRIDE] * x_step,
+                             inside.high - inside.low);
+            NAME(zero)(to + inside.high, columns - inside.high);
+        }
+    }
+}
+
+KERNEL(move_gather, NAME(gather)(args, first, last))
+KERNEL(move_permute, NAME(permute)(args, first, last))
+KERNEL(move_unfold, NAME(unfold)(args, first, last))

@@ -1,0 +1,27 @@
+/* Windows moved over an image: what their two directions share, whose words are those of
+ * fastconv/backends/native/unfold.py. */
+#ifndef WINDOWS_H
+#define WINDOWS_H
+
+#include "words.h"
+
+enum {
+    IMAGE_AT, COLUMNS_AT, SUMMED_AT = 0, SUM_AT, CHANNELS = 2, HEIGHT, WIDTH, IMAGE_STEP,
+    CHANNEL_STEP, Y_STEP, X_STEP, KERNEL_HEIGHT, KERNEL_WIDTH, ROWS, COLUMNS, Y_STRIDE, X_STRIDE,
+    TOP, LEFT, Y_DILATION, X_DILATION, SCRATCH_BASE, SCRATCH_STRIDE
+};
+
+struct span {
+    int64_t low, high;
+};
+
+/* The blocks, out of `blocks`, whose cell stride * block + offset lies in [0, length). */
+WORDS_INLINE struct span blocks_inside(int64_t length, int64_t blocks, int64_t stride,
+                                       int64_t offset)
+{
+    const int64_t low = offset >= 0 ? 0 : lesser(parts_of(-offset, stride), blocks);
+    const int64_t high = offset >= length ? 0 : lesser(parts_of(length - offset, stride), blocks);
+    return (struct span){low, greater(low, high)};
+}
+
+#endif

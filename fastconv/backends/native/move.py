@@ -1,0 +1,117 @@
+"""Cells of any dtype moved bit for bit: the words of their kernels, and tables of axes."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import reduce
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Cost, roofline
+from fastconv.backends.native.algorithm import NativeAlgorithm
+from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Stage, constant
+from fastconv.machine import Machine
+from fastconv.problem.taps import Integers
+
+# Types by which cells of any dtype are moved: kernels are made for one of them.
+CELLS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64", 16: "complex128"}
+
+# Cells side by side from which on a row of work is one cell of the last table.
+WIDE = 64
+# Neighbouring cells from which on a row's copy is worth a loop of its own.
+LONG_RUN = 16
+
+# `move.gather`: input, output and the fill row; tables of three axes, their lengths after and
+# before, the cells of the innermost axis; the longest run of neighbours in the last table.
+(SOURCE, TARGET, FILL, A_TABLE, B_TABLE, C_TABLE, A_OUT, B_OUT, C_OUT, A_IN, B_IN, C_IN, INNER,
+ RUN_FROM, RUN_TO) = range(15)  # fmt: skip
+
+# `move.permute`: input, output; lengths of the output's axes but the first, and for all six the
+# cells from one to the next in the input.
+LENGTHS, STEPS = 2, 7
+
+
+class Moving(NativeAlgorithm):
+    """What the algorithms that move cells of any dtype share."""
+
+    name = "gather"
+
+    def why_not(self, problem: Any) -> str | None:
+        size = problem.dtype.itemsize
+        return None if size in CELLS else f"cells of {size} bytes are for the reference"
+
+    def cost(self, problem: Any, machine: Machine) -> Cost:
+        cells = prod(problem.output_shape)
+        return Cost(1e-6 + roofline(problem, machine, flops=2 * cells, bytes=problem.bytes))
+
+    def mover(self, name: str, problem: Any) -> int:
+        """Give the kernel that moves cells of the problem's dtype."""
+        return self.library.kernel(name, CELLS[problem.dtype.itemsize])
+
+    def gathered(self, problem: Any, axes: list[Axis], value: bytes) -> NativePlan:
+        """Plan to take from each axis the cells of its table, and ``value`` where it has -1."""
+        outer, (a, b, c), inner = _in_five(axes)
+        tables = [axis.whole() for axis in (a, b, c)]
+        lengths = [len(table) for table in tables]
+        fill = np.frombuffer(value * (lengths[2] * inner), np.uint8)
+        stage = Stage(
+            self.mover("move.gather", problem),
+            outer * lengths[0] * lengths[1],
+            [
+                INPUT(0), OUTPUT, constant(fill),
+                *(constant(table, np.int64) for table in tables), *lengths,
+                a.length, b.length, c.length, inner, *_longest_run(tables[2]),
+            ],
+        )  # fmt: skip
+        return self.native_plan(problem, [stage])
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """An axis to be gathered: its length before, and the table, or None where it stays."""
+
+    length: int
+    table: Integers | None
+
+    def whole(self) -> Integers:
+        """Give the table, written out."""
+        return np.arange(self.length) if self.table is None else self.table
+
+    def joined(self, other: Axis) -> Axis:
+        """Give one axis for this one and the next."""
+        if self.table is None and other.table is None:
+            return Axis(self.length * other.length, None)
+        mine, its = self.whole()[:, None], other.whole()
+        table = np.where((mine < 0) | (its < 0), -1, mine * other.length + its)
+        return Axis(self.length * other.length, table.ravel())
+
+
+def _in_five(axes: list[Axis]) -> tuple[int, list[Axis], int]:
+    """Give any axes as (outer, three with tables, inner)."""
+    merged: list[Axis] = []
+    for axis in axes:
+        if merged and merged[-1].table is None and axis.table is None:
+            merged[-1] = merged[-1].joined(axis)
+        else:
+            merged.append(axis)
+    outer = merged.pop(0).length if merged and merged[0].table is None else 1
+    inner = merged.pop().length if merged and merged[-1].table is None else 1
+    while len(merged) > 3:
+        merged[:2] = [merged[0].joined(merged[1])]
+    one = Axis(1, None)
+    if inner >= WIDE and len(merged) < 3:
+        merged.append(one)
+    return outer, [one] * (3 - len(merged)) + merged, inner
+
+
+def _longest_run(table: Integers) -> tuple[int, int]:
+    """Give where the longest run of neighbouring cells in a table begins and ends."""
+    steps = (np.diff(table) == 1) & (table[:-1] >= 0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], steps, [False]]).astype(np.int8)))
+    pairs = edges.reshape(-1, 2)
+    if len(pairs) == 0:
+        return 0, 0
+    best: Any = reduce(lambda p, q: q if q[1] - q[0] > p[1] - p[0] else p, pairs.tolist())
+    return (best[0], best[1] + 1) if best[1] - best[0] >= LONG_RUN else (0, 0)

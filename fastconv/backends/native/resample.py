@@ -1,0 +1,189 @@
+"""Padding, interpolation and pixel shuffling: rows of output, each gathered or summed by tables."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.native.algorithm import NativeAlgorithm
+from fastconv.backends.native.move import WIDE, Axis, Moving
+from fastconv.backends.native.plan import (
+    INPUT,
+    OUTPUT,
+    SCRATCH,
+    Constant,
+    NativePlan,
+    Stage,
+    constant,
+    scratch_stride,
+)
+from fastconv.machine import Machine, get_machine
+from fastconv.problem import InterpolateProblem, PadProblem, PixelShuffleProblem
+from fastconv.problem.taps import Taps
+
+# Weighted cells from which on a sum is taken in two steps, rows first.
+MANY_TAPS = 16
+# Channels that stand last from which on cells are summed with all of them at once.
+FEW = 16
+# Up to so many cells of a row that every output sums equally many of, kernels know their number.
+MOST_TAPS = 6
+
+# `resample.weigh`: input, output; the three axes' lengths after and before, and the cells of the
+# innermost; for each axis where an output's taps begin, their cells and weights (those of the last
+# as the elements are); scratch memory for a line; whether a lone row may be read in place; and
+# the taps of each output of the last axis: 0 where that varies, -1 where the axis has one cell; and
+# for each vector of those outputs, see `_blocks`.
+(SOURCE, TARGET, A_OUT, B_OUT, C_OUT, A_IN, B_IN, C_IN, INNER, A_FIRST, A_INDEX, A_WEIGHT, B_FIRST,
+ B_INDEX, B_WEIGHT, C_FIRST, C_INDEX, C_WEIGHT, SCRATCH_BASE, SCRATCH_STRIDE, PLAIN,
+ TAPS, BLOCK_STARTS, BLOCK_PLACES, BLOCK_WEIGHTS) = range(25)  # fmt: skip
+
+
+class Pad(Moving):
+    """Padding: every row copied, its ends filled from a table."""
+
+    def plan(self, problem: PadProblem, *parameters: Array | None) -> NativePlan:
+        axes = [
+            Axis(length, problem.sources(axis) if any(problem.pads[axis]) else None)
+            for axis, length in enumerate(problem.shape)
+        ]
+        return self.gathered(problem, axes, problem.value)
+
+
+class Nearest(Moving):
+    """Interpolation whose cells are copies of the input's."""
+
+    def why_not(self, problem: InterpolateProblem) -> str | None:
+        if not problem.copies:
+            return f"mode {problem.mode!r} sums cells"
+        return super().why_not(problem)
+
+    def plan(self, problem: InterpolateProblem, *parameters: Array | None) -> NativePlan:
+        axes = [Axis(length, problem.sources(i)) for i, length in enumerate(problem.input_size)]
+        first, last = _around(problem)
+        value = bytes(problem.dtype.itemsize)
+        return self.gathered(problem, [Axis(first, None), *axes, Axis(last, None)], value)
+
+
+class Weighted(NativeAlgorithm):
+    """Interpolation that sums: rows first, then along the row, nothing between in memory."""
+
+    name = "separable"
+
+    def why_not(self, problem: InterpolateProblem) -> str | None:
+        if problem.copies:
+            return f"mode {problem.mode!r} copies cells"
+        return super().why_not(problem)
+
+    def cost(self, problem: InterpolateProblem, machine: Machine) -> Cost:
+        cells = prod(problem.output_shape)
+        taps = [max(1, problem.taps(i).most) for i in range(problem.n)]
+        rows = cells * problem.input_size[-1] / problem.output_size[-1] * prod(taps[:-1])
+        # The second step loads single cells: about one a cycle.
+        flops = 4 * rows + 16 * cells * taps[-1]
+        return Cost(1e-6 + roofline(problem, machine, flops=flops, bytes=problem.bytes))
+
+    def error_bound(self, problem: InterpolateProblem) -> float:
+        # A sum of so many weighted cells.
+        taps = [problem.taps(i).most for i in range(problem.n)]
+        return float(np.finfo(problem.dtype).eps) * (prod(taps[:-1]) + taps[-1] + 2)
+
+    def plan(self, problem: InterpolateProblem, *parameters: Array | None) -> NativePlan:
+        # Channels that stand last are the row where they are many, and cells of it where few.
+        taps = [problem.taps(i) for i in range(problem.n)]
+        sizes = list(problem.input_size)
+        outer, inner = _around(problem)
+        few = prod(max(1, t.most) for t in taps) <= MANY_TAPS
+        alone = inner >= WIDE and problem.n < 3 and few
+        if alone:
+            taps, sizes = [*taps, _ONE], [*sizes, 1]
+        elif inner < FEW:
+            taps[-1], sizes[-1], inner = _repeated(taps[-1], inner), sizes[-1] * inner, 1
+        taps, sizes = [_ONE] * (3 - len(taps)) + taps, [1] * (3 - len(sizes)) + sizes
+        a, b, c = taps
+        lengths = [len(t.first) - 1 for t in taps]
+        each = -1 if alone else c.most if c.uniform and c.most <= MOST_TAPS else 0
+        lanes = get_machine().lanes(problem.dtype)
+        # What blocks are picked from is two vectors, whether or not a line is as long.
+        scratch = max(sizes[2] * inner, 2 * lanes) * problem.dtype.itemsize
+        tables: list[Any] = []
+        for number, t in enumerate(taps):
+            kind = problem.dtype if number == 2 else np.float64
+            tables += [constant(t.first), constant(t.index), constant(t.weight, kind)]
+        plain = sizes[2] * inner >= 2 * lanes and all((t.weight == 1).all() for t in (a, b))
+        stage = Stage(
+            self.library.kernel("resample.weigh", problem.dtype.name, each),
+            outer * lengths[0] * lengths[1],
+            [
+                INPUT(0), OUTPUT, *lengths, *sizes, inner, *tables,
+                SCRATCH, scratch_stride(scratch), int(plain), each,
+                *(_blocks(c, sizes[2], each, lanes, problem.dtype) if inner == 1 else (0, 0, 0)),
+            ],
+        )  # fmt: skip
+        return self.native_plan(problem, [stage], scratch_bytes=scratch)
+
+
+class PixelShuffle(Moving):
+    """Pixel shuffling and its inverse: six axes permuted."""
+
+    name = "permute"
+
+    def plan(self, problem: PixelShuffleProblem, *parameters: Array | None) -> NativePlan:
+        split, order = problem.permutation()
+        shape = (prod(problem.lead), *split)
+        steps = [prod(shape[axis + 1 :]) for axis in range(6)]
+        lengths = [shape[axis] for axis in order]
+        stage = Stage(
+            self.mover("move.permute", problem),
+            prod(lengths[:3]),
+            [INPUT(0), OUTPUT, *lengths[1:], *(steps[axis] for axis in order)],
+        )
+        return self.native_plan(problem, [stage])
+
+
+_ONE = Taps(np.array([0, 1]), np.array([0]), np.ones(1))
+
+
+def _around(problem: InterpolateProblem) -> tuple[int, int]:
+    """Give how many images stand before the spatial axes, and how many cells after them."""
+    if problem.channels_last:
+        return problem.batch, problem.channels
+    return problem.batch * problem.channels, 1
+
+
+def _repeated(taps: Taps, inner: int) -> Taps:
+    """Give the taps of each of ``inner`` elements that an axis's cells hold."""
+    counts = np.repeat(np.diff(taps.first), inner)
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    element = np.repeat(np.arange(len(counts)) % inner, counts)
+    number = np.arange(first[-1]) - np.repeat(first[:-1], counts)
+    number += np.repeat(np.repeat(taps.first[:-1], inner), counts)
+    return Taps(first, taps.index[number] * inner + element, taps.weight[number])
+
+
+def _blocks(
+    taps: Taps, size: int, each: int, lanes: int, dtype: np.dtype[Any]
+) -> tuple[Constant | int, ...]:
+    """Give the taps of an axis of single cells for each vector of outputs.
+
+    The first of two vectors' cells among which all that it sums lie, or -1 where that is more; for
+    each tap each lane's place among them, and its weight.
+    """
+    if each <= 0:
+        return 0, 0, 0
+    outputs = len(taps.first) - 1
+    blocks = -(-outputs // lanes)
+    # Lanes past the end are like the last.
+    shown = np.minimum(np.arange(blocks * lanes), outputs - 1).reshape(blocks, 1, lanes)
+    number = shown * each + np.arange(each)[:, None]
+    index, weight = taps.index[number], taps.weight[number]
+    starts = np.minimum(index.min((1, 2)), max(0, size - 2 * lanes))
+    places = index - starts[:, None, None]
+    within = places.max((1, 2)) < 2 * lanes
+    return (
+        constant(np.where(within, starts, -1), np.int64),
+        constant(places, f"i{dtype.itemsize}"),
+        constant(weight, dtype),
+    )
