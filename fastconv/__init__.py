@@ -3,58 +3,41 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fastconv import functional
-from fastconv._version import __version__
-from fastconv.dispatch import set_tuning
-from fastconv.functional import *  # noqa: F403
-from fastconv.settings import get_num_threads, set_num_threads
-
-if TYPE_CHECKING:
-    from fastconv.config import show_config
-    from fastconv.formats import load
-    from fastconv.network import Network, explain
-    from fastconv.network import compile_module as compile
-    from fastconv.network.warmup import warmup
-    from fastconv.tuning import tune
+from fastconv._version import __version__ as __version__
 
 # Public names that are imported when they are first asked for.
 _LATE = {
     "Network": ("fastconv.network", "Network"),
     "compile": ("fastconv.network", "compile_module"),
     "explain": ("fastconv.network", "explain"),
+    "get_num_threads": ("fastconv.settings", "get_num_threads"),
     "load": ("fastconv.formats", "load"),
+    "set_num_threads": ("fastconv.settings", "set_num_threads"),
+    "set_tuning": ("fastconv.dispatch", "set_tuning"),
     "show_config": ("fastconv.config", "show_config"),
     "tune": ("fastconv.tuning", "tune"),
     "warmup": ("fastconv.network.warmup", "warmup"),
 }
-_LATE_MODULES = ("models", "nn", "network", "formats", "tuning")
-
-__all__ = [
-    "Network",
-    "__version__",
-    "compile",
-    "explain",
-    "get_num_threads",
-    "load",
-    "set_num_threads",
-    "set_tuning",
-    "show_config",
-    "tune",
-    "warmup",
-    *functional.__all__,
-]
+_LATE_MODULES = ("models", "nn", "network", "formats", "functional", "tuning")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATE:
-        module, attribute = _LATE[name]
-        return getattr(importlib.import_module(module), attribute)
     if name in _LATE_MODULES:
         return importlib.import_module(f"fastconv.{name}")
-    raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+    if name in _LATE:
+        module, attribute = _LATE[name]
+        value = getattr(importlib.import_module(module), attribute)
+    elif name == "__all__":
+        value = ["__version__", *_LATE, *importlib.import_module("fastconv.functional").__all__]
+    elif name.startswith("__") or not hasattr(__getattr__("functional"), name):
+        raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+    else:
+        value = getattr(__getattr__("functional"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_LATE_MODULES})
+    return sorted({*globals(), *__getattr__("__all__"), *_LATE_MODULES})

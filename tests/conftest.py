@@ -1,5 +1,25 @@
 """The tests choose by prediction: no table that this machine was tuned with may move them."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
 
 os.environ["FASTCONV_TUNING"] = "off"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--guard-pages", action="store_true", help="end the process where a kernel leaves a buffer"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _guard_pages(request: pytest.FixtureRequest) -> Iterator[None]:
+    if not request.config.getoption("--guard-pages"):
+        yield
+        return
+    from tests.guarded import guard_pages
+
+    with guard_pages():
+        yield

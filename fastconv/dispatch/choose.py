@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import TYPE_CHECKING
 
 from fastconv import settings
 from fastconv.backends.base import Algorithm, Cost
 from fastconv.dispatch.registry import algorithms
-from fastconv.dispatch.table import Row
 from fastconv.dispatch.tuning import Tuning, current
 from fastconv.machine import forced_isa, get_machine
 from fastconv.problem import Problem
+
+if TYPE_CHECKING:
+    from fastconv.dispatch.table import Row
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,11 +8,15 @@ import os
 import re
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastconv import settings
-from fastconv.dispatch.table import Fingerprint, Row, Table, TableError, read
 from fastconv.machine import forced_isa
 from fastconv.problem import Problem
+
+# What reads tables is imported where there is one: a process that has none starts sooner.
+if TYPE_CHECKING:
+    from fastconv.dispatch.table import Row, Table
 
 OFF = "off"
 _set: str | None = None
@@ -58,6 +62,8 @@ def set_tuning(path: str | os.PathLike[str] | None) -> None:
     A table decides only between algorithms that can serve and whose error bound is inside
     ``rtol``. Results stay inside their bounds, but their last bits may change with the table.
     """
+    from fastconv.dispatch.table import TableError, read
+
     global _set
     name = None if path is None else os.fspath(path)
     if name not in (None, OFF):
@@ -82,6 +88,8 @@ def forget() -> None:
 
 def default_path(isa: str) -> Path:
     """Give where this machine's own table is kept."""
+    from fastconv.dispatch.table import Fingerprint
+
     machine = Fingerprint.here(isa)
     name = re.sub(r"[^a-z0-9]+", "-", f"{machine.cpu} {machine.isa}".lower()).strip("-")
     return _folder() / f"{name[:120]}.json"
@@ -99,10 +107,12 @@ def _current(isa: str) -> Tuning:
     if pinned is not None:
         return _pinned(Path(pinned))
     # The CPU's name takes a while to find out on a machine of many cores.
-    return _own(default_path(isa), Fingerprint.here(isa)) if _folder().is_dir() else UNTUNED
+    return _own(isa) if _folder().is_dir() else UNTUNED
 
 
 def _pinned(path: Path) -> Tuning:
+    from fastconv.dispatch.table import TableError, read
+
     try:
         table = read(path)
     except (TableError, OSError) as error:
@@ -110,7 +120,10 @@ def _pinned(path: Path) -> Tuning:
     return Tuning(path, table, f"{path}, pinned, of {table.machine}")
 
 
-def _own(path: Path, here: Fingerprint) -> Tuning:
+def _own(isa: str) -> Tuning:
+    from fastconv.dispatch.table import Fingerprint, TableError, read
+
+    path, here = default_path(isa), Fingerprint.here(isa)
     try:
         table = read(path)
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from fastconv.dispatch import Parameter
+from fastconv.dispatch import Parameter as Parameter
 from fastconv.nn import calls, state
 from fastconv.nn.foreign import freeze
 from fastconv.nn.initial import Initial, layer_dtype, shapes_only, shown

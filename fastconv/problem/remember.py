@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -36,7 +35,8 @@ def remembered(build: Callable[P, R]) -> Callable[P, R]:
     apart, so that what is refused once is refused always.
     """
     kept = functools.lru_cache(maxsize=4096, typed=True)(build)
-    arrays = tuple(name in _ARRAYS for name in inspect.signature(build).parameters)
+    code = build.__code__
+    arrays = tuple(name in _ARRAYS for name in code.co_varnames[: code.co_argcount])
 
     @functools.wraps(build)
     def of(*arguments: P.args, **options: P.kwargs) -> R:

@@ -31,6 +31,13 @@ class _Arena(threading.local):
 _arena = _Arena()
 
 
+def aligned(size: int) -> np.ndarray[Any, Any]:
+    """Give ``size`` bytes of their own, 64-byte aligned."""
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size]
+
+
 def take(size: int) -> np.ndarray[Any, Any]:
     """Give ``size`` bytes, 64-byte aligned, whose content is whatever was there before."""
     needed = size + ALIGNMENT

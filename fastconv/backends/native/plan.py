@@ -12,7 +12,7 @@ import numpy as np
 from fastconv import settings
 from fastconv.backends.base import Array, Plan
 from fastconv.backends.native.addresses import address_of
-from fastconv.backends.native.arena import ALIGNMENT, take
+from fastconv.backends.native.arena import ALIGNMENT, aligned, take
 from fastconv.backends.native.driver import Program, drive
 from fastconv.backends.native.outputs import empty
 
@@ -52,9 +52,7 @@ class Constant:
 def constant(array: Any, dtype: Any = None) -> Constant:
     """Give an array to a plan: weights packed, tables of offsets. 64-byte aligned."""
     given = np.asarray(array, dtype=dtype)
-    memory = np.empty(given.nbytes + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    kept = memory[start : start + given.nbytes].view(given.dtype).reshape(given.shape)
+    kept = aligned(given.nbytes).view(given.dtype).reshape(given.shape)
     kept[...] = given
     return Constant(kept)
 

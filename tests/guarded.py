@@ -1,0 +1,78 @@
+"""Memory with guard pages: a kernel that reads or writes outside a buffer ends the process.
+
+While it is in force every input, output, constant and scratch buffer of native plans lies either
+right before a page that may not be touched, or right after one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastconv.backends.native import plan
+
+Array = np.ndarray[Any, Any]
+# Buffers that end at a page, of all; the others begin at one.
+AT_THE_END = 0.75
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+
+def guarded(size: int, chance: random.Random, alignment: int = 1) -> Array:
+    """Give bytes between two guard pages, full of NaN, touching one of them."""
+    page = mmap.PAGESIZE
+    inner = -(-max(size, 1) // page) * page
+    pages = mmap.mmap(-1, inner + 2 * page)
+    whole = np.frombuffer(pages, np.uint8)
+    start = whole.ctypes.data
+    whole[page : page + inner] = 0xFF
+    for guard in (start, start + page + inner):
+        if _libc.mprotect(guard, page, 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    first = page
+    if chance.random() < AT_THE_END:
+        first += (inner - size) // alignment * alignment
+    return whole[first : first + size]
+
+
+def copied(array: Array | None, chance: random.Random) -> Array | None:
+    """Give a guarded copy."""
+    if array is None or array.nbytes == 0:
+        return array
+    copy = guarded(array.nbytes, chance).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@contextlib.contextmanager
+def guard_pages(seed: int = 0) -> Iterator[None]:
+    """Guard the buffers of native plans made and run in this context."""
+    chance = random.Random(seed)
+    run = plan.NativePlan.run
+
+    def empty(shape: Any, dtype: Any) -> Array:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return guarded(size, chance).view(dtype).reshape(shape)
+
+    def guarded_run(self: Any, *inputs: Array | None, out: Array | None = None) -> Any:
+        result = run(self, *(copied(x, chance) for x in inputs), out=copied(out, chance))
+        if out is None:
+            return result
+        first = result[0] if isinstance(result, tuple) else result
+        out[...] = first
+        return (out, *result[1:]) if isinstance(result, tuple) else out
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Constants and scratch memory are 64-byte aligned, as plans may rely on.
+        patch.setattr(plan, "aligned", lambda size: guarded(size, chance, 64))
+        patch.setattr(plan, "take", lambda size: guarded(size, chance, 64))
+        patch.setattr(plan, "empty", empty)
+        patch.setattr(plan.NativePlan, "run", guarded_run)
+        yield
