@@ -29,12 +29,22 @@ struct NAME(pixels) {
     int whole;
 };
 
-/* Those from vector q of a chunk on, which has `left` pixels in all. */
+/* Those from vector q of a chunk on, which has `left` pixels in all. In the image itself the last
+ * vector overlaps the one before, so that none is read past the end; at least one fits. */
 INLINE void NAME(find_pixels)(int vectors, struct NAME(pixels) *pixels, const int64_t *args,
                               int64_t source, int64_t q, int64_t left)
 {
     const int64_t *table = words_at(args[PIXELS], q * PIXEL_WORDS);
     pixels->whole = 1;
+    if (args[CUT] == CUT_PIXELS) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const int64_t at = lesser((q + v) * LANES, left - LANES) * (int64_t)sizeof(REAL);
+            pixels->inputs[v] = (const char *)AT(source + at);
+            pixels->outputs[v] = at;
+            pixels->lanes[v] = LANES;
+        }
+        return;
+    }
     UNROLL for (int v = 0; v < vectors; v++) {
         const int64_t inside = greater(left - (q + v) * LANES, 0);
         pixels->inputs[v] = (const char *)AT(source + table[PIXEL_INPUT]);

@@ -150,9 +150,12 @@ class _Shape:
         pointwise = prod(problem.kernel_size) == 1
         flat = pointwise and not any(map(any, problem.padding)) and set(problem.stride) == {1}
         tile = _tile(library, problem, machine)
-        if flat:
-            pixels = prod(problem.output_size)
+        pixels = prod(problem.output_size)
+        if flat and pixels >= lanes:
             chunk = -(-pixels // (CHUNKS * tile.columns)) * tile.columns
+            # The last vector of a chunk overlaps the one before: none is read past the plane's end.
+            while 0 < pixels % chunk < lanes:
+                chunk += tile.columns
             return cls(problem, planes, tile, "pixels", chunk)
         line = cls(problem, planes, tile, "rows", 1)
         if problem.n == 1 and not planes.by_table and line.lines_bytes > LONG_LINE_BYTES:

@@ -82,7 +82,18 @@ def planar(  # type: ignore[no-untyped-def]
 
     @inlined
     def where(args, source, q, pixels_left):  # type: ignore[no-untyped-def]
-        """Give addresses of vectors of inputs, places of outputs, and the lanes that count."""
+        """Give addresses of vectors of inputs, places of outputs, and the lanes that count.
+
+        In the image itself the last vector overlaps the one before, so that none is read past the
+        end; at least one fits.
+        """
+        if in_place:
+            first, end = q * lanes * size, (pixels_left - lanes) * size
+            places = lesser(beside(tile, first, lanes * size), beside(tile, end, 0))
+            pixels = lesser(
+                beside(tile, source + first, lanes * size), beside(tile, source + end, 0)
+            )
+            return pixels, places, beside(tile, lanes, 0)
         table = args[PIXELS] + q * 24
         counts = from_table(tile, 0, table + 16, 3)
         counts = lesser(counts, beside(tile, pixels_left - q * lanes, -lanes))
