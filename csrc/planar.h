@@ -64,7 +64,7 @@ INLINE void NAME(multiply_pixels)(int rows, int vectors, V *tile, const char *co
         V held[MOST_PIXELS];
         if (vectors <= rows) {
             UNROLL for (int v = 0; v < vectors; v++) {
-                held[v] = NAME(load)((const REAL *)(inputs[v] + offsets[k]));
+                held[v] = NAME(held)(NAME(load)((const REAL *)(inputs[v] + offsets[k])));
             }
             UNROLL for (int r = 0; r < rows; r++) {
                 const V factor = NAME(splat)(weights[r]);
@@ -78,7 +78,8 @@ INLINE void NAME(multiply_pixels)(int rows, int vectors, V *tile, const char *co
                 held[r] = NAME(splat)(weights[r]);
             }
             UNROLL for (int v = 0; v < vectors; v++) {
-                const V value = NAME(load)((const REAL *)(inputs[v] + offsets[k]));
+                const REAL *place = (const REAL *)(inputs[v] + offsets[k]);
+                const V value = rows == 1 ? NAME(load)(place) : NAME(held)(NAME(load)(place));
                 UNROLL for (int r = 0; r < rows; r++) {
                     V *sum = tile + r * vectors + v;
                     *sum = NAME(multiply_add)(held[r], value, *sum);
@@ -103,35 +104,37 @@ INLINE void NAME(multiply_tile)(int rows, int vectors, const int64_t *args,
     NAME(multiply_pixels)(rows, vectors, tile, pixels->inputs, words_at(args[OFFSETS], 0),
                           weights + t * args[STEPS] * rows, args[STEPS]);
     const int64_t line = args[OUT_PLANE], target = shift + t * rows * line;
-    const int64_t valid = args[OUT_CHANNELS] - t * rows;
+    const int64_t valid = lesser(args[OUT_CHANNELS] - t * rows, rows);
     if (args[RESIDUAL] != 0) {
+        const int64_t residual = args[RESIDUAL] + target;
         const V zero = {0};
         UNROLL for (int r = 0; r < rows; r++) {
-            if (r < valid) {
-                UNROLL for (int v = 0; v < vectors; v++) {
-                    const int64_t place = target + r * line + pixels->outputs[v];
-                    tile[r * vectors + v] += NAME(load_first)(AT(args[RESIDUAL] + place),
-                                                              pixels->lanes[v], zero);
-                }
+            if (r == valid) {
+                break;
+            }
+            UNROLL for (int v = 0; v < vectors; v++) {
+                const REAL *place = AT(residual + r * line + pixels->outputs[v]);
+                tile[r * vectors + v] += NAME(load_first)(place, pixels->lanes[v], zero);
             }
         }
     }
     NAME(tile_activate)(rows, vectors, tile, number_of(args[SLOPE]), number_of(args[LOW]),
                         number_of(args[HIGH]));
-    if (valid >= rows && pixels->whole) {
+    const int64_t out = args[OUT] + target;
+    if (valid == rows && pixels->whole) {
         UNROLL for (int r = 0; r < rows; r++) {
             UNROLL for (int v = 0; v < vectors; v++) {
-                NAME(store)(AT(args[OUT] + target + r * line + pixels->outputs[v]),
-                            tile[r * vectors + v]);
+                NAME(store)(AT(out + r * line + pixels->outputs[v]), tile[r * vectors + v]);
             }
         }
     } else {
         UNROLL for (int r = 0; r < rows; r++) {
-            if (r < valid) {
-                UNROLL for (int v = 0; v < vectors; v++) {
-                    NAME(store_first)(AT(args[OUT] + target + r * line + pixels->outputs[v]),
-                                      pixels->lanes[v], tile[r * vectors + v]);
-                }
+            if (r == valid) {
+                break;
+            }
+            UNROLL for (int v = 0; v < vectors; v++) {
+                REAL *place = AT(out + r * line + pixels->outputs[v]);
+                NAME(store_first)(place, pixels->lanes[v], tile[r * vectors + v]);
             }
         }
     }

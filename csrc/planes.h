@@ -64,14 +64,26 @@ INLINE void NAME(split_block)(int step, const int64_t *words, int64_t before, co
     }
 }
 
+/* Columns, and rows, of -1 are zeros. */
 static void NAME(copy_by_table)(const int64_t *words, const REAL *plane, const int64_t *rows,
                                 int64_t count, REAL *target)
 {
     const int64_t *columns = words_at(words[LINE_COLUMNS], 0);
-    for (int64_t r = 0; r < count; r++) {
-        const REAL *line = plane + greater(rows[r], 0) * words[LINE_WIDTH];
-        for (int64_t i = 0; i < words[LINE_PHASES] * words[LINE_PHASE]; i++) {
-            *target++ = columns[i] >= 0 && rows[r] >= 0 ? line[columns[i]] : 0;
+    const int64_t length = words[LINE_PHASES] * words[LINE_PHASE];
+    for (int64_t r = 0; r < count; r++, target += length) {
+        const REAL *line = plane + rows[r] * words[LINE_WIDTH];
+        int64_t i = 0;
+        if (rows[r] < 0) {
+            memset(target, 0, (size_t)length * sizeof(REAL));
+            continue;
+        }
+#if VECTOR_BYTES == 64
+        for (; i + LANES <= length; i += LANES) {
+            NAME(store)(target + i, NAME(load_at)(line, columns + i));
+        }
+#endif
+        for (; i < length; i++) {
+            target[i] = columns[i] >= 0 ? line[columns[i]] : 0;
         }
     }
 }

@@ -163,6 +163,22 @@ INLINE V NAME(multiply_add)(V a, V b, V c)
     return MM(_mm512_fmadd_)(a, b, c);
 }
 #undef FIRST
+/* The elements of a line at places; zeros at negative ones. */
+INLINE V NAME(load_at)(const REAL *line, const int64_t *places)
+{
+    const __m512i zero = _mm512_setzero_si512(), low = _mm512_loadu_si512(places);
+    const __mmask8 in_low = _mm512_cmpge_epi64_mask(low, zero);
+#if REAL_IS_FLOAT
+    const __m512i high = _mm512_loadu_si512(places + LANES / 2);
+    const __mmask8 in_high = _mm512_cmpge_epi64_mask(high, zero);
+    const __m256 none = _mm256_setzero_ps();
+    const __m256 first = _mm512_mask_i64gather_ps(none, in_low, low, line, 4);
+    const __m256 second = _mm512_mask_i64gather_ps(none, in_high, high, line, 4);
+    return _mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1);
+#else
+    return _mm512_mask_i64gather_pd(_mm512_setzero_pd(), in_low, low, line, 8);
+#endif
+}
 
 #else /* 32 or 16 bytes */
 
