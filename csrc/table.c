@@ -5,6 +5,7 @@
 #include "tables.h"
 
 /* A family's tables, one an instruction set; both lists end in 0. */
+extern const struct fastconv_entry *const fastconv_depthwise[];
 extern const struct fastconv_entry *const fastconv_depthwise_planar[];
 extern const struct fastconv_entry *const fastconv_fft[];
 extern const struct fastconv_entry *const fastconv_fold[];
@@ -21,6 +22,7 @@ extern const struct fastconv_entry *const fastconv_resample[];
 extern const struct fastconv_entry *const fastconv_unpool[];
 
 static const struct fastconv_entry *const *const families[] = {
+    fastconv_depthwise,
     fastconv_depthwise_planar,
     fastconv_fft,
     fastconv_fold,

@@ -15,7 +15,7 @@ from fastconv.problem import Problem
 ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "c numba", "conv.direct", "Direct"),
     ("ConvProblem", "c numba", "conv.planar", "Planar"),
-    ("ConvProblem", "numba ", "conv.depthwise", "Depthwise"),
+    ("ConvProblem", "c numba", "conv.depthwise", "Depthwise"),
     ("ConvProblem", "c numba", "conv.depthwise_planar", "DepthwisePlanar"),
     ("ConvProblem", "c numba", "conv.separable", "Separable"),
     ("ConvProblem", "c numba", "conv.fft.algorithm", "Fft"),

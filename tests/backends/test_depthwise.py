@@ -56,7 +56,7 @@ def depthwise_cases(draw: Any, algorithm: str) -> dict[str, Any]:
     }
 
 
-ALGORITHMS = ("depthwise_planar",)
+ALGORITHMS = ("depthwise", "depthwise_planar")
 
 
 @needs_c

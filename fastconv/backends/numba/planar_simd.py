@@ -235,6 +235,53 @@ def tile_correlate_edge(
     return tile(shape, tile, taps, stride, dilation, *(types.int64,) * 7), codegen
 
 
+@intrinsic(prefer_literal=True)
+def tile_multiply_pixels_inside(
+    typingctx: Any,
+    shape: Any,
+    tile: Any,
+    taps: Any,
+    stride: Any,
+    dilation: Any,
+    line: Any,
+    pitch: Any,
+    first: Any,
+    length: Any,
+    lanes: Any,
+    weights: Any,
+) -> Any:
+    """Add a line of ``taps`` vectors of weights, sliding along the pixels of a line, to a tile.
+
+    Row r of the tile adds, for each tap t in order, weights[t] times pixel
+    ``first`` + r * stride + t * dilation of ``length``; pixels lie ``pitch`` bytes apart. What lies
+    outside, and all lanes but the first ``lanes``, counts as zeros and is not touched.
+    """
+    s = shape.shape
+    steps = tuple(v.literal_value for v in (taps, stride, dilation))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, _, _, _, line, pitch, first, length, lanes, weights = args
+        shown = first_lanes(builder, s, lanes)
+        nothing = ir.Constant(shown.type, None)
+        factors = [
+            load(builder, s, offset_by(builder, weights, t * s.lanes * s.size))
+            for t in range(steps[0])
+        ]
+
+        def read(number: int, v: int) -> Any:
+            pixel = offset_by(builder, first, number)
+            there = builder.icmp_unsigned("<", pixel, length)
+            mask = builder.select(there, shown, nothing)
+            return load_masked(builder, s, builder.add(line, builder.mul(pitch, pixel)), mask)
+
+        def combine(tap: int, value: Any, total: Any) -> Any:
+            return multiply_add(builder, s, factors[tap], value, total)
+
+        return _slide(builder, s, tile, steps, combine, read)
+
+    return tile(shape, tile, taps, stride, dilation, *(types.int64,) * 6), codegen
+
+
 def _weighted(builder: Any, s: Tile, taps: int, weights: Any) -> Any:
     """Give the step that adds a line times a tap's weight."""
     factors = []

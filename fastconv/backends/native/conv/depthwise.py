@@ -1,32 +1,50 @@
 """Depthwise convolution: vector lanes across channels, a tile of outputs in registers.
 
 One group a channel has no sum over channels to feed a GEMM with; each tap multiplies a vector of
-channels with a vector of weights.
+channels with a vector of weights. A tile is neighbouring outputs of one line, so that each pixel
+is loaded once for all the taps of a kernel's line that see it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from math import prod
+from typing import Any
+
+import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.direct import pack_bytes
-from fastconv.backends.native.conv.geometry import output_words, padded_size, window_tables
+from fastconv.backends.native.conv.geometry import lead, output_words, padded_size
 from fastconv.backends.native.conv.pack import pack_input
 from fastconv.backends.native.gemm import (
-    ROW_BLOCK,
-    Gemm,
+    clamp_words,
+    fused,
     pack_bias,
     pack_panels,
     scratch_bytes,
     tile_for,
 )
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, scratch_stride
+from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, constant, scratch_stride
 from fastconv.backends.native.tile import Tile
-from fastconv.machine import Machine
+from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
+
+# Outputs of a tile, for vectors of 64 bytes, whose registers are more, and others.
+WIDE_PIXELS = (14, 8, 7, 4)
+PIXELS = (8, 7, 4)
+# Taps of a line whose weights are held in registers together.
+LINE_TAPS = 7
+# Bytes of input that a work item's lines, of all channels, should not much exceed.
+BLOCK_BYTES = 128 << 10
+
+# Words of the argument block. Sizes have three dimensions; a pixel is PITCH bytes, and BEFORE are
+# cells of zeros before the first.
+(SOURCE, SOURCE_IMAGE, PITCH, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_ROWS, OUT_COLUMN, RESIDUAL, SLOPE,
+ LOW, HIGH, CHANNELS, LINE_BLOCK, TILE_ROWS) = range(16)  # fmt: skip
+KERNEL_SIZE, STRIDE, DILATION, BEFORE, INPUT_SIZE, OUTPUT_SIZE, SCRATCH_BASE = range(16, 35, 3)
+SCRATCH_STRIDE = SCRATCH_BASE + 1
 
 
 class Depthwise(NativeConv):
@@ -43,53 +61,64 @@ class Depthwise(NativeConv):
         return super().why_not(problem)
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        tile = _tile(self.library, problem, machine)
+        tile = line_tile(self.library, problem, machine)
         waste = -(-problem.in_channels // tile.columns) * tile.columns / problem.in_channels
         # One load a multiply-add: half of the peak at most.
         seconds = 2 * problem.flops * waste / machine.peak_flops(problem.dtype)
-        moved = problem.bytes + pack_bytes(problem)
-        return Cost(seconds + moved / machine.memory_bandwidth, pack_bytes(problem))
+        packed = 0 if _inside(problem) else pack_bytes(problem)
+        return Cost(seconds + (problem.bytes + packed) / machine.memory_bandwidth, packed)
 
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
         assert weight is not None
-        tile = _tile(self.library, problem)
-        size = tile.size
-        packed = pack_input(
-            self.library,
-            problem,
-            tuple(p[0] for p in problem.padding),
-            padded_size(problem),
-            mode=problem.padding_mode,
-            channel_multiple=tile.columns,
-        )
-        ungrouped = dataclasses.replace(problem, groups=1)
-        rows, taps, _ = window_tables(ungrouped, packed, merge=False)
-        matrix = weight.reshape(problem.out_channels, -1).T
-        job = Gemm(
-            a=packed.slot,
-            a_image=packed.image * size,
-            a_group=0,
-            rows=rows,
-            taps=taps,
-            depth=1,
-            b=pack_panels(matrix, tile),
-            bias=pack_bias(bias, 1, problem.out_channels, tile),
-            **output_words(ungrouped),
-        )
+        tile = line_tile(self.library, problem, get_machine())
+        size, channels = tile.size, problem.out_channels
+        before = tuple(p[0] for p in problem.padding)
+        if _inside(problem):
+            packed = pack_input(self.library, problem, (0,) * problem.n, problem.input_size)
+        else:
+            packed = pack_input(
+                self.library, problem, before, padded_size(problem), mode=problem.padding_mode
+            )
+            before = (0,) * problem.n
+        output = lead(problem.output_size, 1)
+        lines = output[0] * output[1]
+        line_bytes = packed.size[2] * channels * size * lead(problem.stride, 1)[1]
+        block = max(1, min(lines, BLOCK_BYTES // line_bytes))
+        out = output_words(dataclasses.replace(problem, groups=1))
+        activation = problem.activation if fused(problem.activation) else None
         scratch = scratch_bytes(tile)
-        words = job.words(tile, SCRATCH, scratch_stride(scratch))
-        row_block = 4 * tile.rows
-        words[ROW_BLOCK] = row_block
-        panels = -(-problem.out_channels // tile.columns)
-        items = problem.batch * -(-prod(problem.output_size) // row_block) * panels
+        words: list[Any] = [
+            packed.slot, packed.image * size, packed.channels * size,
+            constant(pack_panels(weight.reshape(channels, -1).T, tile)),
+            constant(pack_bias(bias, 1, channels, tile)), out["out"], out["out_image"],
+            constant(out["out_rows"], np.int64), out["out_column"], out["residual"],
+            *clamp_words(activation), channels, block, tile.rows, *lead(problem.kernel_size, 1),
+            *lead(problem.stride, 1), *lead(problem.dilation, 1), *lead(before, 0), *packed.size,
+            *output, SCRATCH, scratch_stride(scratch),
+        ]  # fmt: skip
+        taps = problem.kernel_size[-1] if problem.kernel_size[-1] <= LINE_TAPS else 4
+        address = self.library.kernel(
+            "depthwise", tile, taps, problem.stride[-1], problem.dilation[-1] if taps > 1 else 1
+        )
+        items = problem.batch * -(-lines // block) * -(-channels // tile.columns)
         return self.native_plan(
             problem,
-            [*packed.stages, Stage(self.library.kernel("depthwise", tile), items, words)],
+            [*packed.stages, Stage(address, items, words)],
             workspace_bytes=packed.workspace_bytes,
             scratch_bytes=scratch,
         )
 
 
-def _tile(library: Library, problem: ConvProblem, machine: Machine | None = None) -> Tile:
-    return dataclasses.replace(tile_for(library, problem.dtype, machine), vectors=1)
+def _inside(problem: ConvProblem) -> bool:
+    """Whether the input is read as it lies, zeros outside of it."""
+    return problem.channels_last and problem.padding_mode == "zeros"
+
+
+def line_tile(library: Library, problem: ConvProblem, machine: Machine) -> Tile:
+    """Give a tile of outputs of a line of which few lie past the last one."""
+    width = problem.output_size[-1]
+    pixels = WIDE_PIXELS if machine.figures.vector_bytes == 64 else PIXELS
+    # What a tile takes beside its multiply-adds is about what two outputs do.
+    rows = min(pixels, key=lambda r: (-(-width // r) * (r + 2), -r))
+    return dataclasses.replace(tile_for(library, problem.dtype, machine), rows=rows, vectors=1)

@@ -1,79 +1,86 @@
-"""Depthwise convolution: vector lanes across channels, a tile of outputs in registers.
+"""Depthwise convolution: vector lanes across channels, a tile of neighbouring outputs in registers.
 
-The words of an argument block stand with the GEMM's, and how work is cut with the plans.
+The words of an argument block, and how work is cut, stand with the plans.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from fastconv.backends.native.gemm import (
-    A_IMAGE,
-    BIAS,
-    COLUMN_COUNT,
-    OUT,
-    OUT_COLUMN,
-    OUT_IMAGE,
-    OUT_ROWS,
-    RESIDUAL,
-    ROW_BLOCK,
-    ROW_COUNT,
-    ROWS,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    SLOPE,
-    TAP_COUNT,
-    TAPS,
-    A,
-    B,
-)
-from fastconv.backends.numba.engine import array, as_float, kernel
+from fastconv.backends.native.conv import depthwise as w
+from fastconv.backends.numba.engine import as_float, kernel
 from fastconv.backends.numba.gemm import make_finish
-from fastconv.backends.numba.simd import (
-    Tile,
-    tile_addresses,
-    tile_multiply_rows,
-    tile_zero,
-)
+from fastconv.backends.numba.planar_simd import tile_multiply_pixels_inside
+from fastconv.backends.numba.simd import Tile, tile_zero
 
 
 @kernel
-def depthwise(tile: Tile):  # type: ignore[no-untyped-def]
-    """Sum taps: a work item is a block of outputs of one vector of channels of one image."""
+def depthwise(tile: Tile, taps: int, stride: int, dilation: int):  # type: ignore[no-untyped-def]
+    """Sum taps: a work item is a block of output lines of one vector of channels of one image."""
     finish = make_finish(tile)
     size, columns, rows = tile.size, tile.columns, tile.rows
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        count, row_count, row_block = args[TAP_COUNT], args[ROW_COUNT], args[ROW_BLOCK]
-        taps = array(args[TAPS], (count,), np.int64)
-        panels = (args[COLUMN_COUNT] + columns - 1) // columns
-        row_blocks = (row_count + row_block - 1) // row_block
-        scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        slope, low, high = (
-            as_float(args[SLOPE]),
-            as_float(args[SLOPE + 1]),
-            as_float(args[SLOPE + 2]),
+        channels, pitch, block = args[w.CHANNELS], args[w.PITCH], args[w.LINE_BLOCK]
+        deep, tall, wide = (
+            args[w.KERNEL_SIZE],
+            args[w.KERNEL_SIZE + 1],
+            args[w.KERNEL_SIZE + 2],
         )
+        depth, height, width = args[w.INPUT_SIZE], args[w.INPUT_SIZE + 1], args[w.INPUT_SIZE + 2]
+        out_height, out_width = args[w.OUTPUT_SIZE + 1], args[w.OUTPUT_SIZE + 2]
+        lines = args[w.OUTPUT_SIZE] * out_height
+        panels = (channels + columns - 1) // columns
+        blocks = (lines + block - 1) // block
+        scratch = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
+        slope, low, high = as_float(args[w.SLOPE]), as_float(args[w.LOW]), as_float(args[w.HIGH])
         for item in range(first, last):
             rest, panel = divmod(item, panels)
-            image, r = divmod(rest, row_blocks)
-            source = args[A] + image * args[A_IMAGE] + panel * columns * size
-            weights = args[B] + panel * count * columns * size
-            shift = image * args[OUT_IMAGE]
-            residual = args[RESIDUAL]
+            image, start = divmod(rest, blocks)
+            channel = panel * columns
+            source = args[w.SOURCE] + image * args[w.SOURCE_IMAGE] + channel * size
+            panel_weights = args[w.WEIGHTS] + channel * deep * tall * wide * size
+            shift = image * args[w.OUT_IMAGE]
+            residual = args[w.RESIDUAL]
             if residual != 0:
                 residual += shift
-            for row in range(r * row_block, min((r + 1) * row_block, row_count), rows):
-                values = tile_zero(tile)
-                addresses = tile_addresses(tile, source, args[ROWS], row, row_count)
-                for t in range(count):
-                    values = tile_multiply_rows(
-                        tile, values, addresses, taps[t], weights + t * columns * size
-                    )
-                finish(
-                    values, args[BIAS] + panel * columns * size, args[OUT] + shift, residual,
-                    args[OUT_ROWS], args[OUT_COLUMN], row, row_count, panel * columns,
-                    args[COLUMN_COUNT], slope, low, high, scratch,
-                )  # fmt: skip
+            for line in range(start * block, min((start + 1) * block, lines)):
+                above, row = divmod(line, out_height)
+                for column in range(0, out_width, rows):
+                    values = tile_zero(tile)
+                    weights = panel_weights
+                    for z in range(deep):
+                        plane = above * args[w.STRIDE] + z * args[w.DILATION] - args[w.BEFORE]
+                        for y in range(tall):
+                            top = (
+                                row * args[w.STRIDE + 1]
+                                + y * args[w.DILATION + 1]
+                                - args[w.BEFORE + 1]
+                            )
+                            there = 0 <= plane < depth and 0 <= top < height
+                            # A line outside is one of no pixels.
+                            length = width if there else 0
+                            base = source + (plane * height + top) * width * pitch
+                            pixel = column * stride - args[w.BEFORE + 2]
+                            done = 0
+                            while done + taps <= wide:
+                                values = tile_multiply_pixels_inside(
+                                    tile, values, taps, stride, dilation, base, pitch, pixel,
+                                    length, channels - channel, weights,
+                                )  # fmt: skip
+                                pixel += taps * dilation
+                                weights += taps * columns * size
+                                done += taps
+                            while done < wide:
+                                values = tile_multiply_pixels_inside(
+                                    tile, values, 1, stride, dilation, base, pitch, pixel, length,
+                                    channels - channel, weights,
+                                )  # fmt: skip
+                                pixel += dilation
+                                weights += columns * size
+                                done += 1
+                    finish(
+                        values, args[w.BIAS] + channel * size, args[w.OUT] + shift, residual,
+                        args[w.OUT_ROWS], args[w.OUT_COLUMN], line * out_width + column,
+                        (line + 1) * out_width, channel, channels, slope, low, high, scratch,
+                    )  # fmt: skip
 
     return body
