@@ -12,6 +12,7 @@ from fastconv.backends.numba.simd import (
     I32,
     I64,
     Tile,
+    add,
     first_lanes,
     join,
     load,
@@ -142,7 +143,7 @@ def tile_add_columns(
                 lines.append(builder.call(read, [where, I32(s.size), mask, filler]))
             for r, other in enumerate(transpose(builder, s, lines)[: s.rows]):
                 i = r * s.vectors + v
-                parts[i] = builder.fadd(parts[i], other)
+                parts[i] = add(builder, s, parts[i], other)
         return join(builder, tile.type, parts)
 
     return tile(shape, tile, *(types.int64,) * 4), codegen
