@@ -22,14 +22,23 @@ FLAGS = (
 GENERATORS = HERE.parent / "fastconv" / "backends" / "native"
 
 
-def load(name: str) -> Any:
+def load(name: str, folder: Path = GENERATORS) -> Any:
     """Load one of them without the package."""
-    spec = spec_from_file_location(name, GENERATORS / f"{name}.py")
+    spec = spec_from_file_location(f"fastconv_{name}", folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
+    # Dataclasses look their module up.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def write(name: str, text: str) -> None:
+    """Write a file where it changes: what includes it is compiled again."""
+    path = HERE / name
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def write_tables() -> None:
@@ -40,13 +49,11 @@ def write_tables() -> None:
         numbers = ", ".join(number.hex() for number in generator.coefficients(degree))
         lines.append(f"#define ERFC_{name} {{{numbers}}}")
     lines.append(f'#define PLANS_DIGEST "{load("digest").digest_of_plans()}"')
-    text = "\n".join(lines) + "\n"
-    path = HERE / "tables.h"
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+    write("tables.h", "\n".join(lines) + "\n")
 
 
 write_tables()
+write("transforms.h", load("transforms", HERE).transforms(load("cook_toom"), load("linear_map")))
 ffibuilder = FFI()
 ffibuilder.cdef(
     """

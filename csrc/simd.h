@@ -203,7 +203,28 @@ INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
 }
 INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 {
-    MM(_mm256_maskstore_)(p, (__m256i)NAME(first)(n), v);
+    /* By halves: AMD's masked stores take dozens of cycles. */
+    const int64_t bytes = greater(n, 0) * (int64_t)sizeof(REAL);
+    char *to = (char *)p;
+    __m128i rest = _mm256_castsi256_si128((__m256i)v);
+    if (n >= LANES) {
+        NAME(store)(p, v);
+        return;
+    }
+    if (bytes & 16) {
+        _mm_storeu_si128((__m128i *)to, rest);
+        rest = _mm256_extracti128_si256((__m256i)v, 1);
+        to += 16;
+    }
+    if (bytes & 8) {
+        _mm_storel_epi64((__m128i *)to, rest);
+        rest = _mm_unpackhi_epi64(rest, rest);
+        to += 8;
+    }
+    if (bytes & 4) {
+        const int32_t last = _mm_cvtsi128_si32(rest);
+        memcpy(to, &last, sizeof last);
+    }
 }
 INLINE V NAME(load_lanes)(const REAL *p, NAME(lanes) lanes)
 {

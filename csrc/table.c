@@ -20,6 +20,7 @@ extern const struct fastconv_entry *const fastconv_pool_separable[];
 extern const struct fastconv_entry *const fastconv_pool_weighted[];
 extern const struct fastconv_entry *const fastconv_resample[];
 extern const struct fastconv_entry *const fastconv_unpool[];
+extern const struct fastconv_entry *const fastconv_winograd[];
 
 static const struct fastconv_entry *const *const families[] = {
     fastconv_depthwise,
@@ -37,6 +38,7 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_pool_weighted,
     fastconv_resample,
     fastconv_unpool,
+    fastconv_winograd,
 };
 
 int64_t fastconv_find(const char *name)

@@ -49,6 +49,34 @@ INLINE void NAME(tile_multiply_add)(int rows, int vectors, V *tile, const int64_
     }
 }
 
+/* Add count * LANES outer products; both operands lie as they are read: A as blocks of rows x LANES
+ * elements, B as rows of the tile's width. */
+INLINE void NAME(tile_multiply_blocks)(int rows, int vectors, V *tile, const REAL *a,
+                                       const REAL *b, int64_t count)
+{
+    /* Short steps go by four: a loop of LANES of them is mispredicted at its end. */
+    const int together = vectors == 1 && LANES > 4 ? 4 : 1;
+    for (int64_t block = 0; block < count; block++) {
+        for (int64_t k = 0; k < LANES; k += together) {
+            UNROLL for (int i = 0; i < together; i++) {
+                V step[MOST_VECTORS];
+                UNROLL for (int v = 0; v < vectors; v++) {
+                    step[v] = NAME(load)(b + v * LANES);
+                }
+                UNROLL for (int r = 0; r < rows; r++) {
+                    const V factor = NAME(splat)(a[r * LANES + k + i]);
+                    UNROLL for (int v = 0; v < vectors; v++) {
+                        tile[r * vectors + v] =
+                            NAME(multiply_add)(factor, step[v], tile[r * vectors + v]);
+                    }
+                }
+                b += vectors * LANES;
+            }
+        }
+        a += rows * LANES;
+    }
+}
+
 /* Add one row of the tile's width (a bias) to every row. */
 INLINE void NAME(tile_add_row)(int rows, int vectors, V *tile, const REAL *row)
 {

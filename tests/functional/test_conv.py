@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,7 +16,10 @@ from hypothesis import strategies as st
 import fastconv
 import fastconv.functional as F
 from fastconv.backends.native import arena
+from fastconv.backends.native.bounds import sum_bound
 from fastconv.dispatch import algorithms
+from fastconv.dispatch.registry import backend_available
+from fastconv.machine import available_isas
 from fastconv.problem import ConvProblem
 from tests.pairs import pairs
 from tests.tolerance import poisoned, small_integers, sum_tolerance
@@ -151,33 +156,52 @@ def filtered_cases(draw: Any) -> dict[str, Any]:
     return case
 
 
+# Numba's kernels are compiled for one instruction set here: C's are there for all.
+INSTRUCTIONS = [("numba", available_isas()[0])] * backend_available("numba")
+INSTRUCTIONS += [("c", isa) for isa in available_isas()] * backend_available("c")
+
+
+@pytest.mark.parametrize(("backend", "isa"), INSTRUCTIONS)
 @settings(max_examples=30, deadline=None)
-@given(case=filtered_cases(), algorithm=st.sampled_from(FILTERS), residual=st.booleans())
+@given(
+    case=filtered_cases(),
+    dtype=st.sampled_from(("float32", "float32", "float64")),
+    algorithm=st.sampled_from(FILTERS),
+    residual=st.booleans(),
+)
 def test_every_filter_stays_inside_its_bound_over_drawn_options(
-    case: dict[str, Any], algorithm: str, residual: bool
+    backend: str, isa: str, case: dict[str, Any], dtype: str, algorithm: str, residual: bool
 ) -> None:
-    case["dtype"] = "float32"
+    with patch.dict(os.environ, FASTCONV_ISA=isa):
+        check_filter(backend, case, dtype, algorithm, residual)
+
+
+def check_filter(
+    backend: str, case: dict[str, Any], dtype: str, algorithm: str, residual: bool
+) -> None:
     rng = np.random.default_rng(case["seed"])
-    x, w = (rng.standard_normal(case[name]).astype("f4") for name in ("input", "weight"))
+    x, w = (rng.standard_normal(case[name]).astype(dtype) for name in ("input", "weight"))
     layout = "NHWC" if case["last"] else "NCHW"
     if case["last"]:
         x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
     options: dict[str, Any] = {**case["options"], "layout": layout, "rtol": 10.0}
     problem = ConvProblem.of(case["n"], x, w, **options)
-    chosen = next(a for a in algorithms(ConvProblem) if a.name == algorithm)
+    chosen = next(a for a in algorithms(ConvProblem) if (a.backend, a.name) == (backend, algorithm))
     assume(chosen.why_not(problem) is None)
-    bias = rng.standard_normal(w.shape[0]).astype("f4") if case["bias"] else None
-    other = rng.standard_normal(problem.output_shape).astype("f4") if residual else None
+    bias = rng.standard_normal(w.shape[0]).astype(dtype) if case["bias"] else None
+    other = rng.standard_normal(problem.output_shape).astype(dtype) if residual else None
     more = {"bias": bias, "residual": other, "activation": "relu"}
     function = getattr(F, f"conv{case['n']}d")
     wide = {k: v if v is None or isinstance(v, str) else v.astype("f8") for k, v in more.items()}
     exact = function(x.astype("f8"), w.astype("f8"), **wide, **options, backend="reference")
     arena.take(1 << 20)
     arena.poison()
-    out = poisoned(problem.output_shape, np.float32)
-    function(x, w, **more, **options, algorithm=algorithm, out=out)
-    # Bias and residual add roundings of their own, each below an ulp of a few deviations.
-    bound = chosen.error_bound(problem) + 8 * np.finfo("f4").eps
+    out = poisoned(problem.output_shape, dtype)
+    function(x, w, **more, **options, backend=backend, algorithm=algorithm, out=out)
+    # Bias and residual add roundings of their own, each below an ulp of a few deviations; so does
+    # the reference.
+    bound = chosen.error_bound(problem) + 8 * np.finfo(dtype).eps
+    bound += sum_bound(problem.sum_length, 2.0**-53)
     error = np.abs(out - exact).max() / np.sqrt(problem.sum_length)
     assert error <= bound
 

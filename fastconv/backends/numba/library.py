@@ -38,6 +38,11 @@ FAMILIES = {
     "pool.whole": ("pool.whole", "whole"),
     "pool.whole_rows": ("pool.whole", "whole_rows"),
     "resample.weigh": ("resample", "weigh"),
+    "winograd.filtered": ("conv.winograd.kernels", "filtered"),
+    "winograd.input": ("conv.winograd.kernels", "transform_input"),
+    "winograd.multiply": ("conv.winograd.kernels", "multiply"),
+    "winograd.output": ("conv.winograd.kernels", "transform_output"),
+    "winograd.planar_input": ("conv.winograd.planar_input", "transform_planar"),
 }
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.cook_toom import sum_bound
 from fastconv.backends.native.algorithm import NativeAlgorithm
+from fastconv.backends.native.bounds import sum_bound
 from fastconv.backends.native.gemm import fitting_tile, fused, tile_for
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import OUTPUT, NativePlan, Stage
@@ -21,7 +21,7 @@ class NativeConv(NativeAlgorithm):
     """Base of the convolutions, and of what ends in an epilogue as they do."""
 
     def error_bound(self, problem: Any) -> float:
-        """Statistical bound of a sum in order (see ``cook_toom.sum_bound``)."""
+        """Statistical bound of a sum in order (see `sum_bound`)."""
         return sum_bound(problem.sum_length, unit(problem.dtype))
 
     def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:

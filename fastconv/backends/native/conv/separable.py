@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.cook_toom import SUM_SIGMAS, sum_bound
+from fastconv.backends.native.bounds import SUM_SIGMAS, sum_bound
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
 from fastconv.backends.native.conv.depthwise_planar import DepthwisePlanar
 from fastconv.backends.native.library import Library

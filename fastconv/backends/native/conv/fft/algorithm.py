@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.cook_toom import FILTER_SIGMAS
+from fastconv.backends.native.bounds import FILTER_SIGMAS
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
 from fastconv.backends.native.conv.fft.layout import Blocks
 from fastconv.backends.native.conv.fft.passes import pass_tables

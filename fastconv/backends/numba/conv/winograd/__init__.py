@@ -1,1 +1,1 @@
-"""Winograd's minimal filtering: transforms, a GEMM a frequency, fused over blocks of tiles."""
+"""The kernels of minimal filtering; their plans stand in ``native.conv.winograd``."""

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.cook_toom import CHAIN_CHANNELS, transform
-from fastconv.backends.numba.conv.winograd import words as w
+from fastconv.backends.native.conv.winograd import words as w
+from fastconv.backends.native.conv.winograd.layout import line_tile
+from fastconv.backends.native.cook_toom import CHAIN_CHANNELS, transform
 from fastconv.backends.numba.engine import array, as_float, kernel, part
 from fastconv.backends.numba.engine.memory import call_kernel
 from fastconv.backends.numba.gemm import make_finish
@@ -28,11 +29,6 @@ from fastconv.backends.numba.simd import (
 )
 
 Filter = tuple[int, int]
-
-
-def line_tile(tile: Tile, m: int) -> Tile:
-    """Give the register tile of a line of outputs: as many tiles of m beside each other as fit."""
-    return dataclasses.replace(tile, rows=max(1, tile.lanes // m) * m, vectors=1)
 
 
 def make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:

@@ -6,8 +6,8 @@ stays in the first cache; nothing is packed beforehand.
 
 from __future__ import annotations
 
-from fastconv.backends.cook_toom import transform
-from fastconv.backends.numba.conv.winograd import words as w
+from fastconv.backends.native.conv.winograd import words as w
+from fastconv.backends.native.cook_toom import transform
 from fastconv.backends.numba.conv.winograd.kernels import Filter, find_tile, make_apply
 from fastconv.backends.numba.engine import kernel, part
 from fastconv.backends.numba.linear_map import Matrix

@@ -9,37 +9,31 @@ from __future__ import annotations
 from math import prod
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.cook_toom import winograd_bound
-from fastconv.backends.native.conv.common import unit
+from fastconv.backends.native.conv.common import NativeConv, unit
 from fastconv.backends.native.conv.geometry import lead, output_words
 from fastconv.backends.native.conv.pack import Packed, pack_input
+from fastconv.backends.native.conv.winograd.axis import winograd_bound
+from fastconv.backends.native.conv.winograd.layout import Layout, filter_axes
+from fastconv.backends.native.conv.winograd.weights import pack_weights
+from fastconv.backends.native.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.native.gemm import clamp_words, fused, pack_bias, vector_tile
-from fastconv.backends.native.plan import constant, scratch_stride
-from fastconv.backends.numba import library
-from fastconv.backends.numba.conv.common import NumbaConv
-from fastconv.backends.numba.conv.winograd.kernels import (
-    filtered,
-    multiply,
-    transform_input,
-    transform_output,
+from fastconv.backends.native.plan import (
+    INPUT,
+    SCRATCH,
+    NativePlan,
+    Stage,
+    constant,
+    scratch_stride,
 )
-from fastconv.backends.numba.conv.winograd.layout import Layout, filter_axes
-from fastconv.backends.numba.conv.winograd.planar_input import transform_planar
-from fastconv.backends.numba.conv.winograd.weights import pack_weights
-from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
-from fastconv.backends.numba.engine import INPUT, SCRATCH, NativePlan, Stage
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
 
-class Winograd(NumbaConv):
+class Winograd(NativeConv):
     """F(m x m) for the kernel at hand."""
 
     approximates = True
-
-    def __init__(self, name: str, m: int) -> None:
-        self.name = name
-        self.m = m
+    m: int
 
     def why_not(self, problem: ConvProblem) -> str | None:
         kernel = " x ".join(map(str, problem.kernel_size))
@@ -60,7 +54,7 @@ class Winograd(NumbaConv):
         return super().why_not(problem)
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        return Layout.of(problem, self.m, machine).cost(machine)
+        return Layout.of(self.library, problem, self.m, machine).cost(machine)
 
     def error_bound(self, problem: ConvProblem) -> float:
         axes = filter_axes(problem, self.m)
@@ -71,10 +65,10 @@ class Winograd(NumbaConv):
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
         assert weight is not None
-        layout = Layout.of(problem, self.m, get_machine())
+        layout = Layout.of(self.library, problem, self.m, get_machine())
         tile, down, across = layout.tile, layout.down, layout.across
         size = problem.dtype.itemsize
-        packed = _source(problem, layout)
+        packed = self._source(problem, layout)
         row, column = packed.strides[1] * size, packed.strides[2] * size
         before = lead(tuple(p[0] for p in problem.padding), 0)[1:]
         out = output_words(problem, layout.pixels())
@@ -82,7 +76,8 @@ class Winograd(NumbaConv):
         activation = problem.activation if fused(problem.activation) else None
         one = vector_tile(tile)
         filters = (down.f.m, down.f.r), (across.f.m, across.f.r)
-        read = transform_planar if layout.planar else transform_input
+        read = "planar_input" if layout.planar else "input"
+        kernel = self.library.kernel
         height, width = layout.output_size
         columns = problem.out_channels // layout.groups
         words = [
@@ -99,63 +94,59 @@ class Winograd(NumbaConv):
             constant(pack_bias(bias, layout.groups, columns, tile)), out["out"], out["out_image"],
             out["out_group"] * (problem.groups // layout.groups), constant(out["out_rows"]),
             out["out_column"], out["residual"], *clamp_words(activation), height, width, columns,
-            read(one, *filters), multiply(tile, layout.tail), transform_output(one, *filters),
+            *filters[0], *filters[1], kernel(f"winograd.{read}", one, *filters),
+            kernel("winograd.multiply", tile, layout.tail),
+            kernel("winograd.output", one, *filters),
             SCRATCH, scratch_stride(layout.scratch_bytes), *layout.scratch_offsets,
         ]  # fmt: skip
         words += [0] * (COUNT_WORDS - len(words))
         return self.native_plan(
             problem,
-            [*packed.stages, Stage(filtered(), layout.items, words)],
+            [*packed.stages, Stage(kernel("winograd.filtered"), layout.items, words)],
             workspace_bytes=packed.workspace_bytes,
             scratch_bytes=layout.scratch_bytes,
         )
 
-
-def _source(problem: ConvProblem, layout: Layout) -> Packed:
-    """Plan where tiles are read: the input itself, or padded and channels last."""
-    if layout.planar:
-        size = lead(problem.input_size, 1)
-        return Packed(INPUT(0), (), size, problem.in_channels, 0)
-    return pack_input(
-        library,
-        problem,
-        tuple(p[0] for p in problem.padding),
-        layout.padded[-problem.n :],
-        mode=problem.padding_mode,
-        channel_multiple=layout.tile.lanes,
-    )
+    def _source(self, problem: ConvProblem, layout: Layout) -> Packed:
+        """Plan where tiles are read: the input itself, or padded and channels last."""
+        if layout.planar:
+            size = lead(problem.input_size, 1)
+            return Packed(INPUT(0), (), size, problem.in_channels, 0)
+        return pack_input(
+            self.library,
+            problem,
+            tuple(p[0] for p in problem.padding),
+            layout.padded[-problem.n :],
+            mode=problem.padding_mode,
+            channel_multiple=layout.tile.lanes,
+        )
 
 
 class Winograd2(Winograd):
     """Tiles of 2 outputs a dimension: 2.25 times fewer multiplications for 3 x 3."""
 
-    def __init__(self) -> None:
-        super().__init__("winograd", 2)
+    name, m = "winograd", 2
 
 
 class Winograd3(Winograd):
     """Tiles of 3 outputs: 3.24 times fewer for 3 x 3."""
 
-    def __init__(self) -> None:
-        super().__init__("winograd3", 3)
+    name, m = "winograd3", 3
 
 
 class Winograd4(Winograd):
     """Tiles of 4 outputs: 4 times fewer for 3 x 3."""
 
-    def __init__(self) -> None:
-        super().__init__("winograd4", 4)
+    name, m = "winograd4", 4
 
 
 class Winograd5(Winograd):
     """Tiles of 5 outputs: 4.59 times fewer for 3 x 3."""
 
-    def __init__(self) -> None:
-        super().__init__("winograd5", 5)
+    name, m = "winograd5", 5
 
 
 class Winograd6(Winograd):
     """Tiles of 6 outputs: 5.06 times fewer for 3 x 3, at the cost of a digit."""
 
-    def __init__(self) -> None:
-        super().__init__("winograd6", 6)
+    name, m = "winograd6", 6

@@ -26,9 +26,11 @@ from __future__ import annotations
  # Outputs.
  BIAS, OUT, OUT_IMAGE, OUT_GROUP, OUT_ROWS, OUT_COLUMN, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
  COLUMNS,
+ # Outputs of a tile and taps, down and across: Numba's kernels are made for them.
+ DOWN_OUTPUTS, DOWN_TAPS, ACROSS_OUTPUTS, ACROSS_TAPS,
  # Kernels' addresses.
  INPUT_KERNEL, MULTIPLY_KERNEL, OUTPUT_KERNEL,
  # Scratch memory: its start, bytes a worker, bytes from its start to the parts.
  SCRATCH_BASE, SCRATCH_STRIDE, BETWEEN, RUN, LINES, INPUTS, PRODUCTS,
  # What changes: this worker's scratch memory, the block's first tile and count, the group, panels.
- BASE, START, COUNT, GROUP, FIRST_PANEL, LAST_PANEL, COUNT_WORDS) = range(74)  # fmt: skip
+ BASE, START, COUNT, GROUP, FIRST_PANEL, LAST_PANEL, COUNT_WORDS) = range(78)  # fmt: skip

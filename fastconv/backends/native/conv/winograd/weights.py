@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.native.conv.winograd.layout import Layout
 from fastconv.backends.native.gemm import flush
-from fastconv.backends.numba.conv.winograd.layout import Layout
 
 # Channels that are transformed together: what they become should stay in the caches.
 CHUNK_CHANNELS = 32

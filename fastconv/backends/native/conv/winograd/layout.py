@@ -5,22 +5,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 from math import prod
+from typing import TypeVar
 
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.cook_toom import Axis
 from fastconv.backends.native.conv.geometry import lead
+from fastconv.backends.native.conv.winograd.axis import Axis
+from fastconv.backends.native.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.native.gemm import scratch_bytes as finish_bytes
 from fastconv.backends.native.gemm import shaped_tiles, tile_steps
+from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import Constant, constant
-from fastconv.backends.numba import library
-from fastconv.backends.numba.conv.winograd.kernels import line_tile
-from fastconv.backends.numba.conv.winograd.words import COUNT_WORDS
-from fastconv.backends.numba.simd import Tile
+from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 
+AnyTile = TypeVar("AnyTile", bound=Tile)
 # Share of the second cache for a block's transformed inputs, and for its products.
 INPUTS_SHARE = 0.5
 PRODUCTS_SHARE = 0.3
@@ -48,6 +49,11 @@ def filter_axes(problem: ConvProblem, m: int) -> tuple[Axis, Axis] | None:
     return None if down is None or across is None else (down, across)
 
 
+def line_tile(tile: AnyTile, m: int) -> AnyTile:
+    """Give the register tile of a line of outputs: as many tiles of m beside each other as fit."""
+    return dataclasses.replace(tile, rows=max(1, tile.lanes // m) * m, vectors=1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """One problem's tiles, blocks and memory."""
@@ -61,13 +67,19 @@ class Layout:
     part: int
 
     @classmethod
-    @functools.lru_cache(maxsize=1024)
-    def of(cls, problem: ConvProblem, m: int, machine: Machine) -> Layout:
+    def of(cls, library: Library, problem: ConvProblem, m: int, machine: Machine) -> Layout:
         """Choose the register tile, the tiles of a block and the panels of a part."""
+        shapes = shaped_tiles(library, problem.dtype, machine, machine.figures.block_tiles)
+        return cls._of(problem, m, machine, tuple(shapes))
+
+    @classmethod
+    @functools.lru_cache(maxsize=1024)
+    def _of(
+        cls, problem: ConvProblem, m: int, machine: Machine, shapes: tuple[Tile, ...]
+    ) -> Layout:
         axes = filter_axes(problem, m)
         assert axes is not None
         groups = problem.groups // cls.merged_groups(problem, machine.lanes(problem.dtype))
-        shapes = shaped_tiles(library, problem.dtype, machine, machine.figures.block_tiles)
         choices = [cls(problem, *axes, tile, groups, tile.rows, 1) for tile in shapes]
         best = min(choices, key=lambda choice: choice.products_seconds(machine))
         rows = best.tile.rows

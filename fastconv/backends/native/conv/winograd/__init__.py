@@ -1,0 +1,1 @@
+"""Winograd's minimal filtering: transforms, a GEMM a frequency, fused over blocks of tiles."""
