@@ -1,11 +1,13 @@
-/* The kernels of KERNELS at one instruction set: ISA and VECTOR_BYTES are given. */
-#define REAL float
-#define INTEGER int32_t
-#define INTEGER_MAX INT32_MAX
-#define DTYPE float32
-#define SUFFIX ps
-#define LANE_MASK __mmask16
-#define REAL_IS_FLOAT 1
+/* The kernels of KERNELS at one instruction set: ISA and VECTOR_BYTES are given.
+ *
+ * Doubles come first: kernels for floats may use their vectors. */
+#define REAL double
+#define INTEGER int64_t
+#define INTEGER_MAX INT64_MAX
+#define DTYPE float64
+#define SUFFIX pd
+#define LANE_MASK __mmask8
+#define REAL_IS_FLOAT 0
 #include "simd.h"
 #include KERNELS
 #undef REAL
@@ -16,13 +18,13 @@
 #undef LANE_MASK
 #undef REAL_IS_FLOAT
 
-#define REAL double
-#define INTEGER int64_t
-#define INTEGER_MAX INT64_MAX
-#define DTYPE float64
-#define SUFFIX pd
-#define LANE_MASK __mmask8
-#define REAL_IS_FLOAT 0
+#define REAL float
+#define INTEGER int32_t
+#define INTEGER_MAX INT32_MAX
+#define DTYPE float32
+#define SUFFIX ps
+#define LANE_MASK __mmask16
+#define REAL_IS_FLOAT 1
 #include "simd.h"
 #include KERNELS
 #undef REAL

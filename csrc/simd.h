@@ -1,4 +1,5 @@
-/* Vectors of REAL at the instruction set ISA: the only place that names intrinsics.
+/* Vectors of REAL at the instruction set ISA: with wide.h the only place that names
+ * intrinsics.
  *
  * Included once for each pair of them, with REAL_IS_FLOAT 1 or 0; NAME(x) makes x_float32_avx512.
  * Loads and stores need no alignment beyond the element's.
@@ -31,8 +32,10 @@
 /* Loops whose bounds are constants where they are inlined: what they index has no address then. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define UNROLL _Pragma("GCC unroll 64")
+#define ROLLED _Pragma("GCC unroll 1")
 #endif
 #endif
 
@@ -76,6 +79,17 @@ INLINE V NAME(held)(V v)
 INLINE void NAME(store)(REAL *p, V v)
 {
     *(U *)p = v;
+}
+
+/* A vector that stays in a register: gcc would load it from memory again for each use. */
+INLINE V NAME(kept)(V v)
+{
+#if defined(__x86_64__) && VECTOR_BYTES == 64
+    __asm__("" : "+v"(v));
+#elif defined(__x86_64__)
+    __asm__("" : "+x"(v));
+#endif
+    return v;
 }
 
 INLINE V NAME(splat)(REAL x)
@@ -339,6 +353,30 @@ INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
     return NAME(load_lanes)(p, NAME(between)(from, to));
 }
 
+/* The first n lanes, and zeros. */
+INLINE V NAME(only_first)(int64_t n, V v)
+{
+#if VECTOR_BYTES == 64
+    return MM(_mm512_maskz_mov_)(NAME(between)(0, n), v);
+#else
+    return (V)(NAME(between)(0, n) & (M)v);
+#endif
+}
+
+/* A vector, or what is left where n elements are. */
+INLINE V NAME(load_some)(const REAL *p, int64_t n, V fill)
+{
+    return n >= LANES ? NAME(load)(p) : NAME(load_first)(p, n, fill);
+}
+INLINE void NAME(store_some)(REAL *p, int64_t n, V v)
+{
+    if (n >= LANES) {
+        NAME(store)(p, v);
+    } else {
+        NAME(store_first)(p, n, v);
+    }
+}
+
 INLINE V NAME(magnitude)(V v)
 {
     const M none = {0};
@@ -459,3 +497,36 @@ INLINE void NAME(transpose)(V *rows)
 #undef SWAP_BLOCKS
 #undef EVEN_PLACE
 #undef OWN_PLACE
+
+/* Bring all lanes together, by halves. */
+#define ACROSS(distance, i) ((i) ^ (distance))
+#define CROSSED(v, distance) SHUFFLE(v, v, EACH_LANE(ACROSS, distance))
+INLINE REAL NAME(sum_of_lanes)(V v)
+{
+#if LANE_COUNT > 8
+    v += CROSSED(v, 8);
+#endif
+#if LANE_COUNT > 4
+    v += CROSSED(v, 4);
+#endif
+#if LANE_COUNT > 2
+    v += CROSSED(v, 2);
+#endif
+    return (v + CROSSED(v, 1))[0];
+}
+/* Of lanes without NaN. */
+INLINE REAL NAME(largest_lane)(V v)
+{
+#if LANE_COUNT > 8
+    v = NAME(larger)(v, CROSSED(v, 8));
+#endif
+#if LANE_COUNT > 4
+    v = NAME(larger)(v, CROSSED(v, 4));
+#endif
+#if LANE_COUNT > 2
+    v = NAME(larger)(v, CROSSED(v, 2));
+#endif
+    return NAME(larger)(v, CROSSED(v, 1))[0];
+}
+#undef ACROSS
+#undef CROSSED

@@ -5,12 +5,14 @@
 #include "tables.h"
 
 /* A family's tables, one an instruction set; both lists end in 0. */
+extern const struct fastconv_entry *const fastconv_channelwise[];
 extern const struct fastconv_entry *const fastconv_depthwise[];
 extern const struct fastconv_entry *const fastconv_depthwise_planar[];
 extern const struct fastconv_entry *const fastconv_fft[];
 extern const struct fastconv_entry *const fastconv_fold[];
 extern const struct fastconv_entry *const fastconv_gemm[];
 extern const struct fastconv_entry *const fastconv_move[];
+extern const struct fastconv_entry *const fastconv_norm[];
 extern const struct fastconv_entry *const fastconv_pack[];
 extern const struct fastconv_entry *const fastconv_planar[];
 extern const struct fastconv_entry *const fastconv_pointwise[];
@@ -19,16 +21,20 @@ extern const struct fastconv_entry *const fastconv_pool_indices[];
 extern const struct fastconv_entry *const fastconv_pool_separable[];
 extern const struct fastconv_entry *const fastconv_pool_weighted[];
 extern const struct fastconv_entry *const fastconv_resample[];
+extern const struct fastconv_entry *const fastconv_response[];
+extern const struct fastconv_entry *const fastconv_softmax[];
 extern const struct fastconv_entry *const fastconv_unpool[];
 extern const struct fastconv_entry *const fastconv_winograd[];
 
 static const struct fastconv_entry *const *const families[] = {
+    fastconv_channelwise,
     fastconv_depthwise,
     fastconv_depthwise_planar,
     fastconv_fft,
     fastconv_fold,
     fastconv_gemm,
     fastconv_move,
+    fastconv_norm,
     fastconv_pack,
     fastconv_planar,
     fastconv_pointwise,
@@ -37,6 +43,8 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_pool_separable,
     fastconv_pool_weighted,
     fastconv_resample,
+    fastconv_response,
+    fastconv_softmax,
     fastconv_unpool,
     fastconv_winograd,
 };

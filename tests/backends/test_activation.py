@@ -13,12 +13,12 @@ import pytest
 import fastconv
 import fastconv.functional as F
 from fastconv.backends.native import plan as engine_plan
-from fastconv.backends.native.pointwise import activation_stages
-from fastconv.backends.numba import elementary, error_function, pointwise, softmax
+from fastconv.backends.native.pointwise import BLOCK, activation_stages
+from fastconv.backends.numba import elementary, error_function
 from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan
 from fastconv.dispatch import choose
 from fastconv.dispatch.registry import backend_available
-from fastconv.problem import ACTIVATIONS, Activation, ElementwiseProblem, SoftmaxProblem
+from fastconv.problem import ACTIVATIONS, Activation, ElementwiseProblem
 from tests.tolerance import poisoned
 
 DTYPES = ("float32", "float64")
@@ -104,7 +104,7 @@ def test_elementary_limits(dtype: str) -> None:
 def test_kernels_against_the_reference(backend: str, name: str, dtype: str) -> None:
     activation = ("gelu", "tanh") if name == "gelu_tanh" else name
     rng = np.random.default_rng(0)
-    x = rng.normal(0, 5, 2 * pointwise.BLOCK + 17).astype(dtype)
+    x = rng.normal(0, 5, 2 * BLOCK + 17).astype(dtype)
     x[:6] = (np.nan, np.inf, -np.inf, -0.0, np.finfo(dtype).max, -np.finfo(dtype).max)
     problem = ElementwiseProblem.of(x, activation)
     out = poisoned(x.shape, dtype)
@@ -121,14 +121,14 @@ def test_kernels_against_the_reference(backend: str, name: str, dtype: str) -> N
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_same_bits_at_every_place(backend: str, name: str, monkeypatch: Any) -> None:
     monkeypatch.setattr(engine_plan, "SERIAL_SECONDS", 0)
-    x = np.random.default_rng(0).normal(0, 3, 3 * pointwise.BLOCK + 5).astype("f4")
+    x = np.random.default_rng(0).normal(0, 3, 3 * BLOCK + 5).astype("f4")
     problem = ElementwiseProblem.of(x, name)
     algorithm = choose(problem, backend=backend).algorithm
     with_threads(1)
     whole = algorithm.plan(problem).run(x)
     with_threads(3)
     np.testing.assert_array_equal(algorithm.plan(problem).run(x), whole)
-    for start, count in ((1, 1), (3, 2), (7, 29), (100, pointwise.BLOCK)):
+    for start, count in ((1, 1), (3, 2), (7, 29), (100, BLOCK)):
         part = np.ascontiguousarray(x[start : start + count])
         alone = algorithm.plan(ElementwiseProblem.of(part, name)).run(part)
         np.testing.assert_array_equal(alone, whole[start : start + count])
@@ -150,7 +150,7 @@ def with_threads(n: int) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_stage_in_place_is_the_function(backend: str, name: str, dtype: str) -> None:
     library = importlib.import_module(f"fastconv.backends.{backend}.library")
-    x = np.random.default_rng(0).normal(0, 3, (3, pointwise.BLOCK + 3)).astype(dtype)
+    x = np.random.default_rng(0).normal(0, 3, (3, BLOCK + 3)).astype(dtype)
     problem = ElementwiseProblem.of(x, name)
     stages = [
         *activation_stages(library, problem, OUTPUT, INPUT(0), activation=Activation("hardtanh",
@@ -172,42 +172,3 @@ def test_convolutions_end_in_any_activation(activation: Any) -> None:
         plain = F.conv2d(x, weight, **options)
         result = F.conv2d(x, weight, activation=activation, **options)
         np.testing.assert_array_equal(result, getattr(F, name)(plain, *rest, backend="numba"))
-
-
-@pytest.mark.parametrize("log", [False, True])
-@pytest.mark.parametrize(
-    ("shape", "axis"),
-    [((5, 3), 1), ((3, 20_001), 1), ((9001, 4), 1), ((2, 7, 600), 1), ((50, 3, 11), 1),
-     ((1, 5, softmax.COLUMNS + 1), 1), ((6, 1, 4), 1)],
-)  # fmt: skip
-def test_softmax_paths(shape: tuple[int, ...], axis: int, log: bool, monkeypatch: Any) -> None:
-    monkeypatch.setattr(engine_plan, "SERIAL_SECONDS", 0)
-    x = np.random.default_rng(0).normal(0, 3, shape).astype("f4")
-    problem = SoftmaxProblem.of(x, axis, log=log)
-    algorithm = choose(problem, backend="numba").algorithm
-    results = []
-    for threads in (1, 2, 5):
-        with_threads(threads)
-        out = poisoned(shape, "f4")
-        algorithm.plan(problem).run(x, out=out)
-        results.append(out)
-    expected = F.log_softmax(x, axis, backend="reference") if log else F.softmax(
-        x, axis, backend="reference"
-    )  # fmt: skip
-    eps = np.finfo("f4").eps
-    # x - largest is rounded: a relative error of its exponential's, an absolute one of the log's
-    reach = np.ptp(x) + np.log(shape[axis]) + 1
-    relative, absolute = (4, 2 * reach) if log else (4 + reach, 0)
-    np.testing.assert_allclose(out, expected, rtol=relative * eps, atol=absolute * eps)
-    for other in results:
-        np.testing.assert_array_equal(other, out)
-    for i in range(min(3, shape[0])):
-        alone = F.log_softmax(x[i : i + 1], axis) if log else F.softmax(x[i : i + 1], axis)
-        np.testing.assert_array_equal(alone[0], out[i])
-
-
-def test_softmax_of_another_dtype_is_for_the_reference() -> None:
-    problem = SoftmaxProblem.of(np.zeros((2, 3), "f4"), 1, dtype="f8")
-    assert choose(problem).algorithm.backend == "reference"
-    with pytest.raises(ValueError, match="convert it before the call"):
-        choose(problem, backend="numba")

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native import pointwise as native
-from fastconv.backends.native.plan import Slot, Stage
 from fastconv.backends.native.pointwise import BLOCK
-from fastconv.backends.numba import library
 from fastconv.backends.numba.elementary import (
     Function,
     inlined,
@@ -173,17 +169,3 @@ def elementwise(function: str, name: str, in_place: bool):  # type: ignore[no-un
                 target[i] = apply(source[i], a, b)
 
     return body
-
-
-def activation_stages(problem: Any, target: Slot, source: Slot | None = None) -> list[Stage]:
-    """Give the stages that apply a problem's activation to its output, by default in place."""
-    return native.activation_stages(library, problem, target, source)
-
-
-class Pointwise(native.Pointwise):
-    """Base of the algorithms of this kind whose plans have not moved."""
-
-    backend, library = "numba", library
-
-    def __init__(self) -> None:
-        pass

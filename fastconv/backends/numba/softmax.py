@@ -1,24 +1,27 @@
-"""Softmax along any axis: subtract the largest, exponentiate, divide by the sum."""
+"""The kernels of softmax: three passes, sums in float64, each in one order."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numba
 import numpy as np
 
-from fastconv.backends.base import Array
-from fastconv.backends.native.plan import scratch_stride
-from fastconv.backends.native.pointwise import BLOCK
-from fastconv.backends.numba.channelwise import Rows
+from fastconv.backends.native.channelwise import ROW_LENGTH, ROWS, ROWS_PER_ITEM
+from fastconv.backends.native.softmax import (
+    BLOCKS,
+    COLUMNS,
+    INNER,
+    LENGTH,
+    OUTER,
+    PER_ITEM,
+    SCRATCH_BASE,
+    SCRATCH_STRIDE,
+    SOURCE,
+    TARGET,
+)
 from fastconv.backends.numba.elementary import make_exp, pick
-from fastconv.backends.numba.engine import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, array, kernel
-from fastconv.backends.numba.pointwise import Pointwise
-from fastconv.problem import SoftmaxProblem
-
-# Columns that one work item sums at once.
-COLUMNS = 256
+from fastconv.backends.numba.engine import array, kernel
 
 
 @numba.njit(error_model="numpy", fastmath={"reassoc"})
@@ -53,10 +56,10 @@ def softmax_rows(name: str, log: bool):  # type: ignore[no-untyped-def]
     exp = make_exp(name)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        rows, length, per_item = args[2], args[3], args[6]
+        rows, length, per_item = args[ROWS], args[ROW_LENGTH], args[ROWS_PER_ITEM]
         for row in range(first * per_item, min(last * per_item, rows)):
-            source = array(args[0] + row * length * size, (length,), real)
-            target = array(args[1] + row * length * size, (length,), real)
+            source = array(args[SOURCE] + row * length * size, (length,), real)
+            target = array(args[TARGET] + row * length * size, (length,), real)
             top = largest(source)
             for i in range(length):
                 target[i] = exp(source[i] - top)
@@ -80,8 +83,9 @@ def softmax_columns(name: str, log: bool):  # type: ignore[no-untyped-def]
     exp, low = make_exp(name), np.dtype(name).type(-np.inf)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        outer, length, inner, per_item, blocks = args[2], args[3], args[4], args[5], args[6]
-        scratch = args[7] + worker * args[8]
+        outer, length, inner = args[OUTER], args[LENGTH], args[INNER]
+        per_item, blocks = args[PER_ITEM], args[BLOCKS]
+        scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
         for item in range(first, last):
             group, part = divmod(item, blocks)
             count = min(COLUMNS, inner - part * COLUMNS)
@@ -93,12 +97,12 @@ def softmax_columns(name: str, log: bool):  # type: ignore[no-untyped-def]
                     sums[i] = 0.0
                     tops[i] = low
                 for k in range(length):
-                    source = array(args[0] + start + k * inner * size, (count,), real)
+                    source = array(args[SOURCE] + start + k * inner * size, (count,), real)
                     for i in range(count):
                         tops[i] = pick(source[i] > tops[i], source[i], tops[i])
                 for k in range(length):
-                    source = array(args[0] + start + k * inner * size, (count,), real)
-                    target = array(args[1] + start + k * inner * size, (count,), real)
+                    source = array(args[SOURCE] + start + k * inner * size, (count,), real)
+                    target = array(args[TARGET] + start + k * inner * size, (count,), real)
                     for i in range(count):
                         target[i] = exp(source[i] - tops[i])
                     for i in range(count):
@@ -106,8 +110,8 @@ def softmax_columns(name: str, log: bool):  # type: ignore[no-untyped-def]
                 for i in range(count):
                     sums[i] = math.log(sums[i]) if log else 1.0 / sums[i]
                 for k in range(length):
-                    source = array(args[0] + start + k * inner * size, (count,), real)
-                    target = array(args[1] + start + k * inner * size, (count,), real)
+                    source = array(args[SOURCE] + start + k * inner * size, (count,), real)
+                    target = array(args[TARGET] + start + k * inner * size, (count,), real)
                     if log:
                         for i in range(count):
                             target[i] = real(np.float64(source[i] - tops[i]) - sums[i])
@@ -116,35 +120,3 @@ def softmax_columns(name: str, log: bool):  # type: ignore[no-untyped-def]
                             target[i] = real(np.float64(target[i]) * sums[i])
 
     return body
-
-
-class Softmax(Pointwise):
-    """Three passes; sums in float64, each in one order."""
-
-    name = "softmax"
-
-    def why_not(self, problem: SoftmaxProblem) -> str | None:
-        if problem.dtype != problem.result:
-            return f"dtype {problem.result.name} is not the input's: convert it before the call"
-        return super().why_not(problem)
-
-    def operations(self, problem: SoftmaxProblem) -> float:
-        return 30
-
-    def plan(self, problem: SoftmaxProblem, *parameters: Array | None) -> NativePlan:
-        outer, length, inner = problem.extents
-        name, log = problem.dtype.name, problem.log
-        if inner == 1:
-            rows = Rows(outer, length)
-            items = -(-outer // rows.per_item)
-            stage = Stage(softmax_rows(name, log), items, (INPUT(0), OUTPUT, *rows.words))
-            return self.native_plan(problem, [stage])
-        scratch = 16 * COLUMNS
-        per_item = max(1, BLOCK // (length * inner))
-        blocks = -(-inner // COLUMNS)
-        arguments: tuple[Any, ...] = (
-            INPUT(0), OUTPUT, outer, length, inner, per_item, blocks, SCRATCH,
-            scratch_stride(scratch),
-        )  # fmt: skip
-        stage = Stage(softmax_columns(name, log), -(-outer // per_item) * blocks, arguments)
-        return self.native_plan(problem, [stage], scratch_bytes=scratch)

@@ -1,0 +1,114 @@
+/* A function of each element and of numbers of its channel: batch norm's last step, and PReLU.
+ *
+ * The words are those of fastconv/backends/native/channelwise.py. A work item is a block of an
+ * image's elements, which meet a table's entries in turn, or a chunk of a row, or some short rows,
+ * whose elements share an entry. Tables of `affine` are doubles, those of `prelu` REALs.
+ */
+#include "rows.h"
+#include "wide.h"
+
+#ifndef CHANNELWISE_WORDS
+#define CHANNELWISE_WORDS
+enum { SOURCE, TARGET, IMAGE, PERIOD, BLOCK, BLOCKS, FIRST_TABLE, SECOND_TABLE, TABLE_STEP };
+enum { FIRST_ENTRIES = AFTER_ROWS, SECOND_ENTRIES, ENTRY_COUNT };
+#endif
+
+/* One vector of a line, or the n elements that are left: x a + b in doubles, so that a mean far from
+ * zero costs no digits; rounded twice, as b is, so that a deviation of nothing is nothing. */
+INLINE void NAME(affine)(int shared, const REAL *source, REAL *target, const double *a,
+                         const double *b, int64_t i, int64_t n)
+{
+    const W zero = {0}, x = NAME(load_wide_some)(source + i, n, zero);
+    const W factor = shared ? WIDE(splat)(*a) : WIDE(load_some)(a + i, n, zero);
+    const W term = shared ? WIDE(splat)(*b) : WIDE(load_some)(b + i, n, zero);
+    NAME(store_wide_some)(target + i, n, x * factor + term);
+}
+
+/* The same of x, or a x where that is not above zero. */
+INLINE void NAME(prelu)(int shared, const REAL *source, REAL *target, const REAL *a, const REAL *b,
+                        int64_t i, int64_t n)
+{
+    (void)b;
+    const V zero = {0}, x = NAME(kept)(NAME(load_some)(source + i, n, zero));
+    const V slope = shared ? NAME(splat)(*a) : NAME(load_some)(a + i, n, zero);
+    NAME(store_some)(target + i, n, NAME(where_less)(zero, x, x, x * slope));
+}
+
+/* A line of elements with an entry each, or with one that all share; entries lie at addresses. The
+ * last vector overlaps the one before where there is one; so does the second where that makes the
+ * rest of a long line lie at multiples of a vector. */
+#define LINE(function, entry, lanes)                                                               \
+    INLINE void NAME(function##_line)(int shared, const REAL *source, REAL *target, int64_t first, \
+                                      int64_t second, int64_t count)                               \
+    {                                                                                              \
+        const entry *a = (const entry *)(intptr_t)first, *b = (const entry *)(intptr_t)second;     \
+        const entry only_a = *a, only_b = *b;                                                      \
+        a = shared ? &only_a : a;                                                                  \
+        b = shared ? &only_b : b;                                                                  \
+        int64_t i = 0;                                                                             \
+        if (shared && count >= 8 * lanes) {                                                        \
+            NAME(function)(shared, source, target, a, b, 0, lanes);                                \
+            i = lanes - (int64_t)((uintptr_t)target / sizeof(REAL) % (uintptr_t)lanes);            \
+        }                                                                                          \
+        for (; i + 4 * lanes <= count; i += 4 * lanes) {                                           \
+            UNROLL for (int j = 0; j < 4; j++) {                                                   \
+                NAME(function)(shared, source, target, a, b, i + j * lanes, lanes);                \
+            }                                                                                      \
+        }                                                                                          \
+        for (; i + lanes <= count; i += lanes) {                                                   \
+            NAME(function)(shared, source, target, a, b, i, lanes);                                \
+        }                                                                                          \
+        if (i < count && count >= lanes) {                                                         \
+            NAME(function)(shared, source, target, a, b, count - lanes, lanes);                    \
+        } else if (i < count) {                                                                    \
+            NAME(function)(shared, source, target, a, b, i, count - i);                            \
+        }                                                                                          \
+    }
+
+#define BY_TABLE(function)                                                                         \
+    static void NAME(channelwise_by_table_##function)(const int64_t *args, int64_t first,          \
+                                                      int64_t last, int64_t worker)                \
+    {                                                                                              \
+        (void)worker;                                                                              \
+        for (int64_t item = first; item < last; item++) {                                          \
+            const int64_t image = item / args[BLOCKS], part = item % args[BLOCKS];                 \
+            const int64_t a = args[FIRST_TABLE] + image * args[TABLE_STEP];                        \
+            const int64_t b = args[SECOND_TABLE] + image * args[TABLE_STEP];                       \
+            const int64_t end = lesser((part + 1) * args[BLOCK], args[IMAGE]);                     \
+            for (int64_t i = part * args[BLOCK]; i < end; i += args[PERIOD]) {                     \
+                const int64_t place = image * args[IMAGE] + i;                                     \
+                NAME(function##_line)(0, AT(args[SOURCE]) + place, AT(args[TARGET]) + place, a, b, \
+                                      lesser(args[PERIOD], end - i));                              \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+#define BY_ROW(function, entry)                                                                    \
+    static void NAME(channelwise_by_row_##function)(const int64_t *args, int64_t first,            \
+                                                    int64_t last, int64_t worker)                  \
+    {                                                                                              \
+        (void)worker;                                                                              \
+        for (int64_t item = first; item < last; item++) {                                          \
+            const struct row_item rows = row_item(args, item);                                     \
+            int64_t channel = rows.first % args[ENTRY_COUNT];                                      \
+            for (int64_t row = rows.first; row < rows.last; row++) {                               \
+                const int64_t place = row * args[ROW_LENGTH] + rows.start;                         \
+                const int64_t own = channel * (int64_t)sizeof(entry);                              \
+                NAME(function##_line)(1, AT(args[SOURCE]) + place, AT(args[TARGET]) + place,       \
+                                      args[FIRST_ENTRIES] + own, args[SECOND_ENTRIES] + own,       \
+                                      rows.count);                                                 \
+                channel = channel + 1 < args[ENTRY_COUNT] ? channel + 1 : 0;                       \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+LINE(affine, double, WIDE_LANES)
+LINE(prelu, REAL, LANES)
+BY_TABLE(affine)
+BY_TABLE(prelu)
+BY_ROW(affine, double)
+BY_ROW(prelu, REAL)
+
+#undef LINE
+#undef BY_TABLE
+#undef BY_ROW

@@ -1,0 +1,221 @@
+/* Softmax: subtract the largest, exponentiate, divide by the sum, which is one of doubles.
+ *
+ * The words are those of fastconv/backends/native/softmax.py. A work item is some rows, or some
+ * columns of a block; what is left over at an end has the bits of a vector.
+ */
+#include "elementary.h"
+#include "rows.h"
+#include "wide.h"
+
+#ifndef SOFTMAX_WORDS
+#define SOFTMAX_WORDS
+enum { COLUMNS = 256, SHORT_ROW = 16 };
+enum { SOURCE, TARGET, OUTER, LENGTH, INNER, PER_ITEM, BLOCKS, SCRATCH_BASE, SCRATCH_STRIDE };
+#endif
+
+/* The largest that is not NaN: where there is a NaN, the sum is NaN anyway. */
+INLINE REAL NAME(largest)(const REAL *x, int64_t count)
+{
+    const V low = S(-INFINITY);
+    V tops[4] = {low, low, low, low};
+    int64_t i = 0;
+    for (; i + 4 * LANES <= count; i += 4 * LANES) {
+        UNROLL for (int j = 0; j < 4; j++) {
+            tops[j] = NAME(larger)(NAME(load)(x + i + j * LANES), tops[j]);
+        }
+    }
+    for (; i < count; i += LANES) {
+        tops[0] = NAME(larger)(NAME(load_some)(x + i, count - i, low), tops[0]);
+    }
+    tops[0] = NAME(larger)(tops[0], tops[1]);
+    tops[2] = NAME(larger)(tops[2], tops[3]);
+    return NAME(largest_lane)(NAME(larger)(tops[0], tops[2]));
+}
+
+/* exp(x) of the first n lanes, added to the sums; the logarithm's way keeps x itself. */
+INLINE V NAME(exponentiated)(int logarithm, V x, int64_t n, W *sums)
+{
+    const V power = NAME(exponential)(x);
+    const V counted = n < LANES ? NAME(only_first)(n, power) : power;
+    UNROLL for (int part = 0; part < PARTS; part++) {
+        sums[part] += NAME(widened)(counted, part);
+    }
+    return logarithm ? x : power;
+}
+
+INLINE W NAME(finished)(int logarithm, W value, W whole)
+{
+    return logarithm ? value - whole : value * whole;
+}
+
+/* What results are finished with: the sum's logarithm, or its reciprocal. */
+INLINE double NAME(whole_of)(int logarithm, double sum)
+{
+    return logarithm ? log(sum) : 1.0 / sum;
+}
+
+INLINE void NAME(softmax_row)(int logarithm, const REAL *source, REAL *target, int64_t length)
+{
+    const V top = S(NAME(largest)(source, length));
+    const int64_t end = length - length % LANES, left = length - end;
+    W sums[2] = {{0}, {0}};
+    for (int64_t i = 0; i < end; i += LANES) {
+        const V x = NAME(load)(source + i) - top;
+        NAME(store)(target + i, NAME(exponentiated)(logarithm, x, LANES, sums));
+    }
+    /* What is left stays in a register: reading what a mask has just written is slow. */
+    V rest = top;
+    if (left > 0) {
+        rest = NAME(load_first)(source + end, left, top) - top;
+        rest = NAME(exponentiated)(logarithm, rest, left, sums);
+    }
+    const double sum = WIDE(sum_of_lanes)(sums[0] + sums[1]);
+    const W whole = WIDE(splat)(NAME(whole_of)(logarithm, sum));
+    for (int64_t i = 0; i < end; i += WIDE_LANES) {
+        const W value = NAME(load_wide)(target + i);
+        NAME(store_wide)(target + i, NAME(finished)(logarithm, value, whole));
+    }
+    UNROLL for (int part = 0; part < PARTS; part++) {
+        const int64_t done = part * WIDE_LANES;
+        if (done < left) {
+            const W value = NAME(finished)(logarithm, NAME(widened)(rest, part), whole);
+            NAME(store_wide_some)(target + end + done, left - done, value);
+        }
+    }
+}
+
+/* Of n columns side by side, a vector of them at most: the largest elements so far. */
+INLINE void NAME(raise)(const REAL *x, REAL *tops, int64_t n)
+{
+    const V top = NAME(load)(tops);
+    NAME(store)(tops, NAME(larger)(NAME(load_some)(x, n, top), top));
+}
+
+/* The exponentials, and their sums so far. */
+INLINE void NAME(exponentiate)(int logarithm, const REAL *x, REAL *target, const REAL *tops,
+                               double *sums, int64_t n)
+{
+    const V top = NAME(load)(tops), less = NAME(load_some)(x, n, top) - top;
+    W own[PARTS];
+    UNROLL for (int part = 0; part < PARTS; part++) {
+        own[part] = WIDE(load)(sums + part * WIDE_LANES);
+    }
+    NAME(store_some)(target, n, NAME(exponentiated)(logarithm, less, LANES, own));
+    UNROLL for (int part = 0; part < PARTS; part++) {
+        WIDE(store)(sums + part * WIDE_LANES, own[part]);
+    }
+}
+
+/* The results of a vector of doubles of columns at most. */
+INLINE void NAME(finish)(int logarithm, REAL *target, const double *wholes, int64_t n)
+{
+    const W whole = WIDE(load)(wholes), value = NAME(load_wide_some)(target, n, whole);
+    NAME(store_wide_some)(target, n, NAME(finished)(logarithm, value, whole));
+}
+
+/* `count` columns side by side, `step` elements from line to line; line by line, since lines may
+ * lie far apart. The sums and largest elements stand in memory of whole vectors. */
+INLINE void NAME(softmax_block)(int logarithm, const REAL *source, REAL *target, int64_t length,
+                                int64_t step, int64_t count, double *sums, REAL *tops)
+{
+    const int64_t end = count - count % LANES, wide_end = count - count % WIDE_LANES;
+    for (int64_t i = 0; i < count; i += LANES) {
+        NAME(store)(tops + i, S(-INFINITY));
+        UNROLL for (int part = 0; part < PARTS; part++) {
+            WIDE(store)(sums + i + part * WIDE_LANES, (W){0});
+        }
+    }
+    for (int64_t k = 0; k < length; k++) {
+        const REAL *line = source + k * step;
+        for (int64_t i = 0; i < end; i += LANES) {
+            NAME(raise)(line + i, tops + i, LANES);
+        }
+        if (end < count) {
+            NAME(raise)(line + end, tops + end, count - end);
+        }
+    }
+    for (int64_t k = 0; k < length; k++) {
+        const REAL *from = source + k * step;
+        REAL *to = target + k * step;
+        for (int64_t i = 0; i < end; i += LANES) {
+            NAME(exponentiate)(logarithm, from + i, to + i, tops + i, sums + i, LANES);
+        }
+        if (end < count) {
+            NAME(exponentiate)(logarithm, from + end, to + end, tops + end, sums + end,
+                               count - end);
+        }
+    }
+    for (int64_t i = 0; i < count; i++) {
+        sums[i] = NAME(whole_of)(logarithm, sums[i]);
+    }
+    for (int64_t k = 0; k < length; k++) {
+        REAL *line = target + k * step;
+        for (int64_t i = 0; i < wide_end; i += WIDE_LANES) {
+            NAME(finish)(logarithm, line + i, sums + i, WIDE_LANES);
+        }
+        if (wide_end < count) {
+            NAME(finish)(logarithm, line + wide_end, sums + wide_end, count - wide_end);
+        }
+    }
+}
+
+/* As many rows as a vector has lanes, turned into columns and back; `count` of them are there. */
+INLINE void NAME(softmax_short_rows)(int logarithm, const REAL *source, REAL *target,
+                                     int64_t length, int64_t count)
+{
+    REAL block[SHORT_ROW * VECTOR_BYTES / sizeof(REAL)], tops[VECTOR_BYTES / sizeof(REAL)];
+    double sums[VECTOR_BYTES / sizeof(REAL)];
+    for (int64_t row = 0; row < LANES; row++) {
+        const REAL *from = source + lesser(row, count - 1) * length;
+        for (int64_t k = 0; k < length; k++) {
+            block[k * LANES + row] = from[k];
+        }
+    }
+    NAME(softmax_block)(logarithm, block, block, length, LANES, LANES, sums, tops);
+    for (int64_t row = 0; row < count; row++) {
+        for (int64_t k = 0; k < length; k++) {
+            target[row * length + k] = block[k * LANES + row];
+        }
+    }
+}
+
+INLINE void NAME(softmax_rows)(int logarithm, const int64_t *args, int64_t first, int64_t last)
+{
+    const int64_t length = args[ROW_LENGTH], per_item = args[ROWS_PER_ITEM];
+    const int64_t end = lesser(last * per_item, args[ROWS]);
+    const REAL *source = AT(args[SOURCE]);
+    REAL *target = AT(args[TARGET]);
+    int64_t row = first * per_item;
+    if (length <= SHORT_ROW) {
+        for (; row < end; row += LANES) {
+            NAME(softmax_short_rows)(logarithm, source + row * length, target + row * length,
+                                     length, lesser(LANES, end - row));
+        }
+    }
+    for (; row < end; row++) {
+        NAME(softmax_row)(logarithm, source + row * length, target + row * length, length);
+    }
+}
+
+INLINE void NAME(softmax_columns)(int logarithm, const int64_t *args, int64_t first, int64_t last,
+                                  int64_t worker)
+{
+    const int64_t length = args[LENGTH], inner = args[INNER], per_item = args[PER_ITEM];
+    const int64_t scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
+    double *sums = (double *)(intptr_t)scratch;
+    REAL *tops = (REAL *)(sums + COLUMNS);
+    for (int64_t item = first; item < last; item++) {
+        const int64_t group = item / args[BLOCKS], column = item % args[BLOCKS] * COLUMNS;
+        const int64_t end = lesser((group + 1) * per_item, args[OUTER]);
+        for (int64_t o = group * per_item; o < end; o++) {
+            const int64_t start = o * length * inner + column;
+            NAME(softmax_block)(logarithm, AT(args[SOURCE]) + start, AT(args[TARGET]) + start,
+                                length, inner, lesser(COLUMNS, inner - column), sums, tops);
+        }
+    }
+}
+
+KERNEL(softmax_rows_0, NAME(softmax_rows)(0, args, first, last))
+KERNEL(softmax_rows_1, NAME(softmax_rows)(1, args, first, last))
+KERNEL(softmax_columns_0, NAME(softmax_columns)(0, args, first, last, worker))
+KERNEL(softmax_columns_1, NAME(softmax_columns)(1, args, first, last, worker))

@@ -1,0 +1,145 @@
+"""A function of each element and of numbers of its channel: batch norm's last step, and PReLU."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Array
+from fastconv.backends.native.library import Library
+from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage, constant
+from fastconv.backends.native.pointwise import BLOCK, Pointwise
+from fastconv.problem import PreluProblem
+
+# Runs of one channel's elements below this are walked along a table with an entry an element.
+SHORT = 32
+# Tables are repeated until they are so long, so that loops over them are worth their start.
+TABLE = 256
+
+# The kernels' words: input and output; then, where elements meet a table's entries in turn, the
+# elements of an image, the entries, the elements of a work item and the items of an image, the
+# tables, and the bytes from an image's tables to the next one's.
+(SOURCE, TARGET, IMAGE, PERIOD, BLOCK_LENGTH, BLOCKS, FIRST_TABLE, SECOND_TABLE,
+ TABLE_STEP) = range(9)  # fmt: skip
+# Where rows have an entry each: input and output, `Rows.words`, the tables, their entries.
+(ROWS, ROW_LENGTH, ROW_CHUNK, ROW_CHUNKS, ROWS_PER_ITEM, FIRST_ENTRIES, SECOND_ENTRIES,
+ ENTRY_COUNT) = range(2, 10)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """Images of channels of ``inner`` elements each, channels before those or after them."""
+
+    images: int
+    channels: int
+    inner: int
+    last: bool
+
+    @property
+    def image(self) -> int:
+        """Elements of an image."""
+        return self.channels * self.inner
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows cut into chunks, and chunks or short rows gathered into work items."""
+
+    rows: int
+    length: int
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of a row."""
+        return -(-self.length // BLOCK)
+
+    @property
+    def items(self) -> int:
+        """Work items."""
+        return -(-self.rows // self.per_item) * self.chunks
+
+    @property
+    def per_item(self) -> int:
+        """Rows of a work item."""
+        return max(1, BLOCK // self.length)
+
+    @property
+    def words(self) -> tuple[int, int, int, int, int]:
+        """Rows, length, chunk, chunks and rows of an item, as argument blocks hold them.
+
+        They stand from word ``ROWS`` on, after two addresses.
+        """
+        return self.rows, self.length, BLOCK, self.chunks, self.per_item
+
+
+def table_dtype(function: str, name: str) -> str:
+    """Dtype of a function's tables."""
+    return "float64" if function == "affine" else name
+
+
+def shared_stage(
+    library: Library, function: str, name: str, extent: Extent, first: Array, second: Array
+) -> Stage:
+    """Give the stage from input to output for tables, one entry a channel, that images share."""
+    run = 1 if extent.last else extent.inner
+    tables = [np.asarray(t, table_dtype(function, name)) for t in (first, second)]
+    if run >= SHORT:
+        rows = Rows(extent.images * extent.channels, run)
+        a, b = (constant(t) for t in tables)
+        arguments = (INPUT(0), OUTPUT, *rows.words, a, b, extent.channels)
+        return Stage(library.kernel("channelwise.by_row", function, name), rows.items, arguments)
+    times = max(1, TABLE // (extent.channels * run))
+    a, b = (constant(np.tile(np.repeat(t, run), times)) for t in tables)
+    whole = dataclasses.replace(extent, images=1, inner=extent.images * extent.inner)
+    kernel = library.kernel("channelwise.by_table", function, name)
+    return _table_stage(kernel, whole, len(a.array), (a, b), 0)
+
+
+def image_stage(
+    library: Library, function: str, name: str, extent: Extent, first: Slot, second: Slot
+) -> Stage:
+    """Give the stage from input to output for tables with an entry a channel of each image."""
+    if extent.last:
+        stride = extent.channels * np.dtype(table_dtype(function, name)).itemsize
+        kernel = library.kernel("channelwise.by_table", function, name)
+        return _table_stage(kernel, extent, extent.channels, (first, second), stride)
+    count = extent.images * extent.channels
+    rows = Rows(count, extent.inner)
+    arguments = (INPUT(0), OUTPUT, *rows.words, first, second, count)
+    return Stage(library.kernel("channelwise.by_row", function, name), rows.items, arguments)
+
+
+def _table_stage(kernel: int, extent: Extent, period: int, tables: Any, stride: int) -> Stage:
+    block = max(1, BLOCK // period) * period
+    blocks = -(-extent.image // block)
+    arguments = (INPUT(0), OUTPUT, extent.image, period, block, blocks, *tables, stride)
+    return Stage(kernel, extent.images * blocks, arguments)
+
+
+class Prelu(Pointwise):
+    """A slope a channel, or one for all."""
+
+    name = "channelwise"
+
+    def operations(self, problem: PreluProblem) -> float:
+        return 3
+
+    def plan(self, problem: PreluProblem, *parameters: Array | None) -> NativePlan:
+        weight = parameters[0]
+        assert weight is not None
+        slopes = weight.reshape(-1)
+        extent = _extent(problem)
+        name = problem.dtype.name
+        stage = shared_stage(self.library, "prelu", name, extent, slopes, slopes)
+        return self.native_plan(problem, [stage])
+
+
+def _extent(problem: PreluProblem) -> Extent:
+    size = int(np.prod(problem.shape, dtype=np.int64))
+    channels = problem.slopes
+    if channels == 1 or problem.channels_last or len(problem.shape) < 3:
+        return Extent(1, channels, size // channels, True)
+    inner = int(np.prod(problem.shape[2:], dtype=np.int64))
+    return Extent(problem.shape[0], channels, inner, False)
