@@ -156,15 +156,6 @@ INLINE void NAME(finish_tile)(int rows, int vectors, V *tile, const int64_t *arg
     }
 }
 
-/* Where a tile goes, and with what weights. */
-struct NAME(target) {
-    const REAL *weights;
-    V bias;
-    int64_t image;
-    int64_t row, rows_left;
-    int64_t column;
-};
-
 /* Add the taps of common kernels, known at compile time, or others. Tiles of few rows would gain
  * nothing by it. */
 INLINE void NAME(add_some_taps)(int rows, int vectors, int edge, V *tile, const int64_t *args,
@@ -189,6 +180,15 @@ INLINE void NAME(add_some_taps)(int rows, int vectors, int edge, V *tile, const 
     NAME(add_taps)(rows, vectors, 0, 0, edge, tile, args, at, weights);
 }
 
+/* Where a tile goes, and with what weights. */
+struct NAME(target) {
+    const REAL *weights;
+    V bias;
+    int64_t image;
+    int64_t row, rows_left;
+    int64_t column;
+};
+
 INLINE void NAME(sum_tile)(int rows, int vectors, int edge, const int64_t *args,
                            const struct NAME(corner) *at, const struct NAME(target) *to)
 {
@@ -198,131 +198,101 @@ INLINE void NAME(sum_tile)(int rows, int vectors, int edge, const int64_t *args,
     NAME(finish_tile)(rows, vectors, tile, args, to->image, to->row, to->rows_left, to->column);
 }
 
+/* Sum rows `start` to `stop` - 1 of a plane by one filter of its channel: from lines that were
+ * copied, or, with none, from the plane as it lies. */
+INLINE void NAME(sum_block)(int rows, int vectors, const int64_t *args, int64_t copied,
+                            int64_t plane, int64_t filter, int64_t start, int64_t stop)
+{
+    const int64_t size = (int64_t)sizeof(REAL), *words = args + LINES;
+    const int64_t channel = plane % args[CHANNELS] * args[MULTIPLIER] + filter;
+    const int64_t step = args[STEP_DOWN], width = args[WIDTH], columns = vectors * LANES;
+    const int64_t last_offset = *words_at(args[OFFSETS], args[TAPS_ACROSS] - 1);
+    const int64_t tall = (rows - 1) * step + (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1;
+    const int64_t top = copied ? start * step : args[BEFORE_DOWN];
+    const int64_t before = copied ? 0 : words[LINE_BEFORE];
+    const int64_t source = copied ? copied : args[PLANES] + plane * args[PLANE_BYTES];
+    struct NAME(corner) at = {
+        .pitch = (copied ? words[LINE_PHASES] * words[LINE_PHASE] : words[LINE_WIDTH]) * size,
+        /* Copied lines hold all that is read. */
+        .lines = copied ? INT64_MAX : args[IN_HEIGHT],
+        .length = copied ? INT64_MAX : words[LINE_WIDTH],
+    };
+    struct NAME(target) to = {
+        .weights = AT(args[WEIGHTS]) + channel * args[TAPS_DOWN] * args[TAPS_ACROSS],
+        .bias = NAME(splat)(AT(args[BIAS])[channel]),
+        .image = plane * args[MULTIPLIER] + filter,
+    };
+    for (to.row = start; to.row < stop; to.row += rows) {
+        to.rows_left = stop - to.row;
+        at.line = to.row * step - top;
+        for (to.column = 0; to.column < width; to.column += columns) {
+            at.column = to.column - before;
+            at.address = source + at.line * at.pitch + at.column * size;
+            if (at.line < 0 || at.line + tall > at.lines || at.column < 0 ||
+                at.column + columns + last_offset > at.length) {
+                NAME(sum_tile)(rows, vectors, 1, args, &at, &to);
+            } else {
+                NAME(sum_tile)(rows, vectors, 0, args, &at, &to);
+            }
+        }
+    }
+}
+
 /* The tiles of ROW_TILES in fastconv/backends/native/conv/planes.py. */
-typedef void (*NAME(tile_function))(int edge, const int64_t *args, const struct NAME(corner) *at,
-                                    const struct NAME(target) *to);
+typedef void (*NAME(block_function))(const int64_t *args, int64_t copied, int64_t plane,
+                                     int64_t filter, int64_t start, int64_t stop);
 #define ROW_TILES(X)                                                                               \
     X(8, 1) X(7, 1) X(6, 1) X(5, 1) X(4, 2) X(4, 1) X(2, 4) X(2, 1) X(1, 8) X(1, 4) X(1, 1)
-#define TILE_FUNCTION(rows, vectors)                                                               \
-    static void NAME(sum_##rows##x##vectors)(int edge, const int64_t *args,                        \
-                                             const struct NAME(corner) *at,                        \
-                                             const struct NAME(target) *to)                        \
+#define BLOCK_FUNCTION(rows, vectors)                                                              \
+    static void NAME(sum_##rows##x##vectors)(const int64_t *args, int64_t copied, int64_t plane,   \
+                                             int64_t filter, int64_t start, int64_t stop)          \
     {                                                                                              \
-        if (edge) {                                                                                \
-            NAME(sum_tile)(rows, vectors, 1, args, at, to);                                        \
-        } else {                                                                                   \
-            NAME(sum_tile)(rows, vectors, 0, args, at, to);                                        \
-        }                                                                                          \
+        NAME(sum_block)(rows, vectors, args, copied, plane, filter, start, stop);                  \
     }
-ROW_TILES(TILE_FUNCTION)
-#define TILE_CASE(rows, vectors)                                                                   \
+ROW_TILES(BLOCK_FUNCTION)
+#define BLOCK_CASE(rows, vectors)                                                                  \
     if (args[TILE_ROWS] == rows && args[TILE_VECTORS] == vectors) {                                \
         return NAME(sum_##rows##x##vectors);                                                       \
     }
-static NAME(tile_function) NAME(tile_function_of)(const int64_t *args)
+static NAME(block_function) NAME(block_function_of)(const int64_t *args)
 {
-    ROW_TILES(TILE_CASE)
+    ROW_TILES(BLOCK_CASE)
     return 0;
 }
 #undef ROW_TILES
-#undef TILE_FUNCTION
-#undef TILE_CASE
+#undef BLOCK_FUNCTION
+#undef BLOCK_CASE
 
-/* A work item: rows `start` to `stop` - 1 of a plane. */
-struct NAME(block) {
-    int64_t start, stop;
-    int64_t plane;
-};
-
-INLINE struct NAME(block) NAME(block_of)(const int64_t *args, int64_t item)
+/* Copy what padded lines the rows `start` to `stop` - 1 of a plane see. */
+INLINE void NAME(copy_block)(const int64_t *args, int64_t plane, int64_t start, int64_t stop,
+                             int64_t lines)
 {
-    const int64_t blocks = parts_of(args[HEIGHT], args[ROW_BLOCK]);
-    const int64_t start = item % blocks * args[ROW_BLOCK];
-    const struct NAME(block) block = {
-        .start = start,
-        .stop = lesser(start + args[ROW_BLOCK], args[HEIGHT]),
-        .plane = item / blocks,
-    };
-    return block;
-}
-
-/* What filter number m of a block's channel has in common for all tiles. */
-INLINE struct NAME(target) NAME(target_of)(const int64_t *args, const struct NAME(block) *block,
-                                           int64_t m)
-{
-    const int64_t channel = block->plane % args[CHANNELS] * args[MULTIPLIER] + m;
-    const struct NAME(target) to = {
-        .weights = AT(args[WEIGHTS]) + channel * args[TAPS_DOWN] * args[TAPS_ACROSS],
-        .bias = NAME(splat)(AT(args[BIAS])[channel]),
-        .image = block->plane * args[MULTIPLIER] + m,
-    };
-    return to;
-}
-
-/* Padded lines are copied first. */
-INLINE void NAME(copied)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
-{
-    const NAME(tile_function) sum = NAME(tile_function_of)(args);
-    const int64_t rows = args[TILE_ROWS], columns = args[TILE_VECTORS] * LANES;
     const int64_t *words = args + LINES;
-    const int64_t lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
-    const int64_t pitch = words[LINE_PHASES] * words[LINE_PHASE] * (int64_t)sizeof(REAL);
-    const int64_t step = args[STEP_DOWN], reach = (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1;
-    for (int64_t item = first; item < last; item++) {
-        const struct NAME(block) block = NAME(block_of)(args, item);
-        const int64_t filled = parts_of(block.stop - block.start, rows) * rows;
-        const int64_t count = lesser(filled - 1, args[HEIGHT] - 1 - block.start) * step + reach;
-        const REAL *plane = AT(args[PLANES] + block.plane * args[PLANE_BYTES]);
-        NAME(copy_lines)(words, words[LINE_BEFORE], plane, block.start * step, count, AT(lines));
-        for (int64_t m = 0; m < args[MULTIPLIER]; m++) {
-            struct NAME(target) to = NAME(target_of)(args, &block, m);
-            for (to.row = block.start; to.row < block.stop; to.row += rows) {
-                const int64_t top = lines + (to.row - block.start) * step * pitch;
-                to.rows_left = block.stop - to.row;
-                for (to.column = 0; to.column < args[WIDTH]; to.column += columns) {
-                    const struct NAME(corner) at = {
-                        .address = top + to.column * (int64_t)sizeof(REAL),
-                        .pitch = pitch,
-                    };
-                    sum(0, args, &at, &to);
-                }
-            }
-        }
-    }
+    const int64_t filled = parts_of(stop - start, args[TILE_ROWS]) * args[TILE_ROWS];
+    const int64_t reach = (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1;
+    const int64_t rows = lesser(filled - 1, args[HEIGHT] - 1 - start);
+    NAME(copy_lines)(words, words[LINE_BEFORE], AT(args[PLANES] + plane * args[PLANE_BYTES]),
+                     start * args[STEP_DOWN], rows * args[STEP_DOWN] + reach, AT(lines));
 }
 
-/* Planes are read as they lie; strides are 1. */
-INLINE void NAME(inside)(const int64_t *args, int64_t first, int64_t last)
+/* `copy`: padded lines are copied first; else planes are read as they lie, and strides are 1. */
+INLINE void NAME(sum_planes)(int copy, const int64_t *args, int64_t first, int64_t last,
+                             int64_t worker)
 {
-    const NAME(tile_function) sum = NAME(tile_function_of)(args);
-    const int64_t rows = args[TILE_ROWS], columns = args[TILE_VECTORS] * LANES;
-    const int64_t width = args[LINES + LINE_WIDTH], size = (int64_t)sizeof(REAL);
-    const int64_t last_offset = *words_at(args[OFFSETS], args[TAPS_ACROSS] - 1);
-    const int64_t tall = rows + (args[TAPS_DOWN] - 1) * args[APART_DOWN];
-    const int64_t wide = columns + last_offset;
+    const NAME(block_function) sum = NAME(block_function_of)(args);
+    const int64_t lines = copy ? args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE] : 0;
+    const int64_t blocks = parts_of(args[HEIGHT], args[ROW_BLOCK]);
     for (int64_t item = first; item < last; item++) {
-        const struct NAME(block) block = NAME(block_of)(args, item);
-        const int64_t plane = args[PLANES] + block.plane * args[PLANE_BYTES];
-        for (int64_t m = 0; m < args[MULTIPLIER]; m++) {
-            struct NAME(target) to = NAME(target_of)(args, &block, m);
-            struct NAME(corner) at = {
-                .pitch = width * size,
-                .lines = args[IN_HEIGHT],
-                .length = width,
-            };
-            for (to.row = block.start; to.row < block.stop; to.row += rows) {
-                to.rows_left = block.stop - to.row;
-                at.line = to.row - args[BEFORE_DOWN];
-                const int within = at.line >= 0 && at.line + tall <= at.lines;
-                for (to.column = 0; to.column < args[WIDTH]; to.column += columns) {
-                    at.column = to.column - args[LINES + LINE_BEFORE];
-                    at.address = plane + (at.line * width + at.column) * size;
-                    sum(!within || at.column < 0 || at.column + wide > width, args, &at, &to);
-                }
-            }
+        const int64_t plane = item / blocks, start = item % blocks * args[ROW_BLOCK];
+        const int64_t stop = lesser(start + args[ROW_BLOCK], args[HEIGHT]);
+        if (copy) {
+            NAME(copy_block)(args, plane, start, stop, lines);
+        }
+        for (int64_t filter = 0; filter < args[MULTIPLIER]; filter++) {
+            sum(args, lines, plane, filter, start, stop);
         }
     }
 }
 
-KERNEL(depthwise_planar_copied, NAME(copied)(args, first, last, worker))
-KERNEL(depthwise_planar_inside, NAME(inside)(args, first, last))
+KERNEL(depthwise_planar_copied, NAME(sum_planes)(1, args, first, last, worker))
+KERNEL(depthwise_planar_inside, NAME(sum_planes)(0, args, first, last, worker))

@@ -115,8 +115,16 @@ INLINE void NAME(store_first)(REAL *p, int64_t n, V v)
 typedef LANE_MASK NAME(lanes);
 INLINE NAME(lanes) NAME(between)(int64_t from, int64_t to)
 {
-    const unsigned past = FIRST(to), before = FIRST(from);
-    return (LANE_MASK)(past & ~before);
+    const __m512i count = _mm512_set1_epi64(greater(to - from, 0));
+    const __m512i numbers = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i places = _mm512_sub_epi64(numbers, _mm512_set1_epi64(from));
+    const __mmask8 low = _mm512_cmplt_epu64_mask(places, count);
+#if REAL_IS_FLOAT
+    const __m512i more = _mm512_add_epi64(places, _mm512_set1_epi64(8));
+    return _mm512_kunpackb(_mm512_cmplt_epu64_mask(more, count), low);
+#else
+    return low;
+#endif
 }
 INLINE V NAME(load_lanes)(const REAL *p, NAME(lanes) lanes)
 {
