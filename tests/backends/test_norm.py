@@ -12,6 +12,7 @@ import fastconv.functional as F
 from fastconv.backends.native import arena, channelwise, response
 from fastconv.backends.native import plan as engine_plan
 from fastconv.backends.native.pointwise import BLOCK
+from tests.guarded import guard_pages
 from tests.libraries import LIBRARIES, use
 from tests.tolerance import poisoned
 
@@ -153,6 +154,21 @@ def test_windows_wider_than_the_channels(backend: str) -> None:
                         for b in (backend, "reference")
                     )
                     np.testing.assert_allclose(result, expected, rtol=np.finfo("f4").eps, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_nothing_outside_the_arrays_is_touched(dtype: str, backend: str) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((2, 5, 3), (2, 6, 31), (1, 19, 21), (2, 3, 40), (1, 260, 2), (3, 24, 1)):
+        x = rng.normal(1, 1, shape).astype(dtype)
+        for name in NAMES:
+            for last in (False, True):
+                given = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x
+                if legal(name, shape):
+                    expected = call(name, given, last, backend=backend)
+                    with guard_pages(sum(shape) + last):
+                        result = call(name, given, last, backend=backend)
+                    np.testing.assert_array_equal(result, expected)
 
 
 def test_parameters_are_packed_once() -> None:

@@ -14,6 +14,7 @@ from fastconv.backends.native import plan as engine_plan
 from fastconv.backends.native.softmax import COLUMNS
 from fastconv.dispatch import choose
 from fastconv.problem import SoftmaxProblem
+from tests.guarded import guard_pages
 from tests.libraries import LIBRARIES, use
 from tests.tolerance import poisoned
 
@@ -78,6 +79,18 @@ def test_special_values(log: bool, axis: int, backend: str) -> None:
     np.testing.assert_allclose(
         function(x, axis, backend=backend), expected, rtol=1e-5, atol=1e-5 * log
     )
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_nothing_outside_the_arrays_is_touched(dtype: str, backend: str) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((5, 3), (19, 16), (2, 17), (3, 100), (2, 7, 5), (1, 3, COLUMNS + 9)):
+        x = rng.normal(0, 3, shape).astype(dtype)
+        for function in (F.softmax, F.log_softmax):
+            expected = function(x, 1, backend=backend)
+            with guard_pages(sum(shape)):
+                result = function(x, 1, backend=backend)
+            np.testing.assert_array_equal(result, expected)
 
 
 def test_another_dtype_is_for_the_reference() -> None:
