@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -12,10 +13,13 @@ from cffi import FFI
 HERE = Path(__file__).parent
 SOURCES = sorted(path.name for path in HERE.glob("*.c"))
 # Sums keep their order and products their roundings: no contraction, no reassociation.
+SAFE = ["-ffp-contract=off", "-fno-math-errno"]
+# Python's own flags ask for debug information: ten times the code, unless it is asked for here too.
+BARE = [] if "-g" in os.environ.get("CFLAGS", "").split() else ["-g0"]
 FLAGS = (
-    ["/std:c11", "/O2"]
+    ["/std:c11", "/O2", *(f"/clang:{flag}" for flag in SAFE)]
     if sys.platform == "win32"
-    else ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+    else ["-std=c11", "-O3", *SAFE, "-fvisibility=hidden", *BARE]
 )
 
 # What Python works out in decimal arithmetic for both kinds of kernels.
