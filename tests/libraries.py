@@ -1,4 +1,4 @@
-"""The libraries of kernels that are here, the extension's at every instruction set."""
+"""The backends that are here, and the libraries of kernels: the extension's at every level."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from typing import Any
 
 from fastconv.dispatch.registry import backend_available
 from fastconv.machine import available_isas
+
+# The compiled backends, in the order that equals are taken in, and all.
+COMPILED = tuple(name for name in ("c", "numba") if backend_available(name))
+BACKENDS = (*COMPILED, "reference")
+FIRST = COMPILED[0]
 
 LIBRARIES = [
     *(["numba"] if backend_available("numba") else []),

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.libraries import FIRST
+
 pytest.importorskip("onnx", reason="the command line reads ONNX files here")
 PIL = pytest.importorskip("PIL.Image", reason="the command line reads pictures here")
 
@@ -96,7 +98,7 @@ def test_pictures_are_resized_and_made_grey_and_arrays_are_read_in_every_form(
 def test_summary_explain_info_and_bench() -> None:
     summary = good("summary", LENET)
     assert "total: 61,706 parameters" in summary
-    assert "numba." in good("explain", LENET, "--input-shape", "2,1,28,28")
+    assert f"{FIRST}." in good("explain", LENET, "--input-shape", "2,1,28,28")
     assert "instruction set" in good("info")
     shown = json.loads(good("bench", LENET, "--repeat", "2", "--batch-size", "3", "--json"))
     assert shown["batch"] == 3

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 import fastconv
 import fastconv.functional as F
+from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage
 from fastconv.backends.native.arena import poison
-from fastconv.backends.numba import cast
-from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan, Stage
 from fastconv.dispatch import choose
 from fastconv.machine import available_isas, get_machine
 from fastconv.problem import ConvProblem
 from tests.tolerance import poisoned, sum_tolerance
+
+cast = pytest.importorskip("fastconv.backends.numba.cast")
 
 Array = np.ndarray[Any, Any]
 SIXTEEN = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]

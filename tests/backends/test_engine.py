@@ -1,4 +1,4 @@
-"""The Numba engine: kernels on disk, instruction sets, threads, forks, many callers."""
+"""The engines: instruction sets, threads, forks, many callers; Numba's kernels on disk."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ import pytest
 import fastconv
 import fastconv.functional as F
 from fastconv.machine import available_isas
+from tests.libraries import COMPILED
+from tests.pairs import pairs
 from tests.tolerance import small_integers
 
-CONVOLUTION = """
+CONVOLUTION = f"""
     import numpy as np, fastconv
+    BACKENDS = {COMPILED!r}
     rng = np.random.default_rng(0)
     x = rng.integers(-3, 4, (4, 19, 40, 41)).astype("f4")
     w = rng.integers(-3, 4, (37, 19, 3, 3)).astype("f4")
     fastconv.set_num_threads(3)
     expected = fastconv.conv2d(x, w, padding=1, backend="reference")
     def check():
-        for algorithm in ("direct", "winograd"):
-            result = fastconv.conv2d(x, w, padding=1, backend="numba", algorithm=algorithm)
-            assert (result == expected).all()
+        for backend in BACKENDS:
+            for algorithm in ("direct", "winograd"):
+                result = fastconv.conv2d(x, w, padding=1, backend=backend, algorithm=algorithm)
+                assert (result == expected).all()
 """
+by_numba = pytest.mark.skipif("numba" not in COMPILED, reason="without Numba")
 
 
 def run_python(code: str, **environment: str) -> str:
@@ -55,9 +60,11 @@ def operands() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 @pytest.mark.parametrize("isa", available_isas())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd", "depthwise"])
+@pytest.mark.parametrize(
+    ("backend", "algorithm"), pairs("direct", "im2col", "winograd", "depthwise")
+)
 def test_every_instruction_set_gives_exact_sums(
-    isa: str, dtype: str, algorithm: str, monkeypatch: pytest.MonkeyPatch
+    isa: str, dtype: str, backend: str, algorithm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(1)
     groups = 35 if algorithm == "depthwise" else 1
@@ -65,7 +72,7 @@ def test_every_instruction_set_gives_exact_sums(
     w = small_integers(rng, (35, 35 // groups, 3, 3), dtype)
     monkeypatch.setenv("FASTCONV_ISA", isa)
     expected = F.conv2d(x, w, padding=1, groups=groups, backend="reference")
-    result = F.conv2d(x, w, padding=1, groups=groups, backend="numba", algorithm=algorithm)
+    result = F.conv2d(x, w, padding=1, groups=groups, backend=backend, algorithm=algorithm)
     np.testing.assert_array_equal(result, expected)
 
 
@@ -78,13 +85,14 @@ def test_an_unknown_instruction_set_is_refused(
 
 
 @pytest.mark.parametrize("delta", [-1, 0, 1])
-def test_sizes_around_the_register_tile(delta: int) -> None:
+@pytest.mark.parametrize("backend", COMPILED)
+def test_sizes_around_the_register_tile(backend: str, delta: int) -> None:
     rng = np.random.default_rng(2)
     for rows, columns in ((12, 32), (24, 16), (13, 64), (97, 33)):
         x = small_integers(rng, (1, 5, rows + delta), "f4")
         w = small_integers(rng, (columns + delta, 5, 1), "f4")
         expected = F.conv1d(x, w, backend="reference")
-        np.testing.assert_array_equal(F.conv1d(x, w, backend="numba"), expected)
+        np.testing.assert_array_equal(F.conv1d(x, w, backend=backend), expected)
 
 
 def test_many_python_threads_at_once(operands: Any) -> None:
@@ -94,6 +102,7 @@ def test_many_python_threads_at_once(operands: Any) -> None:
     assert all((result == expected).all() for result in results)
 
 
+@by_numba
 def test_kernels_are_kept_on_disk_and_bad_files_are_replaced(tmp_path: Path) -> None:
     code = """
         from fastconv.backends.numba.gemm import gemm
@@ -111,6 +120,7 @@ def test_kernels_are_kept_on_disk_and_bad_files_are_replaced(tmp_path: Path) -> 
     assert run_python(code, FASTCONV_CACHE_DIR=str(tmp_path)).split() in (["1"], [])
 
 
+@by_numba
 def test_a_cache_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
@@ -136,6 +146,7 @@ def test_a_child_forked_after_use_computes_too() -> None:
     run_python(code)
 
 
+@by_numba
 def test_the_slow_thread_layer_is_right_from_many_threads() -> None:
     code = """
         from concurrent.futures import ThreadPoolExecutor
@@ -164,6 +175,7 @@ def test_threads_follow_the_setting_and_the_environment() -> None:
         fastconv.set_num_threads(1.5)  # type: ignore[arg-type]
 
 
+@by_numba
 def test_kernels_compiled_in_different_processes_do_not_mix(tmp_path: Path) -> None:
     calls = (
         "fastconv.max_pool2d(x, 3, 2, 1, backend=B)",

@@ -25,6 +25,7 @@ from fastconv.dispatch.table import Fingerprint, Row, Table, TableError, problem
 from fastconv.machine import forced_isa
 from fastconv.problem import ConvProblem
 from fastconv.tuning import problem_of
+from tests.libraries import FIRST
 
 SMALL = "8x8x12x12,k3,p1"
 HERE = Fingerprint.here(forced_isa())
@@ -232,7 +233,7 @@ def test_explain_tells_of_the_table(tmp_path: Path) -> None:
 def test_tuning_replaces_a_stale_table_and_refuses_to_write_over_anything_else(
     stopwatch: dict[str, float], tmp_path: Path
 ) -> None:
-    default = written(tuning.default_path(HERE.isa), row(SMALL, "numba.x"), machine=ELSEWHERE)
+    default = written(tuning.default_path(HERE.isa), row(SMALL, f"{FIRST}.x"), machine=ELSEWHERE)
     assert fastconv.tune(shapes=["4x4x9x9,k3"]).path == default
     assert list(table.read(default).rows) == [problem_key(problem_of("4x4x9x9,k3"))]
     foreign = written(tmp_path / "foreign.json", machine=ELSEWHERE)
@@ -251,18 +252,18 @@ def test_a_table_never_selects_what_cannot_serve(
     ungrouped, exact = "8x8x12x12,k3,s2", "64x64x28x28,k3,p1,rtol=0.0"
     large = "64x64x56x56,k3,p1"
     rows = [
-        row(ungrouped, "numba.depthwise_planar"),
-        row(exact, "numba.winograd6"),
-        row(large, "numba.im2col"),
+        row(ungrouped, f"{FIRST}.depthwise_planar"),
+        row(exact, f"{FIRST}.winograd6"),
+        row(large, f"{FIRST}.im2col"),
         row(SMALL, "reference.reference"),
-        row("4x4x9x9,k3", "numba.__import__('os').system('true')"),
+        row("4x4x9x9,k3", f"{FIRST}.__import__('os').system('true')"),
         row("4x4x9x9,k1", "cuda.direct"),
     ]
     fastconv.set_tuning(written(tmp_path / "hostile.json", *rows))
     monkeypatch.setenv("FASTCONV_WORKSPACE_MB", "0.00001")
     assert name_of(problem_of(large)) == name_of(problem_of(large), tuning=tuning.UNTUNED)
     monkeypatch.delenv("FASTCONV_WORKSPACE_MB")
-    assert name_of(problem_of(large)) == "numba.im2col"
+    assert name_of(problem_of(large)) == f"{FIRST}.im2col"
     for text in (ungrouped, exact, SMALL, "4x4x9x9,k3", "4x4x9x9,k1"):
         choice = choose(problem_of(text))
         assert choice.algorithm is choose(problem_of(text), tuning=tuning.UNTUNED).algorithm
@@ -273,11 +274,11 @@ def test_a_table_never_selects_what_cannot_serve(
 
 def test_what_a_caller_asks_for_goes_before_the_table(tmp_path: Path) -> None:
     problem = problem_of(SMALL)
-    fastconv.set_tuning(written(tmp_path / "t.json", row(SMALL, "numba.im2col")))
-    assert name_of(problem) == "numba.im2col"
-    assert name_of(problem, algorithm="direct") == "numba.direct"
+    fastconv.set_tuning(written(tmp_path / "t.json", row(SMALL, f"{FIRST}.im2col")))
+    assert name_of(problem) == f"{FIRST}.im2col"
+    assert name_of(problem, algorithm="direct") == f"{FIRST}.direct"
     assert name_of(problem, backend="reference") == "reference.reference"
-    assert name_of(problem, backend="numba") == "numba.im2col"
+    assert name_of(problem, backend=FIRST) == f"{FIRST}.im2col"
 
 
 def ignored(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -297,7 +298,7 @@ def ignored(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_truncated_table_is_ignored_wherever_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = written(tmp_path / "t.json", row(SMALL, "numba.im2col"))
+    path = written(tmp_path / "t.json", row(SMALL, f"{FIRST}.im2col"))
     whole = path.read_bytes().rstrip()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
@@ -313,7 +314,7 @@ def test_a_changed_byte_is_refused_or_harmless(
     place: int, value: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "flipped.json"
-    written(path, row(SMALL, "numba.im2col"), row("8x8x12x12,k3,s2", "numba.direct"))
+    written(path, row(SMALL, f"{FIRST}.im2col"), row("8x8x12x12,k3,s2", f"{FIRST}.direct"))
     data = bytearray(path.read_bytes())
     data[place % len(data)] = value
     path.write_bytes(data)
@@ -330,7 +331,9 @@ def test_a_changed_byte_is_refused_or_harmless(
 
 
 def good() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(table.as_text(Table.of(HERE, [row(SMALL, "numba.im2col")])))
+    loaded: dict[str, Any] = json.loads(
+        table.as_text(Table.of(HERE, [row(SMALL, f"{FIRST}.im2col")]))
+    )
     return loaded
 
 
@@ -358,7 +361,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "nested objects": lambda: b'{"a":' * 200_000,
     "nested rows": lambda: b'{"what": "fastconv tuning table", "rows": ' + b"[" * 100_000,
     "huge": lambda: b" " * (table.LIMIT_BYTES + 1),
-    "huge number": change("rows", 0, "seconds", "numba.im2col", to=10**400),
+    "huge number": change("rows", 0, "seconds", f"{FIRST}.im2col", to=10**400),
     "endless digits": lambda: b"9" * 100_000,
     "older format": change("format", to=0),
     "newer format": change("format", to=2),
@@ -370,17 +373,17 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "lone surrogate": change("machine", "cpu", to="\ud800"),
     "endless name": change("machine", "cpu", to="x" * 10_000),
     "rows as object": change("rows", to={}),
-    "row of text": change("rows", 0, to="numba.im2col"),
-    "algorithm of list": change("rows", 0, "algorithm", to=["numba.im2col"]),
-    "not measured": change("rows", 0, "algorithm", to="numba.direct"),
+    "row of text": change("rows", 0, to=f"{FIRST}.im2col"),
+    "algorithm of list": change("rows", 0, "algorithm", to=[f"{FIRST}.im2col"]),
+    "not measured": change("rows", 0, "algorithm", to=f"{FIRST}.direct"),
     "no problem": change("rows", 0, "problem", to=None),
     "seconds of list": change("rows", 0, "seconds", to=[1.0]),
-    "negative time": change("rows", 0, "seconds", "numba.im2col", to=-1.0),
-    "zero time": change("rows", 0, "seconds", "numba.im2col", to=0),
-    "time as text": change("rows", 0, "seconds", "numba.im2col", to="1e-3"),
-    "true as time": change("rows", 0, "seconds", "numba.im2col", to=True),
-    "NaN": change("rows", 0, "seconds", "numba.im2col", to=float("nan")),
-    "infinity": change("rows", 0, "seconds", "numba.im2col", to=float("inf")),
+    "negative time": change("rows", 0, "seconds", f"{FIRST}.im2col", to=-1.0),
+    "zero time": change("rows", 0, "seconds", f"{FIRST}.im2col", to=0),
+    "time as text": change("rows", 0, "seconds", f"{FIRST}.im2col", to="1e-3"),
+    "true as time": change("rows", 0, "seconds", f"{FIRST}.im2col", to=True),
+    "NaN": change("rows", 0, "seconds", f"{FIRST}.im2col", to=float("nan")),
+    "infinity": change("rows", 0, "seconds", f"{FIRST}.im2col", to=float("inf")),
 }
 
 
@@ -452,7 +455,7 @@ from fastconv.dispatch.table import Fingerprint, Row, Table, merge
 path, name = Path(sys.argv[1]), sys.argv[2]
 machine = Fingerprint("Abacus 9000", "avx2", "0.0.1")
 for count in range(25):
-    row = Row(f"{name} {count}", "numba.direct", {"numba.direct": 1.0})
+    row = Row(f"{name} {count}", f"{FIRST}.direct", {f"{FIRST}.direct": 1.0})
     merge(path, Table.of(machine, [row]), replace_others=False)
 """
 
@@ -473,7 +476,7 @@ def test_two_processes_write_at_once_and_nothing_is_lost(tmp_path: Path) -> None
 def test_a_write_that_fails_leaves_the_old_table_and_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = written(tmp_path / "t.json", row(SMALL, "numba.im2col"))
+    path = written(tmp_path / "t.json", row(SMALL, f"{FIRST}.im2col"))
     before = path.read_bytes()
 
     def full(handle: int) -> None:
@@ -481,7 +484,7 @@ def test_a_write_that_fails_leaves_the_old_table_and_nothing_beside_it(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        table.merge(path, Table.of(HERE, [row("4x4x9x9,k3", "numba.x")]), replace_others=False)
+        table.merge(path, Table.of(HERE, [row("4x4x9x9,k3", f"{FIRST}.x")]), replace_others=False)
     assert path.read_bytes() == before
     assert not list(tmp_path.glob(".*.tmp"))
 
@@ -503,20 +506,20 @@ def test_an_algorithm_with_a_wrong_answer_or_an_error_is_left_out(
 
     monkeypatch.setattr(Im2col, "plan", wrong)
     monkeypatch.setattr(Direct, "plan", broken)
-    stopwatch.update({"numba.im2col": 0.1, "numba.direct": 0.1})
+    stopwatch.update({f"{FIRST}.im2col": 0.1, f"{FIRST}.direct": 0.1})
     report = fastconv.tune(shapes=[problem])
     (tuned,) = report.rows
     assert tuned.measurement.failed == {
-        "numba.im2col": "its answer is wrong",
-        "numba.direct": "failed: out of luck",
+        f"{FIRST}.im2col": "its answer is wrong",
+        f"{FIRST}.direct": "failed: out of luck",
     }
-    assert name_of(problem) not in ("numba.im2col", "numba.direct")
+    assert name_of(problem) not in (f"{FIRST}.im2col", f"{FIRST}.direct")
     assert "left out: its answer is wrong" in str(report)
 
 
 def test_the_median_of_interleaved_samples_counts() -> None:
     order: list[str] = []
-    times = {"numba.direct": [9.0, 1.0, 2.0], "numba.im2col": [1.5, 1.5, 90.0]}
+    times = {f"{FIRST}.direct": [9.0, 1.0, 2.0], f"{FIRST}.im2col": [1.5, 1.5, 90.0]}
 
     def told(name: str, run: Callable[[], Any]) -> float:
         order.append(name)
@@ -526,8 +529,8 @@ def test_the_median_of_interleaved_samples_counts() -> None:
     found = measure.measure(problem_of(SMALL), rounds=3, stopwatch=told)
     names = list(found.seconds)
     assert order == names * 3
-    assert found.seconds["numba.direct"] == 2.0
-    assert found.fastest == "numba.im2col"
+    assert found.seconds[f"{FIRST}.direct"] == 2.0
+    assert found.fastest == f"{FIRST}.im2col"
 
 
 def test_slow_problems_take_fewer_rounds() -> None:

@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastconv.functional as F
+from tests.libraries import BACKENDS
 from tests.tolerance import poisoned, small_integers, sum_tolerance
-
-BACKENDS = ("numba", "reference")
 
 
 @given(

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastconv.functional as F
+from tests.libraries import BACKENDS
 from tests.tolerance import poisoned
 
-BACKENDS = ("numba", "reference")
 Array = np.ndarray[Any, Any]
 
 

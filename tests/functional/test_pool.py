@@ -14,10 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import fastconv.functional as F
-from fastconv.dispatch.registry import backend_available
+from tests.libraries import BACKENDS
 from tests.tolerance import poisoned, small_integers
 
-BACKENDS = tuple(name for name in ("c", "numba", "reference") if backend_available(name))
 # The C extension's kernels are of floats.
 INTEGER_BACKENDS = tuple(name for name in BACKENDS if name != "c")
 COMMON = settings(max_examples=50, deadline=None)

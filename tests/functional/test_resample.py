@@ -14,11 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import fastconv.functional as F
-from fastconv.dispatch.registry import backend_available
 from fastconv.problem import InterpolateProblem
+from tests.libraries import BACKENDS, FIRST
 from tests.tolerance import poisoned
 
-BACKENDS = [name for name in ("numba", "c", "reference") if backend_available(name)]
 COMMON = settings(max_examples=80, deadline=None)
 Array = np.ndarray[Any, Any]
 
@@ -232,4 +231,4 @@ def test_an_algorithm_that_cannot_serve_says_why() -> None:
     with pytest.raises(ValueError, match="mode 'nearest' copies cells"):
         F.interpolate(x, 2, algorithm="separable")
     with pytest.raises(ValueError, match="dtype complex64: convolutions and linear"):
-        F.fold(np.zeros((1, 4, 4), np.complex64), (4, 4), 2, stride=2, backend="numba")
+        F.fold(np.zeros((1, 4, 4), np.complex64), (4, 4), 2, stride=2, backend=FIRST)

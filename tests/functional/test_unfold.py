@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastconv.functional as F
-from fastconv.dispatch.registry import backend_available
+from tests.libraries import BACKENDS
 from tests.tolerance import poisoned, small_integers
 
-BACKENDS = [name for name in ("numba", "c", "reference") if backend_available(name)]
 COMMON = settings(max_examples=80, deadline=None)
 
 
