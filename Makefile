@@ -8,10 +8,10 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench sanitize lint format clean
+.PHONY: help demo test test-c test-numba bench sanitize lint format clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.installed-onnx ## Run the digits example.
 	$(PY) examples/digits/demo.py
@@ -19,8 +19,17 @@ demo: $(VENV)/.installed-onnx ## Run the digits example.
 test: $(VENV)/.installed-test ## Run the tests; ARGS= goes to pytest, JOBS= is the number of processes.
 	$(strip $(PY) -m pytest -n $(JOBS) $(ARGS))
 
+test-c: $(VENV)/.installed-test ## Run the tests as where there is no Numba, on buffers between guard pages.
+	PYTHONPATH="$(CURDIR)/tests/without/numba" $(strip $(PY) -m pytest -n $(JOBS) --guard-pages $(ARGS))
+
+test-numba: $(VENV)/.installed-test ## Run the tests of the kernels as where the C extension was not built.
+	PYTHONPATH="$(CURDIR)/tests/without/c" $(strip $(PY) -m pytest -n $(JOBS) tests/backends tests/dispatch $(ARGS))
+
 bench: $(VENV)/.installed-bench ## Time against peers that are installed; ARGS= goes to the report (ARGS=--quick, ARGS=--help).
 	$(strip $(PY) -m benchmarks.report $(ARGS))
+
+# Enough of the tests to reach every C kernel.
+SANITIZED = tests/backends tests/functional/test_pool.py tests/functional/test_resample.py tests/functional/test_unfold.py
 
 sanitize: $(VENV)/.installed-test ## Test the C kernels under gcc's address, undefined behaviour and thread sanitizers.
 	$(PIP) install --quiet setuptools
@@ -31,8 +40,7 @@ sanitize: $(VENV)/.installed-test ## Test the C kernels under gcc's address, und
 	cd build/sanitized && CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g" LDFLAGS="-fsanitize=address,undefined" \
 		FASTCONV_REQUIRE_C=1 "$(CURDIR)/$(PY)" setup.py -q build_ext --inplace
 	cd build/sanitized && LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-		PYTHONMALLOC=malloc PYTHONPATH=. "$(CURDIR)/$(PY)" -m pytest -q -p no:cacheprovider tests/backends/test_c.py tests/backends/test_pool_planar.py \
-		-k "not numba and not compile"
+		PYTHONMALLOC=malloc PYTHONPATH="tests/without/numba:." "$(CURDIR)/$(PY)" -m pytest -q -p no:cacheprovider $(SANITIZED) -k "not compile"
 	gcc -std=c11 -g -O1 -fsanitize=thread -Icsrc tests/backends/driver_threads.c csrc/driver.c -o build/driver_threads -lpthread
 	setarch -R build/driver_threads
 

@@ -63,4 +63,6 @@ wanted = os.environ.get("FASTCONV_SKIP_C") != "1"
 setup(
     cffi_modules=["csrc/build.py:ffibuilder"] if wanted else [],
     cmdclass={"build_ext": optional_build_ext},
+    # The extension keeps to the stable ABI: one wheel serves every CPython from this one on.
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if wanted else {},
 )
