@@ -11,7 +11,7 @@ enum {
     LINE_ROWS, LINE_COLUMNS, LINE_WIDTH, LINE_BEFORE, LINE_PHASE, LINE_STEP, LINE_PHASES,
     LINE_BY_TABLE, LINE_WORDS
 };
-enum { MOST_STEPS = 8 };
+enum { MOST_STEPS = 8, NARROW = 4 };
 #endif
 
 /* Copy `step` vectors of a line: one vector for each of the first `phases`, `phase` elements apart.
@@ -51,15 +51,27 @@ INLINE void NAME(split_lines)(int step, int whole, const int64_t *words, const R
     }
 }
 
+/* Edges are copied for all lines at once. So is the rest where it is narrow; elsewhere line by line:
+ * the same columns of wide lines share few sets of the first cache. */
 INLINE void NAME(split_block)(int step, const int64_t *words, int64_t before, const REAL *plane,
                               const int64_t *rows, int64_t count, REAL *target)
 {
-    for (int64_t x = 0; x < words[LINE_PHASE]; x += LANES) {
-        const int64_t first = x * step - before;
-        if (first >= 0 && first + step * LANES <= words[LINE_WIDTH]) {
-            NAME(split_lines)(step, 1, words, plane, rows, count, first, target + x);
-        } else {
-            NAME(split_lines)(step, 0, words, plane, rows, count, first, target + x);
+    const int64_t width = words[LINE_WIDTH], phase = words[LINE_PHASE];
+    const int64_t line = words[LINE_PHASES] * phase, vector = step * LANES;
+    const int64_t start = lesser(parts_of(greater(before, 0), vector) * LANES, phase);
+    const int64_t fitting = greater(width + before, 0) / vector * LANES;
+    const int64_t stop = lesser(greater(fitting, start), phase / LANES * LANES);
+    const int64_t whole_end = greater(stop, start);
+    for (int64_t x = 0; x < phase; x += LANES) {
+        if (x < start || x >= whole_end) {
+            NAME(split_lines)(step, 0, words, plane, rows, count, x * step - before, target + x);
+        }
+    }
+    const int64_t apart = whole_end - start > NARROW * LANES ? 1 : count;
+    for (int64_t r = 0; r < count; r += apart) {
+        for (int64_t x = start; x < whole_end; x += LANES) {
+            NAME(split_lines)(step, 1, words, plane, rows + r, apart, x * step - before,
+                              target + r * line + x);
         }
     }
 }

@@ -25,7 +25,7 @@ from fastconv.dispatch.table import Fingerprint, Row, Table, TableError, problem
 from fastconv.machine import forced_isa
 from fastconv.problem import ConvProblem
 from fastconv.tuning import problem_of
-from tests.libraries import FIRST
+from tests.libraries import COMPILED, FIRST
 
 SMALL = "8x8x12x12,k3,p1"
 HERE = Fingerprint.here(forced_isa())
@@ -444,7 +444,7 @@ def test_a_table_that_cannot_be_read_is_ignored(
     def refuse(path: Path) -> Table:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tuning, "read", refuse)
+    monkeypatch.setattr(table, "read", refuse)
     assert "Permission denied" in ignored(tmp_path / "t.json", monkeypatch)
 
 
@@ -455,7 +455,7 @@ from fastconv.dispatch.table import Fingerprint, Row, Table, merge
 path, name = Path(sys.argv[1]), sys.argv[2]
 machine = Fingerprint("Abacus 9000", "avx2", "0.0.1")
 for count in range(25):
-    row = Row(f"{name} {count}", f"{FIRST}.direct", {f"{FIRST}.direct": 1.0})
+    row = Row(f"{name} {count}", "numba.direct", {"numba.direct": 1.0})
     merge(path, Table.of(machine, [row]), replace_others=False)
 """
 
@@ -506,14 +506,15 @@ def test_an_algorithm_with_a_wrong_answer_or_an_error_is_left_out(
 
     monkeypatch.setattr(Im2col, "plan", wrong)
     monkeypatch.setattr(Direct, "plan", broken)
-    stopwatch.update({f"{FIRST}.im2col": 0.1, f"{FIRST}.direct": 0.1})
+    wrongs, failures = ([f"{b}.{name}" for b in COMPILED] for name in ("im2col", "direct"))
+    stopwatch.update(dict.fromkeys((*wrongs, *failures), 0.1))
     report = fastconv.tune(shapes=[problem])
     (tuned,) = report.rows
     assert tuned.measurement.failed == {
-        f"{FIRST}.im2col": "its answer is wrong",
-        f"{FIRST}.direct": "failed: out of luck",
+        **dict.fromkeys(wrongs, "its answer is wrong"),
+        **dict.fromkeys(failures, "failed: out of luck"),
     }
-    assert name_of(problem) not in (f"{FIRST}.im2col", f"{FIRST}.direct")
+    assert name_of(problem) not in (*wrongs, *failures)
     assert "left out: its answer is wrong" in str(report)
 
 
