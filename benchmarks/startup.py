@@ -46,7 +46,7 @@ def main(runs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         weights = str(Path(folder) / "lenet5.npz")
         state = fastconv.models.lenet5().state_dict()
-        np.savez(weights, **{name: np.asarray(value) for name, value in state.items()})
+        np.savez(weights, **{name: np.asarray(v) for name, v in state.items()})  # type: ignore[arg-type]
         scripts = {
             "python": "pass",
             "import numpy": "import numpy",

@@ -55,6 +55,8 @@ class Algorithm(abc.ABC):
     # Whether results differ from a plain sum's by more than its own roundings: only such an
     # algorithm is refused where its bound is above ``rtol``.
     approximates: bool = False
+    # The same algorithm of another backend, asked before: what it can this one can, at that cost.
+    twin: Algorithm | None = None
 
     @abc.abstractmethod
     def why_not(self, problem: Any) -> str | None:

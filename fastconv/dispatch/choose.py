@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from fastconv.dispatch.table import Row
 
 
+_WORKERS = "its workers' memory is above FASTCONV_WORKSPACE_MB"
+
+
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """One algorithm's answer to a problem: why it cannot, or what it would take."""
@@ -83,9 +86,13 @@ def _choose(
     _check_names(problem, every, algorithm, backend)
     wanted = [a for a in every if algorithm in (None, a.name) and backend in (None, a.backend)]
     row = tuning.row(problem)
-    candidates = tuple(
-        _ask(a, problem, limit, row, without) for a in (every if len(wanted) != 1 else wanted)
-    )
+    candidates: list[Candidate] = []
+    for a in every if len(wanted) != 1 else wanted:
+        last = candidates[-1] if candidates else None
+        if last is not None and last.why_not is None and a.twin is last.algorithm:
+            candidates.append(_as_its_twin(a, last, row, without))
+        else:
+            candidates.append(_ask(a, problem, limit, row, without))
     able = [c for c in candidates if c.why_not is None and c.algorithm in wanted]
     if not able:
         refusals = "; ".join(
@@ -97,7 +104,7 @@ def _choose(
         reason = f"measured: tuned on {tuning.table.machine}"
     else:
         reason = _reason(able, algorithm, backend)
-    return Choice(problem, best.algorithm, candidates, reason)
+    return Choice(problem, best.algorithm, tuple(candidates), reason)
 
 
 def _best(able: list[Candidate], row: Row | None) -> tuple[Candidate, bool]:
@@ -146,9 +153,21 @@ def _ask(
     elif limit is not None and cost.workspace_bytes > limit:
         why_not = f"workspace {cost.workspace_bytes} bytes is above FASTCONV_WORKSPACE_MB"
     elif str(algorithm) in without:
-        why_not = "its workers' memory is above FASTCONV_WORKSPACE_MB"
+        why_not = _WORKERS
     measured = None if row is None else row.seconds.get(str(algorithm))
     return Candidate(algorithm, why_not, cost, bound, measured)
+
+
+def _as_its_twin(
+    algorithm: Algorithm, twin: Candidate, row: Row | None, without: frozenset[str]
+) -> Candidate:
+    """Give the answer of an algorithm whose twin of another backend can serve: it is the same."""
+    name = str(algorithm)
+    why_not = _WORKERS if name in without else None
+    measured = None if row is None else row.seconds.get(name)
+    return dataclasses.replace(
+        twin, algorithm=algorithm, why_not=why_not, measured_seconds=measured
+    )
 
 
 def _reason(able: list[Candidate], algorithm: str | None, backend: str | None) -> str:

@@ -82,6 +82,7 @@ def _load(problem_name: str) -> tuple[Algorithm, ...]:
     for name, backends, module, cls in ROWS:
         if name != problem_name:
             continue
+        twin: Algorithm | None = None
         for backend in filter(backend_available, backends.split()):
             if " " in backends:
                 library = importlib.import_module(f"fastconv.backends.{backend}.library")
@@ -90,6 +91,7 @@ def _load(problem_name: str) -> tuple[Algorithm, ...]:
                 algorithm = _class(backend, module, cls)()
             if backend in CARRIERS:
                 algorithm = _class(backend, *CARRIERS[backend])(algorithm)
+            algorithm.twin, twin = twin, algorithm
             found.append(algorithm)
     return tuple(found)
 
