@@ -29,7 +29,7 @@ INLINE void NAME(prelu)(int shared, const REAL *source, REAL *target, const REAL
                         int64_t i, int64_t n)
 {
     (void)b;
-    const V zero = {0}, x = NAME(kept)(NAME(load_some)(source + i, n, zero));
+    const V zero = {0}, x = NAME(held)(NAME(load_some)(source + i, n, zero));
     const V slope = shared ? NAME(splat)(*a) : NAME(load_some)(a + i, n, zero);
     NAME(store_some)(target + i, n, NAME(where_less)(zero, x, x, x * slope));
 }

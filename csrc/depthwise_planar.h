@@ -15,8 +15,8 @@ enum {
     ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, STEP_DOWN, APART_DOWN, TAPS_ACROSS, OFFSETS,
     IN_HEIGHT, BEFORE_DOWN, TILE_ROWS, TILE_VECTORS, SCRATCH_BASE, SCRATCH_STRIDE, LINES
 };
-/* Taps of a column whose weights are held in registers together. */
-enum { COLUMN_TAPS = 7 };
+/* Most taps of a column whose weights are held in registers together. */
+enum { COLUMN_TAPS = 8 };
 #endif
 
 /* Where a tile's windows begin: `line` and `column` of a plane of lines x length elements, outside
@@ -110,6 +110,13 @@ INLINE void NAME(add_taps)(int rows, int vectors, int taps, int step, int edge, 
             continue;
         }
         int64_t t = 0;
+#if VECTOR_BYTES == 64
+        for (; step > 0 && t + 8 <= down; t += 8) {
+            NAME(add_column)(rows, vectors, 8, step, edge, tile, at, inside, weights);
+            NAME(move_down)(&at, 8);
+            weights += 8;
+        }
+#endif
         for (; step > 0 && t + 4 <= down; t += 4) {
             NAME(add_column)(rows, vectors, 4, step, edge, tile, at, inside, weights);
             NAME(move_down)(&at, 4);

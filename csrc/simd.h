@@ -81,17 +81,6 @@ INLINE void NAME(store)(REAL *p, V v)
     *(U *)p = v;
 }
 
-/* A vector that stays in a register: gcc would load it from memory again for each use. */
-INLINE V NAME(kept)(V v)
-{
-#if defined(__x86_64__) && VECTOR_BYTES == 64
-    __asm__("" : "+v"(v));
-#elif defined(__x86_64__)
-    __asm__("" : "+x"(v));
-#endif
-    return v;
-}
-
 INLINE V NAME(splat)(REAL x)
 {
     return x - (V){0};

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +33,8 @@ class _Seeds:
         """Give the next parameter's seed."""
         with _lock:
             if self.seed is None:
-                self.seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+                # As NumPy does it, but without loading its generators: nothing may ever be drawn.
+                self.seed = int.from_bytes(os.urandom(8), "little")
             self.count += 1
             return self.seed, self.count
 

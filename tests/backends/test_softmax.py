@@ -15,7 +15,7 @@ from fastconv.backends.native.softmax import COLUMNS
 from fastconv.dispatch import choose
 from fastconv.problem import SoftmaxProblem
 from tests.guarded import guard_pages
-from tests.libraries import LIBRARIES, use
+from tests.libraries import FIRST, LIBRARIES, use
 from tests.tolerance import poisoned
 
 SHAPES = [
@@ -97,4 +97,4 @@ def test_another_dtype_is_for_the_reference() -> None:
     problem = SoftmaxProblem.of(np.zeros((2, 3), "f4"), 1, dtype="f8")
     assert choose(problem).algorithm.backend == "reference"
     with pytest.raises(ValueError, match="convert it before the call"):
-        choose(problem, backend="numba")
+        choose(problem, backend=FIRST)

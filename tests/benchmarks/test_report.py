@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+pytest.importorskip("numba")
+
 from benchmarks import baseline, render, report
 from benchmarks.cases import CLIFFS, Case
 from benchmarks.measure import Result, measure

@@ -230,5 +230,5 @@ def test_an_algorithm_that_cannot_serve_says_why() -> None:
         F.interpolate(x, 2, mode="bilinear", algorithm="gather")
     with pytest.raises(ValueError, match="mode 'nearest' copies cells"):
         F.interpolate(x, 2, algorithm="separable")
-    with pytest.raises(ValueError, match="dtype complex64: convolutions and linear"):
+    with pytest.raises(ValueError, match="dtype complex64: "):
         F.fold(np.zeros((1, 4, 4), np.complex64), (4, 4), 2, stride=2, backend=FIRST)
