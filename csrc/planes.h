@@ -51,28 +51,43 @@ INLINE void NAME(split_lines)(int step, int whole, const int64_t *words, const R
     }
 }
 
+/* Copy whole vectors `start` to `stop` of one line; `source` 0: zeros. */
+INLINE void NAME(split_line)(int step, int64_t phases, int64_t phase, const REAL *source,
+                             int64_t start, int64_t stop, REAL *target)
+{
+    for (int64_t x = start; x < stop; x += LANES) {
+        if (source == 0) {
+            for (int64_t p = 0; p < phases; p++) {
+                NAME(store)(target + x + p * phase, (V){0});
+            }
+        } else {
+            NAME(split_columns)(step, 1, phases, source, x * step, 0, target + x, phase);
+        }
+    }
+}
+
 /* Edges are copied for all lines at once. So is the rest where it is narrow; elsewhere line by line:
  * the same columns of wide lines share few sets of the first cache. */
 INLINE void NAME(split_block)(int step, const int64_t *words, int64_t before, const REAL *plane,
                               const int64_t *rows, int64_t count, REAL *target)
 {
     const int64_t width = words[LINE_WIDTH], phase = words[LINE_PHASE];
-    const int64_t line = words[LINE_PHASES] * phase, vector = step * LANES;
+    const int64_t phases = words[LINE_PHASES], vector = step * LANES;
     const int64_t start = lesser(parts_of(greater(before, 0), vector) * LANES, phase);
     const int64_t fitting = greater(width + before, 0) / vector * LANES;
-    const int64_t stop = lesser(greater(fitting, start), phase / LANES * LANES);
-    const int64_t whole_end = greater(stop, start);
+    const int64_t stop = greater(lesser(fitting, phase / LANES * LANES), start);
+    const int narrow = stop - start <= NARROW * LANES;
     for (int64_t x = 0; x < phase; x += LANES) {
-        if (x < start || x >= whole_end) {
+        const int whole = x >= start && x < stop;
+        if (!whole) {
             NAME(split_lines)(step, 0, words, plane, rows, count, x * step - before, target + x);
+        } else if (narrow) {
+            NAME(split_lines)(step, 1, words, plane, rows, count, x * step - before, target + x);
         }
     }
-    const int64_t apart = whole_end - start > NARROW * LANES ? 1 : count;
-    for (int64_t r = 0; r < count; r += apart) {
-        for (int64_t x = start; x < whole_end; x += LANES) {
-            NAME(split_lines)(step, 1, words, plane, rows + r, apart, x * step - before,
-                              target + r * line + x);
-        }
+    for (int64_t r = 0; !narrow && r < count; r++) {
+        const REAL *source = rows[r] < 0 ? 0 : plane + rows[r] * width - before;
+        NAME(split_line)(step, phases, phase, source, start, stop, target + r * phases * phase);
     }
 }
 
