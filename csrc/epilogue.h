@@ -63,14 +63,27 @@ INLINE void NAME(finish_columns)(const struct NAME(epilogue) *e, int64_t pitch, 
     }
 }
 
-/* One by one, wherever they lie. */
+/* One by one, wherever they lie: what comes before the stores is done in the buffer. */
 INLINE void NAME(finish_each)(const struct NAME(epilogue) *e, int64_t pitch, int64_t row,
                               int64_t rows, int64_t column, int64_t columns)
 {
-    for (int64_t r = 0; r < rows; r++) {
-        for (int64_t c = 0; c < columns; c++) {
-            const int64_t shift = e->out_rows[row + r] + (column + c) * e->out_column;
-            NAME(finish_vector)(e, NAME(splat)(e->buffer[r * pitch + c]), shift, 1);
+    const int64_t *places = e->out_rows + row;
+    const int64_t start = column * e->out_column, step = e->out_column;
+    REAL *buffer = e->buffer;
+    for (int64_t c = 0; e->residual != 0 && c < columns; c++) {
+        for (int64_t r = 0; r < rows; r++) {
+            buffer[r * pitch + c] += *AT(e->residual + start + c * step + places[r]);
+        }
+    }
+    for (int64_t i = 0; i < rows * pitch; i += LANES) {
+        V value = NAME(load)(buffer + i);
+        NAME(tile_activate)(1, 1, &value, e->slope, e->low, e->high);
+        NAME(store)(buffer + i, value);
+    }
+    const int64_t out = e->out + start;
+    for (int64_t c = 0; c < columns; c++) {
+        for (int64_t r = 0; r < rows; r++) {
+            *AT(out + c * step + places[r]) = buffer[r * pitch + c];
         }
     }
 }
