@@ -37,7 +37,7 @@ sanitize: $(VENV)/.installed-test ## Test the C kernels under gcc's address, und
 	mkdir -p build/sanitized
 	cp -R fastconv csrc tests setup.py pyproject.toml README.md LICENSE build/sanitized/
 	rm -f build/sanitized/fastconv/backends/c/_native*
-	cd build/sanitized && CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g" LDFLAGS="-fsanitize=address,undefined" \
+	cd build/sanitized && CFLAGS="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -g" LDFLAGS="-fsanitize=address,undefined" \
 		FASTCONV_REQUIRE_C=1 "$(CURDIR)/$(PY)" setup.py -q build_ext --inplace
 	cd build/sanitized && LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONMALLOC=malloc PYTHONPATH="tests/without/numba:." "$(CURDIR)/$(PY)" -m pytest -q -p no:cacheprovider $(SANITIZED) -k "not compile"

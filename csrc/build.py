@@ -14,12 +14,14 @@ HERE = Path(__file__).parent
 SOURCES = sorted(path.name for path in HERE.glob("*.c"))
 # Sums keep their order and products their roundings: no contraction, no reassociation.
 SAFE = ["-ffp-contract=off", "-fno-math-errno"]
-# Python's own flags ask for debug information: ten times the code, unless it is asked for here too.
-BARE = [] if "-g" in os.environ.get("CFLAGS", "").split() else ["-g0"]
+# Python's own flags ask for debug information: ten times the code. What a builder asks for holds.
+GIVEN = os.environ.get("CFLAGS", "").split()
+BARE = [] if "-g" in GIVEN else ["-g0"]
+FAST = [] if any(flag.startswith("-O") for flag in GIVEN) else ["-O3"]
 FLAGS = (
     ["/std:c11", "/O2", *(f"/clang:{flag}" for flag in SAFE)]
     if sys.platform == "win32"
-    else ["-std=c11", "-O3", *SAFE, "-fvisibility=hidden", *BARE]
+    else ["-std=c11", *FAST, *SAFE, "-fvisibility=hidden", *BARE]
 )
 
 # What Python works out in decimal arithmetic for both kinds of kernels.
