@@ -23,8 +23,6 @@ from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import Activation
 
-# The epilogue's words in a block: bias panels, residual, slope, low, high.
-EPILOGUE_WORDS = 5
 _INF = float("inf")
 CLAMPS: dict[str, tuple[float, float, float]] = {
     "relu": (1.0, 0.0, _INF),

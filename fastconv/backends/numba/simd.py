@@ -286,28 +286,6 @@ def tile_multiply_blocks(typingctx: Any, shape: Any, tile: Any, a: Any, b: Any, 
 
 
 @intrinsic
-def tile_multiply_rows(
-    typingctx: Any, shape: Any, tile: Any, rows: Any, offset: Any, weights: Any
-) -> Any:
-    """Add to every row of a tile what lies at ``rows[row] + offset``, times one row of weights."""
-    s = shape.shape
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, tile, rows, offset, weights = args
-        places = [v * s.lanes * s.size for v in range(s.vectors)]
-        factors = [load(builder, s, offset_by(builder, weights, place)) for place in places]
-        addresses = [builder.add(row, offset) for row in parts_of(builder, rows)]
-        parts = []
-        for i, total in enumerate(parts_of(builder, tile)):
-            row, v = divmod(i, s.vectors)
-            value = load(builder, s, offset_by(builder, addresses[row], places[v]))
-            parts.append(multiply_add(builder, s, value, factors[v], total))
-        return join(builder, tile.type, parts)
-
-    return tile(shape, tile, rows, types.int64, types.int64), codegen
-
-
-@intrinsic
 def tile_load(typingctx: Any, shape: Any, rows: Any) -> Any:
     """Load a tile's rows from their addresses."""
     s = shape.shape
