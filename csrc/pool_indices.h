@@ -259,7 +259,7 @@ INLINE void NAME(indices_item)(const int64_t *args, const struct pool_item *item
         run.spacing = together > 1 ? args[STRIDE] : 1;
         run.apart = together > 1 ? args[STRIDE] : 0;
         if (height == 0 || window.cells == 0) {
-            NAME(indices_none)(&run, item->lanes);
+            NAME(indices_none)(&run, together * item->lanes);
         } else if (together * item->lanes == 1) {
             NAME(indices_one)(&run, lined);
         } else if (lined) {

@@ -94,6 +94,20 @@ def test_max_pool_is_torch(backend: str, case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_that_no_tap_meets_have_no_place(backend: str, dtype: str) -> None:
+    # Two taps, three apart, step over two rows: one lies in front of them, one behind.
+    x = np.zeros((2, 3, 2, 37), dtype)
+    options = {"kernel_size": (2, 1), "stride": 1, "padding": (1, 0), "dilation": (3, 1)}
+    values, indices = torch_f.max_pool2d(torch.from_numpy(x), **options, return_indices=True)
+    assert torch.isneginf(values).all()
+    for last in (False, True):
+        got = run("max_pool2d", x, last, **options, return_indices=True, backend=backend)
+        np.testing.assert_array_equal(got[0], values.numpy())
+        assert (got[1] == -1).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @COMMON
 @given(case=pool_cases(), include=st.booleans(), divisor=st.sampled_from((None, None, 3, -2)))
 def test_avg_pool_is_torch(backend: str, case: dict[str, Any], include: bool, divisor: Any) -> None:
