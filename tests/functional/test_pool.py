@@ -99,7 +99,7 @@ def test_rows_that_no_tap_meets_have_no_place(backend: str, dtype: str) -> None:
     # Two taps, three apart, step over two rows: one lies in front of them, one behind.
     x = np.zeros((2, 3, 2, 37), dtype)
     options = {"kernel_size": (2, 1), "stride": 1, "padding": (1, 0), "dilation": (3, 1)}
-    values, indices = torch_f.max_pool2d(torch.from_numpy(x), **options, return_indices=True)
+    values, _ = torch_f.max_pool2d(torch.from_numpy(x), **options, return_indices=True)
     assert torch.isneginf(values).all()
     for last in (False, True):
         got = run("max_pool2d", x, last, **options, return_indices=True, backend=backend)
