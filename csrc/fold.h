@@ -22,8 +22,8 @@ INLINE void NAME(add)(REAL *restrict to, int64_t step, const REAL *restrict of, 
  * blocks. */
 INLINE void NAME(add_taps)(const int64_t *args, REAL *line, const REAL *of)
 {
-    const int64_t stride = args[X_STRIDE], columns = args[COLUMNS];
-    for (int64_t j = 0; j < args[KERNEL_WIDTH]; j++, of += args[ROWS] * columns) {
+    const int64_t stride = args[X_STRIDE], columns = args[WINDOW_COLUMNS];
+    for (int64_t j = 0; j < args[KERNEL_WIDTH]; j++, of += args[WINDOW_ROWS] * columns) {
         const int64_t x_from = j * args[X_DILATION] - args[LEFT];
         const struct span inside = blocks_inside(args[WIDTH], columns, stride, x_from);
         if (inside.high > inside.low) {
@@ -36,13 +36,13 @@ INLINE void NAME(add_taps)(const int64_t *args, REAL *line, const REAL *of)
 /* Sum row y of a channel, whose taps' blocks begin at `taps`. */
 INLINE void NAME(sum_row)(const int64_t *args, REAL *line, const REAL *taps, int64_t y)
 {
-    const int64_t row_cells = args[KERNEL_WIDTH] * args[ROWS] * args[COLUMNS];
+    const int64_t row_cells = args[KERNEL_WIDTH] * args[WINDOW_ROWS] * args[WINDOW_COLUMNS];
     memset(line, 0, (size_t)args[WIDTH] * sizeof(REAL));
     for (int64_t i = 0; i < args[KERNEL_HEIGHT]; i++) {
         const int64_t below = y + args[TOP] - i * args[Y_DILATION];
         const int64_t row = below / args[Y_STRIDE];
-        if (below >= 0 && below % args[Y_STRIDE] == 0 && row < args[ROWS]) {
-            NAME(add_taps)(args, line, taps + i * row_cells + row * args[COLUMNS]);
+        if (below >= 0 && below % args[Y_STRIDE] == 0 && row < args[WINDOW_ROWS]) {
+            NAME(add_taps)(args, line, taps + i * row_cells + row * args[WINDOW_COLUMNS]);
         }
     }
 }
@@ -50,7 +50,7 @@ INLINE void NAME(sum_row)(const int64_t *args, REAL *line, const REAL *taps, int
 static void NAME(fold_rows)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
 {
     const int64_t channels = args[CHANNELS], height = args[HEIGHT], x_step = args[X_STEP];
-    const int64_t cells = args[KERNEL_HEIGHT] * args[KERNEL_WIDTH] * args[ROWS] * args[COLUMNS];
+    const int64_t cells = args[KERNEL_HEIGHT] * args[KERNEL_WIDTH] * args[WINDOW_ROWS] * args[WINDOW_COLUMNS];
     REAL *scratch = AT(args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]);
     for (int64_t item = first; item < last; item++) {
         /* Neighbouring items share cache lines where channels stand last. */

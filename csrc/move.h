@@ -2,9 +2,11 @@
  *
  * `gather`: the arrays are (outer, A, B, C, inner), an item is one row of the last table.
  * `permute`: an item is what the output's last three axes hold. Their words are explained in
- * fastconv/backends/native/move.py. `unfold`: an item is one tap of one channel, a row of the
+ * fastconv/backends/native/move.py. `rows`: an item is a chunk of a row, or some short rows, copied to
+ * where another array has them; its words are in fastconv/backends/native/joining.py. `unfold`: an item is one tap of one channel, a row of the
  * columns; its words are those of windows.h.
  */
+#include "rows.h"
 #include "windows.h"
 
 #ifndef MOVE_WORDS
@@ -14,6 +16,7 @@ enum {
     RUN_FROM, RUN_TO
 };
 enum { LENGTHS = 2, STEPS = 7 };
+enum { SOURCE_PITCH = AFTER_ROWS, TARGET_PITCH };
 /* Bytes between cells up to which loops over them are unrolled. */
 enum { NEAR = 64 };
 #endif
@@ -239,6 +242,17 @@ static void NAME(permute)(const int64_t *args, int64_t first, int64_t last)
     }
 }
 
+static void NAME(copy_rows)(const int64_t *args, int64_t first, int64_t last)
+{
+    for (int64_t item = first; item < last; item++) {
+        const struct row_item rows = row_item(args, item);
+        for (int64_t row = rows.first; row < rows.last; row++) {
+            NAME(copy)(CELLS_AT(args[TARGET]) + row * args[TARGET_PITCH] + rows.start,
+                       CELLS_AT(args[SOURCE]) + row * args[SOURCE_PITCH] + rows.start, rows.count);
+        }
+    }
+}
+
 INLINE void NAME(zero)(CELL *to, int64_t count)
 {
     memset(to, 0, (size_t)count * sizeof(CELL));
@@ -246,7 +260,7 @@ INLINE void NAME(zero)(CELL *to, int64_t count)
 
 static void NAME(unfold)(const int64_t *args, int64_t first, int64_t last)
 {
-    const int64_t rows = args[ROWS], columns = args[COLUMNS], x_step = args[X_STEP];
+    const int64_t rows = args[WINDOW_ROWS], columns = args[WINDOW_COLUMNS], x_step = args[X_STEP];
     for (int64_t item = first; item < last; item++) {
         const int64_t j = item % args[KERNEL_WIDTH], tap_row = item / args[KERNEL_WIDTH];
         const int64_t i = tap_row % args[KERNEL_HEIGHT], plane = tap_row / args[KERNEL_HEIGHT];
@@ -274,4 +288,5 @@ static void NAME(unfold)(const int64_t *args, int64_t first, int64_t last)
 
 KERNEL(move_gather, NAME(gather)(args, first, last))
 KERNEL(move_permute, NAME(permute)(args, first, last))
+KERNEL(move_rows, NAME(copy_rows)(args, first, last))
 KERNEL(move_unfold, NAME(unfold)(args, first, last))

@@ -5,6 +5,7 @@
 #include "tables.h"
 
 /* A family's tables, one an instruction set; both lists end in 0. */
+extern const struct fastconv_entry *const fastconv_arithmetic[];
 extern const struct fastconv_entry *const fastconv_channelwise[];
 extern const struct fastconv_entry *const fastconv_depthwise[];
 extern const struct fastconv_entry *const fastconv_depthwise_planar[];
@@ -27,6 +28,7 @@ extern const struct fastconv_entry *const fastconv_unpool[];
 extern const struct fastconv_entry *const fastconv_winograd[];
 
 static const struct fastconv_entry *const *const families[] = {
+    fastconv_arithmetic,
     fastconv_channelwise,
     fastconv_depthwise,
     fastconv_depthwise_planar,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import os
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 BACKENDS = ("numba", "c", "reference")
 
 _threads: int | None = None
+_most_workspace: contextvars.ContextVar[int | None] = contextvars.ContextVar(
+    "most_workspace", default=None
+)
 
 
 def set_num_threads(n: int) -> None:
@@ -75,7 +79,25 @@ def isa() -> str | None:
 
 
 def workspace_limit() -> int | None:
-    """Give the most bytes of workspace that one plan may take (FASTCONV_WORKSPACE_MB), if set."""
+    """Give the most bytes of workspace that one plan may take, if there is a limit.
+
+    That of FASTCONV_WORKSPACE_MB, or a lower one in force (`workspace_at_most`).
+    """
+    limits = [limit for limit in (_workspace_asked(), _most_workspace.get()) if limit is not None]
+    return min(limits, default=None)
+
+
+@contextlib.contextmanager
+def workspace_at_most(size: int | None) -> Iterator[None]:
+    """Plan with at most so many bytes of workspace a plan; None: no other limit than before."""
+    token = _most_workspace.set(size)
+    try:
+        yield
+    finally:
+        _most_workspace.reset(token)
+
+
+def _workspace_asked() -> int | None:
     text = os.environ.get("FASTCONV_WORKSPACE_MB")
     if not text:
         return None

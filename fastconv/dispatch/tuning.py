@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OFF = "off"
 _set: str | None = None
+_generation = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,7 +84,14 @@ def current(isa: str | None = None) -> Tuning:
 
 def forget() -> None:
     """Look at the files again when next asked."""
+    global _generation
+    _generation += 1
     _current.cache_clear()
+
+
+def generation() -> int:
+    """Count the changes of tables: what was planned before the last one may be out of date."""
+    return _generation
 
 
 def default_path(isa: str) -> Path:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from fastconv.network.compiled import Compiled, Shapes
 from fastconv.network.explanation import Explanation, explain_trace
 from fastconv.network.graph import Graph, Port
 from fastconv.network.summary import Summary, tabulate
@@ -16,12 +19,20 @@ from fastconv.network.trace import Trace, trace
 class Network:
     """A trained network: call it on arrays.
 
+    For each shape of its inputs it is traced once, rewritten (see `fastconv.network.passes`) and
+    planned; a call is then one native call wherever nothing but fastconv's own operations is in
+    it. The weights are those of that time. Threads may share a network, and a forked child may
+    use its parent's.
+
     Parameters
     ----------
     function : callable
         Takes the inputs in order, gives one output or a tuple.
     inputs, outputs : sequences of Port
         Names, shapes (open sizes by name or None) and dtypes.
+    max_memory : int, optional
+        The most bytes of memory that a call may take besides weights, inputs and outputs. Leaner
+        algorithms are taken where it needs them; a ValueError says where those need more.
     """
 
     def __init__(
@@ -30,22 +41,21 @@ class Network:
         inputs: Sequence[Port],
         outputs: Sequence[Port],
         name: str = "",
+        *,
+        max_memory: int | None = None,
     ) -> None:
         self._function = function
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.name = name
+        self.max_memory = max_memory
+        self._shapes = Shapes(function, max_memory)
 
     @classmethod
-    def from_graph(cls, graph: Graph) -> Network:
+    def from_graph(cls, graph: Graph, *, max_memory: int | None = None) -> Network:
         """Give a graph as a network."""
-        names = [port.name for port in graph.inputs]
-
-        def function(*values: Any) -> Any:
-            results = graph.run(dict(zip(names, values, strict=True)))
-            return results[0] if len(results) == 1 else tuple(results)
-
-        return cls(function, graph.inputs, graph.outputs, graph.name)
+        function = GraphFunction(graph)
+        return cls(function, graph.inputs, graph.outputs, graph.name, max_memory=max_memory)
 
     def __call__(self, *inputs: Any) -> Any:
         """Run forward: inputs in order, one array or a tuple of them back.
@@ -57,13 +67,17 @@ class Network:
         TypeError
             For a dtype that it does not take.
         """
+        results = self._run(inputs)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _run(self, inputs: tuple[Any, ...]) -> list[Any]:
         if len(inputs) != len(self.inputs):
             names = ", ".join(port.name for port in self.inputs)
             raise ValueError(
                 f"the network takes {len(self.inputs)} inputs ({names}), but got {len(inputs)}"
             )
         pairs = zip(inputs, self.inputs, strict=True)
-        return self._function(*(_checked(value, port) for value, port in pairs))
+        return self._shapes.run([_checked(value, port) for value, port in pairs])
 
     def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
         """Run as onnxruntime's sessions are run: inputs by name, a list of outputs back.
@@ -81,22 +95,25 @@ class Network:
             raise ValueError(
                 f"the network takes inputs {', '.join(names)}, but got {', '.join(feeds) or 'none'}"
             )
-        results = self(*(feeds[name] for name in names))
-        several = dict(
-            zip(known, results if isinstance(results, tuple) else (results,), strict=True)
-        )
+        several = dict(zip(known, self._run(tuple(feeds[name] for name in names)), strict=True))
         return [several[name] for name in (known if outputs is None else outputs)]
 
     def trace(self, input_shape: Any = None) -> Trace:
         """Trace the network on shapes alone; open sizes are taken as 1 unless shapes are given."""
+        return trace(self._function, self._specs(input_shape))
+
+    def compiled(self, input_shape: Any = None) -> Compiled | None:
+        """Give what runs for a shape: its program, passes and memory; None: it cannot be traced."""
+        return self._shapes.compiled(self._specs(input_shape))
+
+    def _specs(self, input_shape: Any) -> list[tuple[tuple[int, ...], str]]:
         if input_shape is None:
             shapes = [_closed(port) for port in self.inputs]
         elif isinstance(input_shape[0], (tuple, list)):
             shapes = [tuple(shape) for shape in input_shape]
         else:
             shapes = [tuple(input_shape)]
-        dtypes = [port.dtype for port in self.inputs]
-        return trace(self._function, list(zip(shapes, dtypes, strict=True)))
+        return [(s, port.dtype) for s, port in zip(shapes, self.inputs, strict=True)]
 
     def summary(self, input_shape: Any = None) -> Summary:
         """Tabulate the layers: shapes, parameters, work, receptive field, algorithm."""
@@ -114,8 +131,16 @@ class Network:
         return f"Network({self.name!r}, {ports})"
 
 
-def compile_module(module: Callable[..., Any], input_shape: Any, dtype: Any = "float32") -> Network:
+def compile_module(
+    module: Callable[..., Any],
+    input_shape: Any,
+    dtype: Any = "float32",
+    *,
+    max_memory: int | None = None,
+) -> Network:
     """Give a module as a network for inputs of a shape; the batch stays open.
+
+    A layer or model is taken as it is now: what is changed in it later does not show.
 
     Parameters
     ----------
@@ -125,12 +150,15 @@ def compile_module(module: Callable[..., Any], input_shape: Any, dtype: Any = "f
         With the batch.
     dtype : dtype
         Of the inputs.
+    max_memory : int, optional
+        As in `Network`.
 
     Raises
     ------
     ValueError, TypeError
         Where the module cannot take such inputs.
     """
+    module = copy.deepcopy(module) if hasattr(module, "state_dict") else module
     shapes = input_shape if isinstance(input_shape[0], (tuple, list)) else (input_shape,)
     traced = trace(module, [(tuple(shape), np.dtype(dtype)) for shape in shapes])
     name = np.dtype(dtype).name
@@ -142,7 +170,19 @@ def compile_module(module: Callable[..., Any], input_shape: Any, dtype: Any = "f
         Port(f"output{i}" if i else "output", ("batch", *shape[1:]), name)
         for i, shape in enumerate(traced.output_shapes)
     ]
-    return Network(module, inputs, outputs, type(module).__name__)
+    return Network(module, inputs, outputs, type(module).__name__, max_memory=max_memory)
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphFunction:
+    """A graph as a function of its inputs in order."""
+
+    graph: Graph
+
+    def __call__(self, *values: Any) -> Any:
+        names = [port.name for port in self.graph.inputs]
+        results = self.graph.run(dict(zip(names, values, strict=True)))
+        return results[0] if len(results) == 1 else tuple(results)
 
 
 def _closed(port: Port) -> tuple[int, ...]:

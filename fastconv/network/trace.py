@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -53,7 +54,8 @@ class Step:
     """One operation of a traced network. ``problem`` is None for NumPy's own (add, reshape).
 
     ``inputs`` and ``parameters`` are what the problem was posed with: arrays, shapes and dtypes
-    for traced values, None for what was left out.
+    for traced values, None for what was left out. ``operands`` and ``results`` are the traced
+    values themselves, and ``call`` is how NumPy was called.
     """
 
     layer: str
@@ -66,15 +68,29 @@ class Step:
     backend: str | None = None
     inputs: tuple[Any, ...] = dataclasses.field(default=(), compare=False, repr=False)
     parameters: tuple[Any, ...] = dataclasses.field(default=(), compare=False, repr=False)
+    operands: tuple[Any, ...] = dataclasses.field(default=(), compare=False, repr=False)
+    results: tuple[Traced, ...] = dataclasses.field(default=(), compare=False, repr=False)
+    call: NumpyCall | None = dataclasses.field(default=None, compare=False, repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class NumpyCall:
+    """A function of NumPy's and its arguments, of which some are traced values."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
 class Trace:
-    """The steps of a network for given input shapes, and the shapes of its outputs."""
+    """The steps of a network for given input shapes, its inputs, outputs, and their shapes."""
 
     input_shapes: tuple[Shape, ...]
     steps: list[Step] = dataclasses.field(default_factory=list)
     output_shapes: tuple[Shape, ...] = ()
+    inputs: tuple[Traced, ...] = ()
+    outputs: tuple[Any, ...] = ()
 
 
 class Traced(np.lib.mixins.NDArrayOperatorsMixin):
@@ -117,46 +133,45 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             field = Field(None, field.step)
         given = tuple(tuple(v.shape) for v in inputs if v is not None)
         posed = tuple(Spec(v.shape, v.dtype) if isinstance(v, Traced) else v for v in inputs)
-        self._record(
-            problem.name, problem, given, problem.output_shape, field,
-            algorithm=algorithm, backend=backend, inputs=posed, parameters=parameters,
-        )  # fmt: skip
+        one = ((problem.output_shape, problem.output_dtype),)
         outputs = getattr(problem, "output_shapes", None)
-        if outputs:
-            return tuple(Traced(self.trace, shape, dtype, field) for shape, dtype in outputs)
-        return Traced(self.trace, problem.output_shape, problem.output_dtype, field)
+        results = tuple(Traced(self.trace, shape, dtype, field) for shape, dtype in outputs or one)
+        self._record(
+            problem.name, problem, given, results,
+            algorithm=algorithm, backend=backend, inputs=posed, parameters=parameters,
+            operands=inputs,
+        )  # fmt: skip
+        return results if outputs else results[0]
 
     def _record(
         self,
         name: str,
         problem: Problem | None,
         given: tuple[Shape, ...],
-        shape: Shape,
-        field: Field,
+        results: tuple[Traced, ...],
         **asked: Any,
     ) -> None:
         layer, kind = _current(name)
-        self.trace.steps.append(Step(layer, kind, problem, given, tuple(shape), field, **asked))
+        first = results[0]
+        self.trace.steps.append(
+            Step(layer, kind, problem, given, first.shape, first.field, results=results, **asked)
+        )
 
-    def _answer(self, name: str, inputs: Sequence[Any], spec: shapes.Spec) -> Any:
+    def _answer(self, name: str, inputs: Sequence[Any], spec: shapes.Spec, call: NumpyCall) -> Any:
         """Record an operation of NumPy's, and give its outputs."""
         arrays = [v for v in inputs if hasattr(v, "shape")]
         field = _joined(arrays)
         given = tuple(tuple(v.shape) for v in arrays)
-        if isinstance(spec, list):
-            results = tuple(Traced(self.trace, shape, dtype, field) for shape, dtype in spec)
-            self._record(name, None, given, results[0].shape, field)
-            return results
-        shape, dtype = spec
-        self._record(name, None, given, shape, field)
-        return Traced(self.trace, shape, dtype, field)
+        several = spec if isinstance(spec, list) else [spec]
+        results = tuple(Traced(self.trace, shape, dtype, field) for shape, dtype in several)
+        self._record(name, None, given, results, operands=tuple(inputs), call=call)
+        return results if isinstance(spec, list) else results[0]
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if method != "__call__" or options.get("out") is not None or ufunc.nout != 1:
             return NotImplemented
-        if ufunc is np.matmul:
-            return self._answer("matmul", inputs, shapes.matmul(*inputs))
-        return self._answer(ufunc.__name__, inputs, shapes.elementwise(ufunc, inputs))
+        rule = shapes.matmul(*inputs) if ufunc is np.matmul else shapes.elementwise(ufunc, inputs)
+        return self._answer(ufunc.__name__, inputs, rule, NumpyCall(ufunc, inputs, options))
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         rule = shapes.RULES.get(function.__name__)
@@ -167,7 +182,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             )
         first = args[0]
         inputs = first if isinstance(first, (list, tuple)) else (first,)
-        return self._answer(function.__name__, inputs, rule(*args, **options))
+        call = NumpyCall(function, args, options)
+        return self._answer(function.__name__, inputs, rule(*args, **options), call)
 
     def reshape(self, *shape: Any) -> Any:
         """Give the value in another shape."""
@@ -189,10 +205,12 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
         """Give the value in another dtype."""
-        return self._answer("astype", (self,), (self.shape, np.dtype(dtype)))
+        call = NumpyCall(_as_type, (self, np.dtype(dtype)))
+        return self._answer("astype", (self,), (self.shape, np.dtype(dtype)), call)
 
     def __getitem__(self, key: Any) -> Any:
-        return self._answer("getitem", (self,), (shapes.indexed(self.shape, key), self.dtype))
+        spec = (shapes.indexed(self.shape, key), self.dtype)
+        return self._answer("getitem", (self,), spec, NumpyCall(operator.getitem, (self, key)))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -214,12 +232,17 @@ def trace(function: Callable[..., Any], specs: Sequence[tuple[Shape, Any]]) -> T
     for shape, dtype in specs:
         n = max(0, len(shape) - 2)
         values.append(Traced(result, shape, dtype, Field((1,) * n, (1,) * n)))
+    result.inputs = tuple(values)
     outputs = function(*values)
     if isinstance(outputs, dict):
         outputs = tuple(outputs.values())
-    several = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-    result.output_shapes = tuple(shapes.shape_of(v) for v in several)
+    result.outputs = tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
+    result.output_shapes = tuple(shapes.shape_of(v) for v in result.outputs)
     return result
+
+
+def _as_type(value: Any, dtype: Any) -> Any:
+    return value.astype(dtype)
 
 
 @contextlib.contextmanager

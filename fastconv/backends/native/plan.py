@@ -102,7 +102,7 @@ class NativePlan(Plan):
         self._extra = tuple(extra_outputs)
         self._scratch = scratch_stride(scratch_bytes)
         self._shared = -(-workspace_bytes // ALIGNMENT) * ALIGNMENT
-        self._serial = seconds < SERIAL_SECONDS
+        self.seconds, self._serial = seconds, seconds < SERIAL_SECONDS
         self._program, self._constants = pack_program(stages)
 
     def run(self, *inputs: Array | None, out: Array | None = None) -> Any:

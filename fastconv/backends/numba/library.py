@@ -14,6 +14,7 @@ BACKEND = "numba"
 
 # Name: module below this package and family in it.
 FAMILIES = {
+    "arithmetic": ("arithmetic", "arithmetic"),
     "channelwise.by_row": ("channelwise", "by_row"),
     "channelwise.by_table": ("channelwise", "by_table"),
     "depthwise": ("conv.depthwise", "depthwise"),
@@ -25,6 +26,7 @@ FAMILIES = {
     "im2col": ("conv.im2col", "im2col_gemm"),
     "move.gather": ("move", "gather"),
     "move.permute": ("move", "permute"),
+    "move.rows": ("move", "rows"),
     "move.unfold": ("unfold", "unfold"),
     "norm.combine": ("norm", "combine"),
     "norm.pixel_moments": ("norm", "pixel_moments"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.native import joining as j
 from fastconv.backends.native.move import (
     A_IN,
     A_OUT,
@@ -122,5 +123,25 @@ def permute(cell: str):  # type: ignore[no-untyped-def]
                 place = args[SOURCE] + (origin + plane * args[STEPS + 3]) * size
                 target = args[TARGET] + done * size
                 move(target, place, rows, columns, args[STEPS + 4], args[STEPS + 5])
+
+    return body
+
+
+@kernel
+def rows(cell: str):  # type: ignore[no-untyped-def]
+    """Copy rows to another array: a work item is a chunk of a row, or some short rows."""
+    dtype, size = np.dtype(cell).type, np.dtype(cell).itemsize
+    copy = make_copy(dtype)
+
+    def body(args, first, last, worker):  # type: ignore[no-untyped-def]
+        length, chunk, chunks = args[j.ROW_LENGTH], args[j.ROW_CHUNK], args[j.ROW_CHUNKS]
+        per_item, count = args[j.ROWS_PER_ITEM], args[j.ROWS]
+        for item in range(first, last):
+            block, number = divmod(item, chunks)
+            start = number * chunk
+            for row in range(block * per_item, min((block + 1) * per_item, count)):
+                target = args[j.TARGET] + (row * args[j.TARGET_PITCH] + start) * size
+                source = args[j.SOURCE] + (row * args[j.SOURCE_PITCH] + start) * size
+                copy(target, source, min(chunk, length - start))
 
     return body

@@ -39,3 +39,11 @@ class Softmax(Reference):
         total = np.exp(x).sum(axis=1, keepdims=True)
         result = x - np.log(total) if problem.log else np.exp(x) / total
         return narrow(result, problem.result).reshape(problem.shape)
+
+
+class Arithmetic(Reference):
+    """NumPy's function of the same name."""
+
+    def compute(self, problem: Any, parameters: Any, *inputs: Any) -> Any:
+        result = getattr(np, problem.function)(*map(wide, inputs))
+        return narrow(result, problem.dtype)

@@ -1,0 +1,115 @@
+/* Two arrays put together element by element, with broadcasting.
+ *
+ * The words are those of fastconv/backends/native/arithmetic.py. An item is a chunk of a row, or some
+ * short rows; within a row either input's elements are neighbours, or all the same one.
+ */
+#include "rows.h"
+
+#ifndef ARITHMETIC_WORDS
+#define ARITHMETIC_WORDS
+enum { LEFT, TARGET };
+enum { RIGHT = AFTER_ROWS, LEFT_EACH, RIGHT_EACH, LENGTHS, LEFT_STEPS = LENGTHS + 4,
+       RIGHT_STEPS = LEFT_STEPS + 4 };
+/* The dimensions of rows. */
+enum { ROW_DIMENSIONS = 4 };
+
+struct arithmetic_places {
+    int64_t left, right;
+};
+
+/* Where a row begins in either input. */
+WORDS_INLINE struct arithmetic_places arithmetic_row(const int64_t *args, int64_t row)
+{
+    struct arithmetic_places at = {0, 0};
+    for (int64_t d = ROW_DIMENSIONS - 1; d >= 0; d--) {
+        const int64_t length = args[LENGTHS + d], place = d > 0 ? row % length : row;
+        at.left += place * args[LEFT_STEPS + d];
+        at.right += place * args[RIGHT_STEPS + d];
+        row /= length;
+    }
+    return at;
+}
+#endif
+
+#define FUNCTION(name) INLINE V NAME(name)(V a, V b)
+FUNCTION(add)
+{
+    return a + b;
+}
+FUNCTION(subtract)
+{
+    return a - b;
+}
+FUNCTION(multiply)
+{
+    return a * b;
+}
+FUNCTION(divide)
+{
+    return a / b;
+}
+/* NaN wins: from the left by the comparison, from the right by the order of operands. */
+FUNCTION(maximum)
+{
+    return NAME(or_nan)(a, NAME(or_nan)(b, NAME(larger)(a, b)));
+}
+FUNCTION(minimum)
+{
+    return NAME(or_nan)(a, NAME(or_nan)(b, NAME(smaller)(a, b)));
+}
+#undef FUNCTION
+
+/* `n` elements from place i on of the inputs, of which one may be the same everywhere. */
+#define SOME(function, left_each, right_each, i, n)                                                \
+    NAME(store_some)(to + (i), n,                                                                  \
+                     NAME(function)(left_each ? NAME(load_some)(a + (i), n, zero) : only_a,        \
+                                    right_each ? NAME(load_some)(b + (i), n, zero) : only_b))
+
+#define LINE(function)                                                                             \
+    INLINE void NAME(function##_line)(const int left_each, const int right_each, REAL *to,         \
+                                      const REAL *a, const REAL *b, int64_t count)                 \
+    {                                                                                              \
+        const V zero = {0}, only_a = NAME(splat)(*a), only_b = NAME(splat)(*b);                    \
+        int64_t i = 0;                                                                             \
+        for (; i + 2 * LANES <= count; i += 2 * LANES) {                                           \
+            const V x = left_each ? NAME(load)(a + i) : only_a;                                    \
+            const V y = right_each ? NAME(load)(b + i) : only_b;                                   \
+            const V u = left_each ? NAME(load)(a + i + LANES) : only_a;                            \
+            const V v = right_each ? NAME(load)(b + i + LANES) : only_b;                           \
+            NAME(store)(to + i, NAME(function)(x, y));                                             \
+            NAME(store)(to + i + LANES, NAME(function)(u, v));                                     \
+        }                                                                                          \
+        for (; i < count; i += LANES) {                                                            \
+            SOME(function, left_each, right_each, i, lesser(LANES, count - i));                    \
+        }                                                                                          \
+    }                                                                                              \
+    static void NAME(function##_items)(const int64_t *args, int64_t first, int64_t last)           \
+    {                                                                                              \
+        for (int64_t item = first; item < last; item++) {                                          \
+            const struct row_item rows = row_item(args, item);                                     \
+            for (int64_t row = rows.first; row < rows.last; row++) {                               \
+                const struct arithmetic_places at = arithmetic_row(args, row);                     \
+                REAL *to = AT(args[TARGET]) + row * args[ROW_LENGTH] + rows.start;                 \
+                const REAL *a = AT(args[LEFT]) + at.left + rows.start * args[LEFT_EACH];           \
+                const REAL *b = AT(args[RIGHT]) + at.right + rows.start * args[RIGHT_EACH];        \
+                if (args[LEFT_EACH] && args[RIGHT_EACH]) {                                         \
+                    NAME(function##_line)(1, 1, to, a, b, rows.count);                             \
+                } else if (args[LEFT_EACH]) {                                                      \
+                    NAME(function##_line)(1, 0, to, a, b, rows.count);                             \
+                } else {                                                                           \
+                    NAME(function##_line)(0, 1, to, a, b, rows.count);                             \
+                }                                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    KERNEL(arithmetic_##function, NAME(function##_items)(args, first, last))
+
+LINE(add)
+LINE(subtract)
+LINE(multiply)
+LINE(divide)
+LINE(maximum)
+LINE(minimum)
+
+#undef SOME
+#undef LINE

@@ -1,0 +1,135 @@
+"""Programs kept a shape: traced, rewritten and planned when a shape is first met."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv import settings
+from fastconv.arrays import Array, ready
+from fastconv.dispatch import tuning
+from fastconv.network.executor import Executor
+from fastconv.network.lowering import lower
+from fastconv.network.passes import PassReport, run_passes
+from fastconv.network.planner import plan_program
+from fastconv.network.program import Program, Solve
+from fastconv.network.trace import Trace, trace
+from fastconv.problem import Shape
+
+# How many shapes are kept, the latest ones.
+KEPT = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """A network for given input shapes: its program after all passes, and what runs it."""
+
+    trace: Trace
+    program: Program
+    passes: tuple[PassReport, ...]
+    executor: Executor
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the arena and of one worker's scratch memory."""
+        code = self.executor.code
+        return code.memory.size + code.scratch_bytes
+
+    @property
+    def live_bytes(self) -> int:
+        """The most bytes that live at one time in the arena: its least size."""
+        return self.executor.code.memory.live
+
+    @property
+    def calls(self) -> int:
+        """Native and Python calls of a forward pass."""
+        return len(self.executor.code.parts)
+
+
+class Shapes:
+    """The programs of one function, by the shapes and dtypes of its inputs.
+
+    A function that cannot be traced (it looks at data) has none; it is run as it is.
+    """
+
+    def __init__(self, function: Callable[..., Any], max_memory: int | None = None) -> None:
+        self._function = function
+        self._max_memory = max_memory
+        self._kept: collections.OrderedDict[Any, Compiled | None] = collections.OrderedDict()
+        self._lock = threading.RLock()
+
+    def run(self, inputs: Sequence[Array]) -> list[Any]:
+        """Run forward; give all outputs."""
+        key = (tuning.generation(), *[(value.shape, value.dtype.char) for value in inputs])
+        found = self._kept.get(key, self)
+        if found is self:
+            found = self._make(key, inputs)
+        if found is None:
+            results = self._function(*inputs)
+            return list(results) if isinstance(results, (tuple, list)) else [results]
+        return found.executor.run([ready(value) for value in inputs])  # type: ignore[union-attr]
+
+    def compiled(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
+        """Give the program for shapes and dtypes, made now if it is not kept."""
+        stand_ins = [np.broadcast_to(np.zeros((), dtype), shape) for shape, dtype in specs]
+        key = (tuning.generation(), *[(value.shape, value.dtype.char) for value in stand_ins])
+        found = self._kept.get(key, self)
+        return self._make(key, stand_ins) if found is self else found  # type: ignore[return-value]
+
+    def _make(self, key: Any, inputs: Sequence[Array]) -> Compiled | None:
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = self._compile([(v.shape, v.dtype) for v in inputs])
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            return self._kept[key]
+
+    def _compile(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
+        try:
+            traced = trace(self._function, specs)
+        except Exception:
+            # It looks at data, or the input is not right: running it will tell.
+            return None
+        if not all(hasattr(value, "shape") for value in traced.outputs):
+            return None
+        lowered = lower(traced)
+        if any(0 in spec.shape for spec in lowered.values.values()):
+            return None
+        program, reports = run_passes(lowered)
+        return Compiled(traced, program, reports, self._planned(program))
+
+    def _planned(self, program: Program) -> Executor:
+        """Plan within ``max_memory``, with leaner algorithms where it needs them.
+
+        Raises
+        ------
+        ValueError
+            Where even the leanest need more.
+        """
+        limit: int | None = None
+        while True:
+            with settings.workspace_at_most(limit):
+                code = plan_program(program)
+            needed = code.memory.size + code.scratch_bytes * settings.get_num_threads()
+            if self._max_memory is None or needed <= self._max_memory:
+                return Executor(code)
+            largest = max((p.workspace_bytes + p.scratch_bytes for p in code.plans), default=0)
+            if largest == 0 or (limit is not None and largest > limit):
+                raise ValueError(
+                    f"the network needs {needed:,} bytes besides its weights, and max_memory is "
+                    f"{self._max_memory:,}; allow more, or take a smaller batch or image"
+                )
+            limit = largest // 2
+
+    def __reduce__(self) -> Any:
+        return Shapes, (self._function, self._max_memory)
+
+
+def problems_of(program: Program) -> list[Solve]:
+    """Give the operations that are problems."""
+    return [op for op in program.ops if isinstance(op, Solve)]

@@ -1,0 +1,227 @@
+"""From a trace to a program: NumPy's functions become problems and views where they can.
+
+What hangs on constants alone was worked out while tracing, and appears as an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv.network.program import Call, Op, Operand, Program, Solve, View
+from fastconv.network.trace import NumpyCall, Step, Trace, Traced
+from fastconv.problem import (
+    AdaptivePoolProblem,
+    ArithmeticProblem,
+    ConcatenateProblem,
+    Problem,
+    StridedProblem,
+)
+from fastconv.problem.arithmetic import DTYPES, FUNCTIONS
+from fastconv.problem.moves import strides_of
+from fastconv.problem.remember import Spec
+
+# NumPy's functions that give views of contiguous arrays, or copies in another order.
+_VIEWING = frozenset(
+    ("reshape", "transpose", "squeeze", "expand_dims", "ravel", "getitem", "split", "array_split",
+     "broadcast_to", "flip")
+)  # fmt: skip
+_POOLS = {"mean": "avg", "max": "max", "amax": "max"}
+
+
+def lower(trace: Trace) -> Program:
+    """Give a trace as a program."""
+    return _Lowering(trace).program()
+
+
+class _Lowering:
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._numbers: dict[int, int] = {}
+        self._values: dict[int, Spec] = {}
+        self._ops: list[Op] = []
+
+    def program(self) -> Program:
+        inputs = tuple(self._number(value) for value in self._trace.inputs)
+        for step in self._trace.steps:
+            self._step(step)
+        outputs = tuple(self._operand(value) for value in self._trace.outputs)
+        return Program(self._values, tuple(self._ops), inputs, outputs)
+
+    def _number(self, value: Traced) -> int:
+        number = self._numbers.setdefault(id(value), len(self._values))
+        self._values.setdefault(number, Spec(value.shape, value.dtype))
+        return number
+
+    def _fresh(self, shape: tuple[int, ...], dtype: Any) -> int:
+        number = len(self._values)
+        self._values[number] = Spec(tuple(shape), np.dtype(dtype))
+        return number
+
+    def _operand(self, value: Any) -> Operand:
+        if isinstance(value, Traced):
+            return self._number(value)
+        return None if value is None else np.asarray(value)
+
+    def _step(self, step: Step) -> None:
+        if step.problem is not None:
+            inputs = tuple(map(self._operand, step.operands))
+            self._solve(step, step.problem, inputs, parameters=step.parameters,
+                        algorithm=step.algorithm, backend=step.backend)  # fmt: skip
+            return
+        call = step.call
+        assert call is not None
+        name = call.function.__name__
+        for known in (self._view, self._arithmetic, self._concatenation, self._pool):
+            if known(step, call, name):
+                return
+        self._call(step, call)
+
+    def _solve(
+        self, step: Step, problem: Problem, inputs: tuple[Operand, ...], **rest: Any
+    ) -> None:
+        outputs = tuple(map(self._number, step.results))
+        self._ops.append(Solve(inputs, outputs, step.layer, step.kind, problem, **rest))
+
+    def _view(self, step: Step, call: NumpyCall, name: str) -> bool:
+        """Take views for what they are: cells that stay, or that are moved by strides."""
+        value = call.arguments[0] if call.arguments else None
+        if name not in _VIEWING or not isinstance(value, Traced) or value.dtype.kind not in "fiucb":
+            return False
+        if name == "getitem" and not _is_basic(call.arguments[1]):
+            return False
+        size = value.dtype.itemsize
+        # No cell of it is looked at: one stands for all.
+        memory = np.zeros(1, value.dtype)
+        strides = tuple(n * size for n in strides_of(value.shape))
+        whole = np.lib.stride_tricks.as_strided(memory, value.shape, strides, writeable=False)
+        seen = call.function(whole, *call.arguments[1:], **call.options)
+        views = seen if isinstance(seen, (list, tuple)) else [seen]
+        for view, result in zip(views, step.results, strict=True):
+            start = (_address(view) - _address(memory)) // size
+            steps = tuple(n // size for n in view.strides)
+            self._one_view(step, value, result, start, steps)
+        return True
+
+    def _one_view(
+        self, step: Step, value: Traced, result: Traced, start: int, steps: tuple[int, ...]
+    ) -> None:
+        inputs, outputs = (self._number(value),), (self._number(result),)
+        contiguous = all(
+            n == 1 or a == b
+            for n, a, b in zip(result.shape, steps, strides_of(result.shape), strict=True)
+        )
+        if contiguous:
+            self._ops.append(View(inputs, outputs, step.layer, step.kind, start))
+            return
+        problem = StridedProblem(value.dtype, value.shape, result.shape, start, steps, step.kind)
+        self._ops.append(Solve(inputs, outputs, step.layer, step.kind, problem))
+
+    def _arithmetic(self, step: Step, call: NumpyCall, name: str) -> bool:
+        (result,) = step.results if len(step.results) == 1 else (None,)
+        if result is None or name not in FUNCTIONS or result.dtype.name not in DTYPES:
+            return False
+        if len(call.arguments) != 2 or call.options:
+            return False
+        if any(isinstance(v, Traced) and v.dtype != result.dtype for v in call.arguments):
+            return False
+        operands = [
+            v if isinstance(v, Traced) else np.asarray(v, result.dtype) for v in call.arguments
+        ]
+        problem = ArithmeticProblem.of(name, *(Spec(v.shape, v.dtype) for v in operands))
+        self._solve(step, problem, tuple(map(self._operand, operands)))
+        return True
+
+    def _concatenation(self, step: Step, call: NumpyCall, name: str) -> bool:
+        result = step.results[0]
+        if name not in ("concatenate", "stack"):
+            return False
+        values = list(call.arguments[0])
+        options = dict(zip(("axis",), call.arguments[1:], strict=False)) | call.options
+        if set(options) - {"axis"} or any(v.dtype != result.dtype for v in values):
+            return False
+        axis = options.get("axis", 0) % len(result.shape)
+        shapes = [tuple(v.shape) for v in values]
+        if name == "stack":
+            shapes = [(*shape[:axis], 1, *shape[axis:]) for shape in shapes]
+        problem = ConcatenateProblem(result.dtype, tuple(shapes), axis)
+        self._solve(step, problem, tuple(map(self._operand, values)))
+        return True
+
+    def _pool(self, step: Step, call: NumpyCall, name: str) -> bool:
+        """Take a mean or maximum over all but the first two dimensions for a global pool."""
+        value, result = call.arguments[0], step.results[0]
+        rank = len(value.shape)
+        if name not in _POOLS or rank < 3 or value.dtype.name not in DTYPES:
+            return False
+        options = dict(zip(("axis",), call.arguments[1:], strict=False)) | call.options
+        axes = options.pop("axis", None)
+        options.pop("keepdims", None)
+        if options or axes is None or rank > 5:
+            return False
+        given = {a % rank for a in (axes if hasattr(axes, "__iter__") else (axes,))}
+        if given != set(range(2, rank)):
+            return False
+        problem = AdaptivePoolProblem.of_global(_POOLS[name], Spec(value.shape, value.dtype))
+        pooled = self._fresh(problem.output_shape, value.dtype)
+        inputs = (self._number(value),)
+        self._ops.append(Solve(inputs, (pooled,), step.layer, step.kind, problem))
+        self._ops.append(View((pooled,), (self._number(result),), step.layer, step.kind))
+        return True
+
+    def _call(self, step: Step, call: NumpyCall) -> None:
+        """Leave it to NumPy."""
+        inputs: list[Operand] = []
+        arguments, options = _split((call.arguments, call.options), inputs)
+        function = _bound(call.function, arguments, options)
+        outputs = tuple(map(self._number, step.results))
+        operands = tuple(map(self._operand, inputs))
+        self._ops.append(Call(operands, outputs, step.layer, step.kind, function))
+
+
+class _Place(int):
+    """Where in a call's inputs an argument stands."""
+
+
+def _split(value: Any, inputs: list[Any]) -> Any:
+    """Take traced values out of arguments, and leave their places."""
+    if isinstance(value, Traced):
+        inputs.append(value)
+        return _Place(len(inputs) - 1)
+    if isinstance(value, (tuple, list)):
+        return type(value)(_split(item, inputs) for item in value)
+    if isinstance(value, dict):
+        return {key: _split(item, inputs) for key, item in value.items()}
+    return value
+
+
+def _filled(value: Any, arrays: tuple[Any, ...]) -> Any:
+    if isinstance(value, _Place):
+        return arrays[value]
+    if isinstance(value, (tuple, list)):
+        return type(value)(_filled(item, arrays) for item in value)
+    if isinstance(value, dict):
+        return {key: _filled(item, arrays) for key, item in value.items()}
+    return value
+
+
+def _bound(function: Callable[..., Any], arguments: Any, options: Any) -> Callable[..., Any]:
+    def bound(*arrays: Any) -> Any:
+        return function(*_filled(arguments, arrays), **_filled(options, arrays))
+
+    return bound
+
+
+def _is_basic(key: Any) -> bool:
+    """Tell whether indexing by ``key`` gives a view."""
+    items = key if isinstance(key, tuple) else (key,)
+    return all(
+        item is None or item is Ellipsis or isinstance(item, (int, np.integer, slice))
+        for item in items
+    )
+
+
+def _address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])

@@ -1,0 +1,75 @@
+"""Where a program's buffers lie in one arena: those that live at one time apart, others not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from fastconv.backends.native.arena import ALIGNMENT
+
+
+@dataclasses.dataclass(frozen=True)
+class Buffer:
+    """Bytes that hold something from one operation's place to another's, both included."""
+
+    size: int
+    first: int
+    last: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Each buffer's offset, the arena's size, and the most bytes that live at one time."""
+
+    offsets: tuple[int, ...]
+    size: int
+    live: int
+
+
+def arrange(buffers: Sequence[Buffer]) -> Layout:
+    """Lay buffers out, the largest first, each in the smallest gap that it fits.
+
+    Pisarchyk, Lee: Efficient memory management for deep neural net inference (2020), "greedy by
+    size". Sizes are rounded up to whole cache lines.
+    """
+    sizes = [_rounded(buffer.size) for buffer in buffers]
+    placed: list[tuple[int, int]] = []
+    offsets = [0] * len(buffers)
+    for number in sorted(range(len(buffers)), key=lambda i: (-sizes[i], buffers[i].first)):
+        own = buffers[number]
+        beside = sorted(
+            (offset, sizes[other])
+            for offset, other in placed
+            if buffers[other].first <= own.last and own.first <= buffers[other].last
+        )
+        offsets[number] = _best_gap(beside, sizes[number])
+        placed.append((offsets[number], number))
+    total = max((o + s for o, s in zip(offsets, sizes, strict=True)), default=0)
+    return Layout(tuple(offsets), total, _most_live(buffers, sizes))
+
+
+def _best_gap(beside: list[tuple[int, int]], size: int) -> int:
+    """Give the offset of the smallest gap between what lies there that is large enough."""
+    end, best, least = 0, -1, 0
+    for offset, length in beside:
+        gap = offset - end
+        if gap >= size and (best < 0 or gap < least):
+            best, least = end, gap
+        end = max(end, offset + length)
+    return end if best < 0 else best
+
+
+def _most_live(buffers: Sequence[Buffer], sizes: Sequence[int]) -> int:
+    changes: dict[int, int] = {}
+    for buffer, size in zip(buffers, sizes, strict=True):
+        changes[buffer.first] = changes.get(buffer.first, 0) + size
+        changes[buffer.last + 1] = changes.get(buffer.last + 1, 0) - size
+    most = now = 0
+    for place in sorted(changes):
+        now += changes[place]
+        most = max(most, now)
+    return most
+
+
+def _rounded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

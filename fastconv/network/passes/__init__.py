@@ -1,0 +1,58 @@
+"""Passes: each takes a program and gives one that computes the same with less."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from fastconv.network.passes.clean import join_concatenations, remove_dead
+from fastconv.network.passes.fold import fold_affine, fold_padding
+from fastconv.network.passes.fuse import fuse_activation, fuse_residual
+from fastconv.network.passes.layout import choose_layout
+from fastconv.network.passes.recognise import recognise_clamps, recognise_gates
+from fastconv.network.program import Program
+
+Pass = Callable[[Program], Program]
+
+# In order. Names are what `Network.explain(passes=True)` shows.
+PASSES: tuple[tuple[str, Pass], ...] = (
+    ("remove_dead", remove_dead),
+    ("recognise_clamps", recognise_clamps),
+    ("recognise_gates", recognise_gates),
+    ("fold_padding", fold_padding),
+    ("fold_affine", fold_affine),
+    ("fuse_activation", fuse_activation),
+    ("fuse_residual", fuse_residual),
+    ("fuse_activation", fuse_activation),
+    ("join_concatenations", join_concatenations),
+    ("remove_dead", remove_dead),
+    ("choose_layout", choose_layout),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PassReport:
+    """What a pass left: how many operations there were before it and after it."""
+
+    name: str
+    meaning: str
+    before: int
+    after: int
+    changed: int
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.changed} changed, {self.before} -> {self.after} operations"
+
+
+def run_passes(program: Program) -> tuple[Program, tuple[PassReport, ...]]:
+    """Run all passes, and tell what each did."""
+    reports = []
+    for name, function in PASSES:
+        result = function(program)
+        kept = set(program.ops)
+        meaning = (function.__doc__ or "").strip().splitlines()[0]
+        changed = sum(op not in kept for op in result.ops)
+        changed = max(changed, len(program.ops) - len(result.ops))
+        reports.append(PassReport(name, meaning, len(program.ops), len(result.ops), changed))
+        program = result
+    return program, tuple(reports)

@@ -1,0 +1,145 @@
+"""Operations that go into a neighbour's weights or padding."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from fastconv.network.passes.patterns import pairs, with_constant
+from fastconv.network.program import Program, Solve
+from fastconv.problem import (
+    ArithmeticProblem,
+    BatchNormProblem,
+    ConvProblem,
+    ConvTransposeProblem,
+    LinearProblem,
+    PadProblem,
+)
+
+_WEIGHTED = (ConvProblem, ConvTransposeProblem, LinearProblem)
+_Vector = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def fold_affine(program: Program) -> Program:
+    """Fold batch norm, and what scales or shifts channels, into the weights before it.
+
+    Jacob et al.: Quantization and training of neural networks (2018), section 3.2. The new
+    weights are worked out in float64 and rounded once.
+    """
+    while True:
+        for first, second in pairs(program):
+            folded = _folded(first, second)
+            if folded is not None:
+                program = program.replaced({first: [], second: [folded]})
+                break
+        else:
+            return program
+
+
+def _folded(first: Solve, second: Solve) -> Solve | None:
+    problem: Any = first.problem
+    if not isinstance(problem, _WEIGHTED) or problem.dtype.name not in ("float32", "float64"):
+        return None
+    if problem.activation is not None or getattr(problem, "residual", False):
+        return None
+    if first.parameters[0] is None or not isinstance(first.parameters[0], np.ndarray):
+        return None
+    affine = _affine(second, _channels(problem), isinstance(problem, LinearProblem))
+    if affine is None:
+        return None
+    scale, shift = affine
+    weight, bias = (None if p is None else np.asarray(p, np.float64) for p in first.parameters)
+    shift = shift if bias is None else shift + bias * scale
+    assert weight is not None
+    if isinstance(problem, ConvTransposeProblem):
+        groups, per_group = problem.groups, problem.out_channels // problem.groups
+        split = weight.reshape(groups, -1, per_group, *weight.shape[2:])
+        factors = scale.reshape(groups, 1, per_group, *(1,) * problem.n)
+        scaled = (split * factors).reshape(weight.shape)
+    else:
+        scaled = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    return dataclasses.replace(
+        first,
+        outputs=second.outputs,
+        problem=dataclasses.replace(problem, bias=True),
+        parameters=(scaled.astype(problem.dtype), shift.astype(problem.dtype)),
+    )
+
+
+def _channels(problem: Any) -> int:
+    return int(problem.out_features if isinstance(problem, LinearProblem) else problem.out_channels)
+
+
+def _affine(op: Solve, channels: int, last: bool) -> tuple[_Vector, _Vector] | None:
+    """Give what multiplies each channel and what is added to it, where that is all that is done."""
+    problem: Any = op.problem
+    if isinstance(problem, BatchNormProblem):
+        wide: list[Any] = [None if p is None else np.asarray(p, np.float64) for p in op.parameters]
+        mean, variance, weight, bias = wide
+        scale = 1 / np.sqrt(variance + problem.eps)
+        scale = scale if weight is None else scale * weight
+        shift = -mean * scale
+        return scale, shift if bias is None else shift + bias
+    if not isinstance(problem, ArithmeticProblem):
+        return None
+    known = with_constant(op)
+    if known is None or problem.output_shape != problem.left:
+        return None
+    vector = _per_channel(np.asarray(known[1], np.float64), problem.output_shape, channels, last)
+    if vector is None:
+        return None
+    ones, zeros = np.ones(channels), np.zeros(channels)
+    reversed_ = isinstance(op.inputs[0], np.ndarray)
+    if problem.function == "add":
+        return ones, vector
+    if problem.function == "subtract":
+        return (-ones, vector) if reversed_ else (ones, -vector)
+    if problem.function == "multiply":
+        return vector, zeros
+    if problem.function == "divide" and not reversed_:
+        return 1 / vector, zeros
+    return None
+
+
+def _per_channel(
+    constant: _Vector, shape: tuple[int, ...], channels: int, last: bool
+) -> _Vector | None:
+    """Give a constant's number a channel, where it is the same in all else."""
+    rank = len(shape)
+    whole = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
+    axis = rank - 1 if last else 1
+    if any(n != 1 for i, n in enumerate(whole.shape) if i != axis):
+        return None
+    return np.broadcast_to(whole.reshape(-1), (channels,)).astype(np.float64)
+
+
+def fold_padding(program: Program) -> Program:
+    """Fold zeros around an image into the convolution that reads it."""
+    while True:
+        for first, second in pairs(program):
+            problem = _padded(first.problem, second.problem)
+            if problem is not None:
+                inputs = (first.inputs[0], *second.inputs[1:])
+                folded = dataclasses.replace(second, inputs=inputs, problem=problem)
+                program = program.replaced({first: [], second: [folded]})
+                break
+        else:
+            return program
+
+
+def _padded(pad: Any, conv: Any) -> ConvProblem | None:
+    if not isinstance(pad, PadProblem) or not isinstance(conv, ConvProblem):
+        return None
+    if pad.mode != "constant" or any(pad.value) or conv.padding_mode != "zeros":
+        return None
+    spatial = range(1, 1 + conv.n) if conv.channels_last else range(2, 2 + conv.n)
+    if any(pair != (0, 0) for axis, pair in enumerate(pad.pads) if axis not in spatial):
+        return None
+    added = [pad.pads[axis] for axis in spatial]
+    if any(n < 0 for pair in added for n in pair):
+        return None
+    padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(conv.padding, added, strict=True))
+    size = tuple(pad.shape[axis] for axis in spatial)
+    return dataclasses.replace(conv, padding=padding, input_size=size)

@@ -1,0 +1,74 @@
+"""Operations that go into a problem's epilogue."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fastconv.network.passes.patterns import arithmetic, only_reader, pairs
+from fastconv.network.program import Operand, Program, Solve
+from fastconv.problem import ConvProblem, ConvTransposeProblem, ElementwiseProblem, LinearProblem
+
+_ENDING = (ConvProblem, ConvTransposeProblem, LinearProblem)
+
+
+def fuse_activation(program: Program) -> Program:
+    """Do an activation in the epilogue of the convolution or linear layer before it."""
+    while True:
+        for first, second in pairs(program):
+            problem: Any = first.problem
+            if not isinstance(second.problem, ElementwiseProblem) or not _open(problem):
+                continue
+            ended = dataclasses.replace(problem, activation=second.problem.activation)
+            fused = dataclasses.replace(first, outputs=second.outputs, problem=ended)
+            program = program.replaced({first: [], second: [fused]})
+            break
+        else:
+            return program
+
+
+def fuse_residual(program: Program) -> Program:
+    """Add the shortcut of a residual block in the epilogue of the convolution before the sum."""
+    while True:
+        change = next(_residuals(program), None)
+        if change is None:
+            return program
+        program = program.replaced(change)
+
+
+def _residuals(program: Program) -> Any:
+    producers, readers, kept = program.producers(), program.readers(), program.kept()
+    for op in program.ops:
+        total = arithmetic(op, "add")
+        if total is None or total.problem.left != total.problem.right:  # type: ignore[attr-defined]
+            continue
+        # Of two convolutions the later one adds: the other has been done by then.
+        found: list[tuple[Solve, Operand]] = []
+        for branch, other in (total.inputs, total.inputs[::-1]):
+            first = producers.get(branch) if isinstance(branch, int) else None
+            if not isinstance(other, int) or not isinstance(first, Solve):
+                continue
+            if _takes_residual(first) and only_reader(first, readers, kept) is op:
+                found.append((first, other))
+        if found:
+            order = {each: place for place, each in enumerate(program.ops)}
+            first, other = max(found, key=lambda pair: order[pair[0]])
+            problem: Any = dataclasses.replace(first.problem, residual=True)  # type: ignore[call-arg]
+            inputs = (first.inputs[0], other)
+            fused = dataclasses.replace(first, inputs=inputs, outputs=op.outputs, problem=problem)
+            yield {first: [], op: [fused]}
+
+
+def _takes_residual(op: Solve) -> bool:
+    problem = op.problem
+    convolution = isinstance(problem, (ConvProblem, ConvTransposeProblem))
+    return convolution and _open(problem) and not problem.residual  # type: ignore[attr-defined]
+
+
+def _open(problem: Any) -> bool:
+    """Tell whether a problem has an epilogue that ends in no activation yet."""
+    return (
+        isinstance(problem, _ENDING)
+        and problem.activation is None
+        and problem.dtype.name in ("float32", "float64")
+    )

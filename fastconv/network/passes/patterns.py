@@ -1,0 +1,57 @@
+"""What passes look for: an operation and the one behind it, constants of one number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastconv.network.program import Op, Operand, Program, Solve
+from fastconv.problem import ArithmeticProblem
+
+
+def pairs(program: Program) -> Iterator[tuple[Solve, Solve]]:
+    """Give each problem whose result is read by one other problem alone, and that one.
+
+    The reader's first input is the result, and no output is it.
+    """
+    producers, readers, kept = program.producers(), program.readers(), program.kept()
+    for op in program.ops:
+        if not isinstance(op, Solve) or not op.inputs or not isinstance(op.inputs[0], int):
+            continue
+        first = producers.get(op.inputs[0])
+        if isinstance(first, Solve) and only_reader(first, readers, kept) is op:
+            yield first, op
+
+
+def only_reader(op: Op, readers: dict[int, list[Op]], kept: set[int]) -> Op | None:
+    """Give the one operation that reads the one result of another, once; else None."""
+    if len(op.outputs) != 1 or op.outputs[0] in kept:
+        return None
+    found = readers[op.outputs[0]]
+    return found[0] if len(found) == 1 else None
+
+
+def arithmetic(op: Op | None, *functions: str) -> Solve | None:
+    """Give the operation where it is one of these functions of two arrays."""
+    if isinstance(op, Solve) and isinstance(op.problem, ArithmeticProblem):
+        return op if op.problem.function in functions else None
+    return None
+
+
+def scalar(operand: Operand) -> float | None:
+    """Give a constant's one number, or None."""
+    if not isinstance(operand, np.ndarray) or operand.size != 1:
+        return None
+    return float(operand.reshape(-1)[0])
+
+
+def with_constant(op: Solve) -> tuple[int, Any] | None:
+    """Give the value and the constant that arithmetic is of, in this order; None: two values."""
+    left, right = op.inputs
+    if isinstance(left, int) and isinstance(right, np.ndarray):
+        return left, right
+    if isinstance(right, int) and isinstance(left, np.ndarray):
+        return right, left
+    return None

@@ -1,0 +1,115 @@
+"""A network for given input shapes, as a list of operations on numbered values.
+
+This is what passes rewrite and what the planner makes native code of. Of the three kinds of
+operation, `Solve` is a problem with an algorithm, `View` another shape of the same cells, and
+`Call` a function of NumPy's, which runs in Python between native parts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.problem import Problem, Shape
+from fastconv.problem.remember import Spec
+
+# A value's number, an array that never changes, or nothing.
+Operand = Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Op:
+    """One operation; ``layer`` and ``kind`` name the layer or node that it comes from."""
+
+    inputs: tuple[Operand, ...]
+    outputs: tuple[int, ...]
+    layer: str
+    kind: str
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The numbers of the values that it reads."""
+        return tuple(v for v in self.inputs if isinstance(v, int))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solve(Op):
+    """A problem, its parameters, and the algorithm and backend that were asked for."""
+
+    problem: Problem
+    parameters: tuple[Any, ...] = ()
+    algorithm: str | None = None
+    backend: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View(Op):
+    """The cells of its input from ``start`` on, in the output's shape: nothing is moved."""
+
+    start: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call(Op):
+    """A Python function over the arrays of ``inputs``, which gives the outputs' arrays."""
+
+    function: Callable[..., Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Operations in order, each after those that it reads from; shapes and dtypes by value."""
+
+    values: Mapping[int, Spec]
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[Operand, ...]
+
+    def producers(self) -> dict[int, Op]:
+        """Give the operation that each value comes from."""
+        return {number: op for op in self.ops for number in op.outputs}
+
+    def readers(self) -> dict[int, list[Op]]:
+        """Give the operations that read each value, once for each time that they do."""
+        found: dict[int, list[Op]] = {number: [] for number in self.values}
+        for op in self.ops:
+            for number in op.reads:
+                found[number].append(op)
+        return found
+
+    def kept(self) -> set[int]:
+        """Give the values that the caller is given."""
+        return {v for v in self.outputs if isinstance(v, int)}
+
+    def nbytes(self, number: int) -> int:
+        """Give the bytes of a value."""
+        spec = self.values[number]
+        return int(prod(spec.shape)) * spec.dtype.itemsize
+
+    def replaced(self, changes: Mapping[Op, Iterable[Op]]) -> Program:
+        """Give the program with operations replaced by others, or by none."""
+        ops: list[Op] = []
+        for op in self.ops:
+            ops.extend(changes.get(op, (op,)))
+        return dataclasses.replace(self, ops=tuple(ops))
+
+    def renamed(self, names: Mapping[int, Operand]) -> Program:
+        """Give the program with values read under other numbers, or as constants."""
+
+        def new(operand: Operand) -> Operand:
+            while isinstance(operand, int) and operand in names:
+                operand = names[operand]
+            return operand
+
+        ops = tuple(dataclasses.replace(op, inputs=tuple(map(new, op.inputs))) for op in self.ops)
+        return dataclasses.replace(self, ops=ops, outputs=tuple(map(new, self.outputs)))
+
+    def added(self, shape: Shape, dtype: Any) -> tuple[Program, int]:
+        """Give the program with one more value, and its number."""
+        number = max(self.values, default=-1) + 1
+        values = {**self.values, number: Spec(tuple(shape), np.dtype(dtype))}
+        return dataclasses.replace(self, values=values), number
