@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from fastconv import settings
+from fastconv.problem.record import record
 
 ISAS = ("avx512", "avx2", "generic")
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class KernelFigures:
     """What the kernels are shaped by, and what costs are counted from, for one instruction set.
 
@@ -49,7 +50,7 @@ FIGURES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Machine:
     """The machine as kernels and costs see it; the same object for the whole process."""
 

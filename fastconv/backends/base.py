@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from typing import Any
 
 import numpy as np
 
 from fastconv.machine import Machine
 from fastconv.problem import Problem
+from fastconv.problem.record import record
 
 Array = np.ndarray[Any, Any]
 Arrays = tuple[Array | None, ...]
 Result = Array | tuple[Array, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Cost:
     """What an algorithm is predicted to take: one thread's seconds, and scratch bytes."""
 

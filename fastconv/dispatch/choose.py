@@ -12,6 +12,7 @@ from fastconv.dispatch.registry import algorithms
 from fastconv.dispatch.tuning import Tuning, current
 from fastconv.machine import forced_isa, get_machine
 from fastconv.problem import Problem
+from fastconv.problem.record import record
 
 if TYPE_CHECKING:
     from fastconv.dispatch.table import Row
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _WORKERS = "its workers' memory is above FASTCONV_WORKSPACE_MB"
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Candidate:
     """One algorithm's answer to a problem: why it cannot, or what it would take."""
 
@@ -31,14 +32,38 @@ class Candidate:
     measured_seconds: float | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Choice:
-    """The algorithm taken for a problem, beside all that were asked, and why it was taken."""
+    """The algorithm taken for a problem; beside it, when looked at, all that were asked, and why.
+
+    ``offers`` are not yet held against ``rtol``: a bound takes longer to find than a cost, and only
+    those of the cheapest are needed to choose.
+    """
 
     problem: Problem
     algorithm: Algorithm
-    candidates: tuple[Candidate, ...]
-    reason: str
+    offers: tuple[Candidate, ...]
+    wanted: tuple[Algorithm, ...]
+    named: bool
+    tuning: Tuning
+
+    @functools.cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every algorithm's answer, its error bound with it."""
+        return tuple(_bounded(offer, self.problem) for offer in self.offers)
+
+    @functools.cached_property
+    def reason(self) -> str:
+        """Why this algorithm was taken."""
+        able = [c for c in self.candidates if c.why_not is None and c.algorithm in self.wanted]
+        alone = len(able) == 1
+        table = self.tuning.table
+        row = None if table is None else table.row(self.problem)
+        if table and row and row.algorithm == str(self.algorithm) and not alone:
+            return f"measured: tuned on {table.machine}"
+        if self.named:
+            return "asked for" if alone else "cheapest of those asked for"
+        return "the only one that can" if alone else "lowest predicted cost"
 
 
 def choose(
@@ -84,40 +109,40 @@ def _choose(
 ) -> Choice:
     every = algorithms(type(problem))
     _check_names(problem, every, algorithm, backend)
-    wanted = [a for a in every if algorithm in (None, a.name) and backend in (None, a.backend)]
+    wanted = tuple(a for a in every if algorithm in (None, a.name) and backend in (None, a.backend))
     row = tuning.row(problem)
-    candidates: list[Candidate] = []
+    offers: list[Candidate] = []
     for a in every if len(wanted) != 1 else wanted:
-        last = candidates[-1] if candidates else None
+        last = offers[-1] if offers else None
         if last is not None and last.why_not is None and a.twin is last.algorithm:
-            candidates.append(_as_its_twin(a, last, row, without))
+            offers.append(_as_its_twin(a, last, row, without))
         else:
-            candidates.append(_ask(a, problem, limit, row, without))
-    able = [c for c in candidates if c.why_not is None and c.algorithm in wanted]
-    if not able:
+            offers.append(_ask(a, problem, limit, row, without))
+    best = _best([c for c in offers if c.algorithm in wanted], problem, row)
+    if best is None:
         refusals = "; ".join(
-            f"{c.algorithm}: {c.why_not}" for c in candidates if c.algorithm in wanted
+            f"{c.algorithm}: {_bounded(c, problem).why_not}"
+            for c in offers
+            if c.algorithm in wanted
         )
         raise ValueError(f"{problem.name} cannot run as asked: {refusals}")
-    best, measured = _best(able, row)
-    if measured and tuning.table is not None:
-        reason = f"measured: tuned on {tuning.table.machine}"
-    else:
-        reason = _reason(able, algorithm, backend)
-    return Choice(problem, best.algorithm, tuple(candidates), reason)
+    named = algorithm is not None or backend is not None
+    return Choice(problem, best, tuple(offers), wanted, named, tuning)
 
 
-def _best(able: list[Candidate], row: Row | None) -> tuple[Candidate, bool]:
-    """Give the best of those that can, and whether a row of measurements says so.
+def _best(offers: list[Candidate], problem: Problem, row: Row | None) -> Algorithm | None:
+    """Give the best of those that can: what a row of measurements names, else the cheapest.
 
     A row can name any algorithm; only one that can serve counts, and never the reference
     where another can.
     """
-    rivals = [c for c in able if c.algorithm.backend != "reference"] or able
-    named = [c for c in rivals if row is not None and str(c.algorithm) == row.algorithm]
-    if named and len(able) > 1:
-        return named[0], True
-    return min(rivals, key=lambda c: c.cost.seconds), False  # type: ignore[union-attr]
+
+    def rank(offer: Candidate) -> tuple[bool, bool, float]:
+        unnamed = row is None or str(offer.algorithm) != row.algorithm
+        return offer.algorithm.backend == "reference", unnamed, offer.cost.seconds  # type: ignore[union-attr]
+
+    able = sorted((c for c in offers if c.why_not is None), key=rank)
+    return next((c.algorithm for c in able if _bounded(c, problem).why_not is None), None)
 
 
 def _check_names(
@@ -146,16 +171,23 @@ def _ask(
     if why_not is not None:
         return Candidate(algorithm, why_not, None, None)
     cost = algorithm.cost(problem, get_machine())
-    bound = algorithm.error_bound(problem)
-    rtol = getattr(problem, "rtol", None)
-    if rtol is not None and bound > rtol and algorithm.approximates:
-        why_not = f"error bound {bound:.1e} is above rtol {rtol:.1e}"
-    elif limit is not None and cost.workspace_bytes > limit:
+    if limit is not None and cost.workspace_bytes > limit:
         why_not = f"workspace {cost.workspace_bytes} bytes is above FASTCONV_WORKSPACE_MB"
     elif str(algorithm) in without:
         why_not = _WORKERS
     measured = None if row is None else row.seconds.get(str(algorithm))
-    return Candidate(algorithm, why_not, cost, bound, measured)
+    return Candidate(algorithm, why_not, cost, None, measured)
+
+
+def _bounded(offer: Candidate, problem: Problem) -> Candidate:
+    """Give an offer with its error bound, refused where that is above ``rtol``."""
+    if offer.cost is None:
+        return offer
+    bound, why_not = offer.algorithm.error_bound(problem), offer.why_not
+    rtol = getattr(problem, "rtol", None)
+    if rtol is not None and bound > rtol and offer.algorithm.approximates:
+        why_not = f"error bound {bound:.1e} is above rtol {rtol:.1e}"
+    return dataclasses.replace(offer, why_not=why_not, error_bound=bound)
 
 
 def _as_its_twin(
@@ -168,9 +200,3 @@ def _as_its_twin(
     return dataclasses.replace(
         twin, algorithm=algorithm, why_not=why_not, measured_seconds=measured
     )
-
-
-def _reason(able: list[Candidate], algorithm: str | None, backend: str | None) -> str:
-    if algorithm is not None or backend is not None:
-        return "asked for" if len(able) == 1 else "cheapest of those asked for"
-    return "the only one that can" if len(able) == 1 else "lowest predicted cost"

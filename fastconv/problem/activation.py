@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
+from fastconv.problem.record import record
 from fastconv.problem.values import number
 
 # name -> (parameter names, torch's defaults)
@@ -30,7 +30,7 @@ ACTIVATIONS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
 APPROXIMATE = {"none": 0.0, "tanh": 1.0}
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Activation:
     """An elementwise function: its name and parameters, in the order of ``ACTIVATIONS``."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,11 +9,12 @@ import numpy as np
 
 from fastconv.problem.base import ArraySpec, Shape
 from fastconv.problem.pool import AnyPool, Windows, check_norm_type, read_input
+from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import flag, integer
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class AdaptivePoolProblem(AnyPool):
     """A pool whose windows share out the input evenly among the outputs.
 

@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from fastconv.problem.record import record
+
 Shape = tuple[int, ...]
 
 
@@ -23,7 +25,7 @@ class ArraySpec(Protocol):
 P = TypeVar("P", bound="Problem")
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Problem:
     """One operation described without its data; validated when made, hashable, immutable.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv.problem.activation import Activation
 from fastconv.problem.base import ArraySpec, Problem, Shape
+from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     COMPLEX,
@@ -41,7 +42,7 @@ DTYPES = FLOATS + INTEGERS + COMPLEX
 DEFAULT_RTOL = 1e-4
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class ConvProblem(Problem):
     """Cross-correlation of a batch with a weight of shape (out, in / groups, *kernel).
 
@@ -210,7 +211,7 @@ class ConvProblem(Problem):
         return tuple(busy_taps(*column) for column in columns)
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class ConvTransposeProblem(Problem):
     """The transpose (gradient) of a cross-correlation; weight (in, out / groups, *kernel)."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from math import prod
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from fastconv.problem.activation import Activation
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.conv import DEFAULT_RTOL, check_activation, check_rtol
+from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     COMPLEX,
@@ -24,7 +24,7 @@ from fastconv.problem.values import (
 DTYPES = FLOATS + INTEGERS + COMPLEX
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class LinearProblem(Problem):
     """activation(rows @ weight.T + bias): weight (out_features, in_features), rows in ``batch``."""
 

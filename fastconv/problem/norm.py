@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from math import prod
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.pointwise import any_rank_channels_last
+from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     FLOATS,
@@ -24,7 +24,7 @@ from fastconv.problem.values import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class ChannelsProblem(Problem):
     """An operation that keeps the shape of a batch of images (N, C, ...), in either layout."""
 
@@ -42,7 +42,7 @@ class ChannelsProblem(Problem):
         return self.input_shape
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class BatchNormProblem(ChannelsProblem):
     """(x - mean) / sqrt(var + eps) * weight + bias, with a mean and a variance given a channel."""
 
@@ -91,7 +91,7 @@ class BatchNormProblem(ChannelsProblem):
         return (self.weight + self.bias) * self.channels
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class GroupNormProblem(ChannelsProblem):
     """Each image's groups of channels brought to mean 0 and variance 1; then weight and bias.
 
@@ -165,7 +165,7 @@ class GroupNormProblem(ChannelsProblem):
         return (self.weight + self.bias) * self.channels * self.dtype.itemsize
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class LayerNormProblem(Problem):
     """The last axes of each row brought to mean 0 and variance 1; then weight and bias."""
 
@@ -246,7 +246,7 @@ class LayerNormProblem(Problem):
         return (self.weight + self.bias) * self.length * self.dtype.itemsize
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class LocalResponseNormProblem(ChannelsProblem):
     """x / (k + alpha * mean square of so many ``neighbours`` channels) ** beta."""
 

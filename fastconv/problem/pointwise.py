@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv.problem.activation import Activation
 from fastconv.problem.base import ArraySpec, Problem, Shape
+from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     FLOATS,
@@ -25,7 +26,7 @@ from fastconv.problem.values import (
 CLAMPS = ("relu", "relu6", "hardtanh")
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class ElementwiseProblem(Problem):
     """One activation applied to every element of an array of any rank."""
 
@@ -58,7 +59,7 @@ class ElementwiseProblem(Problem):
         return self.shape
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class PreluProblem(Problem):
     """Leaky relu whose slopes are an array: one for all, or one a channel."""
 
@@ -106,7 +107,7 @@ class PreluProblem(Problem):
         return self.slopes * self.dtype.itemsize
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class SoftmaxProblem(Problem):
     """exp(x) over the sum of exp(x) along ``axis``, or its logarithm."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.conv import batched_shape
+from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     FLOATS,
@@ -32,7 +32,7 @@ GIVEN = "given"  # The weights of a weighted pool are an array: the problem's on
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Windows:
     """What the windows of one dimension see; one entry an output.
 
@@ -54,7 +54,7 @@ class Windows:
         return self.counted_to - self.counted_from
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class AnyPool(Problem):
     """What pools of every shape of window have in common."""
 
@@ -101,7 +101,7 @@ class AnyPool(Problem):
         raise NotImplementedError
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class PoolProblem(AnyPool):
     """A pool whose windows all have one shape and lie one stride apart."""
 

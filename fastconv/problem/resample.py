@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
+from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.taps import (
     Integers,
@@ -50,7 +51,7 @@ _COPYING = ("nearest", "nearest-exact")
 _ANTIALIASED = ("bilinear", "bicubic", "lanczos")
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class PadProblem(Problem):
     """An array of any dtype with cells added (or, by negative numbers, taken away) at its ends."""
 
@@ -122,7 +123,7 @@ class PadProblem(Problem):
         return np.asarray((places - first) % max(1, last - first) + first)
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class InterpolateProblem(Problem):
     """A batch resized; each dimension on its own has one table of cells and weights."""
 
@@ -266,7 +267,7 @@ class InterpolateProblem(Problem):
         return result
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class PixelShuffleProblem(Problem):
     """Channels made into finer pixels (``factor`` r: r x r channels a pixel), or the inverse."""
 

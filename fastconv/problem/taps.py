@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from fastconv.problem.record import record
+
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Taps:
     """The weighted cells that each output cell of one dimension is summed from.
 

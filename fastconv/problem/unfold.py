@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
+from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
     COMPLEX,
@@ -26,7 +26,7 @@ from fastconv.problem.windows import Pairs, output_size, resolve_padding, span
 FOLD_DTYPES = FLOATS + INTEGERS + COMPLEX
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class _Windows(Problem):
     """What both directions share: an image, windows over it, and one column a window."""
 
@@ -57,7 +57,7 @@ class _Windows(Problem):
         return self.batch, self.channels * prod(self.kernel_size), prod(self.blocks)
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class UnfoldProblem(_Windows):
     """Each window of an image of any dtype as one column."""
 
@@ -105,7 +105,7 @@ class UnfoldProblem(_Windows):
         return self.columns_shape
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class FoldProblem(_Windows):
     """Columns summed into an image where their windows lie."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from math import prod
 from typing import Any
@@ -11,11 +10,12 @@ import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.pool import read_input, read_padding
+from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import integer, integers, join_shape
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class MaxUnpoolProblem(Problem):
     """Values of a max pool set at flat places of a larger plane; zero elsewhere."""
 

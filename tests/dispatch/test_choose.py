@@ -33,6 +33,20 @@ def test_rtol_rules_out_what_its_bound_exceeds() -> None:
     assert "above rtol" in str(refused[f"{FIRST}.winograd"])
 
 
+@pytest.mark.parametrize("rtol", [0, 1e-6, 1e-5, 1e-4, 1e-2])
+@pytest.mark.parametrize(("channels", "size", "kernel"), [(1, 28, 5), (64, 56, 3), (512, 7, 3)])
+def test_the_cheapest_of_those_that_can_is_taken(
+    rtol: float, channels: int, size: int, kernel: int
+) -> None:
+    x, w = np.zeros((1, channels, size, size), "f4"), np.zeros((64, channels, kernel, kernel), "f4")
+    choice = choose(ConvProblem.of(2, x, w, rtol=rtol))
+    able = [c for c in choice.candidates if c.cost and c.why_not is None]
+    rivals = [c for c in able if c.algorithm.backend != "reference"]
+    best = min(rivals, key=lambda c: c.cost.seconds if c.cost else 0)
+    assert choice.algorithm is best.algorithm
+    assert choice.reason == "lowest predicted cost"
+
+
 def test_every_candidate_says_what_it_would_take_or_why_not() -> None:
     choice = choose(problem())
     for candidate in choice.candidates:

@@ -12,6 +12,7 @@ from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage, constant
 from fastconv.backends.native.pointwise import BLOCK, Pointwise
 from fastconv.problem import PreluProblem
+from fastconv.problem.record import record
 
 # Runs of one channel's elements below this are walked along a table with an entry an element.
 SHORT = 32
@@ -28,7 +29,7 @@ TABLE = 256
  ENTRY_COUNT) = range(2, 10)  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Extent:
     """Images of channels of ``inner`` elements each, channels before those or after them."""
 
@@ -43,7 +44,7 @@ class Extent:
         return self.channels * self.inner
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Rows:
     """Rows cut into chunks, and chunks or short rows gathered into work items."""
 

@@ -6,15 +6,16 @@ register theirs as they are imported.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Protocol
 
 import numpy as np
 
+from fastconv.problem.record import record
+
 Words = np.ndarray[Any, np.dtype[np.int64]]
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Program:
     """Stages as the driver reads them; the same at every run.
 

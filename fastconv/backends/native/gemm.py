@@ -22,6 +22,7 @@ from fastconv.backends.native.plan import Constant, Slot, constant, float_bits
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import Activation
+from fastconv.problem.record import record
 
 _INF = float("inf")
 CLAMPS: dict[str, tuple[float, float, float]] = {
@@ -127,7 +128,7 @@ def pack_bias(bias: Array | None, groups: int, columns: int, tile: Tile) -> Arra
  SCRATCH_BASE, SCRATCH_STRIDE) = range(25)  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Gemm:
     """One GEMM over images and groups, as the kernel's argument block describes it.
 

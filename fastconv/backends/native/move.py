@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import reduce
 from math import prod
 from typing import Any
@@ -13,6 +12,7 @@ from fastconv.backends.base import Cost, roofline
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Stage, constant
 from fastconv.machine import Machine
+from fastconv.problem.record import record
 from fastconv.problem.taps import Integers
 
 # Types by which cells of any dtype are moved: kernels are made for one of them.
@@ -68,7 +68,7 @@ class Moving(NativeAlgorithm):
         return self.native_plan(problem, [stage])
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Axis:
     """An axis to be gathered: its length before, and the table, or None where it stays."""
 

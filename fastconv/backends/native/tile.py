@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
 from fastconv.machine import Machine
+from fastconv.problem.record import record
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Tile:
     """The compile-time shape of a register tile: a kernel's constant.
 

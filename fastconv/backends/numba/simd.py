@@ -7,7 +7,6 @@ registers. Addresses are int64; loads and stores need no alignment beyond the el
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from llvmlite import ir
@@ -16,6 +15,7 @@ from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, register_model, typeof_impl
 
 from fastconv.backends.native import tile as native
+from fastconv.problem.record import record
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
@@ -24,7 +24,7 @@ _ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int64": I64
 KINDS = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Tile(native.Tile):
     """The compile-time shape of a register tile: a kernel's constant."""
 

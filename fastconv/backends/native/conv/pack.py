@@ -6,7 +6,6 @@ modes, uneven and negative sizes are the same loop.
 
 from __future__ import annotations
 
-import dataclasses
 from math import prod
 from typing import Any
 
@@ -22,9 +21,10 @@ from fastconv.backends.native.plan import (
     constant,
 )
 from fastconv.problem import Shape
+from fastconv.problem.record import record
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Packed:
     """Where a convolution reads its input, channels last: by itself, or after a pack stage."""
 

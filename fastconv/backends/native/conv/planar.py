@@ -29,6 +29,7 @@ from fastconv.backends.native.plan import (
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
+from fastconv.problem.record import record
 
 # Rows (output channels) that tiles are made for; vectors fill the registers up.
 TILE_ROWS = (1, 2, 3, 4, 6, 8, 12)
@@ -125,7 +126,7 @@ class Planar(NativeConv):
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class _Shape:
     """How a problem is cut: chunks of "rows", of "pixels" in place, or of a long line.
 

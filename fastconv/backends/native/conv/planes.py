@@ -21,6 +21,7 @@ from fastconv.backends.native.plan import Constant, constant
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
+from fastconv.problem.record import record
 
 # Horizontal strides whose phases vectors are shuffled into; others are copied by table.
 SHUFFLED_STEPS = tuple(range(1, 9))
@@ -33,7 +34,7 @@ ROW_TILES = ((8, 1), (7, 1), (6, 1), (5, 1), (4, 1), (4, 2), (2, 1), (2, 4), (1,
 SET_CLASH_BYTES = 512
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Planes:
     """How the planes of one- and two-dimensional problems lie in scratch memory."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from math import sqrt
 
@@ -11,6 +10,7 @@ import numpy as np
 from fastconv.backends.base import Array
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
 from fastconv.problem.pool import Windows
+from fastconv.problem.record import record
 
 AnyPoolProblem = PoolProblem | AdaptivePoolProblem
 
@@ -26,7 +26,7 @@ NEAR_BYTES, FAR_BYTES = 24 << 10, 400 << 10
 LEAST_BLOCKS = 8
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Cuts:
     """How a pool is cut into blocks of rows and columns, as a volume."""
 

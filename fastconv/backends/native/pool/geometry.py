@@ -6,7 +6,6 @@ lane. Lower ranks are volumes with leading ones, so that one set of tables descr
 
 from __future__ import annotations
 
-import dataclasses
 from math import prod
 from typing import Any
 
@@ -16,6 +15,7 @@ from fastconv.backends.base import Array
 from fastconv.backends.native.pool.cuts import AnyPoolProblem
 from fastconv.problem import PoolProblem
 from fastconv.problem.pool import Windows
+from fastconv.problem.record import record
 
 # How the columns of a row are brought together; see ``choose_mode``.
 PER_OUTPUT, FLAT, STRIDED = 0, 1, 2
@@ -28,7 +28,7 @@ FEW_ROWS = 8
 CACHE_LINE = 64
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Geometry:
     """Sizes, windows and tiles of a pool in the form that the kernels take."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from fastconv.backends.base import Array
 from fastconv.backends.native.pool.cuts import Cuts, cells
 from fastconv.backends.native.pool.words import CALL_WORDS, STEP_WORDS
+from fastconv.problem.record import record
 
 INPUT_PLANE = -1
 ALIGNMENT = 64
@@ -17,7 +17,7 @@ ALIGNMENT = 64
 Folds = Array
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Step:
     """Lines folded into lines, in each block its own; places and distances in bytes.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from itertools import product
 from math import log2, prod
@@ -14,6 +13,7 @@ from fastconv.backends.native.conv.fft.passes import order
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
+from fastconv.problem.record import record
 
 # Butterflies reach this part of the peak; what a block's line is turned and copied by takes so
 # many operations an element.
@@ -21,7 +21,7 @@ BUTTERFLY_SHARE = 0.78
 MOVE_OPERATIONS = 24
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Blocks:
     """Blocks of ``size`` cells that give ``outputs`` dense outputs each, ``counts`` of them.
 

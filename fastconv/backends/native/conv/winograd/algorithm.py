@@ -75,14 +75,14 @@ class Winograd(NativeConv):
         steps = down.stride * layout.subs[0], across.stride * layout.subs[1]
         activation = problem.activation if fused(problem.activation) else None
         one = vector_tile(tile)
-        filters = (down.f.m, down.f.r), (across.f.m, across.f.r)
+        filters = (down.m, down.r), (across.m, across.r)
         read = "planar_input" if layout.planar else "input"
         kernel = self.library.kernel
         height, width = layout.output_size
         columns = problem.out_channels // layout.groups
         words = [
-            packed.slot, packed.image * size, row, column, down.f.m * steps[0] * row,
-            across.f.m * steps[1] * column, down.phases, across.phases, *steps,
+            packed.slot, packed.image * size, row, column, down.m * steps[0] * row,
+            across.m * steps[1] * column, down.phases, across.phases, *steps,
             layout.channel_blocks, prod(problem.input_size) * size,
             problem.in_channels, *lead(problem.input_size, 1)[1:], *before, *layout.run,
             *layout.subs, layout.tiles_band, *layout.sub_size, layout.tiles_across,

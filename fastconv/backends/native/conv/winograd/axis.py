@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
 from fastconv.backends.native.bounds import FILTER_SIGMAS
-from fastconv.backends.native.cook_toom import CHAIN_CHANNELS, POINTS, Transform, transform
+from fastconv.backends.native.cook_toom import CHAIN_CHANNELS, POINTS, transform
+from fastconv.problem.record import record
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Axis:
     """F(m, r) along one dimension of a convolution; ``stride`` phases where that is above 1.
 
@@ -21,7 +22,8 @@ class Axis:
     fewer taps than the first, its weights at infinity are zero.
     """
 
-    f: Transform
+    m: int
+    r: int
     taps: int
     stride: int
 
@@ -29,7 +31,12 @@ class Axis:
     def of(cls, m: int, taps: int, stride: int) -> Axis | None:
         """Give the filter of ``m`` outputs, or None where no points are known; one tap: none."""
         m, r = (1, 1) if taps == 1 else (m, -(-taps // stride))
-        return cls(transform(m, r), taps, stride) if (m, r) in POINTS else None
+        return cls(m, r, taps, stride) if (m, r) in POINTS else None
+
+    @property
+    def n(self) -> int:
+        """Multiplications of one tile: the filter's frequencies."""
+        return self.m + self.r - 1
 
     @property
     def phases(self) -> int:
@@ -42,16 +49,20 @@ class Axis:
 
     def needed(self, frequency: int, phase: int) -> bool:
         """Tell whether a phase's weights at a frequency may be other than zero."""
-        f = self.f
-        return f.n == 1 or frequency < f.n - 1 or self.phase_taps(phase) == f.r
+        return self.n == 1 or frequency < self.n - 1 or self.phase_taps(phase) == self.r
+
+    @property
+    def segments(self) -> int:
+        """Count the pairs of a frequency and a phase that has weights there."""
+        return sum(self.needed(i, phase) for i in range(self.n) for phase in range(self.phases))
 
     def matrix(self, name: str) -> np.ndarray[Any, Any]:
         """Give ``at``, ``g`` or ``bt`` in float64."""
-        return np.array(getattr(self.f, name), np.float64)
+        return _matrix(self.m, self.r, name)
 
     def kernel(self, phase: int) -> np.ndarray[Any, Any]:
         """Give the matrix (n, taps) that transforms a whole kernel's taps for one phase."""
-        g = np.zeros((self.f.n, self.taps))
+        g = np.zeros((self.n, self.taps))
         own = self.phase_taps(phase)
         g[:, phase :: self.stride] = self.matrix("g")[:, :own]
         return g
@@ -64,9 +75,16 @@ class Axis:
     def growth(self) -> float:
         """Give the largest square of absolute over signed sums of the data's transform."""
         bt = self.matrix("bt")
-        if self.f.n == 1:
+        if self.n == 1:
             return 0.0
         return float((np.abs(bt).sum(1) ** 2 / (bt**2).sum(1)).max())
+
+
+@functools.cache
+def _matrix(m: int, r: int, name: str) -> np.ndarray[Any, Any]:
+    matrix = np.array(getattr(transform(m, r), name), np.float64)
+    matrix.flags.writeable = False
+    return matrix
 
 
 def winograd_bound(down: Axis, across: Axis, channels: int, unit: float) -> float:
@@ -86,7 +104,7 @@ def winograd_bound(down: Axis, across: Axis, channels: int, unit: float) -> floa
     growth = sum(axis.growth() for axis in axes)
     chains = -(-channels // CHAIN_CHANNELS) * down.phases * across.phases
     sums = (min(channels, CHAIN_CHANNELS) + chains) / 2
-    steps = sum(axis.f.n for axis in axes)
+    steps = sum(axis.n for axis in axes)
     relative = unit**2 / 3 * (1 + growth + sums + steps)
     at, at_across = (axis.matrix("at") ** 2 for axis in axes)
     variance = at @ (channels * weight * data * relative) @ at_across.T

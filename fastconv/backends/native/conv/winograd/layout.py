@@ -20,6 +20,7 @@ from fastconv.backends.native.plan import Constant, constant
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
+from fastconv.problem.record import record
 
 AnyTile = TypeVar("AnyTile", bound=Tile)
 # Share of the second cache for a block's transformed inputs, and for its products.
@@ -54,7 +55,7 @@ def line_tile(tile: AnyTile, m: int) -> AnyTile:
     return dataclasses.replace(tile, rows=max(1, tile.lanes // m) * m, vectors=1)
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Layout:
     """One problem's tiles, blocks and memory."""
 
@@ -118,7 +119,7 @@ class Layout:
     @property
     def tiles_across(self) -> int:
         """Tiles in a row of them."""
-        return -(-self.sub_size[1] // self.across.f.m)
+        return -(-self.sub_size[1] // self.across.m)
 
     @property
     def tiles_band(self) -> int:
@@ -128,7 +129,7 @@ class Layout:
     @property
     def tiles_image(self) -> int:
         """Tiles of an image."""
-        return -(-self.sub_size[0] // self.down.f.m) * self.tiles_band
+        return -(-self.sub_size[0] // self.down.m) * self.tiles_band
 
     def pixels(self) -> Array:
         """Give the output pixel of each place of the sub-images, one after the other."""
@@ -152,14 +153,14 @@ class Layout:
         sizes = []
         axes = (self.down, self.across)
         for length, axis, apart in zip(self.sub_size, axes, self.subs, strict=True):
-            tiles = -(-length // axis.f.m)
-            sizes.append((tiles * axis.f.m + axis.f.r - 1) * axis.stride * apart)
+            tiles = -(-length // axis.m)
+            sizes.append((tiles * axis.m + axis.r - 1) * axis.stride * apart)
         return sizes[0], sizes[1]
 
     @property
     def frequencies(self) -> int:
         """Multiplications of a tile, each a GEMM."""
-        return self.down.f.n * self.across.f.n
+        return self.down.n * self.across.n
 
     @property
     def phases(self) -> int:
@@ -233,9 +234,9 @@ class Layout:
         """Tiles beside each other that are read together, and the pixels of their lines."""
         lanes, axis = self.tile.lanes, self.across
         step = axis.stride * self.subs[1]
-        reach = axis.f.n * step
+        reach = axis.n * step
         pixels = -(-max(reach, 2 * lanes) // lanes) * lanes
-        return (pixels - reach) // (axis.f.m * step) + 1, pixels
+        return (pixels - reach) // (axis.m * step) + 1, pixels
 
     @property
     def scratch_offsets(self) -> tuple[int, int, int, int, int]:
@@ -245,12 +246,12 @@ class Layout:
         run of input tiles, a line of output tiles, transformed inputs, products.
         """
         vector = self.tile.lanes * self.tile.size
-        lines = line_tile(self.tile, self.across.f.m)
+        lines = line_tile(self.tile, self.across.m)
         between = COUNT_WORDS * 8 + finish_bytes(lines)
         between = -(-between // 64) * 64
-        run = between + self.down.f.n * self.across.f.n * vector
-        start = run + self.planar * self.down.f.n * self.down.phases * self.run[1] * vector
-        inputs = start + self.down.f.m * lines.rows * vector
+        run = between + self.down.n * self.across.n * vector
+        start = run + self.planar * self.down.n * self.down.phases * self.run[1] * vector
+        inputs = start + self.down.m * lines.rows * vector
         return between, run, start, inputs, inputs + self.frequencies * self.a_frequency
 
     @property
@@ -268,9 +269,14 @@ class Layout:
                 for px in range(across.phases)
                 if self.down.needed(i, py) and across.needed(j, px)
             ]
-            for i in range(self.down.f.n)
-            for j in range(across.f.n)
+            for i in range(self.down.n)
+            for j in range(across.n)
         ]
+
+    @property
+    def segment_count(self) -> int:
+        """Count the phases of all frequencies that have weights there."""
+        return self.down.segments * self.across.segments
 
     def tables(self) -> list[Constant]:
         """Give panels' starts and bytes, segments' starts (in channel blocks) and counts."""
@@ -291,13 +297,13 @@ class Layout:
     @property
     def weights_group(self) -> int:
         """Bytes of a group's packed weights."""
-        return sum(map(len, self.segments())) * self._segment_bytes * self.panels
+        return self.segment_count * self._segment_bytes * self.panels
 
     def products_seconds(self, machine: Machine) -> float:
         """Predict the multiplications of one image, with rows and columns that are filled up."""
         tile = self.tile
         rows = -(-self.tiles_image // tile.rows) * tile.rows
-        depth = self.channel_blocks * tile.lanes * sum(map(len, self.segments()))
+        depth = self.channel_blocks * tile.lanes * self.segment_count
         products = 2 * rows * depth * self.vectors * tile.lanes * self.groups
         # Starting and storing a register tile takes as long as a few steps.
         tiles = rows // tile.rows * self.panels * self.frequencies * self.groups
@@ -310,9 +316,9 @@ class Layout:
         if not self.planar:
             return 0
         some, down, across = min(self.run[0], self.tiles_across), self.down, self.across
-        pixels = (some * across.f.m + across.f.r - 1) * across.stride * self.subs[1]
+        pixels = (some * across.m + across.r - 1) * across.stride * self.subs[1]
         pixels = -(-pixels // self.tile.lanes) * self.tile.lanes
-        lines = down.f.n * down.phases
+        lines = down.n * down.phases
         channels = self.groups * self.channel_blocks * self.tile.lanes
         return -(-self.tiles_image // some) * lines * pixels * channels
 
