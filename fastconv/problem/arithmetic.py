@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from math import prod
 
 import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
+from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import check_dtype, check_same_dtype, one_of
 
@@ -15,7 +15,7 @@ FUNCTIONS = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 DTYPES = ("float32", "float64")
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class ArithmeticProblem(Problem):
     """function(left, right), named as NumPy names it; NaN wins in maximum and minimum."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from math import prod
 
 import numpy as np
 
 from fastconv.problem.base import Problem, Shape
+from fastconv.problem.record import record
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class StridedProblem(Problem):
     """A view of a contiguous array, copied: what transposing, slicing and flipping come to.
 
@@ -53,7 +53,7 @@ class StridedProblem(Problem):
         return tuple(axes)
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class ConcatenateProblem(Problem):
     """Arrays side by side along ``axis``; all other lengths agree."""
 
