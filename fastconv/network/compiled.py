@@ -100,8 +100,18 @@ class Shapes:
         lowered = lower(traced)
         if any(0 in spec.shape for spec in lowered.values.values()):
             return None
-        program, reports = run_passes(lowered)
+        program, reports = run_passes(lowered, self._of_one_image(specs) or lowered)
         return Compiled(traced, program, reports, self._planned(program))
+
+    def _of_one_image(self, specs: Sequence[tuple[Shape, Any]]) -> Program | None:
+        """Give the program of a batch of one, where the inputs share a first dimension."""
+        batches = {shape[0] if shape else 0 for shape, _ in specs}
+        if len(batches) != 1 or batches <= {0, 1}:
+            return None
+        try:
+            return lower(trace(self._function, [((1, *shape[1:]), d) for shape, d in specs]))
+        except Exception:
+            return None
 
     def _planned(self, program: Program) -> Executor:
         """Plan within ``max_memory``, with leaner algorithms where it needs them.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from fastconv.network.passes.clean import join_concatenations, remove_dead
+from fastconv.network.passes.clean import join_concatenations, merge_views, remove_dead
 from fastconv.network.passes.fold import fold_affine, fold_padding
 from fastconv.network.passes.fuse import fuse_activation, fuse_residual
-from fastconv.network.passes.layout import choose_layout
+from fastconv.network.passes.layout import channels_last, prefers_channels_last
 from fastconv.network.passes.recognise import recognise_clamps, recognise_gates
 from fastconv.network.program import Program
 
@@ -25,8 +25,14 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fuse_residual", fuse_residual),
     ("fuse_activation", fuse_activation),
     ("join_concatenations", join_concatenations),
+    ("merge_views", merge_views),
     ("remove_dead", remove_dead),
-    ("choose_layout", choose_layout),
+)
+# Where one image is predicted to be faster so.
+LAYOUT_PASSES: tuple[tuple[str, Pass], ...] = (
+    ("channels_last", channels_last),
+    ("merge_views", merge_views),
+    ("remove_dead", remove_dead),
 )
 
 
@@ -44,10 +50,25 @@ class PassReport:
         return f"{self.name}: {self.changed} changed, {self.before} -> {self.after} operations"
 
 
-def run_passes(program: Program) -> tuple[Program, tuple[PassReport, ...]]:
-    """Run all passes, and tell what each did."""
+def run_passes(program: Program, image: Program) -> tuple[Program, tuple[PassReport, ...]]:
+    """Run all passes, and tell what each did.
+
+    ``image`` is the program of a batch of one: what the layout is chosen by, so that a batch of
+    any size is computed alike.
+    """
+    result, reports = _run(PASSES, program)
+    of_one = result if image is program else _run(PASSES, image)[0]
+    if prefers_channels_last(of_one):
+        result, more = _run(LAYOUT_PASSES, result)
+        reports += more
+    return result, tuple(reports)
+
+
+def _run(
+    passes: tuple[tuple[str, Pass], ...], program: Program
+) -> tuple[Program, list[PassReport]]:
     reports = []
-    for name, function in PASSES:
+    for name, function in passes:
         result = function(program)
         kept = set(program.ops)
         meaning = (function.__doc__ or "").strip().splitlines()[0]
@@ -55,4 +76,4 @@ def run_passes(program: Program) -> tuple[Program, tuple[PassReport, ...]]:
         changed = max(changed, len(program.ops) - len(result.ops))
         reports.append(PassReport(name, meaning, len(program.ops), len(result.ops), changed))
         program = result
-    return program, tuple(reports)
+    return program, reports

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from fastconv.network.program import Op, Program, Solve
-from fastconv.problem import ConcatenateProblem
+from fastconv.network.program import Op, Program, Solve, View
+from fastconv.problem import ConcatenateProblem, StridedProblem
 
 
 def remove_dead(program: Program) -> Program:
@@ -20,6 +20,27 @@ def remove_dead(program: Program) -> Program:
     for op in ops:
         values.update({n: program.values[n] for n in op.outputs})
     return dataclasses.replace(program, ops=tuple(reversed(ops)), values=values)
+
+
+def merge_views(program: Program) -> Program:
+    """Let views and copies of a view start from what the view is of."""
+    producers = program.producers()
+    changes: dict[Op, list[Op]] = {}
+    for op in program.ops:
+        source = producers.get(op.reads[0]) if op.reads else None
+        if source is not None and source in changes:
+            (source,) = changes[source]
+        if not isinstance(source, View) or not isinstance(source.inputs[0], int):
+            continue
+        inputs = source.inputs
+        if isinstance(op, View):
+            changes[op] = [dataclasses.replace(op, inputs=inputs, start=op.start + source.start)]
+        elif isinstance(op, Solve) and isinstance(op.problem, StridedProblem):
+            shape = tuple(program.values[inputs[0]].shape)
+            start = op.problem.start + source.start
+            problem = dataclasses.replace(op.problem, shape=shape, start=start)
+            changes[op] = [dataclasses.replace(op, inputs=inputs, problem=problem)]
+    return program.replaced(changes)
 
 
 def join_concatenations(program: Program) -> Program:

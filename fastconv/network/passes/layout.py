@@ -2,9 +2,248 @@
 
 from __future__ import annotations
 
-from fastconv.network.program import Program
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv.dispatch.choose import choose
+from fastconv.network.passes.movement import Movement, last_shape, movement_of, to_first, to_last
+from fastconv.network.passes.patterns import only_reader
+from fastconv.network.program import Op, Operand, Program, Solve, View
+from fastconv.problem import (
+    ArithmeticProblem,
+    ConcatenateProblem,
+    ElementwiseProblem,
+    PixelShuffleProblem,
+    PreluProblem,
+    SoftmaxProblem,
+)
+from fastconv.problem.norm import ChannelsProblem
+from fastconv.problem.remember import Spec
 
 
-def choose_layout(program: Program) -> Program:
-    """Lay images out channels last or first throughout, whichever is predicted to be faster."""
-    return program
+def prefers_channels_last(program: Program) -> bool:
+    """Tell whether the program of one image is predicted to be faster with channels last."""
+    turned = channels_last(program)
+    return turned is not program and _seconds(turned) < _seconds(program)
+
+
+def _seconds(program: Program) -> float:
+    total = 0.0
+    for op in program.ops:
+        if not isinstance(op, Solve):
+            continue
+        if isinstance(op.problem, ConcatenateProblem) and op.problem.runs[0] == 1:
+            continue
+        choice = choose(op.problem, algorithm=op.algorithm, backend=op.backend)
+        cost = next(c.cost for c in choice.candidates if c.algorithm is choice.algorithm)
+        total += cost.seconds if cost is not None else 0.0
+    return total
+
+
+def channels_last(program: Program) -> Program:
+    """Lay images out channels last throughout; views turn them where others need them first."""
+    return _ChannelsLast(program).program() or program
+
+
+class _ChannelsLast:
+    """Goes through a program and keeps every value as it first came: last, or first, or both."""
+
+    def __init__(self, program: Program) -> None:
+        self._old = program
+        self._values: dict[int, Spec] = dict(program.values)
+        self._ops: list[Op] = []
+        # The numbers under which a value of the old program lies in either layout.
+        self._first: dict[int, int] = {number: number for number in program.inputs}
+        self._last: dict[int, int] = {}
+        self._readers, self._kept = program.readers(), program.kept()
+        self._done: set[Op] = set()
+        self._images = 0
+
+    def program(self) -> Program | None:
+        for op in self._old.ops:
+            if op not in self._done:
+                self._op(op)
+        if self._images == 0:
+            return None
+        outputs = tuple(self._in_first(v) if isinstance(v, int) else v for v in self._old.outputs)
+        return Program(self._values, tuple(self._ops), self._old.inputs, outputs)
+
+    def _op(self, op: Op) -> None:
+        if isinstance(op, Solve):
+            turn = self._turn_of(op)
+            if turn is not None:
+                self._turned(op, turn(op.problem))
+                return
+        movement = movement_of(op, self._old)
+        if movement is not None and op.reads[0] in self._last:
+            self._moved(op, movement)
+            return
+        inputs = tuple(self._in_first(v) if isinstance(v, int) else v for v in op.inputs)
+        self._ops.append(dataclasses.replace(op, inputs=inputs))
+        self._first.update({number: number for number in op.outputs})
+
+    # Problems
+
+    def _turn_of(self, op: Solve) -> Callable[[Any], Any] | None:
+        """Give what turns an operation's problem channels last, if it shall be turned."""
+        problem: Any = op.problem
+        rank = len(problem.output_shape)
+        already = any(v in self._last for v in op.reads)
+        if rank not in (3, 4, 5):
+            return None
+        if isinstance(problem, (ElementwiseProblem, PreluProblem)):
+            return _turn_shape if already else None
+        if isinstance(problem, ArithmeticProblem):
+            return _turn_arithmetic if already else None
+        if isinstance(problem, ConcatenateProblem):
+            return _turn_concatenation if already else None
+        if isinstance(problem, SoftmaxProblem):
+            return _turn_softmax if already else None
+        if getattr(problem, "channels_last", True) or getattr(problem, "return_indices", False):
+            return None
+        if len(op.outputs) != 1 or len(problem.input_shape) != rank:
+            return None
+        if isinstance(problem, PixelShuffleProblem) and len(problem.lead) != 1:
+            return None
+        if isinstance(problem, ChannelsProblem):
+            return _turn_flag if already else None
+        if problem.name not in _IMAGES and not problem.name.startswith(_IMAGE_KINDS):
+            return None
+        self._images += 1
+        return _turn_flag
+
+    def _turned(self, op: Solve, problem: Any) -> None:
+        rank = len(op.problem.output_shape)
+        inputs = tuple(self._operand_last(v, rank) for v in op.inputs)
+        (old,) = op.outputs
+        new = self._fresh(last_shape(self._old.values[old].shape), self._old.values[old].dtype)
+        self._ops.append(dataclasses.replace(op, inputs=inputs, outputs=(new,), problem=problem))
+        self._last[old] = new
+
+    def _operand_last(self, operand: Operand, rank: int) -> Operand:
+        if isinstance(operand, np.ndarray):
+            return np.ascontiguousarray(_raised(operand, rank).transpose(_order(rank)))
+        if operand is None or len(self._old.values[operand].shape) == rank:
+            return None if operand is None else self._in_last(operand)
+        # Fewer dimensions broadcast against the last ones.
+        spec = self._old.values[operand]
+        raised = self._fresh((1,) * (rank - len(spec.shape)) + tuple(spec.shape), spec.dtype)
+        self._ops.append(View((self._in_first(operand),), (raised,), "", "reshape"))
+        return self._transposed(raised, to_last(self._values[raised].shape))
+
+    # Values
+
+    def _fresh(self, shape: tuple[int, ...], dtype: Any) -> int:
+        number = max(self._values) + 1
+        self._values[number] = Spec(tuple(shape), np.dtype(dtype))
+        return number
+
+    def _in_last(self, number: int) -> int:
+        if number not in self._last:
+            own = self._first[number]
+            self._last[number] = self._transposed(own, to_last(self._values[own].shape))
+        return self._last[number]
+
+    def _in_first(self, number: int) -> int:
+        if number not in self._first:
+            shape = self._old.values[number].shape
+            self._first[number] = self._transposed(self._last[number], to_first(shape))
+        return self._first[number]
+
+    def _transposed(self, number: int, movement: Movement) -> int:
+        return self._emit(number, movement, "", "transpose")
+
+    def _emit(self, number: int, movement: Movement, layer: str, kind: str) -> int:
+        """Add the operations of a movement; give the number of its result."""
+        spec = self._values[number]
+        for op, out in movement.operations(spec, layer, kind):
+            new = self._fresh(out, spec.dtype)
+            self._ops.append(dataclasses.replace(op, inputs=(number,), outputs=(new,)))
+            number = new
+        return number
+
+    # Movements
+
+    def _moved(self, op: Op, movement: Movement) -> None:
+        """Do a view or copy of a value whose channels are last."""
+        (source,), (result,) = op.reads, op.outputs
+        follower = only_reader(op, self._readers, self._kept)
+        if isinstance(op, Solve) and isinstance(follower, View) and follower.start == 0:
+            shape = self._old.values[follower.outputs[0]].shape
+            joined = movement.reshaped(shape)
+            if joined is not None:
+                self._done.add(follower)
+                movement, (result,) = joined, follower.outputs
+        placed = movement.placed()
+        if placed is None:
+            own = self._in_first(source)
+            self._first[result] = self._emit(own, movement, op.layer, op.kind)
+            return
+        turned = placed.turned()
+        free = placed.is_free
+        if turned is not None and not free and (turned.is_free or self._wants_last(result)):
+            self._last[result] = self._emit(self._last[source], turned, op.layer, op.kind)
+            return
+        self._first[result] = self._emit(self._last[source], placed, op.layer, op.kind)
+
+    def _wants_last(self, number: int) -> bool:
+        """Tell whether what reads a value would have its channels last."""
+        agnostic = (ElementwiseProblem, ArithmeticProblem, ConcatenateProblem)
+        return any(
+            isinstance(op, Solve)
+            and (isinstance(op.problem, agnostic) or not getattr(op.problem, "channels_last", True))
+            for op in self._readers[number]
+        )
+
+
+_IMAGES = ("global_avg_pool", "global_max_pool", "global_lp_pool", "interpolate")
+_IMAGE_KINDS = (
+    "conv", "max_pool", "avg_pool", "lp_pool", "weighted_pool", "adaptive", "pixel_",
+)  # fmt: skip
+
+
+def _order(rank: int) -> tuple[int, ...]:
+    return (0, *range(2, rank), 1)
+
+
+def _raised(array: Any, rank: int) -> Any:
+    return array.reshape((1,) * (rank - array.ndim) + array.shape)
+
+
+def _axis(axis: int, rank: int) -> int:
+    return _order(rank).index(axis)
+
+
+def _turn_flag(problem: Any) -> Any:
+    return dataclasses.replace(problem, channels_last=True)
+
+
+def _turn_shape(problem: Any) -> Any:
+    shape = last_shape(problem.shape)
+    if isinstance(problem, PreluProblem):
+        return dataclasses.replace(problem, shape=shape, channels_last=True)
+    return dataclasses.replace(problem, shape=shape)
+
+
+def _turn_arithmetic(problem: ArithmeticProblem) -> Any:
+    rank = len(problem.output_shape)
+    left, right = (
+        last_shape((1,) * (rank - len(shape)) + shape) for shape in (problem.left, problem.right)
+    )
+    return dataclasses.replace(problem, left=left, right=right)
+
+
+def _turn_concatenation(problem: ConcatenateProblem) -> Any:
+    shapes = tuple(last_shape(shape) for shape in problem.shapes)
+    return dataclasses.replace(
+        problem, shapes=shapes, axis=_axis(problem.axis, len(problem.shapes[0]))
+    )
+
+
+def _turn_softmax(problem: SoftmaxProblem) -> Any:
+    return dataclasses.replace(
+        problem, shape=last_shape(problem.shape), axis=_axis(problem.axis, len(problem.shape))
+    )
