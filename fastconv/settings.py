@@ -133,6 +133,44 @@ def cores_allowed() -> int:
     return max(1, min(cores, limit) if limit else cores)
 
 
+@functools.cache
+def memory_allowed() -> int:
+    """Bytes of memory that this process may use: the machine's, and the container's limit."""
+    limits = [limit for limit in (_physical_memory(), _cgroup_memory()) if limit]
+    return min(limits, default=2**40)
+
+
+def _physical_memory() -> int | None:
+    if hasattr(os, "sysconf"):
+        try:
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (OSError, ValueError):
+            return None
+    import ctypes
+
+    class Status(ctypes.Structure):
+        _fields_ = [
+            ("length", ctypes.c_ulong), ("load", ctypes.c_ulong),
+            *((name, ctypes.c_ulonglong) for name in ("total", "free", "b", "c", "d", "e", "f")),
+        ]  # fmt: skip
+
+    status = Status(length=ctypes.sizeof(Status))
+    windll = getattr(ctypes, "windll", None)
+    if windll is None or not windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return None
+    return int(status.total)
+
+
+def _cgroup_memory() -> int | None:
+    root = Path("/sys/fs/cgroup")
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            return int((root / name).read_text())
+        except (OSError, ValueError):
+            continue
+    return None
+
+
 def _cgroup_cores() -> int | None:
     root = Path("/sys/fs/cgroup")
     try:

@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from fastconv.network import Network
 
 
-def load(path: str | os.PathLike[str]) -> Network:
-    """Read a trained network from a file.
+def load(path: str | os.PathLike[str] | bytes | Any, *, max_memory: int | None = None) -> Network:
+    """Read a trained network.
 
     Parameters
     ----------
-    path : str or path
-        An ONNX model (.onnx), opset 7 or later; needs the extra ``fastconv[onnx]``.
+    path : str, path, bytes or onnx.ModelProto
+        An ONNX model (.onnx) of any opset: its file, that file's bytes, or the model itself.
+        Needs the extra ``fastconv[onnx]``.
+    max_memory : int, optional
+        Bytes that the weights, and the values of a run, may take; the memory that this process
+        may use where not given. What would take more is refused before it is allocated.
+
+    Returns
+    -------
+    Network
+        ``fallbacks`` tells which nodes onnx's own reference runs, since fastconv does not.
 
     Raises
     ------
     ValueError
-        For a file that is missing, truncated, of another kind, or that holds operators which are
-        not supported: these are named, all at once.
+        For a file that is missing, truncated, of another kind, or that holds operators which
+        neither fastconv nor onnx's reference runs: these are named, all at once.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"there is no file {file}")
-    if file.suffix != ".onnx":
-        raise ValueError(f"cannot tell what {file} is: models are read from .onnx files")
     from fastconv.formats.onnx import read_onnx
 
-    return read_onnx(file)
+    if isinstance(path, (str, os.PathLike)):
+        file = Path(path)
+        if not file.is_file():
+            raise ValueError(f"there is no file {file}")
+        if file.suffix != ".onnx":
+            raise ValueError(f"cannot tell what {file} is: models are read from .onnx files")
+    return read_onnx(path, max_memory=max_memory)
 
 
 __all__ = ["load"]

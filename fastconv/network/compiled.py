@@ -14,6 +14,7 @@ from fastconv import settings
 from fastconv.arrays import Array, ready
 from fastconv.dispatch import tuning
 from fastconv.network.executor import Executor
+from fastconv.network.limits import allow, memory_limit
 from fastconv.network.lowering import lower
 from fastconv.network.passes import PassReport, run_passes
 from fastconv.network.planner import plan_program
@@ -65,10 +66,13 @@ class Shapes:
 
     def run(self, inputs: Sequence[Array]) -> list[Any]:
         """Run forward; give all outputs."""
-        key = (tuning.generation(), *[(value.shape, value.dtype.char) for value in inputs])
-        found = self._kept.get(key, self)
-        if found is self:
-            found = self._make(key, inputs)
+        if not inputs or not all(isinstance(value, np.ndarray) for value in inputs):
+            found = None
+        else:
+            key = (tuning.generation(), *[(value.shape, value.dtype) for value in inputs])
+            found = self._kept.get(key, self)
+            if found is self:
+                found = self._make(key, inputs)
         if found is None:
             results = self._function(*inputs)
             return list(results) if isinstance(results, (tuple, list)) else [results]
@@ -77,7 +81,7 @@ class Shapes:
     def compiled(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
         """Give the program for shapes and dtypes, made now if it is not kept."""
         stand_ins = [np.broadcast_to(np.zeros((), dtype), shape) for shape, dtype in specs]
-        key = (tuning.generation(), *[(value.shape, value.dtype.char) for value in stand_ins])
+        key = (tuning.generation(), *[(value.shape, value.dtype) for value in stand_ins])
         found = self._kept.get(key, self)
         return self._make(key, stand_ins) if found is self else found  # type: ignore[return-value]
 
@@ -98,8 +102,12 @@ class Shapes:
         if not all(hasattr(value, "shape") for value in traced.outputs):
             return None
         lowered = lower(traced)
-        if any(0 in spec.shape for spec in lowered.values.values()):
+        specs_of_all = lowered.values.values()
+        if any(0 in spec.shape or spec.dtype.hasobject for spec in specs_of_all):
             return None
+        with memory_limit(self._max_memory):
+            for spec in specs_of_all:
+                allow(spec.shape, spec.dtype)
         program, reports = run_passes(lowered, self._of_one_image(specs) or lowered)
         return Compiled(traced, program, reports, self._planned(program))
 
@@ -122,17 +130,18 @@ class Shapes:
             Where even the leanest need more.
         """
         limit: int | None = None
+        most = settings.memory_allowed() if self._max_memory is None else self._max_memory
         while True:
             with settings.workspace_at_most(limit):
                 code = plan_program(program)
             needed = code.memory.size + code.scratch_bytes * settings.get_num_threads()
-            if self._max_memory is None or needed <= self._max_memory:
+            if needed <= most:
                 return Executor(code)
             largest = max((p.workspace_bytes + p.scratch_bytes for p in code.plans), default=0)
             if largest == 0 or (limit is not None and largest > limit):
                 raise ValueError(
                     f"the network needs {needed:,} bytes besides its weights, and max_memory is "
-                    f"{self._max_memory:,}; allow more, or take a smaller batch or image"
+                    f"{most:,}; allow more, or take a smaller batch or image"
                 )
             limit = largest // 2
 

@@ -1,7 +1,8 @@
 """A network as a graph: nodes in order, constants, and the values between them, by name.
 
 A node names an operation of `operations`; shapes stand nowhere, so that one graph serves any
-batch and any image size. Constants are `Parameter`s: what is packed from them is kept a shape.
+batch and any image size. Constants are `Parameter`s: what is packed from them is kept a shape
+(but for strings, which are plain arrays).
 """
 
 from __future__ import annotations
@@ -12,22 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.dispatch import Parameter
+from fastconv.network.limits import memory_limit, owned, signature, try_on_shapes
 from fastconv.network.operations import operation
-from fastconv.network.trace import scope
+from fastconv.network.trace import Traced, scope
+
+_MOST_TRIED = 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class Port:
     """A network's input or output: its name, its dtype, its shape with names for open sizes.
 
-    ``any_rank``: the shape is not known at all.
+    ``any_rank``: the shape is not known at all. ``kind`` is ONNX's name of a type that is no
+    tensor, such as "seq(tensor(float))": its values are taken as they are.
     """
 
     name: str
     shape: tuple[int | str | None, ...]
     dtype: str
     any_rank: bool = False
+    kind: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +53,9 @@ class Graph:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     nodes: tuple[Node, ...]
-    constants: Mapping[str, Parameter]
+    constants: Mapping[str, Any]
     name: str = ""
+    _tried: set[Any] = dataclasses.field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         known = {port.name for port in self.inputs} | set(self.constants)
@@ -65,31 +71,78 @@ class Graph:
         if absent:
             raise ValueError(f"outputs {', '.join(map(repr, absent))} are given by no node")
 
-    def run(self, values: Mapping[str, Any], wanted: Sequence[str] | None = None) -> list[Any]:
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """Nodes that no operation of this package runs, such as "Det (node det1)"."""
+        own = (node for node in self.nodes if node.op == "call")
+        inner = (
+            name
+            for node in self.nodes
+            for value in node.attributes.values()
+            if isinstance(value, Graph)
+            for name in value.fallbacks
+        )
+        return (*(f"{node.attributes['function']} (node {node.name})" for node in own), *inner)
+
+    def run(
+        self,
+        values: Mapping[str, Any],
+        wanted: Sequence[str] | None = None,
+        *,
+        max_memory: int | None = None,
+    ) -> list[Any]:
         """Run the nodes on arrays (or traced values) by input name; give the ``wanted`` values.
 
-        A value is let go after its last reader.
+        A value is let go after its last reader. What would take more than ``max_memory`` bytes
+        (None: the memory that this process may use) besides inputs and constants is refused before
+        it is computed.
         """
         names = [port.name for port in self.outputs] if wanted is None else list(wanted)
         last = self._last_readers(names)
         held: dict[str, Any] = {**self.constants, **values}
-        for place, node in enumerate(self.nodes):
-            arguments = [held[name] if name else None for name in node.inputs]
-            with scope(node.name, node.op), np.errstate(all="ignore"):
-                try:
-                    results = operation(node.op)(*arguments, **node.attributes)
-                except (TypeError, ValueError) as error:
-                    if len(error.args) == 1 and isinstance(error.args[0], str):
-                        error.args = (f"{error.args[0]} (in node {node.name!r}: {node.op})",)
+        tracing = any(isinstance(value, Traced) for value in values.values())
+        given = owned(values.values())
+        with memory_limit(max_memory), np.errstate(all="ignore"):
+            for place, node in enumerate(self.nodes):
+                arguments = [held[name] if name else None for name in node.inputs]
+                with scope(node.name, node.op):
+                    if tracing and getattr(node.attributes.get("function"), "is_random", False):
+                        raise TypeError(f"{node.op} draws random numbers: it cannot be traced")
+                    results = self._run_node(place, node, arguments, held, given)
+                if len(node.outputs) == 1:
+                    results = (results[0] if isinstance(results, tuple) else results,)
+                for name, result in zip(node.outputs, results, strict=False):
+                    if name:
+                        held[name] = result
+                for name in last.get(place, ()):
+                    held.pop(name, None)
+        return [_as_result(held[name]) for name in names]
+
+    def _run_node(
+        self, place: int, node: Node, arguments: list[Any], held: Mapping[str, Any], given: int
+    ) -> Any:
+        """Run one node: tried on shapes before it runs on arrays of those sizes for the first time.
+
+        Whatever goes wrong in it is a ValueError or a TypeError with the node's name.
+        """
+        try:
+            function = operation(node.op)
+            sizes = signature(arguments)
+            if sizes is not None and (place, sizes) not in self._tried:
+                try_on_shapes(function, arguments, node.attributes, owned(held.values()) - given)
+                if len(self._tried) >= _MOST_TRIED:
+                    self._tried.clear()
+                self._tried.add((place, sizes))
+            return function(*arguments, **node.attributes)
+        except Exception as error:
+            label = f"(in node {node.name!r}: {node.op})"
+            if isinstance(error, (TypeError, ValueError)):
+                if len(error.args) == 1 and isinstance(error.args[0], str):
+                    error.args = (f"{error.args[0]} {label}",)
                     raise
-            if len(node.outputs) == 1:
-                results = (results[0] if isinstance(results, tuple) else results,)
-            for name, result in zip(node.outputs, results, strict=False):
-                if name:
-                    held[name] = result
-            for name in last.get(place, ()):
-                held.pop(name, None)
-        return [held[name] for name in names]
+                kind: type[Exception] = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"{error} {label}") from error
+            raise ValueError(f"{type(error).__name__}: {error} {label}") from error
 
     def _last_readers(self, kept: Sequence[str]) -> dict[int, list[str]]:
         """Give for each node the values that no later node reads."""
@@ -102,3 +155,8 @@ class Graph:
             if name not in kept and name not in self.constants:
                 last.setdefault(place, []).append(name)
         return last
+
+
+def _as_result(value: Any) -> Any:
+    """Give NumPy's scalars as arrays without dimensions."""
+    return np.asarray(value) if isinstance(value, np.generic) else value

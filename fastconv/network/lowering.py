@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.dispatch import solve
 from fastconv.network.program import Call, Op, Operand, Program, Solve, View
 from fastconv.network.trace import NumpyCall, Step, Trace, Traced
 from fastconv.problem import (
@@ -66,6 +67,12 @@ class _Lowering:
         return None if value is None else np.asarray(value)
 
     def _step(self, step: Step) -> None:
+        if step.problem is not None and any(isinstance(p, Traced) for p in step.parameters):
+            # Weights that are computed are packed at each run.
+            asked = {"algorithm": step.algorithm, "backend": step.backend}
+            posed = (step.problem, step.operands, step.parameters)
+            self._call(step, NumpyCall(solve, posed, asked))
+            return
         if step.problem is not None:
             inputs = tuple(map(self._operand, step.operands))
             self._solve(step, step.problem, inputs, parameters=step.parameters,
@@ -153,8 +160,10 @@ class _Lowering:
     def _pool(self, step: Step, call: NumpyCall, name: str) -> bool:
         """Take a mean or maximum over all but the first two dimensions for a global pool."""
         value, result = call.arguments[0], step.results[0]
+        if name not in _POOLS or not isinstance(value, Traced):
+            return False
         rank = len(value.shape)
-        if name not in _POOLS or rank < 3 or value.dtype.name not in DTYPES:
+        if rank < 3 or value.dtype.name not in DTYPES:
             return False
         options = dict(zip(("axis",), call.arguments[1:], strict=False)) | call.options
         axes = options.pop("axis", None)
@@ -209,7 +218,9 @@ def _filled(value: Any, arrays: tuple[Any, ...]) -> Any:
 
 def _bound(function: Callable[..., Any], arguments: Any, options: Any) -> Callable[..., Any]:
     def bound(*arrays: Any) -> Any:
-        return function(*_filled(arguments, arrays), **_filled(options, arrays))
+        # As graphs run their nodes: what is not finite is a result, not a warning.
+        with np.errstate(all="ignore"):
+            return function(*_filled(arguments, arrays), **_filled(options, arrays))
 
     return bound
 

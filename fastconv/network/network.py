@@ -32,7 +32,10 @@ class Network:
         Names, shapes (open sizes by name or None) and dtypes.
     max_memory : int, optional
         The most bytes of memory that a call may take besides weights, inputs and outputs. Leaner
-        algorithms are taken where it needs them; a ValueError says where those need more.
+        algorithms are taken where it needs them; a ValueError says where those need more. None:
+        the memory that this process may use.
+    fallbacks : sequence of str
+        Nodes that are run by a format's own reference implementation: right, and slow.
     """
 
     def __init__(
@@ -43,8 +46,10 @@ class Network:
         name: str = "",
         *,
         max_memory: int | None = None,
+        fallbacks: Sequence[str] = (),
     ) -> None:
         self._function = function
+        self.fallbacks = tuple(fallbacks)
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.name = name
@@ -54,8 +59,11 @@ class Network:
     @classmethod
     def from_graph(cls, graph: Graph, *, max_memory: int | None = None) -> Network:
         """Give a graph as a network."""
-        function = GraphFunction(graph)
-        return cls(function, graph.inputs, graph.outputs, graph.name, max_memory=max_memory)
+        function = GraphFunction(graph, max_memory)
+        return cls(
+            function, graph.inputs, graph.outputs, graph.name,
+            max_memory=max_memory, fallbacks=graph.fallbacks,
+        )  # fmt: skip
 
     def __call__(self, *inputs: Any) -> Any:
         """Run forward: inputs in order, one array or a tuple of them back.
@@ -178,11 +186,15 @@ class GraphFunction:
     """A graph as a function of its inputs in order."""
 
     graph: Graph
+    max_memory: int | None = None
 
     def __call__(self, *values: Any) -> Any:
         names = [port.name for port in self.graph.inputs]
-        results = self.graph.run(dict(zip(names, values, strict=True)))
-        return results[0] if len(results) == 1 else tuple(results)
+        given = dict(zip(names, values, strict=True))
+        results = self.graph.run(given, max_memory=self.max_memory)
+        # A sequence is one value; a tuple is several.
+        one = len(results) == 1 and not isinstance(results[0], (list, tuple))
+        return results[0] if one else tuple(results)
 
 
 def _closed(port: Port) -> tuple[int, ...]:
@@ -190,7 +202,11 @@ def _closed(port: Port) -> tuple[int, ...]:
 
 
 def _checked(value: Any, port: Port) -> Any:
+    if port.kind:
+        return value
     array = np.asarray(value)
+    if port.dtype == "object" and array.dtype.kind in "US":
+        array = array.astype(object)
     if array.dtype.name != port.dtype:
         raise TypeError(
             f"input {port.name!r} takes {port.dtype}, but got {array.dtype}; convert it with "

@@ -6,15 +6,28 @@ shape, slice at computed places) take small integer arrays, which a trace knows 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.network.control import CONTROL
+from fastconv.network.indexing import INDEXING
+from fastconv.network.limits import allow
+from fastconv.network.normalising import NORMALISING
+from fastconv.network.pointwise import POINTWISE
+from fastconv.network.quantised import QUANTISED
+from fastconv.network.reductions import REDUCTIONS, axes_of
+from fastconv.network.sequences import SEQUENCES
+from fastconv.network.trace import Traced
 from fastconv.network.windowed import WINDOWED
+from fastconv.problem.values import FLOATS, INTEGERS, SIXTEEN
 
 Operation = Callable[..., Any]
+# Dtypes that NumPy itself casts as ONNX does.
+CAST_TO = {*FLOATS, *INTEGERS, "uint64", "bool"}
 
 
 def operation(name: str) -> Operation:
@@ -29,23 +42,6 @@ def operation(name: str) -> Operation:
     if found is None:
         raise ValueError(f"there is no operation named {name!r}")
     return found
-
-
-def _fold(function: Callable[[Any, Any], Any]) -> Operation:
-    def folded(*values: Any) -> Any:
-        total = values[0]
-        for value in values[1:]:
-            total = function(total, value)
-        return total
-
-    return folded
-
-
-def _divide(a: Any, b: Any) -> Any:
-    """Divide; integers towards zero, as ONNX has it."""
-    if np.dtype(a.dtype).kind in "iu":
-        return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype)
-    return a / b
 
 
 def shape(value: Any, start: int = 0, end: int | None = None) -> Any:
@@ -95,7 +91,7 @@ def split(value: Any, sections: Any = None, axis: int = 0, parts: int | None = N
         if parts is None:
             raise ValueError("split needs the lengths or the number of its parts")
         size = -(-length // parts)
-        sections = [min(size, length - size * i) for i in range(parts)]
+        sections = [max(0, min(size, length - size * i)) for i in range(parts)]
     lengths = [int(n) for n in np.asarray(sections)]
     if sum(lengths) != length:
         raise ValueError(f"split into {lengths} does not add up to a length of {length}")
@@ -104,31 +100,19 @@ def split(value: Any, sections: Any = None, axis: int = 0, parts: int | None = N
 
 def squeeze(value: Any, axes: Any = None) -> Any:
     """Take away dimensions of length one: ``axes``, or all of them."""
-    return np.squeeze(value, axis=None if axes is None else _axes(axes))
+    return np.squeeze(value, axis=None if axes is None else axes_of(axes))
 
 
 def unsqueeze(value: Any, axes: Any) -> Any:
     """Add dimensions of length one at ``axes``."""
-    return np.expand_dims(value, _axes(axes))
-
-
-def gather(value: Any, indices: Any, axis: int = 0) -> Any:
-    """Take entries along an axis."""
-    axis = axis + len(value.shape) if axis < 0 else axis
-    return value[(slice(None),) * axis + (np.asarray(indices),)]
+    return np.expand_dims(value, axes_of(axes))
 
 
 def expand(value: Any, target: Any) -> Any:
     """Broadcast both ways with a shape."""
     wanted = np.broadcast_shapes(value.shape, tuple(int(n) for n in np.asarray(target)))
+    allow(wanted, value.dtype)
     return np.broadcast_to(value, wanted)
-
-
-def clip(value: Any, low: Any = None, high: Any = None) -> Any:
-    """Clamp to limits that may be absent; NaN passes."""
-    if low is not None:
-        value = np.maximum(value, low)
-    return value if high is None else np.minimum(value, high)
 
 
 def gemm(
@@ -138,32 +122,38 @@ def gemm(
     """Alpha op(a) op(b) + beta c, as BLAS has it."""
     left = np.transpose(a) if transpose_a else a
     weight = b if transpose_b else np.transpose(b)
-    plain = alpha == 1 and beta == 1 and len(np.shape(c)) == 1 if c is not None else alpha == 1
-    if plain and (c is None or np.shape(c)[0] == weight.shape[0]):
+    lengths = () if c is None else tuple(c.shape)
+    fused = c is None or (beta == 1 and lengths == tuple(weight.shape[:1]))
+    if alpha == 1 and fused and a.dtype.name in FLOATS:
         return functional.linear(left, weight, c)
-    product = functional.linear(left, weight) * np.asarray(alpha, a.dtype)
-    return product if c is None else product + c * np.asarray(beta, a.dtype)
+    product = matmul(left, np.transpose(weight)) * a.dtype.type(alpha)
+    return product if c is None else product + c * a.dtype.type(beta)
 
 
 def matmul(a: Any, b: Any) -> Any:
     """Multiply matrices; a matrix on the right goes through ``linear``."""
-    if len(b.shape) == 2 and len(a.shape) >= 1:
+    if len(b.shape) == 2 and len(a.shape) >= 1 and a.dtype.name in FLOATS:
         return functional.linear(a, np.transpose(b))
+    if a.dtype.name in SIXTEEN:
+        wide = np.dtype(np.float32)
+        return np.matmul(a.astype(wide), b.astype(wide)).astype(a.dtype)
     return np.matmul(a, b)
 
 
-def _reduction(function: Any) -> Operation:
-    def reduce(value: Any, axes: Any = None, keepdims: bool = True, noop: bool = False) -> Any:
-        empty = axes is None or np.asarray(axes).size == 0
-        if empty and noop:
-            return value
-        return function(value, axis=None if empty else _axes(axes), keepdims=keepdims)
-
-    return reduce
+def einsum(*values: Any, equation: str) -> Any:
+    """Sum products of elements by Einstein's convention."""
+    dtype = values[0].dtype
+    wide = np.dtype(np.float32) if dtype.name in SIXTEEN else dtype
+    arrays = (np.asarray(v).astype(wide) for v in values)
+    return np.einsum(equation, *arrays, optimize=True).astype(dtype)
 
 
-def _axes(axes: Any) -> tuple[int, ...]:
-    return tuple(int(a) for a in np.atleast_1d(np.asarray(axes)))
+def hardmax(value: Any, *, axis: int) -> Any:
+    """Give 1 at the first largest entry along an axis, 0 elsewhere."""
+    best = np.argmax(value, axis=axis, keepdims=True)
+    found = np.zeros(value.shape, value.dtype)
+    np.put_along_axis(found, best, 1, axis)
+    return found
 
 
 def _concat(*values: Any, axis: int) -> Any:
@@ -174,32 +164,10 @@ def _transpose(value: Any, axes: Sequence[int] | None = None) -> Any:
     return np.transpose(value, axes)
 
 
-def layer_norm_from(
-    value: Any, weight: Any = None, bias: Any = None, *, axis: int, eps: float
-) -> Any:
-    """Normalise over the dimensions from ``axis`` on."""
-    return functional.layer_norm(value, value.shape[axis % len(value.shape) :], weight, bias, eps)
-
-
-def layer_norm_with_moments(
-    value: Any, weight: Any = None, bias: Any = None, *, axis: int, eps: float
-) -> Any:
-    """Normalise as `layer_norm_from`; give the mean and 1 / standard deviation besides."""
-    axes = tuple(range(axis % len(value.shape), len(value.shape)))
-    mean = np.mean(value, axis=axes, keepdims=True)
-    variance = np.mean((value - mean) ** 2, axis=axes, keepdims=True)
-    inverse = 1 / np.sqrt(variance + np.asarray(eps, value.dtype))
-    return layer_norm_from(value, weight, bias, axis=axis, eps=eps), mean, inverse
-
-
 def softmax_from(value: Any, *, function: str, axis: int) -> Any:
     """Give softmax over all dimensions from ``axis`` on together, as ONNX had it up to opset 12."""
     rows = flatten(value, axis)
     return getattr(functional, function)(rows, dim=1).reshape(value.shape)
-
-
-def _mean_of(*values: Any) -> Any:
-    return OPERATIONS["sum"](*values) / len(values)
 
 
 def _size(value: Any) -> Any:
@@ -207,72 +175,85 @@ def _size(value: Any) -> Any:
 
 
 def _filled(target: Any, *, value: Any) -> Any:
-    return np.full(tuple(int(n) for n in np.asarray(target)), value)
+    lengths = tuple(int(n) for n in np.asarray(target))
+    allow(lengths, np.asarray(value).dtype)
+    return np.full(lengths, value)
 
 
 def _range(start: Any, limit: Any, delta: Any) -> Any:
-    dtype = np.asarray(start).dtype
-    return np.arange(*(np.asarray(v).item() for v in (start, limit, delta)), dtype=dtype)
+    """Give start, start + delta, ... below the limit, each computed from its place."""
+    first, last, step = (np.asarray(v).reshape(-1)[0] for v in (start, limit, delta))
+    if step == 0:
+        raise ValueError("a range needs a step other than 0")
+    wide = float if first.dtype.kind not in "iu" else int
+    count = max(0, math.ceil((wide(last) - wide(first)) / wide(step)))
+    allow((count,), first.dtype)
+    return (np.arange(count) * wide(step) + wide(first)).astype(first.dtype)
+
+
+def _tile(value: Any, repeats: Any) -> Any:
+    times = tuple(int(n) for n in np.asarray(repeats))
+    if len(times) != len(value.shape):
+        raise ValueError(f"tile takes a number a dimension, but got {times}")
+    allow((n * r for n, r in zip(value.shape, times, strict=True)), value.dtype)
+    return np.tile(value, times)
+
+
+def cast(value: Any, *, dtype: Any, otherwise: Callable[..., Any] | None = None) -> Any:
+    """Give a value in another dtype; what is no number goes ``otherwise``."""
+    if otherwise is not None and value.dtype.name not in CAST_TO:
+        return otherwise(value)
+    return value.astype(np.dtype(dtype))
+
+
+def cast_like(value: Any, like: Any, *, otherwise: Callable[..., Any] | None = None) -> Any:
+    """Give a value in another one's dtype; where one of them is no number, ``otherwise``."""
+    if otherwise is not None and {value.dtype.name, like.dtype.name} - CAST_TO:
+        return otherwise(value, like)
+    return value.astype(like.dtype)
+
+
+def tile_along(value: Any, *, times: int, axis: int) -> Any:
+    """Repeat a value along one axis."""
+    repeats = [1] * len(value.shape)
+    repeats[axis] = times
+    return _tile(value, repeats)
+
+
+def call(*values: Any, function: Callable[..., Any]) -> Any:
+    """Call what is no operation of this package on arrays, sequences, or None."""
+    if any(isinstance(value, Traced) for value in values):
+        raise TypeError(f"{function} runs on data alone: it cannot be traced")
+    return function(*values)
 
 
 OPERATIONS: dict[str, Operation] = {
     **WINDOWED,
-    "layer_norm_from": layer_norm_from,
-    "layer_norm_with_moments": layer_norm_with_moments,
+    **INDEXING,
+    **REDUCTIONS,
+    **QUANTISED,
+    **CONTROL,
+    **POINTWISE,
+    **NORMALISING,
+    **SEQUENCES,
+    "call": call,
     "softmax_from": softmax_from,
-    "group_norm_of": lambda x, w, b, *, num_groups, eps: functional.group_norm(
-        x, num_groups, w, b, eps
-    ),
-    "scaled_elu": lambda x, *, alpha, gamma: gamma * functional.elu(x, alpha),
-    "hard_sigmoid": lambda x, *, alpha, beta: np.clip(alpha * x + beta, 0, 1),
-    "thresholded_relu": lambda x, *, alpha: np.where(x > alpha, x, x.dtype.type(0)),
-    "prelu_broadcast": lambda x, slope: np.where(x < 0, x * slope, x),
-    "mean_of": _mean_of,
-    "sign": lambda value: np.sign(value),
-    "round": lambda value: np.rint(value),
-    "greater_equal": lambda a, b: a >= b,
-    "less_equal": lambda a, b: a <= b,
-    "logical_not": lambda value: np.logical_not(value),
-    "logical_and": lambda a, b: np.logical_and(a, b),
-    "logical_or": lambda a, b: np.logical_or(a, b),
-    "tile": lambda value, repeats: np.tile(value, tuple(int(n) for n in np.asarray(repeats))),
+    "tile": _tile,
+    "tile_along": tile_along,
     "size": _size,
     "filled": _filled,
     "range": _range,
-    "reduce_l1": lambda value, *rest, **options: OPERATIONS["reduce_sum"](
-        np.abs(value), *rest, **options
-    ),
-    "reduce_l2": lambda value, *rest, **options: np.sqrt(
-        OPERATIONS["reduce_sum"](value * value, *rest, **options)
-    ),
     "identity": lambda value: value,
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": _divide,
-    "pow": lambda a, b: (a**b).astype(a.dtype),
-    "sum": _fold(lambda a, b: a + b),
-    "maximum": _fold(np.maximum),
-    "minimum": _fold(np.minimum),
-    "neg": lambda value: -value,
-    "abs": lambda value: np.abs(value),
-    "sqrt": lambda value: np.sqrt(value),
-    "exp": lambda value: np.exp(value),
-    "log": lambda value: np.log(value),
-    "floor": lambda value: np.floor(value),
-    "ceil": lambda value: np.ceil(value),
-    "reciprocal": lambda value: np.reciprocal(value),
-    "equal": lambda a, b: a == b,
-    "greater": lambda a, b: a > b,
-    "less": lambda a, b: a < b,
-    "where": lambda condition, a, b: np.where(condition, a, b),
-    "cast": lambda value, dtype: value.astype(np.dtype(dtype)),
-    "clip": clip,
+    "cast": cast,
     "concat": _concat,
     "expand": expand,
     "flatten": flatten,
-    "gather": gather,
     "gemm": gemm,
+    "einsum": einsum,
+    "hardmax": hardmax,
+    "hardmax_from": lambda value, axis: hardmax(flatten(value, axis), axis=1).reshape(value.shape),
+    "full_like": lambda value, *, fill, dtype: np.full(value.shape, fill, dtype),
+    "cast_like": cast_like,
     "matmul": matmul,
     "reshape": reshape,
     "shape": shape,
@@ -281,9 +262,4 @@ OPERATIONS: dict[str, Operation] = {
     "squeeze": squeeze,
     "transpose": _transpose,
     "unsqueeze": unsqueeze,
-    "reduce_mean": _reduction(np.mean),
-    "reduce_sum": _reduction(np.sum),
-    "reduce_max": _reduction(np.max),
-    "reduce_min": _reduction(np.min),
-    "reduce_prod": _reduction(np.prod),
 }

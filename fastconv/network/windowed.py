@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.network.dilated import Windows, same_upper
+from fastconv.network.resizing import Way, lengths_of, resample
 from fastconv.problem import Shape
+from fastconv.problem.values import FLOATS
 from fastconv.problem.windows import Pairs, span
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -29,11 +32,7 @@ def _repeat(values: Any, n: int) -> Shape:
 
 def same_lower(size: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Pairs:
     """Give ONNX's SAME_LOWER: as SAME_UPPER, with the odd cell at the beginning."""
-    pairs = []
-    for length, k, s, d in zip(size, kernel, stride, dilation, strict=True):
-        total = max(0, (-(-length // s) - 1) * s + span(k, d) - length)
-        pairs.append((total - total // 2, total // 2))
-    return tuple(pairs)
+    return tuple((after, before) for before, after in same_upper(size, kernel, stride, dilation))
 
 
 def _padding(padding: Any, value: Any, kernel: Any, stride: Any, dilation: Any) -> Any:
@@ -123,22 +122,30 @@ def _column_major(indices: Any, size: Shape) -> Any:
 
 def average_pool(
     value: Any, *, kernel_size: Any, padding: Any, stride: Any, ceil_mode: bool,
-    count_include_pad: bool,
+    count_include_pad: bool, dilation: Any = (1,),
 ) -> Any:  # fmt: skip
     """Average pool; the rank is the input's."""
     n = _rank(value, "average_pool")
-    pairs = _padding(padding, value, kernel_size, stride, (1,))
+    pairs = _padding(padding, value, kernel_size, stride, dilation)
+    if any(d != 1 for d in dilation):
+        windows = Windows.of(value.shape[2:], kernel_size, stride, pairs, dilation, ceil_mode)
+        counts = windows.counts(bool(count_include_pad)).astype(value.dtype)
+        return windows.sums(value) / counts
     return getattr(functional, f"avg_pool{n}d")(
         value, kernel_size, stride, pairs, ceil_mode, count_include_pad
     )
 
 
 def lp_pool(
-    value: Any, *, norm_type: float, kernel_size: Any, padding: Any, stride: Any, ceil_mode: bool
-) -> Any:
+    value: Any, *, norm_type: float, kernel_size: Any, padding: Any, stride: Any, ceil_mode: bool,
+    dilation: Any = (1,),
+) -> Any:  # fmt: skip
     """Lp pool; the rank is the input's."""
     n = _rank(value, "lp_pool")
-    pairs = _padding(padding, value, kernel_size, stride, (1,))
+    pairs = _padding(padding, value, kernel_size, stride, dilation)
+    if any(d != 1 for d in dilation):
+        windows = Windows.of(value.shape[2:], kernel_size, stride, pairs, dilation, ceil_mode)
+        return windows.sums(np.abs(value) ** norm_type) ** (1 / norm_type)
     return getattr(functional, f"lp_pool{n}d")(
         value, norm_type, kernel_size, stride, ceil_mode, padding=pairs
     )
@@ -173,26 +180,67 @@ def _in_plane(indices: Any, size: Shape, wanted: Shape) -> Any:
 
 
 def resize(
-    value: Any, scales: Any = None, sizes: Any = None, *, mode: str, align_corners: bool | None,
-    torch_half_pixel: bool = False,
+    value: Any, roi: Any = None, scales: Any = None, sizes: Any = None, *, way: Way,
+    axes: Any = None,
 ) -> Any:  # fmt: skip
-    """Resize the spatial dimensions by factors or to sizes."""
-    n = _rank(value, "resize")
-    name = {"nearest": "nearest", "linear": _LINEAR[n], "cubic": "bicubic"}[mode]
-    given = np.asarray(scales if sizes is None else sizes)
-    kept = value.shape[:2] if sizes is not None else (1, 1)
-    if len(given) != n + 2 or tuple(given[:2]) != tuple(kept):
-        raise ValueError(f"resize takes factors of batch and channels of 1, but got {given}")
-    if sizes is not None:
-        target: Any = {"size": tuple(int(v) for v in given[2:])}
-    else:
-        target = {"scale_factor": tuple(float(v) for v in given[2:])}
-        lengths = [float(f) * size for f, size in zip(given[2:], value.shape[2:], strict=True)]
-        if align_corners and any(length != int(length) for length in lengths):
-            raise ValueError(f"resize with align_corners to fractions of a cell: {lengths}")
-    if torch_half_pixel and 1 in (target.get("size") or [int(v) for v in lengths]):
-        raise ValueError("resize with pytorch_half_pixel to a length of 1")
-    return functional.interpolate(value, mode=name, align_corners=align_corners, **target)
+    """Resize ``axes`` (None: all) by factors or to sizes, by `interpolate` where it can."""
+    rank = len(value.shape)
+    places = list(range(rank)) if axes is None else [int(a) % rank for a in axes]
+    by_size = sizes is not None and np.asarray(sizes).size > 0
+    if not by_size and (scales is None or np.asarray(scales).size == 0):
+        raise ValueError("resize needs factors or sizes")
+    wanted, factors = lengths_of(
+        tuple(value.shape), places, scales, sizes if by_size else None, way.policy
+    )
+    if [value.shape[a] for a in places] == wanted and all(f == 1 for f in factors):
+        return value
+    target = _interpolated(value, places, wanted, factors, by_size, way)
+    if target is None:
+        return resample(value, roi, places, wanted, factors, way)
+    return functional.interpolate(value, **target)
+
+
+# (mode, coordinates) -> interpolate's mode and align_corners, where they mean the same.
+_SAME: dict[tuple[str, str], tuple[str, bool | None]] = {
+    ("nearest", "asymmetric"): ("nearest", None),
+    ("linear", "half_pixel"): ("linear", False),
+    ("linear", "pytorch_half_pixel"): ("linear", False),
+    ("linear", "align_corners"): ("linear", True),
+    ("cubic", "half_pixel"): ("cubic", False),
+    ("cubic", "align_corners"): ("cubic", True),
+}
+
+
+def _interpolated(
+    value: Any, axes: list[int], wanted: list[int], factors: list[float], by_size: bool, way: Way
+) -> dict[str, Any] | None:
+    """Give `interpolate`'s options where it does the same; None where it does not."""
+    n = len(value.shape) - 2
+    found = _SAME.get((way.mode, way.coordinates))
+    spatial = dict(zip(axes, zip(wanted, factors, strict=True), strict=True))
+    kept = [spatial.pop(a, (value.shape[a], 1.0)) == (value.shape[a], 1.0) for a in (0, 1)]
+    plain = found and n in (1, 2, 3) and all(kept) and sorted(spatial) == list(range(2, n + 2))
+    if not plain or found is None or way.antialias or way.exclude_outside or 0 in wanted:
+        return None
+    mode, corners = found
+    if way.mode == "nearest":
+        if way.rounding != "floor":
+            return None
+    elif value.dtype.name not in FLOATS or (way.mode == "cubic" and n != 2):
+        return None
+    if way.mode == "cubic" and way.cubic_a != -0.75:
+        return None
+    lengths = [f * value.shape[a] for a, (_, f) in spatial.items()]
+    if corners and any(length != int(length) for length in lengths):
+        return None
+    if way.coordinates == "pytorch_half_pixel" and 1 in wanted:
+        return None
+    names = {"nearest": "nearest", "linear": _LINEAR[n], "cubic": "bicubic"}
+    options: dict[str, Any] = {"mode": names[mode], "align_corners": corners}
+    ordered = [spatial[a] for a in range(2, n + 2)]
+    if by_size:
+        return {**options, "size": tuple(w for w, _ in ordered)}
+    return {**options, "scale_factor": tuple(f for _, f in ordered)}
 
 
 def depth_to_space(value: Any, *, block: int, column_first: bool) -> Any:

@@ -184,7 +184,9 @@ def test_values_are_let_go_after_their_last_reader() -> None:
 
     def watch(value: Any) -> Any:
         result = value + 1
-        held.append(weakref.ref(result))
+        # A node is tried on shapes before it runs on arrays.
+        if isinstance(result, np.ndarray):
+            held.append(weakref.ref(result))
         return result
 
     OPERATIONS["watch"] = watch

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fastconv.dispatch import Parameter
-from fastconv.network import Node
+from fastconv.network import Graph, Node
+
+Subgraph = Callable[[Any], tuple[Graph, tuple[str, ...]]]
 
 
 class Unsupported(Exception):
@@ -18,7 +20,12 @@ class Unsupported(Exception):
 
 @dataclasses.dataclass
 class Call:
-    """An ONNX node: names of inputs ("" where absent) and outputs, attributes, opset."""
+    """An ONNX node: names of inputs ("" where absent) and outputs, attributes, opset.
+
+    ``dtypes`` holds those values' dtypes that are declared; ``subgraph`` translates a graph that
+    is an attribute, and tells what it captures; ``reference`` gives the node as a function that
+    onnx's reference runs.
+    """
 
     op: str
     name: str
@@ -26,11 +33,23 @@ class Call:
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
     opset: int
-    constants: dict[str, Parameter]
+    constants: dict[str, Any]
+    dtypes: Mapping[str, np.dtype[Any]]
+    subgraph: Subgraph
+    reference: Callable[[], Callable[..., Any]]
 
     def get(self, attribute: str, default: Any = None) -> Any:
         """Give an attribute, or its default."""
         return self.attributes.get(attribute, default)
+
+    def flag(self, attribute: str, default: int = 0) -> bool:
+        """Give an attribute that is 0 or 1."""
+        return bool(self.attributes.get(attribute, default))
+
+    def axes(self, attribute: str = "axes") -> tuple[int, ...] | None:
+        """Give an attribute of several ints; None where it is absent."""
+        found = self.attributes.get(attribute)
+        return None if found is None else tuple(found)
 
     def input(self, place: int) -> str:
         """Give an input's name; "" where it is absent."""
@@ -40,6 +59,11 @@ class Call:
         """Give an input's value where it is known beforehand."""
         found = self.constants.get(self.input(place))
         return None if found is None else np.asarray(found)
+
+    def dtype(self, place: int) -> np.dtype[Any] | None:
+        """Give an input's dtype where it is known beforehand."""
+        found = self.constant(place)
+        return self.dtypes.get(self.input(place)) if found is None else found.dtype
 
     def require(self, place: int, what: str) -> np.ndarray[Any, Any]:
         """Give an input's value, which must be known beforehand."""

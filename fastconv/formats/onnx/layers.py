@@ -1,8 +1,6 @@
-"""Fully connected layers, normalisation, activations, softmax."""
+"""Fully connected layers, products of matrices, normalisation."""
 
 from __future__ import annotations
-
-import numpy as np
 
 from fastconv.formats.onnx.call import Call, Unsupported, translates
 from fastconv.network import Node
@@ -11,7 +9,7 @@ from fastconv.network import Node
 @translates("Gemm")
 def gemm(call: Call) -> list[Node]:
     """Turn a constant weight round once, here, so that its plan can be kept."""
-    inputs, turned = call.inputs, bool(call.get("transB", 0))
+    inputs, turned = call.inputs, call.flag("transB")
     weight = call.constant(1)
     if weight is not None and not turned:
         inputs = (inputs[0], call.keep("weight", weight.T), *inputs[2:])
@@ -24,7 +22,7 @@ def gemm(call: Call) -> list[Node]:
         inputs,
         alpha=call.get("alpha", 1.0),
         beta=call.get("beta", 1.0),
-        transpose_a=bool(call.get("transA", 0)),
+        transpose_a=call.flag("transA"),
         transpose_b=turned,
     )
 
@@ -32,19 +30,29 @@ def gemm(call: Call) -> list[Node]:
 @translates("MatMul")
 def matmul(call: Call) -> list[Node]:
     weight = call.constant(1)
-    if weight is not None and weight.ndim == 2:
+    if weight is not None and weight.ndim == 2 and weight.dtype.kind == "f":
         return call.node("linear", (call.input(0), call.keep("weight", weight.T)))
     return call.node("matmul")
 
 
+@translates("Einsum")
+def einsum(call: Call) -> list[Node]:
+    return call.node("einsum", equation=call.get("equation").replace(" ", ""))
+
+
 @translates("BatchNormalization")
 def batch_norm(call: Call) -> list[Node]:
-    if call.get("training_mode", 0) or any(call.outputs[1:]):
-        raise Unsupported("training_mode")
-    if call.opset < 9 and call.get("spatial", 1) != 1:
-        raise Unsupported("spatial=0")
+    eps = call.get("epsilon", 1e-5)
     x, scale, bias, mean, variance = call.inputs
-    return call.node("batch_norm", (x, mean, variance, scale, bias), eps=call.get("epsilon", 1e-5))
+    if call.flag("training_mode"):
+        if len(call.outputs) > 3:
+            raise Unsupported("training_mode with saved statistics")
+        return call.node("batch_norm_training", eps=eps, momentum=call.get("momentum", 0.9))
+    if any(call.outputs[1:]):
+        raise Unsupported("statistics of the batch")
+    if call.opset < 9 and not call.flag("spatial", 1):
+        return call.node("batch_norm_each", eps=eps)
+    return call.node("batch_norm", (x, mean, variance, scale, bias), eps=eps)
 
 
 @translates("InstanceNormalization")
@@ -62,21 +70,34 @@ def layer_norm(call: Call) -> list[Node]:
     )
 
 
+@translates("RMSNormalization")
+def rms_norm(call: Call) -> list[Node]:
+    return call.node("rms_norm", axis=call.get("axis", -1), eps=call.get("epsilon", 1e-5))
+
+
 @translates("GroupNormalization")
 def group_norm(call: Call) -> list[Node]:
-    if call.opset < 21:
-        raise Unsupported("scales a group (opset 18 to 20)")
+    """Up to opset 20 there is a scale a group: whose channels are then counted at run time."""
     groups = call.get("num_groups")
-    return call.node("group_norm_of", num_groups=groups, eps=call.get("epsilon", 1e-5))
+    name = "group_norm_of" if call.opset >= 21 else "group_norm_by_group"
+    return call.node(name, num_groups=groups, eps=call.get("epsilon", 1e-5))
+
+
+@translates("LpNormalization")
+def lp_normalise(call: Call) -> list[Node]:
+    return call.node("lp_normalise", axis=call.get("axis", -1), p=call.get("p", 2))
+
+
+@translates("MeanVarianceNormalization")
+def mean_variance_normalise(call: Call) -> list[Node]:
+    return call.node("mean_variance_normalise", axes=tuple(call.get("axes", (0, 2, 3))))
 
 
 @translates("LRN")
 def lrn(call: Call) -> list[Node]:
     size = call.get("size")
-    if size % 2 == 0:
-        raise Unsupported("an even size")
     return call.node(
-        "local_response_norm",
+        "local_response_norm" if size % 2 else "even_response_norm",
         size=size,
         alpha=call.get("alpha", 1e-4),
         beta=call.get("beta", 0.75),
@@ -84,83 +105,8 @@ def lrn(call: Call) -> list[Node]:
     )
 
 
-_PLAIN = {
-    "Relu": "relu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "HardSwish": "hardswish",
-    "Mish": "mish",
-}
-
-
-@translates(*_PLAIN)
-def plain(call: Call) -> list[Node]:
-    return call.node(_PLAIN[call.op])
-
-
-@translates("LeakyRelu")
-def leaky_relu(call: Call) -> list[Node]:
-    return call.node("leaky_relu", negative_slope=call.get("alpha", 0.01))
-
-
-@translates("Elu", "Celu")
-def elu(call: Call) -> list[Node]:
-    return call.node(call.op.lower(), alpha=call.get("alpha", 1.0))
-
-
-@translates("Selu")
-def selu(call: Call) -> list[Node]:
-    alpha = call.get("alpha", 1.6732632423543772)
-    gamma = call.get("gamma", 1.0507009873554805)
-    return call.node("scaled_elu", alpha=alpha, gamma=gamma)
-
-
-@translates("Gelu")
-def gelu(call: Call) -> list[Node]:
-    return call.node("gelu", approximate=call.get("approximate", "none"))
-
-
-@translates("HardSigmoid")
-def hard_sigmoid(call: Call) -> list[Node]:
-    alpha, beta = call.get("alpha", 0.2), call.get("beta", 0.5)
-    return call.node("hard_sigmoid", alpha=alpha, beta=beta)
-
-
-@translates("ThresholdedRelu")
-def thresholded_relu(call: Call) -> list[Node]:
-    return call.node("thresholded_relu", alpha=call.get("alpha", 1.0))
-
-
-@translates("PRelu")
-def prelu(call: Call) -> list[Node]:
-    slope = call.constant(1)
-    if slope is not None and slope.ndim > 1 and slope.size == slope.shape[0]:
-        return call.node("prelu", (call.input(0), call.keep("slope", slope.reshape(-1))))
-    return call.node("prelu_broadcast")
-
-
-@translates("Clip")
-def clip(call: Call) -> list[Node]:
-    if call.opset >= 11:
-        return call.node("clip")
-    low, high = call.get("min", -np.inf), call.get("max", np.inf)
-    return call.node("clip", low=low, high=high)
-
-
-@translates("Softmax", "LogSoftmax")
-def softmax(call: Call) -> list[Node]:
-    function = "log_softmax" if call.op == "LogSoftmax" else "softmax"
-    if call.opset >= 13:
-        return call.node(function, dim=call.get("axis", -1))
-    return call.node("softmax_from", function=function, axis=call.get("axis", 1))
-
-
-@translates("Dropout")
-def dropout(call: Call) -> list[Node]:
-    if any(call.outputs[1:]):
-        raise Unsupported("the output mask")
-    if len(call.inputs) > 2 and call.input(2) and bool(call.require(2, "training_mode")):
-        raise Unsupported("training_mode")
-    return call.node("identity", call.inputs[:1])
+@translates("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+def global_pool(call: Call) -> list[Node]:
+    if call.op == "GlobalLpPool":
+        return call.node("global_lp_pool", p=call.get("p", 2))
+    return call.node("global_avg_pool" if call.op == "GlobalAveragePool" else "global_max_pool")

@@ -17,7 +17,10 @@ def flatten(call: Call) -> list[Node]:
 
 @translates("Reshape")
 def reshape(call: Call) -> list[Node]:
-    return call.node("reshape", allow_zero=bool(call.get("allowzero", 0)))
+    if call.opset < 5:
+        target = call.keep("shape", np.array(call.get("shape", ()), np.int64))
+        return call.node("reshape", (call.input(0), target))
+    return call.node("reshape", allow_zero=call.flag("allowzero"))
 
 
 @translates("Transpose")
@@ -28,7 +31,7 @@ def transpose(call: Call) -> list[Node]:
 
 @translates("Concat")
 def concat(call: Call) -> list[Node]:
-    return call.node("concat", axis=call.get("axis"))
+    return call.node("concat", axis=call.get("axis", 1))
 
 
 def _with_axes(call: Call, op: str) -> list[Node]:
@@ -66,16 +69,11 @@ def slice_(call: Call) -> list[Node]:
 @translates("Split")
 def split(call: Call) -> list[Node]:
     axis, parts = call.get("axis", 0), len(call.outputs)
-    if call.opset >= 13:
+    if call.opset >= 13 or call.input(1):
         return call.node("split", axis=axis, parts=parts)
     sections = call.get("split")
     given = None if sections is None else tuple(sections)
     return call.node("split", call.inputs[:1], sections=given, axis=axis, parts=parts)
-
-
-@translates("Gather")
-def gather(call: Call) -> list[Node]:
-    return call.node("gather", axis=call.get("axis", 0))
 
 
 @translates("Expand")
@@ -85,7 +83,12 @@ def expand(call: Call) -> list[Node]:
 
 @translates("Tile")
 def tile(call: Call) -> list[Node]:
-    return call.node("tile")
+    if call.opset >= 6:
+        return call.node("tile")
+    times, axis = call.require(1, "the number of tiles"), call.require(2, "the axis")
+    return call.node(
+        "tile_along", call.inputs[:1], times=int(times.flat[0]), axis=int(axis.flat[0])
+    )
 
 
 @translates("Shape")
@@ -123,7 +126,7 @@ def pad(call: Call) -> list[Node]:
     return call.node(
         "pad_all",
         call.inputs[:1],
-        pads=tuple(call.get("pads", ())),
+        pads=tuple(call.get("paddings" if call.opset < 2 else "pads", ())),
         value_=call.get("value", 0.0),
         mode=_PAD_MODES[mode],
     )

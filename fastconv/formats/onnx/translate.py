@@ -1,0 +1,167 @@
+"""ONNX graphs as graphs: every node translated, or given to onnx's reference, or refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastconv.formats.onnx import (
+    activations,
+    arithmetic,
+    control,
+    indexing,
+    layers,
+    quantised,
+    reductions,
+    resizing,
+    sequences,
+    shaping,
+    windows,
+)
+from fastconv.formats.onnx.call import TRANSLATIONS, Call, Unsupported
+from fastconv.formats.onnx.reference import ReferenceCall, reference_node
+from fastconv.formats.onnx.values import (
+    Reader,
+    attribute_value,
+    constant_of,
+    constant_value,
+    dense,
+    dtype_of,
+    port_of,
+)
+from fastconv.network import Graph, Node, Port
+
+STANDARD = ("", "ai.onnx")
+# Their import fills the table of translations.
+FAMILIES = (
+    activations, arithmetic, control, indexing, layers, quantised, reductions, resizing,
+    sequences, shaping,
+    windows,
+)  # fmt: skip
+
+
+@dataclasses.dataclass
+class Translator:
+    """What the graphs of one model have in common; ``refused`` gathers what cannot be run."""
+
+    onnx: Any
+    opsets: Mapping[str, int]
+    read: Reader
+    refused: list[str] = dataclasses.field(default_factory=list)
+
+    def main(self, proto: Any) -> Graph:
+        """Translate a model's graph."""
+        graph, captured = self.graph(proto, {}, {}, typed=True)
+        if captured:
+            raise ValueError(f"nothing gives {', '.join(map(repr, captured))}")
+        return graph
+
+    def graph(
+        self,
+        proto: Any,
+        outer: Mapping[str, Any],
+        outer_dtypes: Mapping[str, np.dtype[Any]],
+        *,
+        typed: bool = False,
+    ) -> tuple[Graph, tuple[str, ...]]:
+        """Translate a graph; give it and the names of the values that it captures from outside.
+
+        Those among ``outer`` constants become its own.
+        """
+        constants: dict[str, Any] = {t.name: constant_of(self.read(t)) for t in proto.initializer}
+        for sparse in proto.sparse_initializer:
+            constants[sparse.values.name] = constant_of(dense(self.onnx, sparse, self.read))
+        captured = free_names(proto)
+        constants.update({name: outer[name] for name in captured if name in outer})
+        inputs = [
+            port_of(self.onnx, i, typed=typed) for i in proto.input if i.name not in constants
+        ]
+        captured = tuple(name for name in captured if name not in outer)
+        inputs += [Port(name, (), "", any_rank=True, kind="captured") for name in captured]
+        outputs = [port_of(self.onnx, o, typed=False) for o in proto.output]
+        dtypes = {**outer_dtypes, **_declared(proto, self.onnx)}
+        nodes: list[Node] = []
+        for place, node in enumerate(proto.node):
+            nodes.extend(self._node(node, place, constants, dtypes))
+        if self.refused:
+            return Graph((), (), (), {}), captured
+        graph = Graph(tuple(inputs), tuple(outputs), tuple(nodes), constants, proto.name)
+        return graph, captured
+
+    def _node(
+        self, node: Any, place: int, constants: dict[str, Any], dtypes: Mapping[str, np.dtype[Any]]
+    ) -> list[Node]:
+        domain = "" if node.domain in STANDARD else node.domain
+        label = node.name or f"#{place}"
+        name = f"{node.op_type} (domain {domain or 'ai.onnx'}, opset {self.opsets.get(domain)}, "
+        name += f"node {label})"
+        before = len(self.refused)
+        try:
+            if domain == "" and node.op_type == "Constant":
+                constants[node.output[0]] = constant_of(
+                    np.asarray(constant_value(self.onnx, node, self.read))
+                )
+                return []
+            try:
+                return self._translated(node, domain, constants, dtypes)
+            except Unsupported as reason:
+                del self.refused[before:]
+                return [reference_node(self.onnx, node, domain, self.opsets, reason)]
+        except Unsupported as reason:
+            self.refused.append(f"{name}: {reason}")
+            return []
+        except ValueError as error:
+            raise ValueError(f"{error} (in {name})") from None
+        except Exception as error:
+            raise ValueError(f"{type(error).__name__}: {error} (in {name})") from error
+
+    def _translated(
+        self,
+        node: Any,
+        domain: str,
+        constants: dict[str, Any],
+        dtypes: Mapping[str, np.dtype[Any]],
+    ) -> list[Node]:
+        if domain or node.op_type not in TRANSLATIONS:
+            raise Unsupported("no translation")
+        call = Call(
+            op=node.op_type,
+            name=node.name,
+            inputs=tuple(node.input),
+            outputs=tuple(node.output),
+            attributes={a.name: attribute_value(self.onnx, a, self.read) for a in node.attribute},
+            opset=self.opsets[""],
+            constants=constants,
+            dtypes=dtypes,
+            subgraph=lambda proto: self.graph(proto, constants, dtypes),
+            reference=lambda: ReferenceCall(self.onnx, node, domain, self.opsets),
+        )
+        return TRANSLATIONS[node.op_type](call)
+
+
+def free_names(proto: Any) -> tuple[str, ...]:
+    """Give the values that a graph reads, itself or in graphs inside, and that none there gives."""
+    given = {i.name for i in proto.input} | {t.name for t in proto.initializer}
+    given |= {t.values.name for t in proto.sparse_initializer}
+    read: dict[str, None] = {}
+    for node in proto.node:
+        read.update(dict.fromkeys(name for name in node.input if name))
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                if graph.node or graph.output:
+                    read.update(dict.fromkeys(free_names(graph)))
+        given.update(node.output)
+    read.update(dict.fromkeys(o.name for o in proto.output))
+    return tuple(name for name in read if name not in given)
+
+
+def _declared(proto: Any, onnx: Any) -> dict[str, np.dtype[Any]]:
+    """Give the dtypes of the values whose types stand in a graph."""
+    found = {}
+    for value in (*proto.input, *proto.value_info, *proto.output):
+        if value.type.WhichOneof("value") == "tensor_type" and value.type.tensor_type.elem_type:
+            found[value.name] = dtype_of(value.type.tensor_type.elem_type, value.name)
+    return found

@@ -1,0 +1,179 @@
+"""Tensors, attributes and types as ONNX stores them, made arrays and plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastconv.dispatch import Parameter
+from fastconv.formats.onnx.call import Unsupported
+from fastconv.network import Port
+from fastconv.network.limits import TooLarge, allow
+
+Reader = Callable[[Any], np.ndarray[Any, Any]]
+
+
+def reader_of(folder: Path | None) -> Reader:
+    """Give the function that makes arrays of tensors, whose files may lie in ``folder``.
+
+    It refuses what is larger than the memory limit in force, and what does not hold as many
+    elements as it declares, before anything is allocated.
+    """
+    import onnx
+
+    def read(tensor: Any) -> np.ndarray[Any, Any]:
+        label = f"tensor {tensor.name!r}"
+        dtype = dtype_of(tensor.data_type, label)
+        try:
+            allow(tensor.dims, dtype, what=label)
+            if not onnx.external_data_helper.uses_external_data(tensor):
+                array = onnx.numpy_helper.to_array(tensor)
+            else:
+                array = _external(onnx, tensor, folder)
+        except (TooLarge, ValueError) as error:
+            raise ValueError(f"{label} cannot be read: {error}") from None
+        except Exception as error:
+            raise ValueError(f"{label} cannot be read: {type(error).__name__}: {error}") from None
+        return np.asarray(array)
+
+    return read
+
+
+def external_file(tensor: Any, folder: Path | None) -> Path:
+    """Give the file that holds a tensor: beside the model, in its own folder alone."""
+    entries: dict[str, str] = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    target = None if folder is None else (folder / location).resolve()
+    if folder is None or target is None or folder not in target.parents or not target.is_file():
+        raise ValueError(
+            f"tensor {tensor.name!r} lies in {location!r}, which is not a file in the model's "
+            f"folder"
+        )
+    return target
+
+
+def _external(onnx: Any, tensor: Any, folder: Path | None) -> np.ndarray[Any, Any]:
+    target = external_file(tensor, folder)
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    offset = int(entries.get("offset", 0))
+    length = int(entries.get("length", target.stat().st_size - offset))
+    if offset < 0 or length < 0 or offset + length > target.stat().st_size:
+        raise ValueError(f"{target.name!r} ends before its data do")
+    held = onnx.TensorProto()
+    held.CopyFrom(tensor)
+    held.data_location = onnx.TensorProto.DEFAULT
+    del held.external_data[:]
+    with target.open("rb") as file:
+        file.seek(offset)
+        held.raw_data = file.read(length)
+    return np.asarray(onnx.numpy_helper.to_array(held))
+
+
+def dense(onnx: Any, sparse: Any, read: Reader) -> np.ndarray[Any, Any]:
+    """Give a sparse tensor with its zeros."""
+    values, places = read(sparse.values), read(sparse.indices)
+    shape = tuple(int(n) for n in sparse.dims)
+    allow(shape, values.dtype, what=f"sparse tensor {sparse.values.name!r}")
+    full = np.zeros(shape, values.dtype)
+    if places.ndim == 1:
+        full.reshape(-1)[places] = values
+    else:
+        full[tuple(places.T)] = values
+    return full
+
+
+def dtype_of(element: int, label: str) -> np.dtype[Any]:
+    """Give the dtype of one of ONNX's element types; strings are objects."""
+    import onnx
+
+    try:
+        dtype: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element))
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{label} has no known element type ({element})") from None
+    return dtype
+
+
+def constant_of(array: np.ndarray[Any, Any]) -> Any:
+    """Keep an array so that it cannot be changed; strings stay plain arrays."""
+    return array if array.dtype.hasobject else Parameter(array)
+
+
+def constant_value(onnx: Any, node: Any, read: Reader) -> Any:
+    """Give what a Constant holds, whichever attribute it is in."""
+    if not node.attribute:
+        raise ValueError(f"constant {node.output[0]!r} has no value")
+    attribute = node.attribute[0]
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        return read(value)
+    if attribute.name == "sparse_value":
+        return dense(onnx, value, read)
+    if attribute.name in ("value_float", "value_floats"):
+        return np.array(value, np.float32)
+    if attribute.name in ("value_int", "value_ints"):
+        return np.array(value, np.int64)
+    if attribute.name in ("value_string", "value_strings"):
+        several = [value] if isinstance(value, bytes) else value
+        texts = np.array([text.decode() for text in several], object)
+        return texts if attribute.name == "value_strings" else texts.reshape(())
+    raise Unsupported(f"constants by {attribute.name}")
+
+
+def attribute_value(onnx: Any, attribute: Any, read: Reader) -> Any:
+    """Give an attribute as a plain value; graphs stay what they are."""
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode()
+    if attribute.type == onnx.AttributeProto.TENSOR:
+        return read(value)
+    if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS):
+        return list(value)
+    if attribute.type == onnx.AttributeProto.STRINGS:
+        return [text.decode() for text in value]
+    return value
+
+
+def port_of(onnx: Any, value: Any, *, typed: bool = True) -> Port:
+    """Give a declared input or output; inside graphs of control flow no type needs to stand."""
+    label = f"input or output {value.name!r}"
+    which = value.type.WhichOneof("value")
+    if which != "tensor_type":
+        if which is None and typed:
+            raise ValueError(f"{label} has no type")
+        return Port(value.name, (), "", any_rank=True, kind=type_name(value.type))
+    kind = value.type.tensor_type
+    if not kind.elem_type and not typed:
+        return Port(value.name, (), "", any_rank=True, kind="tensor(undefined)")
+    dtype = dtype_of(kind.elem_type, label).name
+    if not kind.HasField("shape"):
+        return Port(value.name, (), dtype, any_rank=True)
+    sizes = tuple(
+        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim
+    )
+    if any(isinstance(size, int) and size < 0 for size in sizes):
+        raise ValueError(f"{label} has a negative dimension: {list(sizes)}")
+    return Port(value.name, sizes, dtype)
+
+
+def type_name(kind: Any) -> str:
+    """Give a type as ONNX writes it, such as "seq(tensor(float))"."""
+    import onnx
+
+    which = kind.WhichOneof("value")
+    if which in ("tensor_type", "sparse_tensor_type"):
+        element = getattr(kind, which).elem_type
+        names = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
+        word = "tensor" if which == "tensor_type" else "sparse_tensor"
+        return f"{word}({names.get(element, 'undefined')})"
+    if which == "sequence_type":
+        return f"seq({type_name(kind.sequence_type.elem_type)})"
+    if which == "optional_type":
+        return f"optional({type_name(kind.optional_type.elem_type)})"
+    if which == "map_type":
+        names = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
+        key = names.get(kind.map_type.key_type, "undefined")
+        return f"map({key},{type_name(kind.map_type.value_type)})"
+    return "unknown"

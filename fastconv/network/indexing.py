@@ -1,0 +1,205 @@
+"""Operations that pick, place and order elements, with ONNX's meanings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv.network.limits import allow
+
+
+def gather(value: Any, indices: Any, axis: int = 0) -> Any:
+    """Take entries along an axis."""
+    axis = axis + len(value.shape) if axis < 0 else axis
+    places = np.asarray(indices)
+    allow((*value.shape[:axis], *places.shape, *value.shape[axis + 1 :]), value.dtype)
+    return value[(slice(None),) * axis + (places,)]
+
+
+def gather_elements(value: Any, indices: Any, *, axis: int) -> Any:
+    """Take one entry along an axis for each index."""
+    return np.asarray(value)[_element_key(np.asarray(indices), axis, len(value.shape))]
+
+
+def _element_key(indices: Any, axis: int, rank: int) -> tuple[Any, ...]:
+    """Give the key of the cells that ``indices`` name along an axis, at their own places else."""
+    if indices.ndim != rank:
+        raise ValueError(f"indices of {indices.ndim} dimensions for data of {rank}")
+    key: list[Any] = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+    key[axis] = indices
+    return tuple(key)
+
+
+def gather_nd(value: Any, indices: Any, *, batch_dims: int = 0) -> Any:
+    """Take the slices that the last dimension of ``indices`` names."""
+    places, source = np.asarray(indices), np.asarray(value)
+    lead = np.ogrid[tuple(slice(n) for n in places.shape[:batch_dims])] if batch_dims else []
+    extra = places.ndim - 1 - batch_dims
+    batch = tuple(axis.reshape(axis.shape + (1,) * extra) for axis in lead)
+    return source[(*batch, *np.moveaxis(places, -1, 0))]
+
+
+_COMBINE: dict[str, Any] = {
+    "add": np.add,
+    "mul": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+}
+
+
+def _put(target: Any, key: Any, updates: Any, reduction: str) -> Any:
+    """Write updates into ``target``; repeated places are combined one after the other."""
+    if reduction == "none":
+        target[key] = updates
+    else:
+        _COMBINE[reduction].at(target, key, updates)
+    return target
+
+
+def scatter_elements(
+    value: Any, indices: Any, updates: Any, *, axis: int = 0, reduction: str = "none"
+) -> Any:
+    """Put one update along an axis for each index into a copy."""
+    key = _element_key(np.asarray(indices), axis, len(value.shape))
+    return _put(np.array(value), key, np.asarray(updates), reduction)
+
+
+def scatter_nd(value: Any, indices: Any, updates: Any, *, reduction: str = "none") -> Any:
+    """Put slices where the last dimension of ``indices`` says, into a copy."""
+    key = tuple(np.moveaxis(np.asarray(indices), -1, 0))
+    return _put(np.array(value), key, np.asarray(updates), reduction)
+
+
+def one_hot(indices: Any, depth: Any, values: Any, *, axis: int = -1) -> Any:
+    """Give vectors that hold ``values[1]`` at the index and ``values[0]`` elsewhere."""
+    count = int(np.asarray(depth).reshape(-1)[0])
+    off, on = np.asarray(values)
+    allow((*indices.shape, count), np.asarray(values).dtype)
+    places = np.asarray(indices).astype(np.int64)
+    inside = (places >= -count) & (places < count)
+    hit = (places % max(count, 1))[..., None] == np.arange(count)
+    found = np.where(hit & inside[..., None], on, off)
+    return np.moveaxis(found, -1, axis)
+
+
+def top_k(
+    value: Any, k: Any, *, axis: int = -1, largest: bool = True, ordered: bool = True
+) -> tuple[Any, Any]:
+    """Give the k largest or smallest entries along an axis, and their places; first ones win."""
+    count = int(np.asarray(k).reshape(-1)[0])
+    source = np.asarray(value)
+    length = source.shape[axis]
+    if not 0 <= count <= length:
+        raise ValueError(f"selected index k out of range: {count} of {length} entries")
+    if largest:
+        backwards = np.argsort(np.flip(source, axis), axis=axis, kind="stable")
+        order = length - 1 - np.flip(backwards, axis)
+    else:
+        order = np.argsort(source, axis=axis, kind="stable")
+    best = np.take(order, np.arange(count), axis=axis)
+    if not ordered:
+        best = np.sort(best, axis=axis)
+    return np.take_along_axis(source, best, axis), best.astype(np.int64)
+
+
+def arg_extreme(
+    value: Any, *, axis: int = 0, largest: bool = True, keepdims: bool = True, last: bool = False
+) -> Any:
+    """Give the place of the largest or smallest entry along an axis, the first or the last one."""
+    function = np.argmax if largest else np.argmin
+    if not last:
+        return function(value, axis=axis, keepdims=keepdims)
+    return value.shape[axis] - 1 - function(np.flip(value, axis), axis=axis, keepdims=keepdims)
+
+
+def cumulate(
+    value: Any, axis: Any, *, product: bool = False, exclusive: bool = False, reverse: bool = False
+) -> Any:
+    """Give running sums or products along an axis."""
+    place = int(np.asarray(axis).reshape(-1)[0])
+    source = np.flip(value, place) if reverse else value
+    function = np.cumprod if product else np.cumsum
+    result: Any = function(source, axis=place, dtype=value.dtype)
+    if exclusive:
+        lead = [slice(None)] * len(value.shape)
+        lead[place] = slice(0, 1)
+        rest = list(lead)
+        rest[place] = slice(0, -1)
+        first = np.full_like(result[tuple(lead)], 1 if product else 0)
+        result = np.concatenate([first, result[tuple(rest)]], axis=place)
+    return np.flip(result, place) if reverse else result
+
+
+def compress(value: Any, condition: Any, *, axis: int | None = None) -> Any:
+    """Keep the entries along an axis (None: of all, in order) where the condition holds."""
+    return np.compress(np.asarray(condition), np.asarray(value), axis=axis)
+
+
+def non_zero(value: Any) -> Any:
+    """Give the places of what is not zero, a column each."""
+    source = np.asarray(value)
+    return np.stack(np.nonzero(source.reshape(source.shape or (1,)))).astype(np.int64)
+
+
+def trilu(value: Any, k: Any = None, *, upper: bool = True) -> Any:
+    """Keep the upper or lower triangle of matrices from the k-th diagonal on."""
+    shift = 0 if k is None else int(np.asarray(k).reshape(-1)[0])
+    rows, columns = value.shape[-2:]
+    lowest, highest = -rows, columns
+    shift = min(max(shift, lowest), highest)
+    kept = np.tri(rows, columns, shift - 1 if upper else shift, np.bool_)
+    return np.where(~kept if upper else kept, value, value.dtype.type(0))
+
+
+def eye_like(value: Any, *, dtype: Any = None, k: int = 0) -> Any:
+    """Give ones on the k-th diagonal of a matrix of the value's shape."""
+    rows, columns = value.shape
+    return np.eye(rows, columns, min(max(k, -rows), columns), dtype or value.dtype)
+
+
+def reverse_sequence(value: Any, lengths: Any, *, batch_axis: int = 1, time_axis: int = 0) -> Any:
+    """Reverse the first ``lengths[b]`` steps of each sequence b."""
+    moved = np.moveaxis(np.array(value), (batch_axis, time_axis), (0, 1))
+    for sequence, length in zip(moved, np.asarray(lengths).tolist(), strict=True):
+        sequence[:length] = sequence[:length][::-1].copy()
+    return np.moveaxis(moved, (0, 1), (batch_axis, time_axis))
+
+
+def center_crop_pad(value: Any, target: Any, *, axes: Any = None) -> Any:
+    """Crop or pad with zeros around the centre to given lengths."""
+    rank = len(value.shape)
+    places = range(rank) if axes is None else [a % rank for a in axes]
+    key = [slice(None)] * rank
+    pairs = [(0, 0)] * rank
+    for axis, wanted in zip(places, np.asarray(target).tolist(), strict=True):
+        length = value.shape[axis]
+        if wanted < length:
+            start = (length - wanted) // 2
+            key[axis] = slice(start, start + wanted)
+        else:
+            before = (wanted - length) // 2
+            pairs[axis] = (before, wanted - length - before)
+    shape = [n + sum(pair) for n, pair in zip(value.shape, pairs, strict=True)]
+    allow(shape, value.dtype)
+    return np.pad(np.asarray(value)[tuple(key)], pairs)
+
+
+INDEXING: dict[str, Callable[..., Any]] = {
+    "arg_extreme": arg_extreme,
+    "center_crop_pad": center_crop_pad,
+    "compress": compress,
+    "cumulate": cumulate,
+    "eye_like": eye_like,
+    "gather": gather,
+    "gather_elements": gather_elements,
+    "gather_nd": gather_nd,
+    "non_zero": non_zero,
+    "one_hot": one_hot,
+    "reverse_sequence": reverse_sequence,
+    "scatter_elements": scatter_elements,
+    "scatter_nd": scatter_nd,
+    "top_k": top_k,
+    "trilu": trilu,
+}

@@ -1,0 +1,185 @@
+"""Elementwise operations on arrays that broadcast, with ONNX's meanings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fastconv.functional as functional
+
+Operation = Callable[..., Any]
+_FAST = ("float16", "bfloat16", "float32", "float64")
+
+
+def _fold(function: Callable[[Any, Any], Any]) -> Operation:
+    def folded(*values: Any) -> Any:
+        total = values[0]
+        for value in values[1:]:
+            total = function(total, value)
+        return total
+
+    return folded
+
+
+def divide(a: Any, b: Any) -> Any:
+    """Divide; integers towards zero, as ONNX has it."""
+    if np.dtype(a.dtype).kind not in "iu":
+        return a / b
+    quotient = a // b
+    if np.dtype(a.dtype).kind == "u":
+        return quotient
+    below = (quotient < 0) & (quotient * b != a)
+    return (quotient + below).astype(a.dtype)
+
+
+def modulo(a: Any, b: Any, *, fmod: bool = False) -> Any:
+    """Give what is left of a division: with the divisor's sign, or with ``fmod`` the dividend's."""
+    return np.fmod(a, b) if fmod else np.mod(a, b)
+
+
+def power(a: Any, b: Any) -> Any:
+    """Raise to a power, in the base's dtype; integers to an integer power stay exact."""
+    if a.dtype.kind in "iu" and b.dtype.kind == "f":
+        return (a.astype(np.dtype(np.float64)) ** b).astype(a.dtype)
+    return (a**b).astype(a.dtype)
+
+
+def clip(value: Any, low: Any = None, high: Any = None) -> Any:
+    """Clamp to limits that may be absent; NaN passes."""
+    if low is not None:
+        value = np.maximum(value, _own(value, low))
+    return value if high is None else np.minimum(value, _own(value, high))
+
+
+def _own(value: Any, number: Any) -> Any:
+    """Give a number in the value's dtype."""
+    return number if hasattr(number, "dtype") else value.dtype.type(number)
+
+
+def mean_of(*values: Any) -> Any:
+    """Average values element by element."""
+    return POINTWISE["sum"](*values) / values[0].dtype.type(len(values))
+
+
+def hard_sigmoid(value: Any, *, alpha: float, beta: float) -> Any:
+    """Clamp alpha x + beta to [0, 1]."""
+    if abs(alpha - 1 / 6) < 1e-7 and beta == 0.5 and value.dtype.name in _FAST:
+        return functional.hardsigmoid(value)
+    return clip(value * _own(value, alpha) + _own(value, beta), 0, 1)
+
+
+def swish(value: Any, *, alpha: float) -> Any:
+    """Multiply a value with the sigmoid of alpha times it."""
+    if alpha == 1:
+        return functional.silu(value)
+    return value * functional.sigmoid(value * _own(value, alpha))
+
+
+def shrink(value: Any, *, bias: float, lambd: float) -> Any:
+    """Move what is beyond lambd towards 0 by the bias; the rest is 0."""
+    limit, shift, zero = (_own(value, v) for v in (lambd, bias, 0))
+    outer = np.where(value > limit, value - shift, zero)
+    return np.where(value < _own(value, -lambd), value + shift, outer).astype(value.dtype)
+
+
+def bit_shift(a: Any, b: Any, *, left: bool) -> Any:
+    """Shift bits; by as many as there are, or more, leaves the sign alone."""
+    width = np.dtype(a.dtype).itemsize * 8
+    kept = np.minimum(b, b.dtype.type(width - 1))
+    if left:
+        return np.where(b >= width, a.dtype.type(0), np.left_shift(a, kept))
+    shifted = np.right_shift(a, kept)
+    return shifted if a.dtype.kind == "i" else np.where(b >= width, a.dtype.type(0), shifted)
+
+
+def is_inf(value: Any, *, negative: bool, positive: bool) -> Any:
+    """Tell where a value is one of the infinities asked for."""
+    wide = value.astype(np.dtype(np.float32)) if value.dtype.itemsize < 2 else value
+    found = np.isinf(wide)
+    if negative and positive:
+        return found
+    return found & ((wide < 0) if negative else (wide > 0)) & (negative or positive)
+
+
+def align(value: Any, like: Any, *, axis: int | None) -> Any:
+    """Give a value the trailing dimensions that put its first one at ``axis`` of another."""
+    rank, own = len(like.shape), len(value.shape)
+    if axis is None or own == 0:
+        return value
+    trailing = rank - axis % max(rank, 1) - own
+    return value.reshape((*value.shape, *(1,) * trailing)) if trailing > 0 else value
+
+
+def erf(value: Any) -> Any:
+    """Give the error function: 2 gelu(x) / x - 1 at x = √2 value, and its series near 0."""
+    wide = value.astype(np.dtype(np.float64))
+    small = np.abs(wide) < 1e-3
+    scaled = np.where(small, 1.0, wide * np.sqrt(2.0))
+    square = wide * wide
+    series = (1 - square / 3 + square * square / 10) * wide * (2 / np.sqrt(np.pi))
+    limited = np.clip(scaled, -30.0, 30.0)
+    result = np.where(small, series, 2 * functional.gelu(limited) / limited - 1)
+    return result.astype(value.dtype)
+
+
+POINTWISE: dict[str, Operation] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": divide,
+    "mod": modulo,
+    "pow": power,
+    "sum": _fold(lambda a, b: a + b),
+    "maximum": _fold(np.maximum),
+    "minimum": _fold(np.minimum),
+    "mean_of": mean_of,
+    "neg": lambda value: -value,
+    "abs": lambda value: np.abs(value),
+    "sqrt": lambda value: np.sqrt(value),
+    "exp": lambda value: np.exp(value),
+    "log": lambda value: np.log(value),
+    "sin": lambda value: np.sin(value),
+    "cos": lambda value: np.cos(value),
+    "tan": lambda value: np.tan(value),
+    "asin": lambda value: np.arcsin(value),
+    "acos": lambda value: np.arccos(value),
+    "atan": lambda value: np.arctan(value),
+    "sinh": lambda value: np.sinh(value),
+    "cosh": lambda value: np.cosh(value),
+    "asinh": lambda value: np.arcsinh(value),
+    "acosh": lambda value: np.arccosh(value),
+    "atanh": lambda value: np.arctanh(value),
+    "erf": erf,
+    "floor": lambda value: np.floor(value),
+    "ceil": lambda value: np.ceil(value),
+    "round": lambda value: np.rint(value),
+    "sign": lambda value: np.sign(value),
+    "reciprocal": lambda value: np.reciprocal(value),
+    "is_nan": lambda value: np.isnan(value),
+    "is_inf": is_inf,
+    "equal": lambda a, b: a == b,
+    "greater": lambda a, b: a > b,
+    "less": lambda a, b: a < b,
+    "greater_equal": lambda a, b: a >= b,
+    "less_equal": lambda a, b: a <= b,
+    "logical_not": lambda value: np.logical_not(value),
+    "logical_and": lambda a, b: np.logical_and(a, b),
+    "logical_or": lambda a, b: np.logical_or(a, b),
+    "logical_xor": lambda a, b: np.logical_xor(a, b),
+    "bitwise_not": lambda value: np.bitwise_not(value),
+    "bitwise_and": lambda a, b: np.bitwise_and(a, b),
+    "bitwise_or": lambda a, b: np.bitwise_or(a, b),
+    "bitwise_xor": lambda a, b: np.bitwise_xor(a, b),
+    "bit_shift": bit_shift,
+    "where": lambda condition, a, b: np.where(condition, a, b),
+    "clip": clip,
+    "align": align,
+    "scaled_elu": lambda x, *, alpha, gamma: _own(x, gamma) * functional.elu(x, alpha),
+    "hard_sigmoid": hard_sigmoid,
+    "swish": swish,
+    "shrink": shrink,
+    "thresholded_relu": lambda x, *, alpha: np.where(x > _own(x, alpha), x, x.dtype.type(0)),
+    "prelu_broadcast": lambda x, slope: np.where(x < 0, x * slope, x),
+}

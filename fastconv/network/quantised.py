@@ -1,0 +1,160 @@
+"""Operations on quantised integers: q = round(x / scale) + zero point. Sums are exact.
+
+Products of what is above its zero point are summed as integers by the very kernels that serve
+floats; only the last step, to the output's scale, rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fastconv.functional as functional
+from fastconv.network.windowed import conv
+
+
+def _by_axis(values: Any, rank: int, axis: int, block: int, shape: Any) -> Any:
+    """Give scales so that they broadcast: one for all, one a slice of an axis, or one a block."""
+    given = np.asarray(values)
+    if given.size == 1 and not block:
+        return given.reshape(())
+    if block:
+        return np.repeat(given, block, axis=axis)[tuple(slice(n) for n in shape)]
+    return given.reshape((-1, *(1,) * (rank - 1 - axis % rank)))
+
+
+def quantize(
+    value: Any, scale: Any, zero_point: Any = None, *, dtype: Any = None, axis: int = 1,
+    block: int = 0, otherwise: Callable[..., Any] | None = None,
+) -> Any:  # fmt: skip
+    """Give integers for numbers: halves to even, then clamped to what the dtype holds.
+
+    Other dtypes than integers of 8 bits or more go ``otherwise``.
+    """
+    target = np.dtype(np.uint8 if dtype is None else dtype)
+    if zero_point is not None:
+        target = zero_point.dtype
+    if target.kind not in "iu":
+        if otherwise is None:
+            raise TypeError(f"quantising to {target.name} is not supported here")
+        return otherwise(value, scale, zero_point)
+    rank = len(value.shape)
+    divided = value / _by_axis(scale, rank, axis, block, value.shape).astype(value.dtype)
+    whole = np.rint(divided).astype(np.dtype(np.float64 if target.itemsize > 2 else np.float32))
+    if zero_point is not None:
+        whole = whole + _by_axis(zero_point, rank, axis, block, value.shape).astype(whole.dtype)
+    limits = np.iinfo(target)
+    return np.minimum(np.maximum(whole, limits.min), limits.max).astype(target)
+
+
+def dequantize(
+    value: Any, scale: Any, zero_point: Any = None, *, axis: int = 1, block: int = 0,
+    dtype: Any = None,
+) -> Any:  # fmt: skip
+    """Give numbers for integers, in the scale's dtype."""
+    rank = len(value.shape)
+    factor = _by_axis(scale, rank, axis, block, value.shape)
+    wide = np.dtype(np.float32) if factor.dtype.itemsize < 4 else factor.dtype
+    above = value.astype(wide)
+    if zero_point is not None:
+        above = above - _by_axis(zero_point, rank, axis, block, value.shape).astype(wide)
+    return (above * factor.astype(wide)).astype(dtype or factor.dtype)
+
+
+def dynamic_quantize(value: Any) -> tuple[Any, Any, Any]:
+    """Quantise to uint8 by the value's own range, which is made to hold 0."""
+    source = np.asarray(value)
+    low = np.minimum(np.float32(0), source.min(initial=0))
+    high = np.maximum(np.float32(0), source.max(initial=0))
+    scale = np.asarray((high - low) / np.float32(255), np.float32)
+    safe = scale if scale != 0 else np.float32(1)
+    zero = np.asarray(np.clip(np.rint(-low / safe), 0, 255), np.uint8)
+    return quantize(source, safe, zero), scale, zero
+
+
+def _above(value: Any, zero_point: Any, columns: bool = False) -> Any:
+    """Give what a value has above its zero point, in the smallest dtype that holds it."""
+    if zero_point is None and value.dtype.name in ("int8", "int16"):
+        return value
+    wide = np.dtype(np.int16 if value.dtype.itemsize == 1 else np.int32)
+    above = value.astype(wide)
+    if zero_point is None:
+        return above
+    zero = np.asarray(zero_point)
+    if columns and zero.ndim == 1 and zero.size > 1:
+        zero = zero[:, None]
+    return above - zero.astype(wide)
+
+
+def conv_integer(
+    value: Any, weight: Any, zero_point: Any = None, weight_zero: Any = None, **options: Any
+) -> Any:
+    """Correlate integers above their zero points; int32 sums."""
+    if weight_zero is not None and np.size(weight_zero) > 1:
+        weight_zero = np.asarray(weight_zero).reshape((-1, *(1,) * (len(weight.shape) - 1)))
+    return conv(_above(value, zero_point), _above(weight, weight_zero), **options).astype(
+        np.dtype(np.int32)
+    )
+
+
+def _rescaled(total: Any, factor: Any, zero_point: Any) -> Any:
+    """Bring exact sums to the output's scale and dtype."""
+    limits = np.iinfo(zero_point.dtype)
+    scaled = np.rint(total.astype(np.dtype(np.float64)) * factor)
+    whole = scaled + np.asarray(zero_point).astype(np.float64)
+    return np.minimum(np.maximum(whole, limits.min), limits.max).astype(zero_point.dtype)
+
+
+def _factor(x_scale: Any, w_scale: Any, y_scale: Any) -> Any:
+    wide = (np.asarray(s).astype(np.float64) for s in (x_scale, w_scale, y_scale))
+    a, b, c = wide
+    return a * b / c
+
+
+def qlinear_conv(
+    value: Any, x_scale: Any, x_zero: Any, weight: Any, w_scale: Any, w_zero: Any, y_scale: Any,
+    y_zero: Any, bias: Any = None, **options: Any,
+) -> Any:  # fmt: skip
+    """Correlate quantised integers; the bias is in units of both scales' product."""
+    n = len(value.shape) - 2
+    total = conv_integer(value, weight, x_zero, w_zero, **options)
+    if bias is not None:
+        total = total + np.asarray(bias).reshape((-1, *(1,) * n))
+    factor = _factor(x_scale, np.asarray(w_scale).reshape(-1), y_scale)
+    return _rescaled(total, factor.reshape((-1, *(1,) * n)), y_zero)
+
+
+def matmul_integer(a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
+    """Multiply matrices of integers above their zero points; int32 sums."""
+    left, right = _above(a, a_zero, columns=True), _above(b, b_zero)
+    if len(right.shape) == 2 and len(left.shape) >= 2:
+        wide = left.dtype if left.dtype.itemsize >= right.dtype.itemsize else right.dtype
+        left, right = left.astype(wide), right.astype(wide)
+        return functional.linear(left, np.transpose(right)).astype(np.dtype(np.int32))
+    whole = np.dtype(np.int32)
+    return np.matmul(left.astype(whole), right.astype(whole))
+
+
+def qlinear_matmul(
+    a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, y_scale: Any,
+    y_zero: Any,
+) -> Any:  # fmt: skip
+    """Multiply matrices of quantised integers."""
+    rows = np.asarray(a_scale)
+    if rows.ndim == 1 and rows.size > 1:
+        rows = rows[:, None]
+    factor = _factor(rows, b_scale, y_scale)
+    return _rescaled(matmul_integer(a, b, a_zero, b_zero), factor, y_zero)
+
+
+QUANTISED: dict[str, Callable[..., Any]] = {
+    "conv_integer": conv_integer,
+    "dequantize": dequantize,
+    "dynamic_quantize": dynamic_quantize,
+    "matmul_integer": matmul_integer,
+    "qlinear_conv": qlinear_conv,
+    "qlinear_matmul": qlinear_matmul,
+    "quantize": quantize,
+}

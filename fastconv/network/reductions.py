@@ -1,0 +1,104 @@
+"""Reductions over axes, in the value's own dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fastconv.functional as functional
+
+Reduction = Callable[..., Any]
+_NARROW = ("float16", "bfloat16")
+
+
+def axes_of(axes: Any) -> tuple[int, ...]:
+    """Give axes as a tuple."""
+    return tuple(int(a) for a in np.atleast_1d(np.asarray(axes)))
+
+
+def _sum(value: Any, **where: Any) -> Any:
+    wide = np.dtype(np.float32) if value.dtype.name in _NARROW else value.dtype
+    total = np.sum(value, dtype=wide, **where)
+    return total if wide == value.dtype else total.astype(value.dtype)
+
+
+def _mean(value: Any, *, axis: Any, keepdims: bool) -> Any:
+    """Average; whole planes go through the pool that is made for them."""
+    rank = len(value.shape)
+    if value.dtype.name in ("float32", "float64") and rank in (3, 4, 5) and 0 not in value.shape:
+        places = range(rank) if axis is None else axis
+        if sorted(a % rank for a in places) == list(range(2, rank)):
+            pooled = functional.global_avg_pool(value)
+            return pooled if keepdims else pooled.reshape(tuple(value.shape[:2]))
+    if value.dtype.kind in "iu" or value.dtype.name in _NARROW:
+        wide = value.astype(np.dtype(np.float32 if value.dtype.kind == "f" else np.float64))
+        return np.mean(wide, axis=axis, keepdims=keepdims).astype(value.dtype)
+    return np.mean(value, axis=axis, keepdims=keepdims)
+
+
+def _extreme(function: Any, largest: bool) -> Reduction:
+    """Take the largest or the smallest; of nothing that is the dtype's other end."""
+
+    def reduce(value: Any, **where: Any) -> Any:
+        if 0 not in value.shape:
+            return function(value, **where)
+        if value.dtype.kind == "b":
+            return function(value, initial=not largest, **where)
+        if value.dtype.kind in "iu":
+            limits = np.iinfo(value.dtype)
+            return function(value, initial=limits.min if largest else limits.max, **where)
+        return function(value, initial=-np.inf if largest else np.inf, **where)
+
+    return reduce
+
+
+def _product(value: Any, **where: Any) -> Any:
+    return np.prod(value, dtype=value.dtype, **where)
+
+
+def _square_root(value: Any) -> Any:
+    return np.sqrt(value).astype(value.dtype)
+
+
+def _log_sum_exp(value: Any, *, axis: Any, keepdims: bool) -> Any:
+    """Shift by the largest, so that nothing overflows."""
+    if 0 in value.shape:
+        return np.log(_sum(np.exp(value), axis=axis, keepdims=keepdims)).astype(value.dtype)
+    top = np.max(value, axis=axis, keepdims=True)
+    shift = np.where(np.isfinite(top), top, top.dtype.type(0))
+    total = _sum(np.exp(value - shift), axis=axis, keepdims=True)
+    result = (np.log(total) + shift).astype(value.dtype)
+    if keepdims:
+        return result
+    rank = len(value.shape)
+    return np.squeeze(result, axis=tuple(range(rank)) if axis is None else axis)
+
+
+def _reduction(function: Reduction, single: Callable[[Any], Any] | None = None) -> Reduction:
+    """Make an operation of a reduction; ``single`` is what it does to one element."""
+
+    def reduce(value: Any, axes: Any = None, keepdims: bool = True, noop: bool = False) -> Any:
+        empty = axes is None or np.asarray(axes).size == 0
+        if empty and noop:
+            return value if single is None else single(value)
+        return function(value, axis=None if empty else axes_of(axes), keepdims=keepdims)
+
+    return reduce
+
+
+REDUCTIONS: dict[str, Reduction] = {
+    "reduce_mean": _reduction(_mean),
+    "reduce_sum": _reduction(_sum),
+    "reduce_max": _reduction(_extreme(np.max, True)),
+    "reduce_min": _reduction(_extreme(np.min, False)),
+    "reduce_prod": _reduction(_product),
+    "reduce_l1": _reduction(lambda v, **where: _sum(np.abs(v), **where), np.abs),
+    "reduce_l2": _reduction(lambda v, **where: _square_root(_sum(v * v, **where)), np.abs),
+    "reduce_sum_square": _reduction(lambda v, **where: _sum(v * v, **where), lambda v: v * v),
+    "reduce_log_sum": _reduction(
+        lambda v, **where: np.log(_sum(v, **where)).astype(v.dtype), lambda v: np.log(v)
+    ),
+    "reduce_log_sum_exp": _reduction(_log_sum_exp),
+}
