@@ -65,9 +65,9 @@ ffibuilder.cdef(
     """
     int64_t fastconv_find(const char *name);
     const char *fastconv_plans(void);
-    void fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t words_at,
-                        int64_t places_at, int64_t place_count, int64_t addresses_at,
-                        int64_t address_count, int64_t threads);
+    int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at,
+                       int64_t word_count, int64_t places_at, int64_t place_count,
+                       const char *addresses, int64_t address_count, int64_t threads);
     """
 )
 ffibuilder.set_source(

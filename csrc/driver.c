@@ -8,6 +8,8 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 #if defined(_WIN32)
 #define HAVE_THREADS 0
@@ -176,18 +178,26 @@ static void run(struct job *job)
 
 #endif
 
-void fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t words_at, int64_t places_at,
-                    int64_t place_count, int64_t addresses_at, int64_t address_count,
-                    int64_t threads)
+/* Blocks of up to so many words are filled in on the stack. */
+enum { FEW_WORDS = 2048 };
+
+int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at, int64_t word_count,
+                   int64_t places_at, int64_t place_count, const char *addresses,
+                   int64_t address_count, int64_t threads)
 {
     const int64_t *stages = (const int64_t *)(intptr_t)stages_at;
-    int64_t *words = (int64_t *)(intptr_t)words_at;
     const int64_t *places = (const int64_t *)(intptr_t)places_at;
-    const int64_t *addresses = (const int64_t *)(intptr_t)addresses_at;
+    const size_t size = (size_t)word_count * sizeof(int64_t);
+    int64_t few[FEW_WORDS], *words = word_count <= FEW_WORDS ? few : malloc(size);
+    if (words == NULL) {
+        return -1;
+    }
+    memcpy(words, (const void *)(intptr_t)block_at, size);
     for (int64_t i = 0; i < place_count; i++) {
         const int64_t *place = places + 3 * i;
         const int64_t buffer = place[1] < 0 ? place[1] + address_count : place[1];
-        const int64_t base = addresses[buffer];
+        int64_t base;
+        memcpy(&base, addresses + buffer * (int64_t)sizeof base, sizeof base);
         words[place[0]] = base != 0 ? base + place[2] : 0;
     }
     for (int64_t i = 0; i < stage_count; i++) {
@@ -200,4 +210,8 @@ void fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t words_at, in
         };
         run(&job);
     }
+    if (words != few) {
+        free(words);
+    }
+    return 0;
 }

@@ -23,14 +23,16 @@ const char *fastconv_plans(void);
 /* Run stages in order, each one's items shared out over `threads` workers. Arrays of int64 come as
  * addresses:
  *
- * stages     rows of 3: kernel address, bytes from `words` to its arguments, work items
- * words      the argument blocks; written to
+ * stages     rows of 3: kernel address, bytes from the block's start to its arguments, work items
+ * block      the argument blocks, copied for this run
  * places     rows of 3: a word that is an address, its buffer, bytes from that buffer's start
- * addresses  of the buffers; a place's negative buffer counts from the end
- */
-void fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t words_at, int64_t places_at,
-                    int64_t place_count, int64_t addresses_at, int64_t address_count,
-                    int64_t threads);
+ * addresses  of the buffers, in memory of any alignment; a place's negative buffer counts from the
+ *            end
+ *
+ * Gives -1 where there is no memory for a long block, and has run nothing then; else 0. */
+int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at, int64_t word_count,
+                   int64_t places_at, int64_t place_count, const char *addresses,
+                   int64_t address_count, int64_t threads);
 
 /* A row of a table that fastconv_find searches. */
 struct fastconv_entry {

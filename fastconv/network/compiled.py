@@ -63,32 +63,37 @@ class Shapes:
         self._max_memory = max_memory
         self._kept: collections.OrderedDict[Any, Compiled | None] = collections.OrderedDict()
         self._lock = threading.RLock()
+        self._generation = tuning.generation()
+
+    def known(self, inputs: tuple[Any, ...]) -> Executor | None:
+        """Give what runs plain, contiguous arrays of shapes that were met before; else None."""
+        if self._generation != tuning.generation():
+            return None
+        key: list[Any] = []
+        for value in inputs:
+            if type(value) is not np.ndarray or not value.flags.carray:
+                return None
+            key += (value.shape, value.dtype)
+        found = self._kept.get(tuple(key))
+        return None if found is None else found.executor
 
     def run(self, inputs: Sequence[Array]) -> list[Any]:
         """Run forward; give all outputs."""
-        if not inputs or not all(isinstance(value, np.ndarray) for value in inputs):
-            found = None
-        else:
-            key = (tuning.generation(), *[(value.shape, value.dtype) for value in inputs])
-            found = self._kept.get(key, self)
-            if found is self:
-                found = self._make(key, inputs)
+        found = self.compiled([(value.shape, value.dtype) for value in inputs])
         if found is None:
             results = self._function(*inputs)
             return list(results) if isinstance(results, (tuple, list)) else [results]
-        return found.executor.run([ready(value) for value in inputs])  # type: ignore[union-attr]
+        return found.executor.run([ready(value) for value in inputs])
 
     def compiled(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
         """Give the program for shapes and dtypes, made now if it is not kept."""
-        stand_ins = [np.broadcast_to(np.zeros((), dtype), shape) for shape, dtype in specs]
-        key = (tuning.generation(), *[(value.shape, value.dtype) for value in stand_ins])
-        found = self._kept.get(key, self)
-        return self._make(key, stand_ins) if found is self else found  # type: ignore[return-value]
-
-    def _make(self, key: Any, inputs: Sequence[Array]) -> Compiled | None:
+        key = tuple(part for shape, dtype in specs for part in (tuple(shape), np.dtype(dtype)))
         with self._lock:
+            if self._generation != tuning.generation():
+                self._kept.clear()
+                self._generation = tuning.generation()
             if key not in self._kept:
-                self._kept[key] = self._compile([(v.shape, v.dtype) for v in inputs])
+                self._kept[key] = self._compile(specs)
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             return self._kept[key]

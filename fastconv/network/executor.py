@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from fastconv import settings
 from fastconv.arrays import Array
 from fastconv.backends.native.addresses import address_of
-from fastconv.backends.native.arena import aligned, take
+from fastconv.backends.native.arena import aligned, take_address
+from fastconv.backends.native.driver import Program as NativeProgram
 from fastconv.backends.native.driver import drive
 from fastconv.backends.native.outputs import empty
 from fastconv.backends.native.plan import SERIAL_SECONDS, scratch_stride
 from fastconv.network.planner import Code, NativePart, Place, PythonPart
+from fastconv.network.program import Op
+
+
+class Span(NamedTuple):
+    """An operation of one run: when it began and ended, by ``time.perf_counter``."""
+
+    op: Op
+    begin: float
+    end: float
 
 
 class Executor:
@@ -29,32 +41,55 @@ class Executor:
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run forward on contiguous, aligned arrays of the right shapes and dtypes."""
+        if self._only is None:
+            return self._run_parts(inputs, None)
         threads = 1 if self._serial else settings.get_num_threads()
         outputs = [empty(shape, dtype) for shape, dtype in self.code.outputs]
-        size = self._arena + self._scratch * threads
-        # Python parts may come back to fastconv, which may take this thread's own memory.
-        memory = aligned(size) if self._only is None else take(size)
-        start = address_of(memory)
-        buffers = [address_of(array) for array in (*inputs, *outputs)]
-        addresses = np.array([*buffers, start, start + self._arena], np.int64)
-        if self._only is not None:
-            drive(self._only, addresses, threads)
-        else:
-            self._run_parts([*inputs, *outputs], memory, addresses, threads)
+        # The memory is held by its name until the run is over.
+        _memory, start = take_address(self._arena + self._scratch * threads)
+        drive(
+            self._only,
+            [*map(address_of, inputs), *map(address_of, outputs), start, start + self._arena],
+            threads,
+        )
         return outputs
 
-    def _run_parts(
-        self, arrays: list[Array], memory: Array, addresses: Array, threads: int
-    ) -> None:
+    def run_timed(self, inputs: Sequence[Array]) -> list[Span]:
+        """Run operation by operation; tell when each began and ended."""
+        times: list[Span] = []
+        self._run_parts(inputs, times)
+        return times
+
+    def _run_parts(self, inputs: Sequence[Array], times: list[Span] | None) -> list[Array]:
+        threads = 1 if self._serial else settings.get_num_threads()
+        outputs = [empty(shape, dtype) for shape, dtype in self.code.outputs]
+        # Python parts may come back to fastconv, which may take this thread's own memory.
+        memory = aligned(self._arena + self._scratch * threads)
+        start, arrays = address_of(memory), [*inputs, *outputs]
+        addresses = [*map(address_of, arrays), start, start + self._arena]
         for part in self.code.parts:
-            if isinstance(part, NativePart):
+            if isinstance(part, PythonPart):
+                begin = time.perf_counter()
+                _run_python(part, arrays, memory)
+                if times is not None:
+                    times.append(Span(part.op, begin, time.perf_counter()))
+            elif times is None:
                 drive(part.program, addresses, threads)
             else:
-                _run_python(part, arrays, memory)
-        first = len(arrays) - len(self.code.outputs)
+                times += _drive_timed(part, addresses, threads)
         for number, given in self.code.copies.items():
             value = _at(given, arrays, memory) if isinstance(given, Place) else given
-            arrays[first + number][...] = value
+            outputs[number][...] = value
+        return outputs
+
+
+def _drive_timed(part: NativePart, addresses: list[int], threads: int) -> Iterator[Span]:
+    whole = part.program
+    for op, first, last in part.spans:
+        program = NativeProgram(whole.stages[first:last], whole.block, whole.places)
+        begin = time.perf_counter()
+        drive(program, addresses, threads)
+        yield Span(op, begin, time.perf_counter())
 
 
 def _run_python(part: PythonPart, arrays: list[Array], memory: Array) -> None:

@@ -31,16 +31,21 @@ ARENA = WORKSPACE
 
 @dataclasses.dataclass(frozen=True)
 class NativePart:
-    """Operations that run by one native call, and the arrays whose addresses stand in it."""
+    """Operations that run by one native call, and the arrays whose addresses stand in it.
+
+    ``spans`` has each operation's stages: from which one on, up to which.
+    """
 
     program: NativeProgram
     constants: tuple[Any, ...]
+    spans: tuple[tuple[Op, int, int], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class PythonPart:
     """One operation that runs in Python: where its arrays lie, and what makes the results."""
 
+    op: Op
     run: Callable[..., Any]
     inputs: tuple[Place | np.ndarray[Any, Any] | None, ...]
     outputs: tuple[Place, ...]
@@ -138,18 +143,21 @@ class _Planner:
         layout = self._lay_out()
         parts: list[NativePart | PythonPart] = []
         stages: list[Stage] = []
+        spans: list[tuple[Op, int, int]] = []
         scratch = 0
         for op in self._program.ops:
             if isinstance(op, View):
                 continue
             plan = self._plans.get(op)
             if isinstance(plan, NativePlan) and type(plan).run is NativePlan.run:
-                stages += self._stages(op, plan)
+                own = self._stages(op, plan)
+                spans.append((op, len(stages), len(stages) + len(own)))
+                stages += own
                 scratch = max(scratch, plan.scratch_bytes)
                 continue
-            _close(stages, parts)
+            _close(stages, spans, parts)
             parts.append(self._python(op, plan))
-        _close(stages, parts)
+        _close(stages, spans, parts)
         specs = tuple(self._spec(v) for v in self._program.outputs)
         plans = tuple(self._plans.values())
         return Code(tuple(parts), specs, self._copies, layout, scratch, self._seconds(), plans)
@@ -259,15 +267,18 @@ class _Planner:
         inputs = tuple(self._place(v) if isinstance(v, int) else v for v in op.inputs)
         run = plan.run if plan is not None else op.function  # type: ignore[attr-defined]
         assert plan is not None or isinstance(op, Call)
-        return PythonPart(run, inputs, tuple(self._place(v) for v in op.outputs))
+        return PythonPart(op, run, inputs, tuple(self._place(v) for v in op.outputs))
 
 
-def _close(stages: list[Stage], parts: list[NativePart | PythonPart]) -> None:
+def _close(
+    stages: list[Stage], spans: list[tuple[Op, int, int]], parts: list[NativePart | PythonPart]
+) -> None:
     """Make one native program of the stages gathered so far."""
     if stages:
         program, kept = pack_program(stages)
-        parts.append(NativePart(program, tuple(kept)))
+        parts.append(NativePart(program, tuple(kept), tuple(spans)))
         stages.clear()
+        spans.clear()
 
 
 def _rebound(stages: Sequence[Stage], bound: Mapping[int, Slot | Constant | None]) -> list[Stage]:

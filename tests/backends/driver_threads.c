@@ -29,8 +29,9 @@ static void *call(void *unused)
         const int64_t kernel = (int64_t)(intptr_t)count;
         const int64_t stages[] = {kernel, 0, ITEMS, kernel, 0, FEW}, places[] = {0, -1, 0};
         const int64_t addresses[] = {at(counts)};
-        int64_t words[1];
-        fastconv_drive(at(stages), 2, at(words), at(places), 1, at(addresses), 1, 1 + round % 4);
+        const int64_t block[] = {0};
+        fastconv_drive(at(stages), 2, at(block), 1, at(places), 1, (const char *)addresses, 1,
+                       1 + round % 4);
     }
     for (int i = 0; i < ITEMS; i++) {
         if (counts[i] != (i < FEW ? 2 : 1) * ROUNDS) {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
+from struct import pack
 from typing import Any
 
 import numpy as np
 
 from fastconv.backends.native import driver
-from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.tile import Tile, register_tile
 from fastconv.machine import Machine, get_machine
 
@@ -65,14 +66,11 @@ def _symbol(name: str, constants: tuple[Any, ...]) -> str:
     return "_".join([name.replace(".", "_"), *kinds, *flags, *shapes, *dtypes, get_machine().isa])
 
 
-def drive(program: driver.Program, addresses: driver.Words, threads: int) -> None:
+def drive(program: driver.Program, addresses: Sequence[int], threads: int) -> None:
     """Run a program on the extension's own threads, without the interpreter's lock."""
-    words = program.block.copy()
-    _drive(
-        address_of(program.stages), len(program.stages), address_of(words),
-        address_of(program.places), len(program.places), address_of(addresses), len(addresses),
-        threads,
-    )  # fmt: skip
+    count = len(addresses)
+    if _drive(*program.parts, pack(f"{count}q", *addresses), count, threads) != 0:
+        raise MemoryError("there is no memory for a program's arguments")
 
 
 driver.register(drive)

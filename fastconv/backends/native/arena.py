@@ -24,8 +24,8 @@ HUGE_PAGE = 2 << 20
 class _Arena(threading.local):
     def __init__(self) -> None:
         self.memory = np.empty(0, np.uint8)
-        # Where aligned memory starts in it.
-        self.start = 0
+        # Of the first aligned byte in it.
+        self.address = 0
 
 
 _arena = _Arena()
@@ -40,14 +40,22 @@ def aligned(size: int) -> np.ndarray[Any, Any]:
 
 def take(size: int) -> np.ndarray[Any, Any]:
     """Give ``size`` bytes, 64-byte aligned, whose content is whatever was there before."""
-    needed = size + ALIGNMENT
-    memory, start = _arena.memory, _arena.start
-    if memory.nbytes < needed:
-        memory = _fresh(needed)
-        start = -memory.__array_interface__["data"][0] % ALIGNMENT
-        if needed <= KEPT_BYTES:
-            _arena.memory, _arena.start = memory, start
+    memory, address = take_address(size)
+    start = address - memory.__array_interface__["data"][0]
     return memory[start : start + size]
+
+
+def take_address(size: int) -> tuple[np.ndarray[Any, Any], int]:
+    """Give the memory that holds those bytes, and their address."""
+    memory = _arena.memory
+    if memory.nbytes >= size + ALIGNMENT:
+        return memory, _arena.address
+    memory = _fresh(size + ALIGNMENT)
+    at: int = memory.__array_interface__["data"][0]
+    address = at + -at % ALIGNMENT
+    if memory.nbytes <= KEPT_BYTES:
+        _arena.memory, _arena.address = memory, address
+    return memory, address
 
 
 def _fresh(size: int) -> np.ndarray[Any, Any]:

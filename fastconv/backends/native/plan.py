@@ -12,7 +12,7 @@ import numpy as np
 from fastconv import settings
 from fastconv.backends.base import Array, Plan
 from fastconv.backends.native.addresses import address_of
-from fastconv.backends.native.arena import ALIGNMENT, aligned, take
+from fastconv.backends.native.arena import ALIGNMENT, aligned, take_address
 from fastconv.backends.native.driver import Program, drive
 from fastconv.backends.native.outputs import empty
 
@@ -113,11 +113,10 @@ class NativePlan(Plan):
         if out is None:
             out = empty(self._shape, self._dtype)
         extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
-        memory = take(self._shared + self._scratch * threads)
-        start = address_of(memory)
-        buffers = [address_of(a) for a in (*inputs, *extra, out)]
-        addresses = np.array([*buffers, start, start + self._shared], np.int64)
-        drive(self._program, addresses, threads)
+        # The memory is held by its name until the run is over.
+        _memory, start = take_address(self._shared + self._scratch * threads)
+        buffers = [*map(address_of, (*inputs, *extra, out)), start, start + self._shared]
+        drive(self._program, buffers, threads)
         return (out, *extra) if extra else out
 
 

@@ -19,6 +19,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("remove_dead", remove_dead),
     ("recognise_clamps", recognise_clamps),
     ("recognise_gates", recognise_gates),
+    ("remove_dead", remove_dead),
     ("fold_padding", fold_padding),
     ("fold_affine", fold_affine),
     ("fuse_activation", fuse_activation),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -59,7 +60,7 @@ def _drive_parallel(stages: Any, words: Any, places: Any, addresses: Any, thread
                     call_kernel(kernel, args, first, last, worker)
 
 
-def drive(program: Program, addresses: Words, threads: int) -> None:
+def drive(program: Program, addresses: Sequence[int], threads: int) -> None:
     """Run the stages in order; each stage's items are shared out over ``threads`` workers.
 
     ``addresses`` are the buffers', counted from the end where a place's buffer is negative.
@@ -67,7 +68,7 @@ def drive(program: Program, addresses: Words, threads: int) -> None:
     # The copy is held here until the kernels are done: native code frees what it sees no more use
     # of, and sees none in an address.
     words = program.block.copy()
-    parts = (program.stages, words, program.places, addresses)
+    parts = (program.stages, words, program.places, np.array(addresses, np.int64))
     if threads == 1:
         _drive_serial(*parts)
     elif _layer.safe():
