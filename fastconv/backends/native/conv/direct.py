@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from math import prod
 
 from fastconv.backends.base import Array, Cost
@@ -11,10 +13,12 @@ from fastconv.backends.native.conv.pack import pack_input
 from fastconv.backends.native.gemm import pack_bias, pack_panels, scratch_bytes
 from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, scratch_stride
 from fastconv.machine import Machine
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, Shape
 
 # Seconds that starting a tap costs a tile: addresses, and the pipeline running empty.
 TAP_SECONDS = 4e-9
+# Addresses so far apart share a set of the first cache; a line of it.
+SET_BYTES, LINE = 4096, 64
 # Operations as long as turning an output channels first takes.
 TURN_OPERATIONS = 40
 
@@ -30,7 +34,8 @@ class Direct(NativeConv):
         flops = 2 * tiles * tile.rows * tile.columns * problem.sum_length
         if not problem.channels_last:
             flops += TURN_OPERATIONS * prod(problem.output_shape)
-        moved = problem.bytes + pack_bytes(problem)
+        packed = _bytes_packed(problem)
+        moved = problem.bytes + packed
         merged = problem.kernel_size[-1] if taps_merge(problem) else 1
         taps = prod(problem.kernel_size) // merged
         seconds = (
@@ -38,7 +43,7 @@ class Direct(NativeConv):
             + moved / machine.memory_bandwidth
             + tiles * taps * TAP_SECONDS
         )
-        return Cost(seconds, pack_bytes(problem))
+        return Cost(seconds, packed)
 
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
@@ -46,11 +51,12 @@ class Direct(NativeConv):
         tile = conv_tile(self.library, problem)
         before = tuple(p[0] for p in problem.padding)
         packed = pack_input(
-            self.library, problem, before, padded_size(problem), mode=problem.padding_mode
-        )
+            self.library, problem, before, padded_size(problem), mode=problem.padding_mode,
+            pitch=_pitch(problem), step=_step(problem),
+        )  # fmt: skip
         columns = problem.out_channels // problem.groups
         job = conv_gemm(
-            problem,
+            _dense(problem),
             packed,
             pack_panels(weight_matrix(weight, problem.groups), tile),
             pack_bias(bias, problem.groups, columns, tile),
@@ -64,6 +70,48 @@ class Direct(NativeConv):
             workspace_bytes=packed.workspace_bytes,
             scratch_bytes=scratch,
         )
+
+
+def _step(problem: ConvProblem) -> Shape:
+    """Give of how many cells a dimension one is packed: no others are read by a kernel of one."""
+    whole = all(k == 1 and p == (0, 0) for k, p in _windows(problem))
+    packs = not problem.channels_last or _conflict(problem, problem.stride[-1])
+    return problem.stride if whole and packs else (1,) * problem.n
+
+
+def _windows(problem: ConvProblem) -> Iterable[tuple[int, tuple[int, int]]]:
+    return zip(problem.kernel_size, problem.padding, strict=True)
+
+
+def _dense(problem: ConvProblem) -> ConvProblem:
+    """Give the problem over what was packed."""
+    if set(_step(problem)) == {1}:
+        return problem
+    return dataclasses.replace(problem, input_size=problem.output_size, stride=(1,) * problem.n)
+
+
+def _conflict(problem: ConvProblem, step: int) -> bool:
+    """Tell whether a tile's rows lie so that their lines drive each other out of the first cache.
+
+    Lines a multiple of 4 KB apart share a set, which holds 8 or 12 of them.
+    """
+    pitch = problem.in_channels * step * problem.dtype.itemsize
+    return pitch % SET_BYTES == 0 and problem.groups == 1
+
+
+def _pitch(problem: ConvProblem) -> int:
+    """Give how far apart packed cells lie, so that rows do not conflict; 0: as they come."""
+    step = problem.stride[-1] if set(_step(problem)) == {1} else 1
+    return problem.in_channels + LINE // problem.dtype.itemsize if _conflict(problem, step) else 0
+
+
+def _bytes_packed(problem: ConvProblem) -> int:
+    """Bytes of the packed input; 0 where the input is read as it lies."""
+    if _pitch(problem) == 0 and set(_step(problem)) == {1}:
+        return pack_bytes(problem)
+    cells = (-(-n // s) for n, s in zip(padded_size(problem), _step(problem), strict=True))
+    pitch = max(_pitch(problem), problem.in_channels)
+    return problem.batch * prod(cells) * pitch * problem.dtype.itemsize
 
 
 def pack_bytes(problem: ConvProblem) -> int:

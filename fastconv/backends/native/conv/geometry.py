@@ -67,7 +67,7 @@ def window_tables(
     dilations = lead(problem.dilation, 1)
     outputs = lead(problem.output_size, 1)
     rows = offsets(*(np.arange(o) * s * t for o, s, t in zip(outputs, steps, strides, strict=True)))
-    depth = packed.channels // problem.groups
+    depth = problem.in_channels // problem.groups
     separate = list(zip(kernel, dilations, strides, strict=True))
     while merge and separate:
         k, d, stride = separate[-1]

@@ -67,17 +67,22 @@ def pack_input(
     *,
     mode: str = "zeros",
     channel_multiple: int = 1,
+    pitch: int = 0,
+    step: Shape | None = None,
 ) -> Packed:
     """Plan how the problem's first input comes to be ``padded`` cells a dimension, channels last.
 
-    Nothing is copied when the input is so already.
+    Nothing is copied when the input is so already. ``pitch`` is how many elements apart cells
+    shall lie at least; of the padded cells only each ``step``th is kept.
     """
-    channels = -(-problem.in_channels // channel_multiple) * channel_multiple
+    channels = max(pitch, -(-problem.in_channels // channel_multiple) * channel_multiple)
     lead = 3 - len(padded)
     size: Any = (1,) * lead + tuple(problem.input_size)
     target: Any = (1,) * lead + tuple(padded)
     start: Any = (0,) * lead + tuple(before)
+    every: Any = (1,) * lead + tuple(step or (1,) * len(padded))
     same = channels == problem.in_channels and size == target and not any(start)
+    same = same and every == (1, 1, 1)
     if same and (problem.channels_last or channels == 1 or prod(size) == 1):
         return Packed(INPUT(0), (), target, channels, 0)
     plane = prod(size)
@@ -87,12 +92,14 @@ def pack_input(
     else:
         strides = (size[1] * size[2], size[2], 1, plane)
     tables = [
-        constant(index_table(n, b, p, mode), np.int64)
-        for n, b, p in zip(size, start, target, strict=True)
+        constant(index_table(n, b, p, mode)[::s], np.int64)
+        for n, b, p, s in zip(size, start, target, every, strict=True)
     ]
+    target = tuple(len(table.array) for table in tables)
     dtype = np.dtype(problem.dtype)
     first = start[2]
-    run = min(target[2] - first, size[2])
+    # Cells that follow each other are copied at once.
+    run = min(target[2] - first, size[2]) if every[2] == 1 else 0
     stage = Stage(
         library.kernel("pack", vector_tile(tile_for(library, dtype))),
         problem.batch * target[0] * target[1],
