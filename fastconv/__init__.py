@@ -9,7 +9,9 @@ from fastconv._version import __version__ as __version__
 
 # Public names that are imported when they are first asked for.
 _LATE = {
+    "InferenceSession": ("fastconv.formats.onnx.session", "InferenceSession"),
     "Network": ("fastconv.network", "Network"),
+    "SessionOptions": ("fastconv.formats.onnx.session", "SessionOptions"),
     "compile": ("fastconv.network", "compile_module"),
     "explain": ("fastconv.network", "explain"),
     "get_num_threads": ("fastconv.settings", "get_num_threads"),

@@ -9,6 +9,8 @@ from ._version import __version__ as __version__
 from .config import show_config as show_config
 from .dispatch import set_tuning as set_tuning
 from .formats import load as load
+from .formats.onnx.session import InferenceSession as InferenceSession
+from .formats.onnx.session import SessionOptions as SessionOptions
 from .functional import *  # noqa: F403
 from .network import Network as Network
 from .network import compile_module as _compile

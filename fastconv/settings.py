@@ -12,6 +12,9 @@ from pathlib import Path
 BACKENDS = ("numba", "c", "reference")
 
 _threads: int | None = None
+_threads_here: contextvars.ContextVar[int | None] = contextvars.ContextVar(
+    "threads_here", default=None
+)
 _most_workspace: contextvars.ContextVar[int | None] = contextvars.ContextVar(
     "most_workspace", default=None
 )
@@ -39,18 +42,20 @@ def get_num_threads() -> int:
     What was set, else FASTCONV_NUM_THREADS, else OMP_NUM_THREADS, else the cores that the process
     may use (affinity and container limits).
     """
+    here = _threads_here.get()
+    if here is not None:
+        return here
     return _threads if _threads is not None else _default_threads()
 
 
 @contextlib.contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Run with ``n`` threads, then as before."""
-    global _threads
-    before, _threads = _threads, n
+    """Run with ``n`` threads, then as before; other threads' calls are left alone."""
+    token = _threads_here.set(n)
     try:
         yield
     finally:
-        _threads = before
+        _threads_here.reset(token)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +21,47 @@ def read_onnx(source: Any, *, max_memory: int | None = None) -> Network:
         For what onnx cannot read or does not accept, for operators that cannot be run, and for
         tensors larger than ``max_memory``.
     """
-    onnx = import_onnx()
-    if isinstance(source, onnx.ModelProto):
-        return Network.from_graph(graph_of(source, max_memory=max_memory), max_memory=max_memory)
-    path: Path | None = None
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        label = "the bytes given"
-    else:
-        path = Path(source)
-        label = str(path)
-    try:
-        data = bytes(source) if path is None else path.read_bytes()
-        model = onnx.load_model_from_string(data)
-    except Exception as error:  # protobuf and onnx raise classes of their own
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{label}: no ONNX model that onnx can read: {first[0]}") from None
+    return network_of(*parse(source), max_memory=max_memory)
+
+
+def network_of(model: Any, path: Path | None, label: str, *, max_memory: int | None) -> Network:
+    """Give a parsed model as a network; errors begin with the label."""
     try:
         graph = graph_of(model, path=path, max_memory=max_memory)
     except ValueError as error:
         raise ValueError(f"{label}: {error}") from None
     return Network.from_graph(graph, max_memory=max_memory)
+
+
+def parse(source: Any) -> tuple[Any, Path | None, str]:
+    """Give a source's ``onnx.ModelProto``, its file if it has one, and its name in errors.
+
+    Raises
+    ------
+    ValueError
+        For what onnx cannot read.
+    TypeError
+        For a source that is no path, bytes or model.
+    """
+    onnx = import_onnx()
+    if isinstance(source, onnx.ModelProto):
+        return source, None, "the model given"
+    path: Path | None = None
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        label = "the bytes given"
+    elif isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        label = str(path)
+    else:
+        raise TypeError(
+            f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}"
+        )
+    try:
+        data = bytes(source) if path is None else path.read_bytes()
+        return onnx.load_model_from_string(data), path, label
+    except Exception as error:  # protobuf and onnx raise classes of their own
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{label}: no ONNX model that onnx can read: {first[0]}") from None
 
 
 def graph_of(
