@@ -12,6 +12,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--guard-pages", action="store_true", help="end the process where a kernel leaves a buffer"
     )
+    parser.addoption(
+        "--onnx-mutations", type=int, default=300, help="how many damaged ONNX models to draw"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.network.errors import raise_of_node
 from fastconv.network.limits import memory_limit, owned, signature, try_on_shapes
 from fastconv.network.operations import operation
 from fastconv.network.trace import Traced, scope
@@ -105,8 +106,8 @@ class Graph:
         with memory_limit(max_memory), np.errstate(all="ignore"):
             for place, node in enumerate(self.nodes):
                 arguments = [held[name] if name else None for name in node.inputs]
-                with scope(node.name, node.op):
-                    if tracing and getattr(node.attributes.get("function"), "is_random", False):
+                with scope(node.name, str(node.attributes.get("function", node.op))):
+                    if tracing and _draws(node, arguments):
                         raise TypeError(f"{node.op} draws random numbers: it cannot be traced")
                     results = self._run_node(place, node, arguments, held, given)
                 if len(node.outputs) == 1:
@@ -135,14 +136,7 @@ class Graph:
                 self._tried.add((place, sizes))
             return function(*arguments, **node.attributes)
         except Exception as error:
-            label = f"(in node {node.name!r}: {node.op})"
-            if isinstance(error, (TypeError, ValueError)):
-                if len(error.args) == 1 and isinstance(error.args[0], str):
-                    error.args = (f"{error.args[0]} {label}",)
-                    raise
-                kind: type[Exception] = TypeError if isinstance(error, TypeError) else ValueError
-                raise kind(f"{error} {label}") from error
-            raise ValueError(f"{type(error).__name__}: {error} {label}") from error
+            raise_of_node(error, node.name, node.op)
 
     def _last_readers(self, kept: Sequence[str]) -> dict[int, list[str]]:
         """Give for each node the values that no later node reads."""
@@ -155,6 +149,12 @@ class Graph:
             if name not in kept and name not in self.constants:
                 last.setdefault(place, []).append(name)
         return last
+
+
+def _draws(node: Node, arguments: Sequence[Any]) -> bool:
+    """Tell whether a trace would take random numbers for a constant."""
+    is_random = getattr(node.attributes.get("function"), "is_random", False)
+    return is_random and not any(isinstance(value, Traced) for value in arguments)
 
 
 def _as_result(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.dispatch import solve
+from fastconv.network.errors import raise_of_node
 from fastconv.network.program import Call, Op, Operand, Program, Solve, View
 from fastconv.network.trace import NumpyCall, Step, Trace, Traced
 from fastconv.problem import (
@@ -184,7 +185,7 @@ class _Lowering:
         """Leave it to NumPy."""
         inputs: list[Operand] = []
         arguments, options = _split((call.arguments, call.options), inputs)
-        function = _bound(call.function, arguments, options)
+        function = _bound(call.function, arguments, options, (step.layer, step.kind))
         outputs = tuple(map(self._number, step.results))
         operands = tuple(map(self._operand, inputs))
         self._ops.append(Call(operands, outputs, step.layer, step.kind, function))
@@ -216,11 +217,16 @@ def _filled(value: Any, arrays: tuple[Any, ...]) -> Any:
     return value
 
 
-def _bound(function: Callable[..., Any], arguments: Any, options: Any) -> Callable[..., Any]:
+def _bound(
+    function: Callable[..., Any], arguments: Any, options: Any, where: tuple[str, str]
+) -> Callable[..., Any]:
     def bound(*arrays: Any) -> Any:
         # As graphs run their nodes: what is not finite is a result, not a warning.
         with np.errstate(all="ignore"):
-            return function(*_filled(arguments, arrays), **_filled(options, arrays))
+            try:
+                return function(*_filled(arguments, arrays), **_filled(options, arrays))
+            except Exception as error:
+                raise_of_node(error, *where)
 
     return bound
 

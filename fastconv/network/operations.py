@@ -220,11 +220,21 @@ def tile_along(value: Any, *, times: int, axis: int) -> Any:
     return _tile(value, repeats)
 
 
-def call(*values: Any, function: Callable[..., Any]) -> Any:
-    """Call what is no operation of this package on arrays, sequences, or None."""
-    if any(isinstance(value, Traced) for value in values):
+def call(*values: Any, function: Any) -> Any:
+    """Call what is no operation of this package on arrays, sequences, or None.
+
+    Traced values go by its own rule of shapes, ``specs``, where that tells all of them.
+    """
+    traced = next((value for value in values if isinstance(value, Traced)), None)
+    specs = getattr(function, "specs", lambda _: None)(values)
+    if traced is None:
+        for shape, dtype in specs or ():
+            # An open length has at least one element, or there is nothing to allocate.
+            allow((1 if n is None else n for n in shape), dtype, what=f"a result of {function}")
+        return function(*values)
+    if specs is None or any(n is None for shape, _ in specs for n in shape):
         raise TypeError(f"{function} runs on data alone: it cannot be traced")
-    return function(*values)
+    return traced.answer(function, values, specs)
 
 
 OPERATIONS: dict[str, Operation] = {

@@ -70,7 +70,11 @@ class StepReport:
         """Put together what is known of a step; ``measured`` goes before a tuning table's."""
         where = (step.layer, step.kind, step.input_shapes, step.output_shape)
         if choice is None:
-            return cls(*where, "numpy", "an operation of NumPy's own")
+            runner = step.runner
+            why = (
+                "an operation of NumPy's own" if runner == "numpy" else "no operation of fastconv's"
+            )
+            return cls(*where, runner, why)
         problem, machine = choice.problem, get_machine()
         roof = roofline(problem, machine, flops=problem.flops, bytes=problem.bytes)
         compute = problem.flops / machine.peak_flops(problem.dtype)

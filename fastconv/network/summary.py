@@ -112,7 +112,7 @@ def _row(step: Step) -> Row:
         parameters=0 if problem is None else problem.parameter_count,
         macs=0 if problem is None else problem.macs,
         receptive_field=_size(step.field),
-        algorithm="numpy" if choice is None else str(choice.algorithm),
+        algorithm=step.runner if choice is None else str(choice.algorithm),
     )
 
 

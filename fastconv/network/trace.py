@@ -72,6 +72,12 @@ class Step:
     results: tuple[Traced, ...] = dataclasses.field(default=(), compare=False, repr=False)
     call: NumpyCall | None = dataclasses.field(default=None, compare=False, repr=False)
 
+    @property
+    def runner(self) -> str:
+        """What runs it where it is no problem: NumPy, or a format's reference."""
+        function = None if self.call is None else self.call.function
+        return str(getattr(function, "runner", "numpy"))
+
 
 @dataclasses.dataclass(frozen=True)
 class NumpyCall:
@@ -167,6 +173,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         self._record(name, None, given, results, operands=tuple(inputs), call=call)
         return results if isinstance(spec, list) else results[0]
 
+    def answer(self, function: Any, values: Sequence[Any], specs: Sequence[Any]) -> Any:
+        """Record a function over whole values, whose outputs' shapes and dtypes are known."""
+        call = NumpyCall(_Checked(function, tuple(specs)), tuple(values))
+        return self._answer(function.__name__, values, list(specs), call)
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if method != "__call__" or options.get("out") is not None or ufunc.nout != 1:
             return NotImplemented
@@ -239,6 +250,27 @@ def trace(function: Callable[..., Any], specs: Sequence[tuple[Shape, Any]]) -> T
     result.outputs = tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
     result.output_shapes = tuple(shapes.shape_of(v) for v in result.outputs)
     return result
+
+
+class _Checked:
+    """A function whose results must have the shapes that were told beforehand."""
+
+    def __init__(self, function: Any, specs: tuple[Any, ...]) -> None:
+        self._function = function
+        self._specs = specs
+        self.__name__ = function.__name__
+        self.runner = getattr(function, "runner", "numpy")
+
+    def __call__(self, *values: Any) -> Any:
+        results = self._function(*values)
+        several = results if isinstance(results, tuple) else (results,)
+        for result, (shape, _) in zip(several, self._specs, strict=True):
+            if np.shape(result) != tuple(shape):
+                raise ValueError(
+                    f"{self.__name__} gave a shape of {list(np.shape(result))} where its rule "
+                    f"says {list(shape)}"
+                )
+        return several
 
 
 def _as_type(value: Any, dtype: Any) -> Any:

@@ -122,6 +122,22 @@ def test_what_only_the_reference_runs_is_told() -> None:
     assert network.fallbacks == ("Det (node second)",)
     x = np.array([[[1, 2], [3, 5]], [[2, 0], [0, 2]]], "f4")
     np.testing.assert_allclose(network(x), [-1, 4], rtol=1e-6)
+    # onnx tells the shape of its result, so that the rest is compiled around it.
+    assert network.compiled((5, 2, 2)) is not None
+    row = network.summary((5, 2, 2)).rows[-1]
+    assert (row.layer, row.kind, row.algorithm) == ("second", "Det", "onnx.reference")
+    assert "Det" in str(network.explain((5, 2, 2)))
+
+
+def test_random_numbers_are_drawn_anew_at_each_call() -> None:
+    nodes = [
+        helper.make_node("RandomNormal", [], ["r"], shape=[64]),
+        helper.make_node("Add", ["x", "r"], ["y"]),
+    ]
+    network = Network.from_graph(graph_of(model(nodes, {"x": (64,)}, {}, {"y": (64,)})))
+    x = np.zeros(64, "f4")
+    first, second = network(x), network(x)
+    assert (first != second).any()
 
 
 def test_the_first_opsets_are_read() -> None:

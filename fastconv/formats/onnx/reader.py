@@ -144,6 +144,7 @@ def import_onnx() -> Any:
         import onnx.external_data_helper
         import onnx.helper
         import onnx.numpy_helper
+        import onnx.shape_inference
     except ImportError:
         raise ValueError(
             "reading ONNX needs the onnx package: pip install 'fastconv[onnx]'"

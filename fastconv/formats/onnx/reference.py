@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastconv.formats.onnx.call import Unsupported
 from fastconv.network import Node
+from fastconv.network.limits import SMALL
 
 _RANDOM = frozenset((
     "Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
@@ -31,6 +32,8 @@ class ReferenceCall:
         Versions by domain.
     """
 
+    runner = "onnx.reference"
+
     def __init__(self, onnx: Any, node: Any, domain: str, opsets: Mapping[str, int]) -> None:
         from fastconv.formats.onnx.translate import free_names
 
@@ -38,6 +41,7 @@ class ReferenceCall:
         self._node = onnx.NodeProto()
         self._node.CopyFrom(node)
         self._node.domain = domain
+        self.__name__ = str(node.op_type)
         self._opsets = dict(opsets)
         graphs = [g for a in node.attribute for g in (a.g, *a.graphs) if g.node or g.output]
         captured = [n for g in graphs for n in free_names(g)]
@@ -69,8 +73,33 @@ class ReferenceCall:
         with np.errstate(all="ignore"):
             return tuple(self.evaluator.run(None, feeds))
 
+    def specs(self, values: Sequence[Any]) -> list[tuple[tuple[int | None, ...], Any]] | None:
+        """Give the outputs' shapes (open lengths as None) and dtypes, by onnx's own rules.
+
+        None: they do not follow from shapes, dtypes and small integers alone.
+        """
+        onnx = self._onnx
+        types, data = {}, {}
+        for name, value in zip(self.inputs, values, strict=True):
+            if value is None or not hasattr(value, "dtype"):
+                return None
+            element = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+            types[name] = onnx.helper.make_tensor_type_proto(element, tuple(value.shape))
+            if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size <= SMALL:
+                data[name] = onnx.numpy_helper.from_array(np.asarray(value), name)
+        try:
+            version = self._opsets.get(self._node.domain, 1)
+            schema = onnx.defs.get_schema(self._node.op_type, version, self._node.domain)
+            opsets = [onnx.helper.make_opsetid(*pair) for pair in self._opsets.items()]
+            found = onnx.shape_inference.infer_node_outputs(
+                schema, self._node, types, data, opset_imports=opsets
+            )
+            return [_spec(onnx, found[name]) for name in self.outputs]
+        except Exception:  # what does not fit, the node itself says better
+            return None
+
     def __repr__(self) -> str:
-        return str(self._node.op_type)
+        return self.__name__
 
 
 def reference_node(
@@ -91,6 +120,14 @@ def reference_node(
         raise Unsupported(f"{reason}, and onnx's reference has none: {first[0][:200]}") from None
     name = node.name or function.outputs[0]
     return Node("call", function.inputs, function.outputs, {"function": function}, name)
+
+
+def _spec(onnx: Any, kind: Any) -> tuple[tuple[int | None, ...], Any]:
+    tensor = kind.tensor_type
+    if kind.WhichOneof("value") != "tensor_type" or not tensor.HasField("shape"):
+        raise ValueError("no tensor of known rank")
+    sizes = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    return sizes, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
 
 
 def _plain(value: Any) -> Any:

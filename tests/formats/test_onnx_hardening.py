@@ -1,0 +1,153 @@
+"""ONNX models made to harm: each ends in a clear error, before anything large is allocated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv.formats.onnx import graph_of
+
+onnx = pytest.importorskip("onnx", reason="these tests make ONNX models")
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
+MIB = 2**20
+
+
+def model(
+    nodes: list[Any], constants: dict[str, Any] | None = None, shape: Any = ("n", 1, 8, 8),
+    functions: Any = (), outputs: tuple[str, ...] = ("y",),
+) -> Any:  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, list("abcd")) for name in outputs],
+        [numpy_helper.from_array(np.asarray(v), n) for n, v in (constants or {}).items()],
+    )
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9, functions=functions)
+
+
+NODE = helper.make_node
+LARGE = [10**6, 10**6]
+TOO_LARGE: dict[str, tuple[list[Any], dict[str, Any]]] = {
+    "filled": ([NODE("ConstantOfShape", ["s"], ["y"])], {"s": LARGE}),
+    "expanded": ([NODE("Expand", ["x", "s"], ["y"])], {"s": [10**9, 1, 8, 8]}),
+    "tiled": ([NODE("Tile", ["x", "s"], ["y"])], {"s": [1, 10**9, 1, 1]}),
+    "ranged": (
+        [NODE("Range", ["a", "b", "c"], ["y"])],
+        {"a": np.float32(0), "b": np.float32(1e12), "c": np.float32(1)},
+    ),
+    "padded": ([NODE("Pad", ["x", "s"], ["y"])], {"s": [0, 0, 10**9, 0, 0, 0, 0, 0]}),
+    "convolved": (
+        [NODE("Conv", ["x", "w"], ["y"], pads=[2**30, 0, 2**30, 0])],
+        {"w": np.ones((1, 1, 3, 3), "f4")},
+    ),
+    "spread": (
+        [NODE("ConvTranspose", ["x", "w"], ["y"], strides=[2**20, 2**20])],
+        {"w": np.ones((1, 1, 3, 3), "f4")},
+    ),
+    "pooled": ([NODE("GlobalMaxPool", ["x"], ["p"]), NODE("Expand", ["p", "s"], ["y"])],
+               {"s": [2**31, 2**31]}),
+    "resized": (
+        [NODE("Resize", ["x", "", "s"], ["y"])], {"s": np.array([1, 1, 1e6, 1e6], "f4")}
+    ),
+    "crossed": (
+        [NODE("Reshape", ["x", "a"], ["r"]), NODE("Reshape", ["x", "b"], ["c"]),
+         NODE("Mul", ["r", "c"], ["m"]), NODE("Tile", ["m", "t"], ["y"])],
+        {"a": [-1, 1], "b": [1, -1], "t": [10**5, 10**5]},
+    ),
+    "hot": (
+        [NODE("ArgMax", ["x"], ["i"]), NODE("OneHot", ["i", "d", "v"], ["y"])],
+        {"d": np.int64(10**12), "v": np.array([0, 1], "f4")},
+    ),
+    "drawn": ([NODE("RandomNormal", [], ["y"], shape=LARGE)], {}),
+    "windowed": ([NODE("HannWindow", ["n"], ["y"])], {"n": np.int64(10**13)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", sorted(TOO_LARGE))
+@pytest.mark.parametrize("max_memory", [64 * MIB, None])
+def test_what_would_not_fit_is_refused(case: str, max_memory: int | None) -> None:
+    nodes, constants = TOO_LARGE[case]
+    network = fastconv.load(model(nodes, constants), max_memory=max_memory)
+    with pytest.raises(ValueError, match=r"more than max_memory|too large|max_memory is"):
+        network(np.ones((1, 1, 8, 8), "f4"))
+
+
+def test_max_memory_holds_for_what_lives_at_one_time() -> None:
+    nodes = [NODE("Det", ["x"], ["d"])] + [
+        NODE("Expand", ["x", "s"], [f"e{i}"]) for i in range(3)
+    ] + [NODE("Exp", [f"e{i}"], [f"f{i}"]) for i in range(3)] + [
+        NODE("Sum", ["f0", "f1", "f2"], ["y"])
+    ]  # fmt: skip
+    made = model(nodes, {"s": [4096, 1, 8, 8]}, (1, 1, 8, 8))
+    x = np.zeros((1, 1, 8, 8), "f4")
+    np.testing.assert_array_equal(fastconv.load(made, max_memory=16 * MIB)(x), 3)
+    with pytest.raises(ValueError, match="max_memory"):
+        fastconv.load(made, max_memory=2 * MIB)(x)
+
+
+@pytest.mark.parametrize("dims", [[2**40, 2**20], [-1, 4], [2**62, 2**62]])
+def test_weights_that_are_not_there_are_refused(dims: list[int]) -> None:
+    made = model([NODE("Add", ["x", "w"], ["y"])], {"w": np.zeros(4, "f4")})
+    made.graph.initializer[0].dims[:] = dims
+    with pytest.raises(ValueError, match=r"not a valid ONNX model|tensor 'w'"):
+        fastconv.load(made)
+    with pytest.raises(ValueError, match=r"tensor 'w'"):
+        graph_of(made, checked=False)
+
+
+def test_weights_larger_than_max_memory_are_refused() -> None:
+    made = model([NODE("Add", ["x", "w"], ["y"])], {"w": np.zeros((8, 8), "f4")})
+    with pytest.raises(ValueError, match=r"tensor 'w'.*more than max_memory, 100"):
+        fastconv.load(made, max_memory=100)
+    sparse = model([NODE("Identity", ["w"], ["y"])])
+    values = numpy_helper.from_array(np.ones(1, "f4"), "w")
+    places = numpy_helper.from_array(np.zeros(1, np.int64), "places")
+    tensor = helper.make_sparse_tensor(values, places, [10**5, 10**6])
+    sparse.graph.sparse_initializer.append(tensor)
+    with pytest.raises(ValueError, match=r"sparse tensor 'w'.*more than max_memory"):
+        fastconv.load(sparse)
+
+
+def test_functions_that_call_each_other_are_refused() -> None:
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
+    functions = [
+        helper.make_function("own", a, ["u"], ["v"], [NODE(b, ["u"], ["v"], domain="own")], opsets)
+        for a, b in (("Ping", "Pong"), ("Pong", "Ping"))
+    ]
+    made = model([NODE("Ping", ["x"], ["y"], domain="own")], functions=functions)
+    with pytest.raises(ValueError, match=r"function|recurs|cycl"):
+        fastconv.load(made)
+
+
+def test_graphs_in_graphs_without_end_are_refused() -> None:
+    """Field by field, since onnx itself can no longer make such a thing in one piece."""
+
+    def field(number: int, payload: bytes) -> bytes:
+        length, out = len(payload), b""
+        while length >= 128:
+            out, length = out + bytes([length % 128 + 128]), length // 128
+        return bytes([number * 8 + 2]) + out + bytes([length]) + payload
+
+    graph = b""
+    for _ in range(5000):
+        attribute = field(1, b"body") + field(6, graph) + bytes([20 * 8 % 256 | 0, 1, 5])
+        graph = field(1, field(4, b"Loop") + field(5, attribute)) + field(2, b"g")
+    with pytest.raises(ValueError, match="no ONNX model that onnx can read"):
+        fastconv.load(bytes([8, 9]) + field(7, graph))
+
+
+def test_damaged_models_end_in_a_result_or_a_clear_error(request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("resource", reason="what a process takes is asked there")
+    from tests.onnx_mutations import failures
+
+    count = request.config.getoption("--onnx-mutations")
+    wrong, counts = failures(7, 0, count)
+    assert wrong == []
+    assert counts["result"] > count // 10
+    assert counts["ValueError"] > count // 4
+    assert sum(counts.values()) == count
