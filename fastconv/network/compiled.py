@@ -79,7 +79,8 @@ class Shapes:
 
     def run(self, inputs: Sequence[Array]) -> list[Any]:
         """Run forward; give all outputs."""
-        found = self.compiled([(value.shape, value.dtype) for value in inputs])
+        known = all(isinstance(value, np.ndarray) for value in inputs)
+        found = self.compiled([(v.shape, v.dtype) for v in inputs]) if known else None
         if found is None:
             results = self._function(*inputs)
             return list(results) if isinstance(results, (tuple, list)) else [results]
@@ -87,6 +88,9 @@ class Shapes:
 
     def compiled(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
         """Give the program for shapes and dtypes, made now if it is not kept."""
+        if not specs:
+            # What hangs on no input may hang on chance.
+            return None
         key = tuple(part for shape, dtype in specs for part in (tuple(shape), np.dtype(dtype)))
         with self._lock:
             if self._generation != tuning.generation():
