@@ -45,12 +45,14 @@ INLINE void NAME(find_pixels)(int vectors, struct NAME(pixels) *pixels, const in
         }
         return;
     }
+    left -= q * LANES;
     UNROLL for (int v = 0; v < vectors; v++) {
-        const int64_t inside = greater(left - (q + v) * LANES, 0);
+        /* Number by number: gcc would gather vectors of them, and take those apart again. */
+        const int64_t lanes = anew(lesser(table[PIXEL_LANES], left - v * LANES));
         pixels->inputs[v] = (const char *)AT(source + table[PIXEL_INPUT]);
         pixels->outputs[v] = table[PIXEL_OUTPUT];
-        pixels->lanes[v] = lesser(table[PIXEL_LANES], inside);
-        pixels->whole &= pixels->lanes[v] >= LANES;
+        pixels->lanes[v] = lanes;
+        pixels->whole &= lanes >= LANES;
         table += PIXEL_WORDS;
     }
 }

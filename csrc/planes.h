@@ -36,7 +36,7 @@ INLINE void NAME(split_columns)(int step, int whole, int64_t phases, const REAL 
 INLINE void NAME(split_lines)(int step, int whole, const int64_t *words, const REAL *plane,
                               const int64_t *rows, int64_t count, int64_t first, REAL *target)
 {
-    const int64_t phase = words[LINE_PHASE], phases = words[LINE_PHASES];
+    const int64_t phase = words[LINE_PHASE], phases = step == 1 ? 1 : words[LINE_PHASES];
     const int64_t width = words[LINE_WIDTH];
     for (int64_t r = 0; r < count; r++) {
         if (rows[r] < 0) {
@@ -72,17 +72,19 @@ INLINE void NAME(split_block)(int step, const int64_t *words, int64_t before, co
                               const int64_t *rows, int64_t count, REAL *target)
 {
     const int64_t width = words[LINE_WIDTH], phase = words[LINE_PHASE];
-    const int64_t phases = words[LINE_PHASES], vector = step * LANES;
+    const int64_t phases = step == 1 ? 1 : words[LINE_PHASES], vector = step * LANES;
     const int64_t start = lesser(parts_of(greater(before, 0), vector) * LANES, phase);
     const int64_t fitting = greater(width + before, 0) / vector * LANES;
     const int64_t stop = greater(lesser(fitting, phase / LANES * LANES), start);
     const int narrow = stop - start <= NARROW * LANES;
     for (int64_t x = 0; x < phase; x += LANES) {
-        const int whole = x >= start && x < stop;
-        if (!whole) {
-            NAME(split_lines)(step, 0, words, plane, rows, count, x * step - before, target + x);
-        } else if (narrow) {
+        if (x == start && !narrow) {
+            x = stop;
+        }
+        if (x >= start && x < stop) {
             NAME(split_lines)(step, 1, words, plane, rows, count, x * step - before, target + x);
+        } else if (x < phase) {
+            NAME(split_lines)(step, 0, words, plane, rows, count, x * step - before, target + x);
         }
     }
     for (int64_t r = 0; !narrow && r < count; r++) {

@@ -88,8 +88,15 @@ INLINE V NAME(splat)(REAL x)
 
 #if VECTOR_BYTES == 64
 
-/* Of 16 or 8 lanes, the first n: none below 1, and nothing branches. */
-#define FIRST(n) (LANE_MASK)((1u << lesser(greater(n, 0), LANES)) - 1u)
+/* Of 16 or 8 lanes, the first n: none below 1 (and above -2^31), and nothing branches. */
+#if REAL_IS_FLOAT
+#define FIRST(n)                                                                                   \
+    _mm512_cmplt_epi32_mask((__m512i)(M){EACH_LANE(OWN_PLACE, 0)},                                 \
+                            _mm512_set1_epi32((int)lesser(n, LANES)))
+#else
+#define FIRST(n)                                                                                   \
+    _mm512_cmplt_epi64_mask((__m512i)(M){EACH_LANE(OWN_PLACE, 0)}, _mm512_set1_epi64(n))
+#endif
 
 INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
 {

@@ -107,6 +107,30 @@ INLINE void NAME(tile_store)(int rows, int vectors, const V *tile, const int64_t
     }
 }
 
+/* The same where the rows lie `pitch` bytes apart. */
+INLINE void NAME(tile_add_apart)(int rows, int vectors, V *tile, int64_t start, int64_t pitch)
+{
+    int64_t place = anew(start);
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            tile[r * vectors + v] += NAME(load)(AT(place) + v * LANES);
+        }
+        place += pitch;
+    }
+}
+
+INLINE void NAME(tile_store_apart)(int rows, int vectors, const V *tile, int64_t start,
+                                   int64_t pitch)
+{
+    int64_t place = anew(start);
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            NAME(store)(AT(place) + v * LANES, tile[r * vectors + v]);
+        }
+        place += pitch;
+    }
+}
+
 /* The activations of an epilogue: what is negative times `slope`, then within [low, high]. NaN
  * passes through. */
 INLINE void NAME(tile_activate)(int rows, int vectors, V *tile, double slope, double low,

@@ -144,7 +144,8 @@ KERNEL(winograd_input, {
 })
 
 /* Turn a square of a plane's pixels from column `left` on, LANES channels of it, channels last.
- * What lies outside the first `width` columns or `channels` counts as zeros and is not read. */
+ * The same pixels of the channels after them are asked for: their planes lie too far apart for the
+ * processor to foresee. What lies outside the first `width` columns or `channels` counts as zeros and is not read. */
 INLINE void NAME(turn_square)(int64_t source, int64_t plane, int64_t left, int64_t width,
                               int64_t channels, int64_t target)
 {
@@ -153,7 +154,10 @@ INLINE void NAME(turn_square)(int64_t source, int64_t plane, int64_t left, int64
     V square[LANE_COUNT];
     if (left >= 0 && left + LANES <= width && channels >= LANES) {
         UNROLL for (int i = 0; i < LANE_COUNT; i++) {
+            const int64_t next = start + (LANES + i) * plane;
             square[i] = NAME(load)(AT(start + i * plane));
+            __builtin_prefetch(AT(next), 0, 2);
+            __builtin_prefetch(AT(next + VECTOR_BYTES - 1), 0, 2);
         }
     } else if (channels >= LANES) {
         UNROLL for (int i = 0; i < LANE_COUNT; i++) {
@@ -252,11 +256,8 @@ INLINE void NAME(multiply_panel)(int rows, int vectors, const int64_t *args, int
 {
     const int64_t chain = CHAIN_CHANNELS / LANES, blocks = args[CHANNEL_BLOCKS];
     const int64_t block = rows * VECTOR_BYTES, step = LANES * vectors * VECTOR_BYTES;
-    for (int64_t t = 0; t < args[COUNT]; t += rows) {
-        int64_t places[MOST_ROWS];
-        UNROLL for (int r = 0; r < rows; r++) {
-            places[r] = products + (t + r) * args[P_TILE];
-        }
+    const int64_t tiles = args[COUNT], pitch = args[P_TILE], a_tile = args[A_TILE];
+    for (int64_t t = 0; t < tiles; t += rows) {
         int64_t b = weights;
         for (int64_t s = 0; s < count; s++) {
             int64_t a = inputs + segments[s] * block;
@@ -266,14 +267,15 @@ INLINE void NAME(multiply_panel)(int rows, int vectors, const int64_t *args, int
                 NAME(tile_fill)(rows, vectors, tile, (V){0});
                 NAME(tile_multiply_blocks)(rows, vectors, tile, AT(a), AT(b), some);
                 if (s + done > 0) {
-                    NAME(tile_add)(rows, vectors, tile, places);
+                    NAME(tile_add_apart)(rows, vectors, tile, products, pitch);
                 }
-                NAME(tile_store)(rows, vectors, tile, places);
+                NAME(tile_store_apart)(rows, vectors, tile, products, pitch);
                 a += some * block;
                 b += some * step;
             }
         }
-        inputs += args[A_TILE];
+        inputs += a_tile;
+        products += rows * pitch;
     }
 }
 

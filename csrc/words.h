@@ -13,6 +13,16 @@
 /* In a loop that compilers shall not vectorise. */
 #define STAY_SCALAR() __asm__ volatile("" : : : "memory")
 
+/* A number that is worked on from here, not before: what is derived from it takes no registers that
+ * a loop in between needs. */
+WORDS_INLINE int64_t anew(int64_t number)
+{
+#if defined(__GNUC__)
+    __asm__("" : "+r"(number));
+#endif
+    return number;
+}
+
 /* The float64 whose bits a word holds. */
 WORDS_INLINE double number_of(int64_t bits)
 {
