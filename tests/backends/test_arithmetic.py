@@ -115,3 +115,13 @@ def test_concatenation_is_numpys(
     problem = ConcatenateProblem(parts[0].dtype, tuple(p.shape for p in parts), axis)
     result = solved(problem, *parts, backend=backend)
     np.testing.assert_array_equal(result, np.concatenate(parts, axis))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 3, 5), (2, 64, 49), (3, 17, 33), (1, 300, 16), (2, 16, 7)])
+def test_matrices_are_turned(shape: tuple[int, ...], dtype: str, backend: str) -> None:
+    count, rows, columns = shape
+    x = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    steps = (rows * columns, 1, columns)
+    problem = StridedProblem(x.dtype, x.shape, (count, columns, rows), 0, steps, "transpose")
+    np.testing.assert_array_equal(solved(problem, x, backend=backend), x.swapaxes(1, 2))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from fastconv.backends.base import Array
 from fastconv.backends.native.channelwise import Rows
+from fastconv.backends.native.gemm import tile_for, vector_tile
 from fastconv.backends.native.move import Moving
-from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Stage
+from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Stage, constant
 from fastconv.problem import ConcatenateProblem, StridedProblem
 
 # `move.rows`: input and output, `channelwise.Rows`; cells from a row to the next in either.
@@ -17,6 +20,11 @@ from fastconv.problem import ConcatenateProblem, StridedProblem
 
 # Axes of `move.permute`.
 _AXES = 6
+
+# Floats by which cells are moved that squares in registers are made of.
+_FLOATS = {4: "float32", 8: "float64"}
+# Columns of a matrix that a work item turns at most.
+_PART = 256
 
 
 class Concatenate(Moving):
@@ -43,7 +51,7 @@ class Concatenate(Moving):
 
 
 class Strided(Moving):
-    """Rows where a view has them; else cell by cell."""
+    """Matrices turned by squares in registers; else rows, where a view has them, or cells."""
 
     name = "permute"
 
@@ -54,6 +62,9 @@ class Strided(Moving):
 
     def plan(self, problem: StridedProblem, *parameters: Array | None) -> NativePlan:
         axes = problem.merged()
+        turned = self._turned(problem, axes)
+        if turned is not None:
+            return self.native_plan(problem, [turned])
         source = INPUT(0) + problem.start * problem.dtype.itemsize
         padded = [(1, 0)] * (_AXES - len(axes)) + list(axes)
         lengths, steps = zip(*padded, strict=True)
@@ -63,3 +74,36 @@ class Strided(Moving):
             [source, OUTPUT, *lengths[1:], *steps],
         )
         return self.native_plan(problem, [stage])
+
+    def _turned(self, problem: StridedProblem, axes: Any) -> Stage | None:
+        """Give the stage that turns each of some whole matrices; None: the view is another."""
+        shape = _matrices(axes)
+        if shape is None or problem.dtype.itemsize not in _FLOATS:
+            return None
+        count, rows, columns = shape
+        dtype = np.dtype(_FLOATS[problem.dtype.itemsize])
+        tile = vector_tile(tile_for(self.library, dtype))
+        if rows < tile.lanes:
+            return None
+        # An item is some columns, which become as many rows.
+        part = max((n for n in range(1, _PART + 1) if columns % n == 0), default=1)
+        part = columns if part < tile.lanes else part
+        tables = [constant(np.arange(n), np.int64) for n in (1, columns // part, part)]
+        source = INPUT(0) + problem.start * problem.dtype.itemsize
+        return Stage(
+            self.library.kernel("pack", tile),
+            count * (columns // part),
+            [source, OUTPUT, rows * columns, 0, part, 1, columns, 1, columns // part, part,
+             *tables, rows, rows, 0, part],
+        )  # fmt: skip
+
+
+def _matrices(axes: Any) -> tuple[int, int, int] | None:
+    """Give (count, rows, columns) where axes are those of whole matrices, rows last."""
+    lead, (columns, step), (rows, pitch) = ((1, 0), *axes)[-3:] if len(axes) in (2, 3) else _NONE
+    if step != 1 or pitch != columns or rows * columns == 0:
+        return None
+    return (lead[0], rows, columns) if lead[0] == 1 or lead[1] == rows * columns else None
+
+
+_NONE = ((1, 0), (0, 0), (0, 0))

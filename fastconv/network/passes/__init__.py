@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 from fastconv.network.passes.clean import join_concatenations, merge_views, remove_dead
 from fastconv.network.passes.fold import fold_affine, fold_padding
 from fastconv.network.passes.fuse import fuse_activation, fuse_residual
-from fastconv.network.passes.layout import channels_last, prefers_channels_last
+from fastconv.network.passes.layout import channels_last, last_from
 from fastconv.network.passes.recognise import recognise_clamps, recognise_gates
 from fastconv.network.program import Program
 
@@ -26,12 +27,6 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fuse_residual", fuse_residual),
     ("fuse_activation", fuse_activation),
     ("join_concatenations", join_concatenations),
-    ("merge_views", merge_views),
-    ("remove_dead", remove_dead),
-)
-# Where one image is predicted to be faster so.
-LAYOUT_PASSES: tuple[tuple[str, Pass], ...] = (
-    ("channels_last", channels_last),
     ("merge_views", merge_views),
     ("remove_dead", remove_dead),
 )
@@ -59,9 +54,16 @@ def run_passes(program: Program, image: Program) -> tuple[Program, tuple[PassRep
     """
     result, reports = _run(PASSES, program)
     of_one = result if image is program else _run(PASSES, image)[0]
-    if prefers_channels_last(of_one):
-        result, more = _run(LAYOUT_PASSES, result)
-        reports += more
+    if len(of_one.ops) == len(result.ops):
+        begin = last_from(of_one)
+        layout: tuple[tuple[str, Pass], ...] = (
+            ("channels_last", functools.partial(channels_last, begin=begin)),
+            ("merge_views", merge_views),
+            ("remove_dead", remove_dead),
+        )
+        if begin < len(result.ops):
+            result, more = _run(layout, result)
+            reports += more
     return result, tuple(reports)
 
 
@@ -72,9 +74,13 @@ def _run(
     for name, function in passes:
         result = function(program)
         kept = set(program.ops)
-        meaning = (function.__doc__ or "").strip().splitlines()[0]
+        meaning = (_plain(function).__doc__ or "").strip().splitlines()[0]
         changed = sum(op not in kept for op in result.ops)
         changed = max(changed, len(program.ops) - len(result.ops))
         reports.append(PassReport(name, meaning, len(program.ops), len(result.ops), changed))
         program = result
     return program, reports
+
+
+def _plain(function: Pass) -> Callable[..., Program]:
+    return function.func if isinstance(function, functools.partial) else function

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.dispatch.choose import choose
+from fastconv.machine import get_machine
 from fastconv.network.passes.movement import Movement, last_shape, movement_of, to_first, to_last
 from fastconv.network.passes.patterns import only_reader
 from fastconv.network.program import Op, Operand, Program, Solve, View
@@ -24,35 +25,67 @@ from fastconv.problem.norm import ChannelsProblem
 from fastconv.problem.remember import Spec
 
 
-def prefers_channels_last(program: Program) -> bool:
-    """Tell whether the program of one image is predicted to be faster with channels last."""
-    turned = channels_last(program)
-    return turned is not program and _seconds(turned) < _seconds(program)
+def last_from(program: Program) -> int:
+    """Choose from which operation on the program of one image shall lay images out channels last.
+
+    Images of many pixels and few channels are mostly faster channels first, those of few pixels
+    and many channels last; so there is one place at most where a network turns. Predicted times
+    choose it. Given is the operation's place; that behind the last one means nowhere.
+    """
+    turned = _ChannelsLast(program, 0)
+    if turned.program() is program:
+        return len(program.ops)
+    first = [_seconds(op) for op in program.ops]
+    last = [sum(map(_seconds, turned.made[op])) for op in program.ops]
+    turning = _turning_seconds(program)
+    # Everything before a place is first, everything from there on last.
+    totals = [
+        sum(first[:place]) + sum(last[place:]) + (turning[place] if place else 0.0)
+        for place in range(len(program.ops))
+    ]
+    totals.append(sum(first))
+    return totals.index(min(totals))
 
 
-def _seconds(program: Program) -> float:
-    total = 0.0
-    for op in program.ops:
-        if not isinstance(op, Solve):
-            continue
-        if isinstance(op.problem, ConcatenateProblem) and op.problem.runs[0] == 1:
-            continue
-        choice = choose(op.problem, algorithm=op.algorithm, backend=op.backend)
-        cost = next(c.cost for c in choice.candidates if c.algorithm is choice.algorithm)
-        total += cost.seconds if cost is not None else 0.0
-    return total
+def _turning_seconds(program: Program) -> list[float]:
+    """Give what turning the images that live across each place takes."""
+    rows = [0.0] * len(program.ops)
+    made = {number: 0 for number in program.inputs}
+    last_read: dict[int, int] = {}
+    for place, op in enumerate(program.ops):
+        made.update(dict.fromkeys(op.outputs, place + 1))
+        last_read.update(dict.fromkeys(op.reads, place))
+    bandwidth = get_machine().memory_bandwidth
+    for number, begin in made.items():
+        if len(program.values[number].shape) in (3, 4, 5):
+            for place in range(begin, last_read.get(number, -1) + 1):
+                rows[place] += 2 * program.nbytes(number) / bandwidth
+    return rows
 
 
-def channels_last(program: Program) -> Program:
-    """Lay images out channels last throughout; views turn them where others need them first."""
-    return _ChannelsLast(program).program() or program
+def _seconds(op: Op) -> float:
+    if not isinstance(op, Solve):
+        return 0.0
+    if isinstance(op.problem, ConcatenateProblem) and op.problem.runs[0] == 1:
+        return 0.0
+    choice = choose(op.problem, algorithm=op.algorithm, backend=op.backend)
+    cost = next(c.cost for c in choice.candidates if c.algorithm is choice.algorithm)
+    return cost.seconds if cost is not None else 0.0
+
+
+def channels_last(program: Program, begin: int = 0) -> Program:
+    """Lay images out channels last from one operation on, and turn those that cross it."""
+    return _ChannelsLast(program, begin).program()
 
 
 class _ChannelsLast:
     """Goes through a program and keeps every value as it first came: last, or first, or both."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, begin: int) -> None:
         self._old = program
+        self._begin = begin
+        # What each operation became.
+        self.made: dict[Op, list[Op]] = {}
         self._values: dict[int, Spec] = dict(program.values)
         self._ops: list[Op] = []
         # The numbers under which a value of the old program lies in either layout.
@@ -62,17 +95,20 @@ class _ChannelsLast:
         self._done: set[Op] = set()
         self._images = 0
 
-    def program(self) -> Program | None:
-        for op in self._old.ops:
+    def program(self) -> Program:
+        """Give the program; the one that was given where it has no images."""
+        for place, op in enumerate(self._old.ops):
+            before = len(self._ops)
             if op not in self._done:
-                self._op(op)
+                self._op(op, place >= self._begin)
+            self.made[op] = self._ops[before:]
         if self._images == 0:
-            return None
+            return self._old
         outputs = tuple(self._in_first(v) if isinstance(v, int) else v for v in self._old.outputs)
         return Program(self._values, tuple(self._ops), self._old.inputs, outputs)
 
-    def _op(self, op: Op) -> None:
-        if isinstance(op, Solve):
+    def _op(self, op: Op, may_turn: bool) -> None:
+        if isinstance(op, Solve) and may_turn:
             turn = self._turn_of(op)
             if turn is not None:
                 self._turned(op, turn(op.problem))

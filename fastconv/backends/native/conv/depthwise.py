@@ -66,7 +66,9 @@ class Depthwise(NativeConv):
         # One load a multiply-add: half of the peak at most.
         seconds = 2 * problem.flops * waste / machine.peak_flops(problem.dtype)
         packed = 0 if _inside(problem) else pack_bytes(problem)
-        return Cost(seconds + (problem.bytes + packed) / machine.memory_bandwidth, packed)
+        moved = problem.bytes / machine.memory_bandwidth
+        # The next lines are fetched while these are summed; a copy comes before.
+        return Cost(max(seconds, moved) + packed / machine.memory_bandwidth, packed)
 
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
         weight, bias = parameters
