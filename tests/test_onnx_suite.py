@@ -52,3 +52,16 @@ def test_every_gap_is_one() -> None:
 def test_nearly_all_of_the_suite_passes() -> None:
     passing = [name for name in NAMES if gap(name) is None and not is_random(name)]
     assert len(passing) >= 2015
+
+
+def test_the_page_lists_the_operators_and_the_gaps_as_they_are() -> None:
+    import onnx
+
+    from tests.onnx_report import DOC, operators
+
+    page = DOC.read_text(encoding="utf-8")
+    if f"(onnx {onnx.__version__})" not in page:
+        pytest.skip(f"the page was not written with onnx {onnx.__version__}")
+    assert "\n".join(operators()) in page
+    for name in NAMES:
+        assert (f"`{name}`:" in page) == (gap(name) is not None or is_random(name)), name

@@ -1,0 +1,149 @@
+"""Write docs/onnx.md: what of ONNX is run, and which of onnx's backend tests pass.
+
+``python -m tests.onnx_report`` runs all of them, the nine networks included.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import unittest
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests import onnx_suite
+from tests.onnx_gaps import gap, is_random
+
+DOC = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"
+TITLES = {
+    "Node": "operators (node)",
+    "Real": "real networks, with weights made on the spot (light)",
+    "Simple": "simple models",
+    "PyTorchConverted": "converted from PyTorch's layers",
+    "PyTorchOperator": "PyTorch's operators",
+}
+HEAD = """# ONNX
+
+`fastconv.load(path)` reads ONNX models of any opset; `fastconv.InferenceSession` takes
+onnxruntime's calls (`import fastconv.onnx as onnxruntime` is the whole port); `fastconv.onnx`
+is an onnx backend (`prepare`, `run_model`, `run_node`, `supports_device`). Needs `pip install
+'fastconv[onnx]'`.
+
+- An operator that fastconv has no kernel or NumPy expression for is run by onnx's own reference
+  implementation, which is right and slow. `network.fallbacks` names such nodes; the rest is
+  compiled around them where onnx tells their shapes. Only an operator that neither has is
+  refused, all of them named at once.
+- Sequences are lists, optional values are themselves or None, strings are arrays of objects.
+- Models are checked before anything of them is allocated: `max_memory` (bytes; the memory that
+  the process may use) holds for weights and for what lives at one time in a run. Damaged models
+  end in a ValueError or TypeError that names the node (`python -m tests.onnx_mutations --count
+  10000` draws them in child processes).
+
+This page is written by `python -m tests.onnx_report`.
+"""
+
+
+def passes(test: Callable[[], Any]) -> bool:
+    """Run one test."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            test()
+    except (Exception, unittest.SkipTest):
+        return False
+    return True
+
+
+def suite() -> list[str]:
+    """Run the suite; give the lines that tell how it went."""
+    import onnx
+
+    rows, failing, total, passed = [], [], 0, 0
+    for group, tests in onnx_suite.groups().items():
+        wrong = [name for name, test in tests.items() if is_random(name) or not passes(test)]
+        rows.append(f"| {TITLES[group]} | {len(tests)} | {len(tests) - len(wrong)} |")
+        total, passed = total + len(tests), passed + len(tests) - len(wrong)
+        failing += wrong
+    unknown = [name for name in failing if gap(name) is None and not is_random(name)]
+    if unknown:
+        raise SystemExit(f"failing, and no known gaps: {', '.join(unknown)}")
+    lines = [
+        f"## onnx's backend tests (onnx {onnx.__version__}, CPU)", "",
+        "| group | tests | pass |", "| --- | --- | --- |", *rows,
+        f"| all | {total} | {passed} |", "",
+        "Those that do not pass:", "",
+    ]  # fmt: skip
+    for name in sorted(failing):
+        reason = (
+            gap(name) or "random numbers: another generator draws others; shape and dtype agree"
+        )
+        lines.append(f"- `{name}`: {reason}.")
+    return lines
+
+
+def operators() -> list[str]:
+    """Give the lines that tell what runs each operator of the newest opset."""
+    import onnx
+
+    from fastconv.formats.onnx import translate
+    from fastconv.formats.onnx.call import TRANSLATIONS, Unsupported
+    from fastconv.formats.onnx.reference import reference_node
+
+    assert translate.FAMILIES
+    found: dict[str, list[str]] = {"native": [], "reference": [], "none": []}
+    schemas = {(s.domain, s.name): s for s in onnx.defs.get_all_schemas()}
+    versions = {domain: max(s.since_version for (d, _), s in schemas.items() if d == domain)
+                for domain, _ in schemas}  # fmt: skip
+    for (domain, name), schema in sorted(schemas.items()):
+        label = f"{domain}.{name}" if domain else name
+        if not domain and (name in TRANSLATIONS or name == "Constant"):
+            found["native"].append(label)
+            continue
+        if schema.deprecated:
+            continue
+        node = onnx.helper.make_node(name, ["a"], ["b"], domain=domain)
+        node.attribute.extend(
+            _some(onnx, key, value) for key, value in schema.attributes.items() if value.required
+        )
+        try:
+            reference_node(onnx, node, domain, versions, Unsupported("no translation"))
+        except Unsupported as reason:
+            known = "No registered implementation" in str(reason)
+            found["none" if known else "reference"].append(label)
+        else:
+            found["reference"].append(label)
+    return [
+        f"## Operators (onnx {onnx.__version__})", "",
+        f"{len(found['native'])} by fastconv and NumPy: {', '.join(found['native'])}.", "",
+        f"{len(found['reference'])} by onnx's reference: {', '.join(found['reference'])}. So are"
+        " element types of less than 8 bits, floats of 8 bits, and training modes of others.", "",
+        f"{len(found['none'])} by neither: {', '.join(found['none']) or 'none'}.",
+    ]  # fmt: skip
+
+
+def _some(onnx: Any, name: str, attribute: Any) -> Any:
+    """Give any value for an attribute that must be there."""
+    kinds = onnx.defs.OpSchema.AttrType
+    value: Any = {kinds.INT: 1, kinds.FLOAT: 1.0, kinds.INTS: [1], kinds.FLOATS: [1.0]}.get(
+        attribute.type, "x"
+    )
+    if attribute.type == kinds.STRINGS:
+        value = ["x"]
+    if attribute.type == kinds.GRAPH:
+        value = onnx.helper.make_graph([], "g", [], [])
+    return onnx.helper.make_attribute(name, value)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ONNX_HOME"] = folder
+        os.environ.pop("ONNX_MODELS", None)
+        lines = [HEAD.rstrip(), "", *suite(), "", *operators(), ""]
+    DOC.write_text("\n".join(lines), encoding="utf-8")
+    print("\n".join(lines[15:]))
+
+
+if __name__ == "__main__":
+    main()
