@@ -20,6 +20,8 @@ from fastconv.network.normalising import NORMALISING
 from fastconv.network.pointwise import POINTWISE
 from fastconv.network.quantised import QUANTISED
 from fastconv.network.reductions import REDUCTIONS, axes_of
+from fastconv.network.regions import REGIONS
+from fastconv.network.sampling import SAMPLING
 from fastconv.network.sequences import SEQUENCES
 from fastconv.network.trace import Traced
 from fastconv.network.windowed import WINDOWED
@@ -246,6 +248,8 @@ OPERATIONS: dict[str, Operation] = {
     **POINTWISE,
     **NORMALISING,
     **SEQUENCES,
+    **SAMPLING,
+    **REGIONS,
     "call": call,
     "softmax_from": softmax_from,
     "tile": _tile,

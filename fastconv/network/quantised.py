@@ -75,17 +75,20 @@ def dynamic_quantize(value: Any) -> tuple[Any, Any, Any]:
 
 
 def _above(value: Any, zero_point: Any, columns: bool = False) -> Any:
-    """Give what a value has above its zero point, in the smallest dtype that holds it."""
-    if zero_point is None and value.dtype.name in ("int8", "int16"):
-        return value
-    wide = np.dtype(np.int16 if value.dtype.itemsize == 1 else np.int32)
-    above = value.astype(wide)
+    """Give what a value has above its zero point: int16 for 8 bits, else int32."""
+    above = value.astype(np.dtype(np.int16 if value.dtype.itemsize == 1 else np.int32))
     if zero_point is None:
         return above
     zero = np.asarray(zero_point)
     if columns and zero.ndim == 1 and zero.size > 1:
         zero = zero[:, None]
-    return above - zero.astype(wide)
+    return above - zero.astype(above.dtype)
+
+
+def _alike(a: Any, b: Any) -> tuple[Any, Any]:
+    """Give two values of integers in the wider one's dtype."""
+    wide = a.dtype if a.dtype.itemsize >= b.dtype.itemsize else b.dtype
+    return a if a.dtype == wide else a.astype(wide), b if b.dtype == wide else b.astype(wide)
 
 
 def conv_integer(
@@ -94,9 +97,10 @@ def conv_integer(
     """Correlate integers above their zero points; int32 sums."""
     if weight_zero is not None and np.size(weight_zero) > 1:
         weight_zero = np.asarray(weight_zero).reshape((-1, *(1,) * (len(weight.shape) - 1)))
-    return conv(_above(value, zero_point), _above(weight, weight_zero), **options).astype(
-        np.dtype(np.int32)
-    )
+    left, right = _above(value, zero_point), weight
+    if weight.dtype != np.int16 or weight_zero is not None:
+        right = _above(weight, weight_zero)
+    return conv(*_alike(left, right), **options).astype(np.dtype(np.int32))
 
 
 def _rescaled(total: Any, factor: Any, zero_point: Any) -> Any:
@@ -128,10 +132,8 @@ def qlinear_conv(
 
 def matmul_integer(a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
     """Multiply matrices of integers above their zero points; int32 sums."""
-    left, right = _above(a, a_zero, columns=True), _above(b, b_zero)
+    left, right = _alike(_above(a, a_zero, columns=True), _above(b, b_zero))
     if len(right.shape) == 2 and len(left.shape) >= 2:
-        wide = left.dtype if left.dtype.itemsize >= right.dtype.itemsize else right.dtype
-        left, right = left.astype(wide), right.astype(wide)
         return functional.linear(left, np.transpose(right)).astype(np.dtype(np.int32))
     whole = np.dtype(np.int32)
     return np.matmul(left.astype(whole), right.astype(whole))

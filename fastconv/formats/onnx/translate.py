@@ -17,6 +17,7 @@ from fastconv.formats.onnx import (
     quantised,
     reductions,
     resizing,
+    sampling,
     sequences,
     shaping,
     windows,
@@ -38,7 +39,7 @@ STANDARD = ("", "ai.onnx")
 # Their import fills the table of translations.
 FAMILIES = (
     activations, arithmetic, control, indexing, layers, quantised, reductions, resizing,
-    sequences, shaping,
+    sampling, sequences, shaping,
     windows,
 )  # fmt: skip
 
