@@ -1,4 +1,4 @@
-"""Foreign models as networks: `load` chooses the reader by the file's suffix."""
+"""Models in files as networks: `load` chooses the reader by the file's suffix."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def load(path: str | os.PathLike[str] | bytes | Any, *, max_memory: int | None =
     Parameters
     ----------
     path : str, path, bytes or onnx.ModelProto
-        An ONNX model (.onnx) of any opset: its file, that file's bytes, or the model itself.
-        Needs the extra ``fastconv[onnx]``.
+        A file that `Network.save` wrote (.fastconv), or an ONNX model (.onnx) of any opset: its
+        file, that file's bytes, or the model itself. ONNX needs the extra ``fastconv[onnx]``.
     max_memory : int, optional
         Bytes that the weights, and the values of a run, may take; the memory that this process
         may use where not given. What would take more is refused before it is allocated.
@@ -32,14 +32,22 @@ def load(path: str | os.PathLike[str] | bytes | Any, *, max_memory: int | None =
         For a file that is missing, truncated, of another kind, or that holds operators which
         neither fastconv nor onnx's reference runs: these are named, all at once.
     """
-    from fastconv.formats.onnx import read_onnx
-
     if isinstance(path, (str, os.PathLike)):
         file = Path(path)
         if not file.is_file():
             raise ValueError(f"there is no file {file}")
+        if file.suffix == ".fastconv":
+            from fastconv.network.storage import read_graph
+
+            graph = read_graph(file, max_memory=max_memory)
+            return Network.from_graph(graph, max_memory=max_memory)
         if file.suffix != ".onnx":
-            raise ValueError(f"cannot tell what {file} is: models are read from .onnx files")
+            raise ValueError(
+                f"cannot tell what {file} is: models are read from .onnx files, and networks that "
+                f"were saved from .fastconv files"
+            )
+    from fastconv.formats.onnx import read_onnx
+
     return read_onnx(path, max_memory=max_memory)
 
 

@@ -38,13 +38,17 @@ class Port:
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """One operation: inputs by position ("" is an absent one), then keyword attributes."""
+    """One operation: inputs by position ("" is an absent one), then keyword attributes.
+
+    ``kind`` is what summaries call it; where it is empty, the operation's name.
+    """
 
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     name: str = ""
+    kind: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +75,9 @@ class Graph:
         absent = [port.name for port in self.outputs if port.name not in known]
         if absent:
             raise ValueError(f"outputs {', '.join(map(repr, absent))} are given by no node")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tried": set()}
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
@@ -106,7 +113,7 @@ class Graph:
         with memory_limit(max_memory), np.errstate(all="ignore"):
             for place, node in enumerate(self.nodes):
                 arguments = [held[name] if name else None for name in node.inputs]
-                with scope(node.name, str(node.attributes.get("function", node.op))):
+                with scope(node.name, node.kind or str(node.attributes.get("function", node.op))):
                     if tracing and _draws(node, arguments):
                         raise TypeError(f"{node.op} draws random numbers: it cannot be traced")
                     results = self._run_node(place, node, arguments, held, given)

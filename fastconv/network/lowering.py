@@ -13,6 +13,7 @@ import numpy as np
 from fastconv.dispatch import solve
 from fastconv.network.errors import raise_of_node
 from fastconv.network.program import Call, Op, Operand, Program, Solve, View
+from fastconv.network.template import filled, split
 from fastconv.network.trace import NumpyCall, Step, Trace, Traced
 from fastconv.problem import (
     AdaptivePoolProblem,
@@ -184,37 +185,11 @@ class _Lowering:
     def _call(self, step: Step, call: NumpyCall) -> None:
         """Leave it to NumPy."""
         inputs: list[Operand] = []
-        arguments, options = _split((call.arguments, call.options), inputs)
+        arguments, options = split((call.arguments, call.options), _is_traced, inputs)
         function = _bound(call.function, arguments, options, (step.layer, step.kind))
         outputs = tuple(map(self._number, step.results))
         operands = tuple(map(self._operand, inputs))
         self._ops.append(Call(operands, outputs, step.layer, step.kind, function))
-
-
-class _Place(int):
-    """Where in a call's inputs an argument stands."""
-
-
-def _split(value: Any, inputs: list[Any]) -> Any:
-    """Take traced values out of arguments, and leave their places."""
-    if isinstance(value, Traced):
-        inputs.append(value)
-        return _Place(len(inputs) - 1)
-    if isinstance(value, (tuple, list)):
-        return type(value)(_split(item, inputs) for item in value)
-    if isinstance(value, dict):
-        return {key: _split(item, inputs) for key, item in value.items()}
-    return value
-
-
-def _filled(value: Any, arrays: tuple[Any, ...]) -> Any:
-    if isinstance(value, _Place):
-        return arrays[value]
-    if isinstance(value, (tuple, list)):
-        return type(value)(_filled(item, arrays) for item in value)
-    if isinstance(value, dict):
-        return {key: _filled(item, arrays) for key, item in value.items()}
-    return value
 
 
 def _bound(
@@ -224,11 +199,15 @@ def _bound(
         # As graphs run their nodes: what is not finite is a result, not a warning.
         with np.errstate(all="ignore"):
             try:
-                return function(*_filled(arguments, arrays), **_filled(options, arrays))
+                return function(*filled(arguments, arrays), **filled(options, arrays))
             except Exception as error:
                 raise_of_node(error, *where)
 
     return bound
+
+
+def _is_traced(value: Any) -> bool:
+    return isinstance(value, Traced)
 
 
 def _is_basic(key: Any) -> bool:

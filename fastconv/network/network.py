@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,6 +138,38 @@ class Network:
         With ``measure``, every algorithm that can serve is timed now, on one thread.
         """
         return explain_trace(self.trace(input_shape), measure=measure)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file that `fastconv.load` reads; neither needs onnx or torch.
+
+        The file holds no code and no pickle: nodes with their attributes, and arrays. What is
+        read gives the same bits. A network of a module is written as the calls that it makes;
+        its batch stays open where they differ by multiples of the batch alone, else the file's
+        network takes one image at a time.
+
+        Parameters
+        ----------
+        path : str or path
+            Such as "model.fastconv": `fastconv.load` goes by this suffix.
+
+        Raises
+        ------
+        ValueError
+            For another suffix; for nodes that only another package runs (see ``fallbacks``), and
+            for modules that cannot be traced, or that have open sizes besides the batch.
+        """
+        from fastconv.network import storage
+
+        if Path(path).suffix != storage.SUFFIX:
+            raise ValueError(f"a network is saved to a file named *{storage.SUFFIX}, not {path}")
+        if isinstance(self._function, GraphFunction):
+            graph = self._function.graph
+        else:
+            try:
+                graph = storage.record(self._function, self.inputs, self.outputs, self.name)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"the network {self.name!r} cannot be saved: {error}") from error
+        storage.write_graph(graph, path)
 
     def __repr__(self) -> str:
         ports = ", ".join(f"{port.name}: {port.dtype}{list(port.shape)}" for port in self.inputs)

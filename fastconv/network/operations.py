@@ -19,6 +19,7 @@ from fastconv.network.limits import allow
 from fastconv.network.normalising import NORMALISING
 from fastconv.network.pointwise import POINTWISE
 from fastconv.network.quantised import QUANTISED
+from fastconv.network.recorded import RECORDED
 from fastconv.network.reductions import REDUCTIONS, axes_of
 from fastconv.network.regions import REGIONS
 from fastconv.network.sampling import SAMPLING
@@ -250,6 +251,7 @@ OPERATIONS: dict[str, Operation] = {
     **SEQUENCES,
     **SAMPLING,
     **REGIONS,
+    **RECORDED,
     "call": call,
     "softmax_from": softmax_from,
     "tile": _tile,

@@ -98,6 +98,15 @@ class ReferenceCall:
         except Exception:  # what does not fit, the node itself says better
             return None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Modules do not pickle, nor what was set up from them.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_onnx", "evaluator")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from fastconv.formats.onnx.reader import import_onnx
+
+        self.__dict__.update(state, _onnx=import_onnx())
+
     def __repr__(self) -> str:
         return self.__name__
 

@@ -1,0 +1,225 @@
+"""Files of networks: a zip that holds the graph as JSON, and each array as NumPy's .npy.
+
+It is what ``numpy.load`` reads too. Nothing in it is compressed, so that no array is larger than
+the file; nothing in it is executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastconv._version import __version__
+from fastconv.dispatch import Parameter
+from fastconv.network.graph import Graph, Node, Port
+from fastconv.network.limits import allow, memory_limit
+from fastconv.network.operations import OPERATIONS
+from fastconv.network.recorded import FUNCTIONAL
+from fastconv.network.storage.values import (
+    BUILTIN,
+    Absent,
+    Array,
+    Arrays,
+    Json,
+    decode,
+    dtype_of,
+    encode,
+    whole,
+)
+
+SUFFIX = ".fastconv"
+FORMAT = 1
+_GRAPH = "network.json"
+
+
+def write_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
+    """Write a graph to a file, which is put in place in one step.
+
+    Raises
+    ------
+    ValueError
+        For a node that cannot be written, by its name.
+    """
+    arrays = Arrays()
+    told = {"fastconv": FORMAT, "version": __version__, "graph": _encode_graph(graph, arrays)}
+    told["dtypes"] = [array.dtype.name for array in arrays.held]
+    file = Path(path)
+    beside = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(_GRAPH, json.dumps(told, allow_nan=False))
+            for number, array in enumerate(arrays.held):
+                with archive.open(_member(number), "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, _bits(array), allow_pickle=False)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_graph(path: str | os.PathLike[str], *, max_memory: int | None = None) -> Graph:
+    """Read what `write_graph` wrote.
+
+    Raises
+    ------
+    ValueError
+        For a file that is damaged or none of these, and for arrays beyond ``max_memory`` bytes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, memory_limit(max_memory):
+            members = _members(archive, os.path.getsize(path))
+            told = json.loads(archive.read(members[_GRAPH]))
+            if told["fastconv"] != FORMAT:
+                raise ValueError(f"it is of format {told['fastconv']}, this reads {FORMAT}")
+            held = 0
+            arrays: list[Any] = []
+            for number, name in enumerate(told["dtypes"]):
+                dtype = dtype_of(name)
+                with archive.open(members[_member(number)]) as stream:
+                    size = members[_member(number)].file_size
+                    arrays.append(Parameter(_read_array(stream, dtype, size, held)))
+                held += arrays[-1].nbytes
+            return _decode_graph(told["graph"], arrays)
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}") from None
+    except Exception as error:  # a damaged file goes wrong in as many ways as there are parts
+        words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is no network that can be read: {words}") from None
+
+
+def _member(number: int) -> str:
+    return f"{number}.npy"
+
+
+def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """Give the archive's members: stored as they are, and together no larger than the file."""
+    members = archive.infolist()
+    plain = all(m.compress_type == zipfile.ZIP_STORED for m in members)
+    if not plain or sum(max(m.file_size, m.compress_size) for m in members) > size:
+        raise ValueError("its members are compressed, or larger than the file")
+    return {m.filename: m for m in members}
+
+
+def _read_array(stream: Any, dtype: np.dtype[Any], size: int, held: int) -> Array:
+    """Read an array of the dtype; its size must be what is there."""
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f"an array's header is of version {version}")
+    shape, fortran, stored = np.lib.format.read_array_header_1_0(stream)
+    if stored != _stored(dtype) or fortran or any(n < 0 for n in shape):
+        raise ValueError(f"an array of {stored} stands where one of {dtype.name} is told")
+    if prod(shape) * dtype.itemsize != size - stream.tell():
+        raise ValueError(f"an array of shape {list(shape)} has {size - stream.tell()} bytes")
+    allow(shape, dtype, held, "an array")
+    bits = np.frombuffer(stream.read(), stored).astype(stored.newbyteorder("="), copy=False)
+    return bits.view(dtype).reshape(shape)
+
+
+def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give the dtype that .npy files have for another: those beyond NumPy's go as raw bits."""
+    plain = dtype if dtype.name in BUILTIN else np.dtype(f"u{dtype.itemsize}")
+    return plain.newbyteorder("<")
+
+
+def _bits(array: Array) -> Array:
+    """Give an array as it is stored."""
+    own = _stored(array.dtype)
+    return array.view(own.newbyteorder("=")).astype(own, copy=False)
+
+
+# Graphs
+
+
+def _encode_graph(graph: Graph, arrays: Arrays) -> Json:
+    return {
+        "name": graph.name,
+        "inputs": [_encode_port(port) for port in graph.inputs],
+        "outputs": [_encode_port(port) for port in graph.outputs],
+        "constants": {k: _encode_constant(k, v, arrays) for k, v in graph.constants.items()},
+        "nodes": [_encode_node(node, arrays) for node in graph.nodes],
+    }
+
+
+def _encode_port(port: Port) -> Json:
+    return [port.name, list(port.shape), port.dtype, port.any_rank, port.kind]
+
+
+def _encode_constant(name: str, value: Any, arrays: Arrays) -> Json:
+    array = np.asarray(value)
+    if array.dtype.kind in "OU":
+        flat = array.reshape(-1).tolist()
+        if all(isinstance(item, str) for item in flat):
+            return {"words": flat, "shape": list(array.shape)}
+    try:
+        return arrays.add(value)
+    except ValueError as error:
+        raise ValueError(f"constant {name!r}: {error}") from None
+
+
+def _encode_node(node: Node, arrays: Arrays) -> Json:
+    if node.op == "call":
+        raise ValueError(
+            f"node {node.name!r} cannot be saved: it is run by another package's "
+            f"{node.attributes.get('function')!r}; see Network.fallbacks"
+        )
+    try:
+        attributes = {
+            k: encode(_present(k, v), arrays, _encode_graph) for k, v in node.attributes.items()
+        }
+    except ValueError as error:
+        raise ValueError(f"node {node.name!r} ({node.op}): {error}") from None
+    return [node.op, list(node.inputs), list(node.outputs), attributes, node.name, node.kind]
+
+
+def _present(name: str, value: Any) -> Any:
+    """Leave out what runs only for dtypes that the node was not seen with."""
+    return Absent(str(value)) if name == "otherwise" and callable(value) else value
+
+
+def _decode_graph(told: Json, arrays: list[Any]) -> Graph:
+    return Graph(
+        inputs=tuple(_decode_port(port) for port in told["inputs"]),
+        outputs=tuple(_decode_port(port) for port in told["outputs"]),
+        nodes=tuple(_decode_node(node, arrays) for node in told["nodes"]),
+        constants={_word(k): _decode_constant(v, arrays) for k, v in told["constants"].items()},
+        name=_word(told["name"]),
+    )
+
+
+def _decode_port(told: Json) -> Port:
+    name, shape, dtype, any_rank, kind = told
+    sizes = tuple(n if n is None or isinstance(n, str) else whole(n, least=0) for n in shape)
+    return Port(_word(name), sizes, _word(dtype), bool(any_rank), _word(kind))
+
+
+def _decode_constant(told: Json, arrays: list[Any]) -> Any:
+    if isinstance(told, dict):
+        words = np.array([_word(word) for word in told["words"]], object)
+        return words.reshape([whole(n, least=0) for n in told["shape"]])
+    return arrays[whole(told, least=0)]
+
+
+def _decode_node(told: Json, arrays: list[Any]) -> Node:
+    op, inputs, outputs, attributes, name, kind = told
+    if op == "call" or not (op in OPERATIONS or op in FUNCTIONAL):
+        raise ValueError(f"there is no operation named {op!r} for files")
+    decoded = {_word(k): decode(v, arrays, _decode_graph) for k, v in attributes.items()}
+    return Node(op, _words(inputs), _words(outputs), decoded, _word(name), _word(kind))
+
+
+def _word(value: Json) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} stands where a name should")
+    return value
+
+
+def _words(values: Sequence[Json]) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise ValueError(f"{values!r} stands where names should")
+    return tuple(map(_word, values))
