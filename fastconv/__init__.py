@@ -22,7 +22,7 @@ _LATE = {
     "tune": ("fastconv.tuning", "tune"),
     "warmup": ("fastconv.network.warmup", "warmup"),
 }
-_LATE_MODULES = ("models", "nn", "network", "formats", "functional", "onnx", "tuning")
+_LATE_MODULES = ("models", "nn", "network", "formats", "functional", "onnx", "torch", "tuning")
 
 
 def __getattr__(name: str) -> Any:

@@ -24,6 +24,7 @@ from fastconv.network.reductions import REDUCTIONS, axes_of
 from fastconv.network.regions import REGIONS
 from fastconv.network.sampling import SAMPLING
 from fastconv.network.sequences import SEQUENCES
+from fastconv.network.sizes import SIZES
 from fastconv.network.trace import Traced
 from fastconv.network.windowed import WINDOWED
 from fastconv.problem.values import FLOATS, INTEGERS, SIXTEEN
@@ -252,6 +253,7 @@ OPERATIONS: dict[str, Operation] = {
     **SAMPLING,
     **REGIONS,
     **RECORDED,
+    **SIZES,
     "call": call,
     "softmax_from": softmax_from,
     "tile": _tile,

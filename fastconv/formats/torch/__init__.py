@@ -1,0 +1,1 @@
+"""PyTorch modules as graphs: `convert` through torch.export, a backend of torch.compile."""

@@ -1,0 +1,255 @@
+"""The backend of torch.compile: what fastconv knows of a graph it runs, the rest torch does."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
+from torch.fx.passes.operator_support import OperatorSupportBase
+from torch.utils import _pytree as pytree
+
+from fastconv.arrays import Array
+from fastconv.formats.torch.builder import build, can_take
+from fastconv.formats.torch.call import Unsupported, dtype_name, length, numpy_dtype
+from fastconv.network import Network, Port
+
+_log = logging.getLogger("fastconv.torch")
+# A part without any of these is left to torch: it would cost a call, and win nothing.
+_WORK = ("conv", "pool", "norm", "linear", "mm", "upsample", "softmax", "silu", "elu", "pad", "col")
+
+
+_KEPT = (
+    *(getattr(torch.ops.aten, f"upsample_nearest{n}d").vec for n in (1, 2, 3)),
+    torch.ops.aten.upsample_linear1d.vec,
+    torch.ops.aten.upsample_bilinear2d.vec,
+    torch.ops.aten.upsample_bicubic2d.vec,
+    torch.ops.aten.upsample_trilinear3d.vec,
+    torch.ops.aten.instance_norm.default,
+)
+
+
+def compile_graph(module: Any, example_inputs: Sequence[Any], **_: Any) -> Callable[..., Any]:
+    """Compile a graph for ``torch.compile(module, backend="fastconv")``.
+
+    Weights are copied when a part first runs, and again when their versions have changed, as
+    optimisers and ``load_state_dict`` change them. (What writes past torch, through ``.data`` or
+    an array over the same memory, goes unseen.) Other tensors go in and out without a copy.
+
+    With gradients enabled and asked for, all stays with torch: run under ``torch.no_grad()`` or
+    ``torch.inference_mode()``. So do single calls that fastconv has no translation for, dtypes
+    that it does not take, and tensors that are not in the CPU's memory.
+    """
+    from torch._dynamo.backends.common import aot_autograd
+
+    held = [*module.parameters(), *(v for v in example_inputs if isinstance(v, torch.Tensor))]
+    if torch.is_grad_enabled() and any(value.requires_grad for value in held):
+        eager: Callable[..., Any] = module.forward
+        return eager
+    with _whole():
+        compiled: Callable[..., Any] = aot_autograd(fw_compiler=_compiled)(module, example_inputs)
+    return compiled
+
+
+def _whole() -> Any:
+    """Keep torch from taking apart what is one operation here: resizing above all."""
+    try:
+        from torch._export.utils import _special_op_to_preserve_cia
+        from torch.export.exported_program import _override_composite_implicit_decomp
+    except ImportError:
+        return contextlib.nullcontext()
+    return _override_composite_implicit_decomp(dict.fromkeys(_KEPT, _special_op_to_preserve_cia))
+
+
+def _compiled(module: Any, example_inputs: Sequence[Any]) -> Callable[..., Any]:
+    """Compile a graph of ATen calls: parts of it become networks."""
+    from functorch.compile import make_boxed_func
+
+    weights = _weights(module)
+    partitioner = CapabilityBasedPartitioner(module, _Support(), allows_single_node_partition=True)
+    parts = [p for p in partitioner.propose_partitions() if any(map(_is_work, p.nodes))]
+    fused = partitioner.fuse_partitions(parts)
+    for node in fused.graph.find_nodes(op="call_module"):
+        inner = getattr(fused, node.target)
+        kept = [place for place, source in enumerate(node.args) if source in weights]
+        setattr(fused, node.target, Part(inner, kept))
+    fused.recompile()
+    run: Callable[..., Any] = make_boxed_func(fused.forward)
+    return run
+
+
+def _weights(module: Any) -> set[Any]:
+    """Give the placeholders of parameters and buffers, which stay the same from call to call."""
+    from torch._guards import TracingContext
+
+    context = TracingContext.try_get()
+    metadata = getattr(context, "fw_metadata", None)
+    places = set(getattr(metadata, "static_input_indices", None) or ())
+    placeholders = module.graph.find_nodes(op="placeholder")
+    return {node for place, node in enumerate(placeholders) if place in places}
+
+
+class _Support(OperatorSupportBase):
+    """Which calls fastconv takes."""
+
+    def is_node_supported(self, submodules: Any, node: Any) -> bool:
+        if node.op != "call_function" or not _is_tensors(node) or not can_take(node):
+            return False
+        # Parts give tensors, not tuples: all that a call gives must be taken apart inside.
+        if isinstance(node.meta["val"], (tuple, list)):
+            return all(can_take(user) for user in node.users)
+        return True
+
+
+def _is_tensors(node: Any) -> bool:
+    """Tell whether a call gives nothing but tensors in the CPU's memory of dtypes taken here."""
+    read = [source.meta.get("val") for source in node.all_input_nodes]
+    given = pytree.tree_leaves(node.meta.get("val"))
+    tensors = [v for v in pytree.tree_leaves(read) + given if isinstance(v, torch.Tensor)]
+    try:
+        for tensor in tensors:
+            dtype_name(tensor.dtype)
+            if tensor.device.type != "cpu" or tensor.layout != torch.strided:
+                return False
+    except Unsupported:
+        return False
+    return bool(given) and all(v is None or isinstance(v, torch.Tensor) for v in given)
+
+
+def _is_work(node: Any) -> bool:
+    name = str(node.target)
+    return any(word in name for word in _WORK)
+
+
+class Part(torch.nn.Module):
+    """A part of a graph as a network, made when it first runs.
+
+    Parameters
+    ----------
+    module : torch.fx.GraphModule
+        The part, for where fastconv refuses what it is given.
+    weights : sequence of int
+        The places of its inputs that are weights.
+    """
+
+    def __init__(self, module: Any, weights: Sequence[int]) -> None:
+        super().__init__()
+        self._module = module
+        self._placeholders = module.graph.find_nodes(op="placeholder")
+        self._weights = tuple(weights)
+        results = next(n for n in module.graph.nodes if n.op == "output").args[0]
+        self._single = not isinstance(results, (tuple, list))
+        self._results = [results] if self._single else list(results)
+        self._layouts = [_layout(node.meta["val"]) for node in self._results]
+        self._networks: dict[Any, tuple[Any, Network]] = {}
+        self._lock = threading.Lock()
+        self._refused = False
+
+    def forward(self, *inputs: Any) -> Any:
+        """Run the network; where fastconv refuses, run the part as torch does."""
+        if self._refused or any(inputs[place].is_inference() for place in self._weights):
+            return self._module(*inputs)
+        try:
+            return self._run(inputs)
+        except (TypeError, ValueError) as error:
+            _log.info("left to torch: %s", error)
+            self._refused = True
+            return self._module(*inputs)
+
+    def _run(self, inputs: Sequence[Any]) -> Any:
+        network = self._network(inputs)
+        kept = set(self._weights)
+        arrays = [
+            _to_array(value)
+            for place, value in enumerate(inputs)
+            if place not in kept and isinstance(value, torch.Tensor)
+        ]
+        given = network(*arrays)
+        results = given if isinstance(given, tuple) else (given,)
+        tensors = []
+        for place, array in enumerate(results):
+            wanted = numpy_dtype(self._results[place].meta["val"].dtype)
+            if array.dtype != wanted:
+                raise TypeError(f"result {place} is {array.dtype}, where torch gives {wanted}")
+            # What torch makes anew must not lie in an input, or in another result.
+            others = (*arrays, *results[:place])
+            shared = any(np.may_share_memory(array, other) for other in others)
+            fresh = array.copy() if shared or not array.flags.writeable else array
+            tensors.append(_laid_out(_to_tensor(fresh), self._layouts[place]))
+        return tensors[0] if self._single else tuple(tensors)
+
+    def _network(self, inputs: Sequence[Any]) -> Network:
+        """Give the network for the sizes that are given as numbers, and the weights of now."""
+        numbers = tuple(value for value in inputs if not isinstance(value, torch.Tensor))
+        versions = tuple(
+            (inputs[place].data_ptr(), inputs[place]._version) for place in self._weights
+        )
+        kept = self._networks.get(numbers)
+        if kept is None or kept[0] != versions:
+            with self._lock:
+                kept = versions, self._built(inputs)
+                self._networks[numbers] = kept
+        return kept[1]
+
+    def _built(self, inputs: Sequence[Any]) -> Network:
+        weights = set(self._weights)
+        known = {
+            node.name: value
+            for place, (node, value) in enumerate(zip(self._placeholders, inputs, strict=True))
+            if place in weights or not isinstance(value, torch.Tensor)
+        }
+        names = [f"output{place}" for place in range(len(self._results))]
+        with torch.no_grad(), torch.utils._python_dispatch._disable_current_modes():
+            graph = build(self._module.graph, known, {}, names, "compiled", _port)
+        return Network.from_graph(graph)
+
+
+def _port(node: Any, name: str) -> Port:
+    fake = node.meta["val"]
+    return Port(name, tuple(length(size) for size in fake.shape), dtype_name(fake.dtype))
+
+
+def _to_array(tensor: Any) -> Array:
+    """See a tensor as an array, in the same memory."""
+    plain = tensor.detach().resolve_conj().resolve_neg()
+    if plain.dtype != torch.bfloat16:
+        return np.asarray(plain.numpy())
+    return np.asarray(plain.view(torch.int16).numpy()).view(numpy_dtype(torch.bfloat16))
+
+
+def _to_tensor(array: Array) -> Any:
+    """See an array as a tensor, in the same memory."""
+    if array.dtype.name != "bfloat16":
+        return torch.from_numpy(np.asarray(array))
+    return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+
+
+Layout = tuple[str, tuple[int, ...]]
+
+
+def _layout(fake: Any) -> Layout:
+    """Tell how torch lays a result out: strides; of open sizes, dimensions from wide to narrow."""
+    if all(isinstance(step, int) for step in fake.stride()):
+        return "strides", tuple(fake.stride())
+    steps = [step if isinstance(step, int) else int(step.node.hint) for step in fake.stride()]
+    return "order", tuple(sorted(range(len(steps)), key=lambda axis: (-steps[axis], axis)))
+
+
+def _laid_out(tensor: Any, layout: Layout) -> Any:
+    """Lay a result out as torch expects it, who may take views of it by its strides."""
+    kind, given = layout
+    if kind == "order":
+        turned = tensor.permute(given)
+        back = [given.index(axis) for axis in range(len(given))]
+        return tensor if turned.is_contiguous() else turned.contiguous().permute(back)
+    columns = list(zip(tensor.shape, tensor.stride(), given, strict=True))
+    if all(size < 2 or step == wanted for size, step, wanted in columns):
+        return tensor
+    if any(size > 1 and wanted == 0 for size, _, wanted in columns):
+        return tensor
+    return torch.empty_strided(tensor.shape, given, dtype=tensor.dtype).copy_(tensor)

@@ -1,0 +1,1 @@
+"""Networks that nobody tuned for, in plain torch with random weights."""
