@@ -12,6 +12,8 @@ from .dispatch import set_tuning as set_tuning
 from .formats import load as load
 from .formats.onnx.session import InferenceSession as InferenceSession
 from .formats.onnx.session import SessionOptions as SessionOptions
+from .formats.weights import keras_weights as keras_weights
+from .formats.weights import load_weights as load_weights
 from .functional import *  # noqa: F403
 from .network import Network as Network
 from .network import compile_module as _compile

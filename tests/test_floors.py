@@ -10,7 +10,18 @@ import grimp
 ROOT = Path(__file__).resolve().parents[1]
 
 # Loaded when first needed, never by `import fastconv`.
-LATE = {"PIL", "click", "llvmlite", "matplotlib", "numba", "onnx", "rich", "scipy", "torch"}
+LATE = {
+    "PIL",
+    "click",
+    "llvmlite",
+    "matplotlib",
+    "numba",
+    "onnx",
+    "rich",
+    "safetensors",
+    "scipy",
+    "torch",
+}
 
 
 def run_python(source: str) -> subprocess.CompletedProcess[str]:
