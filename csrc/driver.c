@@ -1,8 +1,9 @@
 /* The driver: runs stages of kernels, each one's work items shared out over threads.
  *
  * The threads are the library's own and sleep between calls, so that no second OpenMP runtime
- * stands beside that of Numba or PyTorch. One call has them at a time; one that comes meanwhile
- * does its work alone, which gives the same bits. A child process after a fork starts new ones.
+ * stands beside that of Numba or PyTorch. One program has them at a time; one that comes meanwhile
+ * does its work alone, which gives the same bits. So does a caller with what its threads are too
+ * late for. A child process after a fork starts new ones.
  */
 #include "fastconv.h"
 
@@ -16,6 +17,7 @@
 #else
 #define HAVE_THREADS 1
 #include <pthread.h>
+#include <sched.h>
 #endif
 
 struct job {
@@ -36,9 +38,11 @@ static void do_part(const struct job *job, int64_t worker)
 
 #if HAVE_THREADS
 
-/* Looks at memory before a thread goes to sleep: some 100 microseconds, in which the next stage or
- * call of a network mostly comes. Waking a thread takes as long, and may put it on a busy core. */
-enum { MOST_THREADS = 256, LOOKS = 4000 };
+/* Looks at memory before a thread goes to sleep: some 100 microseconds, in which the next call of a
+ * network mostly comes. Waking a thread takes as long, or several times that on a virtual machine,
+ * and may put it on a busy core. While a program runs its threads do not sleep at all; after so
+ * many looks they let others have the core. */
+enum { MOST_THREADS = 256, LOOKS = 4000, YIELDS = 1000 };
 
 static struct {
     pthread_mutex_t lock;
@@ -46,17 +50,21 @@ static struct {
     pthread_cond_t end;
     int64_t threads;        /* that were started, beside the caller's */
     _Atomic uint64_t round; /* counts the jobs */
-    int64_t unstarted;      /* workers that have not yet taken their part of this one */
+    int64_t unstarted;      /* parts of this one that nobody has taken */
     _Atomic int64_t unfinished;
     struct job job;
-    int busy;
-    int watched; /* whether forks are noticed */
+    _Atomic int busy; /* a program has the threads */
+    int watched;      /* whether forks are noticed */
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
           .begin = PTHREAD_COND_INITIALIZER,
           .end = PTHREAD_COND_INITIALIZER};
 
-static void pause_briefly(void)
+static void pause_briefly(int64_t look)
 {
+    if (look >= LOOKS) {
+        sched_yield();
+        return;
+    }
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -64,26 +72,34 @@ static void pause_briefly(void)
 #endif
 }
 
+/* Take a part that nobody has taken, and do it. The lock is held, but while it is done. */
+static void take_part(void)
+{
+    const int64_t worker = pool.unstarted--;
+    const struct job job = pool.job;
+    pthread_mutex_unlock(&pool.lock);
+    do_part(&job, worker);
+    pthread_mutex_lock(&pool.lock);
+    if (--pool.unfinished == 0) {
+        pthread_cond_signal(&pool.end);
+    }
+}
+
 static void *work(void *unused)
 {
     (void)unused;
     uint64_t seen = 0;
     for (;;) {
-        for (int look = 0; look < LOOKS && pool.round == seen; look++) {
-            pause_briefly();
+        for (int64_t look = 0; pool.round == seen && (look < LOOKS || pool.busy); look++) {
+            pause_briefly(look);
         }
         pthread_mutex_lock(&pool.lock);
-        while (pool.unstarted == 0 || pool.round == seen) {
+        while (pool.round == seen) {
             pthread_cond_wait(&pool.begin, &pool.lock);
         }
         seen = pool.round;
-        const int64_t worker = pool.unstarted--;
-        const struct job job = pool.job;
-        pthread_mutex_unlock(&pool.lock);
-        do_part(&job, worker);
-        pthread_mutex_lock(&pool.lock);
-        if (--pool.unfinished == 0) {
-            pthread_cond_signal(&pool.end);
+        if (pool.unstarted > 0) {
+            take_part();
         }
         pthread_mutex_unlock(&pool.lock);
     }
@@ -129,49 +145,78 @@ static void start_threads(int64_t wanted)
     }
 }
 
-static void run(struct job *job)
+/* Have the threads for a program, as many as are wanted and there are; 0 where another has them. */
+static int64_t enlist(int64_t wanted)
 {
-    int64_t helpers = (job->workers < job->items ? job->workers : job->items) - 1;
-    if (helpers > 0) {
+    int64_t helpers = 0;
+    if (wanted > 0) {
         pthread_mutex_lock(&pool.lock);
-        if (pool.busy) {
-            helpers = 0;
-        } else {
-            start_threads(helpers);
-            helpers = helpers < pool.threads ? helpers : pool.threads;
+        if (!pool.busy) {
+            start_threads(wanted);
+            helpers = wanted < pool.threads ? wanted : pool.threads;
             pool.busy = helpers > 0;
-        }
-        if (helpers > 0) {
-            job->workers = helpers + 1;
-            pool.job = *job;
-            pool.round++;
-            pool.unstarted = helpers;
-            pool.unfinished = helpers;
-            pthread_cond_broadcast(&pool.begin);
         }
         pthread_mutex_unlock(&pool.lock);
     }
+    return helpers;
+}
+
+static void dismiss(int64_t helpers)
+{
+    if (helpers > 0) {
+        pool.busy = 0;
+    }
+}
+
+static void run(struct job *job, int64_t helpers)
+{
+    helpers = helpers < job->items - 1 ? helpers : job->items - 1;
     if (helpers <= 0) {
         job->workers = 1;
         do_part(job, 0);
         return;
     }
+    job->workers = helpers + 1;
+    pthread_mutex_lock(&pool.lock);
+    pool.job = *job;
+    pool.round++;
+    pool.unstarted = helpers;
+    pool.unfinished = helpers;
+    pthread_cond_broadcast(&pool.begin);
+    pthread_mutex_unlock(&pool.lock);
     do_part(job, 0);
-    for (int look = 0; look < LOOKS && pool.unfinished > 0; look++) {
-        pause_briefly();
+    /* What threads that still wake up have not begun is done before they could. */
+    pthread_mutex_lock(&pool.lock);
+    while (pool.unstarted > 0) {
+        take_part();
+    }
+    pthread_mutex_unlock(&pool.lock);
+    for (int64_t look = 0; look < LOOKS + YIELDS && pool.unfinished > 0; look++) {
+        pause_briefly(look);
     }
     pthread_mutex_lock(&pool.lock);
     while (pool.unfinished > 0) {
         pthread_cond_wait(&pool.end, &pool.lock);
     }
-    pool.busy = 0;
     pthread_mutex_unlock(&pool.lock);
 }
 
 #else
 
-static void run(struct job *job)
+static int64_t enlist(int64_t wanted)
 {
+    (void)wanted;
+    return 0;
+}
+
+static void dismiss(int64_t helpers)
+{
+    (void)helpers;
+}
+
+static void run(struct job *job, int64_t helpers)
+{
+    (void)helpers;
     job->workers = 1;
     do_part(job, 0);
 }
@@ -200,16 +245,17 @@ int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at, int
         memcpy(&base, addresses + buffer * (int64_t)sizeof base, sizeof base);
         words[place[0]] = base != 0 ? base + place[2] : 0;
     }
+    const int64_t helpers = enlist(threads - 1);
     for (int64_t i = 0; i < stage_count; i++) {
         const int64_t *stage = stages + 3 * i;
         struct job job = {
             .kernel = (fastconv_kernel)(intptr_t)stage[0],
             .args = (const int64_t *)((const char *)words + stage[1]),
             .items = stage[2],
-            .workers = threads,
         };
-        run(&job);
+        run(&job, helpers);
     }
+    dismiss(helpers);
     if (words != few) {
         free(words);
     }
