@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import re
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastconv import settings
 from fastconv.machine import forced_isa
 from fastconv.problem import Problem
+from fastconv.problem.record import record
 
 # What reads tables is imported where there is one: a process that has none starts sooner.
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _set: str | None = None
 _generation = 0
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Tuning:
     """The table in force, if any, where it lies, and what there is to say of it."""
 

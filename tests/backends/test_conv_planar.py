@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import fastconv.functional as F
 from fastconv.dispatch.registry import backend_available
 from fastconv.machine import available_isas
-from tests.exact import assert_exact
+from tests.exact import assert_drawn_exact, assert_exact, assert_stays_in_windows
 from tests.planes import assert_same_bits
 
 BACKENDS = [name for name in ("numba", "c") if backend_available(name)]
@@ -59,14 +59,7 @@ def planar_cases(draw: Any) -> dict[str, Any]:
 def test_drawn_problems_are_exact_at_every_instruction_set(
     isa: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FASTCONV_ISA", isa)
-
-    @settings(max_examples=150, deadline=None)
-    @given(case=planar_cases())
-    def check(case: dict[str, Any]) -> None:
-        assert_exact(case, "planar", "c")
-
-    check()
+    assert_drawn_exact(isa, planar_cases(), "planar", monkeypatch)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -103,21 +96,7 @@ def test_each_tile_covers_whole_and_ragged_edges(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_is_not_finite_stays_in_its_windows(backend: str) -> None:
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal((1, 3, 20, 37)).astype("f4")
-    w = rng.standard_normal((7, 3, 3, 3)).astype("f4")
-    how: dict[str, Any] = {"padding": 1, "backend": backend, "algorithm": "planar"}
-    for activation in (None, "relu", "relu6", ("leaky_relu", 0.1)):
-        clean = F.conv2d(x, w, activation=activation, **how)
-        for value in (np.nan, np.inf):
-            spoiled = x.copy()
-            spoiled[0, 1, 9, 36] = value
-            exact = F.conv2d(spoiled, w, activation=activation, padding=1, backend="reference")
-            out = F.conv2d(spoiled, w, activation=activation, **how)
-            np.testing.assert_allclose(out, exact, atol=1e-4)
-            untouched = np.ones(out.shape, bool)
-            untouched[..., 8:11, 35:] = False
-            np.testing.assert_array_equal(out[untouched], clean[untouched])
+    assert_stays_in_windows("planar", backend, (7, 3, 3, 3))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import fastconv.functional as F
 from fastconv.dispatch.registry import backend_available
 from fastconv.machine import available_isas
-from tests.exact import assert_exact
+from tests.exact import assert_drawn_exact, assert_exact, assert_stays_in_windows
 from tests.planes import assert_same_bits
 
 BACKENDS = [name for name in ("numba", "c") if backend_available(name)]
@@ -65,14 +65,7 @@ ALGORITHMS = ("depthwise", "depthwise_planar")
 def test_drawn_problems_are_exact_at_every_instruction_set(
     algorithm: str, isa: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FASTCONV_ISA", isa)
-
-    @settings(max_examples=150, deadline=None)
-    @given(case=depthwise_cases(algorithm))
-    def check(case: dict[str, Any]) -> None:
-        assert_exact(case, algorithm, "c")
-
-    check()
+    assert_drawn_exact(isa, depthwise_cases(algorithm), algorithm, monkeypatch)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -106,22 +99,7 @@ def test_each_tile_of_rows_covers_whole_and_ragged_edges(
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_what_is_not_finite_stays_in_its_windows(algorithm: str, backend: str) -> None:
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal((1, 3, 20, 37)).astype("f4")
-    w = rng.standard_normal((3, 1, 3, 3)).astype("f4")
-    how: dict[str, Any] = {"backend": backend, "algorithm": algorithm}
-    for options in ({"padding": 1}, {"padding": 1, "activation": "relu6"}):
-        given_options: dict[str, Any] = {"groups": 3, **options}
-        clean = F.conv2d(x, w, **given_options, **how)
-        for value in (np.nan, np.inf):
-            spoiled = x.copy()
-            spoiled[0, 1, 9, 36] = value
-            exact = F.conv2d(spoiled, w, **given_options, backend="reference")
-            out = F.conv2d(spoiled, w, **given_options, **how)
-            np.testing.assert_allclose(out, exact, atol=1e-4)
-            untouched = np.ones(out.shape, bool)
-            untouched[0, 1, 8:11, 35:] = False
-            np.testing.assert_array_equal(out[untouched], clean[untouched])
+    assert_stays_in_windows(algorithm, backend, (3, 1, 3, 3), groups=3)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

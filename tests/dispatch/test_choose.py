@@ -140,13 +140,13 @@ def test_fewer_threads_run_where_more_would_take_too_much(monkeypatch: pytest.Mo
     free = find_plan(problem(), (w, None))
     expected = free.run(x, None)
     taken: list[int] = []
-    true_take = plan_module.take
+    true_take = plan_module.take_address
 
     def take(size: int) -> Any:
         taken.append(size)
         return true_take(size)
 
-    monkeypatch.setattr(plan_module, "take", take)
+    monkeypatch.setattr(plan_module, "take_address", take)
     limit = free.workspace_bytes + free.scratch_bytes + 64
     monkeypatch.setenv("FASTCONV_WORKSPACE_MB", str(limit / 2**20))
     with settings.threads(2):

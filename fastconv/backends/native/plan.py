@@ -15,12 +15,13 @@ from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.arena import ALIGNMENT, aligned, take_address
 from fastconv.backends.native.driver import Program, drive
 from fastconv.backends.native.outputs import empty
+from fastconv.problem.record import record
 
 # Below this many seconds of predicted work, sharing it out costs more than it saves.
 SERIAL_SECONDS = 30e-6
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Slot:
     """An address that is known only when the plan runs: a buffer's, and bytes from its start."""
 
@@ -42,7 +43,7 @@ def INPUT(number: int) -> Slot:
     return Slot(number)
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Constant:
     """An array that belongs to the plan; its address stands in the block, itself in the plan."""
 
@@ -57,7 +58,7 @@ def constant(array: Any, dtype: Any = None) -> Constant:
     return Constant(kept)
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Stage:
     """One kernel over its work items. Arguments are ints, Slots and Constants, in its order."""
 
