@@ -118,7 +118,8 @@ class Shapes:
             for spec in specs_of_all:
                 allow(spec.shape, spec.dtype)
         program, reports = run_passes(lowered, self._of_one_image(specs) or lowered)
-        return Compiled(traced, program, reports, self._planned(program))
+        executor = self._planned(program)
+        return Compiled(traced, executor.code.program, reports, executor)
 
     def _of_one_image(self, specs: Sequence[tuple[Shape, Any]]) -> Program | None:
         """Give the program of a batch of one, where the inputs share a first dimension."""

@@ -68,6 +68,7 @@ class Code:
     the array that they always are. ``seconds`` is the predicted time on one thread.
     """
 
+    program: Program
     parts: tuple[NativePart | PythonPart, ...]
     outputs: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
     copies: Mapping[int, Any]
@@ -84,14 +85,16 @@ def plan_program(program: Program) -> Code:
 
 class _Planner:
     def __init__(self, program: Program) -> None:
-        self._program = program
+        # Packed weights are all that is kept of them.
+        light = {op: _without_parameters(op) for op in program.ops}
         self._plans: dict[Op, Plan] = {
-            op: find_plan(
-                op.problem, op.parameters, algorithm=op.algorithm, backend=op.backend
+            light[op]: find_plan(
+                op.problem, op.arrays(), algorithm=op.algorithm, backend=op.backend
             )
             for op in program.ops
             if isinstance(op, Solve)
         }  # fmt: skip
+        self._program = program.replaced({op: [new] for op, new in light.items()})
         # A value that lies inside another one: which, and how many bytes from its start.
         self._inside: dict[int, tuple[int, int]] = {}
         self._alias()
@@ -160,7 +163,16 @@ class _Planner:
         _close(stages, spans, parts)
         specs = tuple(self._spec(v) for v in self._program.outputs)
         plans = tuple(self._plans.values())
-        return Code(tuple(parts), specs, self._copies, layout, scratch, self._seconds(), plans)
+        return Code(
+            self._program,
+            tuple(parts),
+            specs,
+            self._copies,
+            layout,
+            scratch,
+            self._seconds(),
+            plans,
+        )
 
     def _seconds(self) -> float:
         return sum(getattr(plan, "seconds", 1e-5) for plan in self._plans.values())
@@ -268,6 +280,10 @@ class _Planner:
         run = plan.run if plan is not None else op.function  # type: ignore[attr-defined]
         assert plan is not None or isinstance(op, Call)
         return PythonPart(op, run, inputs, tuple(self._place(v) for v in op.outputs))
+
+
+def _without_parameters(op: Op) -> Op:
+    return dataclasses.replace(op, parameters=()) if isinstance(op, Solve) else op
 
 
 def _close(

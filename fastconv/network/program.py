@@ -38,12 +38,20 @@ class Op:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Solve(Op):
-    """A problem, its parameters, and the algorithm and backend that were asked for."""
+    """A problem, its parameters, and the algorithm and backend that were asked for.
+
+    Parameters that a pass has changed are worked out when they are packed, so that no second set
+    of a network's weights is ever there.
+    """
 
     problem: Problem
-    parameters: tuple[Any, ...] = ()
+    parameters: tuple[Any, ...] | Callable[[], tuple[Any, ...]] = ()
     algorithm: str | None = None
     backend: str | None = None
+
+    def arrays(self) -> tuple[Any, ...]:
+        """Give the parameters, worked out."""
+        return self.parameters() if callable(self.parameters) else self.parameters
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

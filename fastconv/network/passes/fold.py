@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -44,15 +45,23 @@ def _folded(first: Solve, second: Solve) -> Solve | None:
         return None
     if problem.activation is not None or getattr(problem, "residual", False):
         return None
-    if first.parameters[0] is None or not isinstance(first.parameters[0], np.ndarray):
-        return None
     affine = _affine(second, _channels(problem), isinstance(problem, LinearProblem))
-    if affine is None:
+    if affine is None or first.inputs[1:] not in ((), (None,)):
         return None
-    scale, shift = affine
-    weight, bias = (None if p is None else np.asarray(p, np.float64) for p in first.parameters)
+    return dataclasses.replace(
+        first,
+        outputs=second.outputs,
+        problem=dataclasses.replace(problem, bias=True),
+        parameters=functools.partial(_scaled, first, *affine),
+    )
+
+
+def _scaled(op: Solve, scale: _Vector, shift: _Vector) -> tuple[Any, ...]:
+    """Give an operation's weight and bias with what it gives multiplied and added to."""
+    problem: Any = op.problem
+    wide: list[Any] = [None if p is None else np.asarray(p, np.float64) for p in op.arrays()]
+    weight, bias = wide
     shift = shift if bias is None else shift + bias * scale
-    assert weight is not None
     if isinstance(problem, ConvTransposeProblem):
         groups, per_group = problem.groups, problem.out_channels // problem.groups
         split = weight.reshape(groups, -1, per_group, *weight.shape[2:])
@@ -60,12 +69,7 @@ def _folded(first: Solve, second: Solve) -> Solve | None:
         scaled = (split * factors).reshape(weight.shape)
     else:
         scaled = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    return dataclasses.replace(
-        first,
-        outputs=second.outputs,
-        problem=dataclasses.replace(problem, bias=True),
-        parameters=(scaled.astype(problem.dtype), shift.astype(problem.dtype)),
-    )
+    return scaled.astype(problem.dtype), shift.astype(problem.dtype)
 
 
 def _channels(problem: Any) -> int:
@@ -76,7 +80,7 @@ def _affine(op: Solve, channels: int, last: bool) -> tuple[_Vector, _Vector] | N
     """Give what multiplies each channel and what is added to it, where that is all that is done."""
     problem: Any = op.problem
     if isinstance(problem, BatchNormProblem):
-        wide: list[Any] = [None if p is None else np.asarray(p, np.float64) for p in op.parameters]
+        wide: list[Any] = [None if p is None else np.asarray(p, np.float64) for p in op.arrays()]
         mean, variance, weight, bias = wide
         scale = 1 / np.sqrt(variance + problem.eps)
         scale = scale if weight is None else scale * weight
