@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from fastconv.network.compiled import Compiled, Shapes
 from fastconv.network.explanation import Explanation, explain_trace
 from fastconv.network.graph import Graph, Port
+from fastconv.network.layers import Layers
 from fastconv.network.summary import Summary, tabulate
 from fastconv.network.trace import Trace, trace
 
@@ -50,13 +51,14 @@ class Network:
         max_memory: int | None = None,
         fallbacks: Sequence[str] = (),
     ) -> None:
-        self._function = function
+        self.function = function
         self.fallbacks = tuple(fallbacks)
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.name = name
         self.max_memory = max_memory
         self._shapes = Shapes(function, max_memory)
+        self._layers = Layers(self)
 
     @classmethod
     def from_graph(cls, graph: Graph, *, max_memory: int | None = None) -> Network:
@@ -84,13 +86,54 @@ class Network:
         known = self._shapes.known(inputs)
         if known is not None:
             return known.run(inputs)
+        return self._shapes.run(self.checked(inputs))
+
+    def checked(self, inputs: Sequence[Any]) -> list[Any]:
+        """Give inputs as arrays that the network takes.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As a call of the network does.
+        """
         if len(inputs) != len(self.inputs):
             names = ", ".join(port.name for port in self.inputs)
             raise ValueError(
                 f"the network takes {len(self.inputs)} inputs ({names}), but got {len(inputs)}"
             )
         pairs = zip(inputs, self.inputs, strict=True)
-        return self._shapes.run([_checked(value, port) for value, port in pairs])
+        return [_checked(value, port) for value, port in pairs]
+
+    @property
+    def layers(self) -> Layers:
+        """The layers by name: ``network.layers["conv1"](x)`` gives what that layer gives."""
+        return self._layers
+
+    def outputs_of(self, names: Iterable[str], *inputs: Any) -> dict[str, Any]:
+        """Give what several layers give, by name, from one run.
+
+        Only what they need is run, by a program of its own that is kept for inputs of these
+        shapes.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of ``network.layers``.
+        *inputs
+            As a call of the network takes them.
+
+        Raises
+        ------
+        ValueError
+            For a name that no layer has; where a call of the network does; and for a network of a
+            module that cannot be traced.
+        TypeError
+            Where a call of the network does.
+        """
+        try:
+            return self._layers.outputs_of(names, inputs)
+        except KeyError as error:
+            raise ValueError(error.args[0]) from None
 
     def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
         """Run as onnxruntime's sessions are run: inputs by name, a list of outputs back.
@@ -113,7 +156,7 @@ class Network:
 
     def trace(self, input_shape: Any = None) -> Trace:
         """Trace the network on shapes alone; open sizes are taken as 1 unless shapes are given."""
-        return trace(self._function, self._specs(input_shape))
+        return trace(self.function, self._specs(input_shape))
 
     def compiled(self, input_shape: Any = None) -> Compiled | None:
         """Give what runs for a shape: its program, passes and memory; None: it cannot be traced."""
@@ -162,11 +205,11 @@ class Network:
 
         if Path(path).suffix != storage.SUFFIX:
             raise ValueError(f"a network is saved to a file named *{storage.SUFFIX}, not {path}")
-        if isinstance(self._function, GraphFunction):
-            graph = self._function.graph
+        if isinstance(self.function, GraphFunction):
+            graph = self.function.graph
         else:
             try:
-                graph = storage.record(self._function, self.inputs, self.outputs, self.name)
+                graph = storage.record(self.function, self.inputs, self.outputs, self.name)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"the network {self.name!r} cannot be saved: {error}") from error
         storage.write_graph(graph, path)

@@ -134,7 +134,7 @@ def test_every_kind_of_call_gives_the_same_bits(name: str, tmp_path: Path) -> No
 @given(seed=st.integers(0, 2**32))
 def test_random_networks_give_the_same_bits(seed: int) -> None:
     network = compile_module(RandomNetwork(seed), (1, 4, 9, 9))
-    graph = record(network._function, network.inputs, network.outputs, "")
+    graph = record(network.function, network.inputs, network.outputs, "")
     same_bits(network, Network.from_graph(graph), (1, 4, 9, 9))
 
 
@@ -402,7 +402,7 @@ def test_pickles_of_graphs_give_the_same_bits() -> None:
     pytest.importorskip("onnx")
     network = fastconv.load(DIGITS / "lenet5.onnx")
     x = drawn((2, 1, 28, 28))
-    network._function(x)  # one node after the other, which is remembered and not pickled
+    network.function(x)  # one node after the other, which is remembered and not pickled
     other = pickle.loads(pickle.dumps(network))
     np.testing.assert_array_equal(other(x), network(x))
 
