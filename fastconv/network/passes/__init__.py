@@ -6,7 +6,12 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from fastconv.network.passes.clean import join_concatenations, merge_views, remove_dead
+from fastconv.network.passes.clean import (
+    join_concatenations,
+    lift_over_views,
+    merge_views,
+    remove_dead,
+)
 from fastconv.network.passes.fold import fold_affine, fold_padding
 from fastconv.network.passes.fuse import fuse_activation, fuse_residual
 from fastconv.network.passes.layout import channels_last, last_from
@@ -21,6 +26,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("recognise_clamps", recognise_clamps),
     ("recognise_gates", recognise_gates),
     ("remove_dead", remove_dead),
+    ("lift_over_views", lift_over_views),
     ("fold_padding", fold_padding),
     ("fold_affine", fold_affine),
     ("fuse_activation", fuse_activation),

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from math import prod
 
+import numpy as np
+
+from fastconv.network.passes.patterns import only_reader
 from fastconv.network.program import Op, Program, Solve, View
-from fastconv.problem import ConcatenateProblem, StridedProblem
+from fastconv.problem import (
+    ArithmeticProblem,
+    ConcatenateProblem,
+    ElementwiseProblem,
+    Problem,
+    StridedProblem,
+)
+from fastconv.problem.remember import Spec
 
 
 def remove_dead(program: Program) -> Program:
@@ -20,6 +31,43 @@ def remove_dead(program: Program) -> Program:
     for op in ops:
         values.update({n: program.values[n] for n in op.outputs})
     return dataclasses.replace(program, ops=tuple(reversed(ops)), values=values)
+
+
+def lift_over_views(program: Program) -> Program:
+    """Do what works element by element before a view, so that it may end what gave the elements."""
+    values = dict(program.values)
+    producers, readers, kept = program.producers(), program.readers(), program.kept()
+    changes: dict[Op, list[Op]] = {}
+    for op in program.ops:
+        view = producers.get(op.reads[0]) if len(op.reads) == 1 else None
+        if not isinstance(op, Solve) or not isinstance(view, View) or view in changes:
+            continue
+        if only_reader(view, readers, kept) is not op or not isinstance(view.inputs[0], int):
+            continue
+        source = values[view.inputs[0]]
+        problem = _over(op, tuple(source.shape))
+        if view.start or prod(source.shape) != prod(op.problem.input_shape) or problem is None:
+            continue
+        number = max(values) + 1
+        values[number] = Spec(tuple(source.shape), source.dtype)
+        inputs = tuple(view.inputs[0] if isinstance(v, int) else v for v in op.inputs)
+        lifted = dataclasses.replace(op, inputs=inputs, outputs=(number,), problem=problem)
+        changes[view] = []
+        changes[op] = [lifted, dataclasses.replace(view, inputs=(number,), outputs=op.outputs)]
+    return dataclasses.replace(program.replaced(changes), values=values)
+
+
+def _over(op: Solve, shape: tuple[int, ...]) -> Problem | None:
+    """Give an operation's problem over the same elements in another shape; None: it is another."""
+    problem = op.problem
+    if isinstance(problem, ElementwiseProblem):
+        return dataclasses.replace(problem, shape=shape)
+    if not isinstance(problem, ArithmeticProblem) or problem.output_shape != problem.left:
+        return None
+    # A number, or one for each of the last dimension's elements.
+    same = problem.right in ((), (1,)) or problem.right == shape[-1:] == problem.left[-1:]
+    constant = isinstance(op.inputs[1], np.ndarray)
+    return dataclasses.replace(problem, left=shape) if same and constant else None
 
 
 def merge_views(program: Program) -> Program:

@@ -89,7 +89,8 @@ def _affine(op: Solve, channels: int, last: bool) -> tuple[_Vector, _Vector] | N
     if not isinstance(problem, ArithmeticProblem):
         return None
     known = with_constant(op)
-    if known is None or problem.output_shape != problem.left:
+    value = problem.left if isinstance(op.inputs[0], int) else problem.right
+    if known is None or problem.output_shape != value:
         return None
     vector = _per_channel(np.asarray(known[1], np.float64), problem.output_shape, channels, last)
     if vector is None:

@@ -14,13 +14,13 @@ from fastconv.problem import ArithmeticProblem
 def pairs(program: Program) -> Iterator[tuple[Solve, Solve]]:
     """Give each problem whose result is read by one other problem alone, and that one.
 
-    The reader's first input is the result, and no output is it.
+    The result is the reader's first value, and no output.
     """
     producers, readers, kept = program.producers(), program.readers(), program.kept()
     for op in program.ops:
-        if not isinstance(op, Solve) or not op.inputs or not isinstance(op.inputs[0], int):
+        if not isinstance(op, Solve) or not op.reads:
             continue
-        first = producers.get(op.inputs[0])
+        first = producers.get(op.reads[0])
         if isinstance(first, Solve) and only_reader(first, readers, kept) is op:
             yield first, op
 
