@@ -229,7 +229,9 @@ def work(seed: int, first: int, last: int) -> None:
     models = sources()
 
     def growth() -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        # In KiB, but for macOS.
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
     def stop(*_: Any) -> None:
         raise TimeoutError("it does not end")

@@ -270,7 +270,9 @@ OPERATIONS: dict[str, Operation] = {
     "einsum": einsum,
     "hardmax": hardmax,
     "hardmax_from": lambda value, axis: hardmax(flatten(value, axis), axis=1).reshape(value.shape),
-    "full_like": lambda value, *, fill, dtype: np.full(value.shape, fill, dtype),
+    "full_like": lambda value, *, fill, dtype: np.full(
+        value.shape, fill, value.dtype if dtype is None else dtype
+    ),
     "cast_like": cast_like,
     "matmul": matmul,
     "reshape": reshape,

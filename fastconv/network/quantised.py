@@ -104,16 +104,19 @@ def conv_integer(
 
 
 def _rescaled(total: Any, factor: Any, zero_point: Any) -> Any:
-    """Bring exact sums to the output's scale and dtype."""
-    limits = np.iinfo(zero_point.dtype)
-    scaled = np.rint(total.astype(np.dtype(np.float64)) * factor)
-    whole = scaled + np.asarray(zero_point).astype(np.float64)
-    return np.minimum(np.maximum(whole, limits.min), limits.max).astype(zero_point.dtype)
+    """Bring exact sums to the output's scale and dtype: one rounding to float32, one to integers.
+
+    The sum is clamped before the zero point is added, which is the same and stays exact.
+    """
+    narrow = np.dtype(np.float32)
+    limits, zero = np.iinfo(zero_point.dtype), np.asarray(zero_point).astype(narrow)
+    whole = np.rint(total.astype(narrow) * factor.astype(narrow))
+    low, high = limits.min - zero, limits.max - zero
+    return (np.minimum(np.maximum(whole, low), high) + zero).astype(zero_point.dtype)
 
 
 def _factor(x_scale: Any, w_scale: Any, y_scale: Any) -> Any:
-    wide = (np.asarray(s).astype(np.float64) for s in (x_scale, w_scale, y_scale))
-    a, b, c = wide
+    a, b, c = (np.asarray(s).astype(np.float64) for s in (x_scale, w_scale, y_scale))
     return a * b / c
 
 

@@ -31,18 +31,18 @@ def model(
 
 
 NODE = helper.make_node
-LARGE = [10**6, 10**6]
+LARGE = [10**7, 10**7]
 TOO_LARGE: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "filled": ([NODE("ConstantOfShape", ["s"], ["y"])], {"s": LARGE}),
-    "expanded": ([NODE("Expand", ["x", "s"], ["y"])], {"s": [10**9, 1, 8, 8]}),
-    "tiled": ([NODE("Tile", ["x", "s"], ["y"])], {"s": [1, 10**9, 1, 1]}),
+    "expanded": ([NODE("Expand", ["x", "s"], ["y"])], {"s": [10**12, 1, 8, 8]}),
+    "tiled": ([NODE("Tile", ["x", "s"], ["y"])], {"s": [1, 10**12, 1, 1]}),
     "ranged": (
         [NODE("Range", ["a", "b", "c"], ["y"])],
         {"a": np.float32(0), "b": np.float32(1e12), "c": np.float32(1)},
     ),
-    "padded": ([NODE("Pad", ["x", "s"], ["y"])], {"s": [0, 0, 10**9, 0, 0, 0, 0, 0]}),
+    "padded": ([NODE("Pad", ["x", "s"], ["y"])], {"s": [0, 0, 10**12, 0, 0, 0, 0, 0]}),
     "convolved": (
-        [NODE("Conv", ["x", "w"], ["y"], pads=[2**30, 0, 2**30, 0])],
+        [NODE("Conv", ["x", "w"], ["y"], pads=[2**40, 0, 2**40, 0])],
         {"w": np.ones((1, 1, 3, 3), "f4")},
     ),
     "spread": (
@@ -107,7 +107,7 @@ def test_weights_larger_than_max_memory_are_refused() -> None:
     sparse = model([NODE("Identity", ["w"], ["y"])])
     values = numpy_helper.from_array(np.ones(1, "f4"), "w")
     places = numpy_helper.from_array(np.zeros(1, np.int64), "places")
-    tensor = helper.make_sparse_tensor(values, places, [10**5, 10**6])
+    tensor = helper.make_sparse_tensor(values, places, [10**7, 10**7])
     sparse.graph.sparse_initializer.append(tensor)
     with pytest.raises(ValueError, match=r"sparse tensor 'w'.*more than max_memory"):
         fastconv.load(sparse)

@@ -101,9 +101,7 @@ def dropout(call: Call) -> list[Node]:
     first = call.input(0), (call.outputs[0],)
     nodes = [Node("identity", first[:1], first[1], {}, call.name or call.outputs[0])]
     if len(call.outputs) > 1 and call.outputs[1]:
-        dtype = np.dtype(np.bool_) if call.opset >= 10 else call.dtype(0)
-        if dtype is None:
-            raise Unsupported("a mask of an element type that is not known beforehand")
-        options = {"fill": True, "dtype": dtype}
+        # Up to opset 9 the mask is of the data's own dtype.
+        options = {"fill": True, "dtype": np.dtype(np.bool_) if call.opset >= 10 else None}
         nodes.append(Node("full_like", first[:1], (call.outputs[1],), options, call.name))
     return nodes
