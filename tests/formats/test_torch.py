@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -15,6 +17,8 @@ from torch.nn.utils import parametrizations as normed
 from torch.utils import _pytree as pytree
 
 import fastconv
+from fastconv.formats.torch.guards import condition
+from fastconv.network.sizes import evaluate
 
 
 class Fn(nn.Module):
@@ -288,6 +292,44 @@ def test_sizes_that_the_module_takes_for_granted_are_checked() -> None:
         network(np.zeros((1, 4, 16, 16), np.float32))
     empty = network(np.zeros((0, 3, 16, 16), np.float32))
     assert empty.shape == (0, 2)
+
+
+def test_networks_are_saved_with_their_conditions(tmp_path: Path) -> None:
+    network = fastconv.torch.convert(Guarded().eval(), image(1, 3, 16, 16))
+    network.save(tmp_path / "guarded.fastconv")
+    x = image(2, 3, 16, 17).numpy()
+    for other in (
+        fastconv.load(tmp_path / "guarded.fastconv"),
+        pickle.loads(pickle.dumps(network)),
+    ):
+        np.testing.assert_array_equal(other(x), network(x))
+        with pytest.raises(ValueError, match=r"sizes must satisfy x\.shape\[3\] > 12"):
+            other(np.zeros((1, 3, 32, 8), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("code", "holds"),
+    [
+        ("L['x'].size()[0] == 3", True),
+        ("(L['x'].size()[1] // 2) % 2 != 0 and 1 < L['x'].size()[0] <= 3", True),
+        ("not (L['x'].size()[0] > 3 or -L['x'].size()[1] < -7)", True),
+        ("max(L['x'].size()[0], L['y'][1].size()[0]) - abs(-2) == 7", True),
+        ("L['x'].size()[0] * L['x'].size()[1] + 1 >= 23", False),
+    ],
+)
+def test_conditions_are_python_s(code: str, holds: bool) -> None:
+    _, expression = condition(code, {"x": 0, "y_1": 1})
+    assert bool(evaluate(expression, [(3, 7), (9,)])) is holds
+
+
+@pytest.mark.parametrize("code", ["L['z'].size()[0] == 1", "f(3) == 3", "L['x'].dim() == 2", "x"])
+def test_conditions_of_another_kind_are_refused(code: str) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        condition(code, {"x": 0})
+    with pytest.raises(ValueError, match="divided by zero"):
+        evaluate(condition("3 % L['x'].size()[0] == 1", {"x": 0})[1], [(0,)])
+    with pytest.raises(ValueError, match="not worked out"):
+        evaluate(("**", ("number", 9), ("number", 9)), [])
 
 
 @pytest.mark.parametrize(("open_sizes", "shape"), [("batch", ("batch", 4, 10, 12)), ("none", X)])

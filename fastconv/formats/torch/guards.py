@@ -1,32 +1,25 @@
 """What a traced module takes for granted of its inputs' sizes, as conditions to look at later.
 
 torch writes them as Python: ``L['x'].size()[2] // 2 >= 1``. They are read here as expressions of
-sizes and numbers, and nothing else.
+sizes and numbers, and nothing else, for `fastconv.network.sizes` to evaluate.
 """
 
 from __future__ import annotations
 
 import ast
-import operator
+import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from fastconv.problem import Shape
+from fastconv.network.sizes import Condition, Expression
 
-Condition = tuple[str, Callable[..., bool]]
-_Value = Callable[[Sequence[Shape]], Any]
-
-_BINARY: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
-    ast.Div: operator.truediv,
+_BINARY: dict[type, str] = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%",
 }  # fmt: skip
-_COMPARED: dict[type, Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
-    ast.Gt: operator.gt, ast.GtE: operator.ge,
+_COMPARED: dict[type, str] = {
+    ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
 }  # fmt: skip
-_CALLED: dict[str, Callable[..., Any]] = {"max": max, "min": min, "abs": abs, "int": int}
+_CALLED = ("max", "min", "abs")
 
 
 def condition(code: str, places: Mapping[str, int]) -> Condition:
@@ -37,59 +30,44 @@ def condition(code: str, places: Mapping[str, int]) -> Condition:
     ValueError
         For an expression of another kind.
     """
-    value = _read(ast.parse(code, mode="eval").body, places)
-    text = re.sub(r"L\['(\w+)'\]", r"\1", code.replace(".size()", ".shape"))
-
-    def holds(*shapes: Shape) -> bool:
-        return bool(value(shapes))
-
-    return text, holds
+    expression = _read(ast.parse(code, mode="eval").body, places)
+    return re.sub(r"L\['(\w+)'\]", r"\1", code.replace(".size()", ".shape")), expression
 
 
-def _read(tree: ast.expr, places: Mapping[str, int]) -> _Value:
-    if isinstance(tree, ast.Constant) and isinstance(tree.value, (int, float)):
-        number = tree.value
-        return lambda shapes: number
-    if isinstance(tree, ast.BoolOp):
-        parts = [_read(value, places) for value in tree.values]
-        combine = all if isinstance(tree.op, ast.And) else any
-        return lambda shapes: combine(part(shapes) for part in parts)
-    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, (ast.Not, ast.USub)):
-        of = _read(tree.operand, places)
-        change = operator.not_ if isinstance(tree.op, ast.Not) else operator.neg
-        return lambda shapes: change(of(shapes))
-    if isinstance(tree, ast.BinOp) and type(tree.op) in _BINARY:
-        function = _BINARY[type(tree.op)]
-        left, right = _read(tree.left, places), _read(tree.right, places)
-        return lambda shapes: function(left(shapes), right(shapes))
-    if isinstance(tree, ast.Compare) and all(type(op) in _COMPARED for op in tree.ops):
-        return _comparison(tree, places)
-    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id in _CALLED:
-        called, given = _CALLED[tree.func.id], [_read(value, places) for value in tree.args]
-        return lambda shapes: called(*(value(shapes) for value in given))
+def _read(tree: ast.expr, places: Mapping[str, int]) -> Expression:
+    match tree:
+        case ast.Constant(value=int(number)):
+            return ("number", int(number))
+        case ast.BoolOp(op=kind, values=values):
+            word = "and" if isinstance(kind, ast.And) else "or"
+            return (word, *(_read(value, places) for value in values))
+        case ast.UnaryOp(op=ast.Not() | ast.USub() as kind, operand=of):
+            return ("not" if isinstance(kind, ast.Not) else "neg", _read(of, places))
+        case ast.BinOp(left=left, op=kind, right=right) if type(kind) in _BINARY:
+            return (_BINARY[type(kind)], _read(left, places), _read(right, places))
+        case ast.Compare(ops=kinds) if all(type(kind) in _COMPARED for kind in kinds):
+            return _comparison(tree, places)
+        case ast.Call(func=ast.Name(id=str(name)), args=given) if name in _CALLED:
+            return (name, *(_read(value, places) for value in given))
     return _size(tree, places)
 
 
-def _comparison(tree: ast.Compare, places: Mapping[str, int]) -> _Value:
+def _comparison(tree: ast.Compare, places: Mapping[str, int]) -> Expression:
     values = [_read(value, places) for value in (tree.left, *tree.comparators)]
-    tests = [_COMPARED[type(op)] for op in tree.ops]
-
-    def compared(shapes: Sequence[Shape]) -> bool:
-        found = [value(shapes) for value in values]
-        return all(t(a, b) for t, a, b in zip(tests, found[:-1], found[1:], strict=True))
-
-    return compared
+    words = [_COMPARED[type(kind)] for kind in tree.ops]
+    pairs = zip(words, itertools.pairwise(values), strict=True)
+    parts = tuple((word, *pair) for word, pair in pairs)
+    return parts[0] if len(parts) == 1 else ("and", *parts)
 
 
-def _size(tree: ast.expr, places: Mapping[str, int]) -> _Value:
+def _size(tree: ast.expr, places: Mapping[str, int]) -> Expression:
     """Read ``L['name'].size()[axis]``."""
     match tree:
         case ast.Subscript(
             value=ast.Call(func=ast.Attribute(value=of, attr="size"), args=[]),
             slice=ast.Constant(value=int(axis)),
         ) if (name := _input(of)) in places:
-            place = places[name]
-            return lambda shapes: shapes[place][axis]
+            return ("size", places[name], int(axis))
     raise ValueError(f"a condition on sizes that cannot be read: {ast.unparse(tree)}")
 
 
@@ -97,7 +75,7 @@ def _input(tree: ast.expr) -> str:
     """Give the name of an input: x of L['x'], x_0 of L['x'][0]."""
     match tree:
         case ast.Subscript(value=ast.Name(id="L"), slice=ast.Constant(value=str(name))):
-            return name
+            return str(name)
         case ast.Subscript(value=of, slice=ast.Constant(value=int() | str() as part)):
             return f"{_input(of)}_{part}"
     return ""

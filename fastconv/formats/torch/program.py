@@ -16,8 +16,9 @@ from torch.utils import _pytree as pytree
 from fastconv.formats.torch.builder import build, is_translated
 from fastconv.formats.torch.call import Unsupported, dtype_name, length
 from fastconv.formats.torch.functional import made_functional
-from fastconv.formats.torch.guards import Condition, condition
+from fastconv.formats.torch.guards import condition
 from fastconv.network import Network, Port
+from fastconv.network.sizes import Condition
 from fastconv.problem.values import one_of
 
 OPEN = ("all", "batch", "none")
