@@ -43,7 +43,7 @@ class Call:
             parameter = Parameter(weight)
             run = lambda: function(x, parameter, **options)  # noqa: E731
         back = (lambda: np.moveaxis(run(), -1, 1)) if self._last else run
-        return Rival(run, back, _threads(threads))
+        return Rival(run, back, with_threads(threads))
 
 
 class InNetwork:
@@ -61,7 +61,7 @@ class InNetwork:
         x, weight = case.operands()
         network = fastconv.compile(module(case, weight), case.shape, case.dtype)
         run = lambda: network(x)  # noqa: E731
-        return Rival(run, run, _threads(threads))
+        return Rival(run, run, with_threads(threads))
 
 
 def module(case: Case, weight: Array | None) -> Any:
@@ -106,7 +106,7 @@ def candidates(case: Case, last: bool = False) -> list[Call]:
     return [Call(str(a), last=last, algorithm=a.name, backend=a.backend) for a in able]
 
 
-def _threads(count: int) -> Callable[[], contextlib.AbstractContextManager[None]]:
+def with_threads(count: int) -> Callable[[], contextlib.AbstractContextManager[None]]:
     @contextlib.contextmanager
     def context() -> Iterator[None]:
         before = fastconv.get_num_threads()

@@ -36,36 +36,50 @@ class Ncnn(Peer):
         return None
 
     def make(self, case: Case, threads: int) -> Rival:
-        import ncnn
-
         x, weight = case.operands()
-        network = ncnn.Net()
-        network.opt.num_threads = threads
-        network.opt.use_vulkan_compute = False
-        for name in dir(network.opt):
-            if name.startswith(("use_fp16", "use_bf16")):
-                setattr(network.opt, name, False)
         line = _ncnn_pool(case) if weight is None else _ncnn_conv(case)
-        with tempfile.TemporaryDirectory() as folder:
-            layout, values = (Path(folder) / name for name in ("param", "bin"))
-            layout.write_text(f"7767517\n2 2\nInput in 0 1 x\n{line}\n")
-            values.write_bytes(b"" if weight is None else _ncnn_weight(case, weight))
-            if network.load_param(str(layout)) or network.load_model(str(values)):
-                raise ValueError(f"ncnn does not take {line!r}")
-        image = np.ascontiguousarray(x[0])
-        held = ncnn.Mat(image)
+        values = b"" if weight is None else _ncnn_weight(case, weight)
+        network = ncnn_net(f"7767517\n2 2\nInput in 0 1 x\n{line}\n", values, threads)
         shape = None if other_adaptive(case) else output_shape(case)
+        return by_ncnn(network, x, shape)
 
-        def run(keep: Array = image) -> Any:
-            extractor = network.create_extractor()
-            extractor.input("x", held)
-            return extractor.extract("y")[1]
 
-        def output() -> Array:
-            values = np.array(run())
-            return values[None] if shape is None else values.reshape(shape)
+def ncnn_net(layers: str, values: bytes, threads: int) -> Any:
+    """Load a network of ncnn's own text and weights, in float32 throughout."""
+    import ncnn
 
-        return Rival(run, output)
+    network = ncnn.Net()
+    network.opt.num_threads = threads
+    network.opt.use_vulkan_compute = False
+    for name in dir(network.opt):
+        if name.startswith(("use_fp16", "use_bf16")):
+            setattr(network.opt, name, False)
+    with tempfile.TemporaryDirectory() as folder:
+        text, data = (Path(folder) / name for name in ("param", "bin"))
+        text.write_text(layers)
+        data.write_bytes(values)
+        if network.load_param(str(text)) or network.load_model(str(data)):
+            raise ValueError(f"ncnn does not take {layers!r}")
+    return network
+
+
+def by_ncnn(network: Any, x: Array, shape: tuple[int, ...] | None) -> Rival:
+    """Give a network of "x" and "y" on one image; its output gets the shape where there is one."""
+    import ncnn
+
+    image = np.ascontiguousarray(x[0])
+    held = ncnn.Mat(image)
+
+    def run(keep: Array = image) -> Any:
+        extractor = network.create_extractor()
+        extractor.input("x", held)
+        return extractor.extract("y")[1]
+
+    def output() -> Array:
+        values = np.array(run())
+        return values[None] if shape is None else values.reshape(shape)
+
+    return Rival(run, output)
 
 
 def _ncnn_fields(fields: dict[int, Any]) -> str:

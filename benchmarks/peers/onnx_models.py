@@ -72,26 +72,30 @@ class OnnxRuntime(Peer):
         return "no such operator" if other_adaptive(case) else None
 
     def make(self, case: Case, threads: int) -> Rival:
-        import onnxruntime as ort
+        return by_onnxruntime(onnx_model(case), case.operands()[0], threads)
 
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        session = ort.InferenceSession(onnx_model(case), options, ["CPUExecutionProvider"])
-        x, _ = case.operands()
-        binding = session.io_binding()
-        binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(x))
-        session.run_with_iobinding(_bound_to_any(binding))
-        result = binding.get_outputs()[0]
-        binding.bind_ortvalue_output("y", result)
-        run = functools.partial(session.run_with_iobinding, binding)
 
-        def output() -> Array:
-            run()
-            return np.array(result.numpy())
+def by_onnxruntime(model: bytes, x: Array, threads: int) -> Rival:
+    """Give a model of "x" and "y" in ONNX Runtime."""
+    import onnxruntime as ort
 
-        return Rival(run, output, rest=_SPIN_SECONDS if threads > 1 else 0.0)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, ["CPUExecutionProvider"])
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(x))
+    session.run_with_iobinding(_bound_to_any(binding))
+    result = binding.get_outputs()[0]
+    binding.bind_ortvalue_output("y", result)
+    run = functools.partial(session.run_with_iobinding, binding)
+
+    def output() -> Array:
+        run()
+        return np.array(result.numpy())
+
+    return Rival(run, output, rest=_SPIN_SECONDS if threads > 1 else 0.0)
 
 
 def _bound_to_any(binding: Any) -> Any:
@@ -111,27 +115,32 @@ class OpenVino(Peer):
         return "no such operator in ONNX" if other_adaptive(case) else None
 
     def make(self, case: Case, threads: int) -> Rival:
-        import openvino as ov
+        return by_openvino(onnx_model(case), case.operands()[0], threads)
 
-        core = ov.Core()
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
-        compiled = core.compile_model(core.read_model(onnx_model(case), b""), "CPU", settings)
-        request = compiled.create_infer_request()
-        x, _ = case.operands()
-        request.set_input_tensor(ov.Tensor(x, shared_memory=True))
-        run = functools.partial(request.infer, share_outputs=True)
 
-        def output() -> Array:
-            run()
-            return np.array(request.get_output_tensor().data)
+def by_openvino(model: bytes, x: Array, threads: int) -> Rival:
+    """Give a model of "x" and "y" in OpenVINO, for inputs of this shape."""
+    import openvino as ov
 
-        # The tensor does not own its memory: the array must live as long as the request.
-        run.keep = x  # type: ignore[attr-defined]
-        return Rival(run, output)
+    core = ov.Core()
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    read = core.read_model(model, b"")
+    read.reshape({"x": list(x.shape)})
+    request = core.compile_model(read, "CPU", settings).create_infer_request()
+    request.set_input_tensor(ov.Tensor(x, shared_memory=True))
+    run = functools.partial(request.infer, share_outputs=True)
+
+    def output() -> Array:
+        run()
+        return np.array(request.get_output_tensor().data)
+
+    # The tensor does not own its memory: the array must live as long as the request.
+    run.keep = x  # type: ignore[attr-defined]
+    return Rival(run, output)
 
 
 class Mnn(Peer):
@@ -152,26 +161,29 @@ class Mnn(Peer):
         return None
 
     def make(self, case: Case, threads: int) -> Rival:
-        import _tools
-        import MNN.expr as expr
-        import MNN.nn as nn
+        return by_mnn(onnx_model(case), case.operands()[0], threads, output_shape(case))
 
-        with tempfile.TemporaryDirectory() as folder:
-            source, target = (str(Path(folder) / name) for name in ("case.onnx", "case.mnn"))
-            Path(source).write_bytes(onnx_model(case))
-            words = ["-f", "ONNX", "--modelFile", source, "--MNNModel", target, "--bizCode", "-"]
-            _tools.mnnconvert(["mnnconvert", *words])
-            settings = {"backend": "CPU", "precision": "high", "numThread": threads}
-            runtime = nn.create_runtime_manager((settings,))
-            network = nn.load_module_from_file(
-                target, ["x"], ["y"], runtime_manager=runtime, dynamic=False, shape_mutable=False
-            )
-        x, _ = case.operands()
-        given = expr.const(x, list(x.shape), expr.NCHW)
-        shape = output_shape(case)
 
-        def output() -> Array:
-            return np.array(expr.convert(network.forward(given), expr.NCHW).read()).reshape(shape)
+def by_mnn(model: bytes, x: Array, threads: int, shape: tuple[int, ...]) -> Rival:
+    """Give a model of "x" and "y" in MNN, whose output has that shape."""
+    import _tools
+    import MNN.expr as expr
+    import MNN.nn as nn
 
-        # Asking for the address makes a lazy result be there.
-        return Rival(lambda: network.forward(given).ptr, output)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = (str(Path(folder) / name) for name in ("case.onnx", "case.mnn"))
+        Path(source).write_bytes(model)
+        words = ["-f", "ONNX", "--modelFile", source, "--MNNModel", target, "--bizCode", "-"]
+        _tools.mnnconvert(["mnnconvert", *words])
+        settings = {"backend": "CPU", "precision": "high", "numThread": threads}
+        runtime = nn.create_runtime_manager((settings,))
+        network = nn.load_module_from_file(
+            target, ["x"], ["y"], runtime_manager=runtime, dynamic=False, shape_mutable=False
+        )
+    given = expr.const(x, list(x.shape), expr.NCHW)
+
+    def output() -> Array:
+        return np.array(expr.convert(network.forward(given), expr.NCHW).read()).reshape(shape)
+
+    # Asking for the address makes a lazy result be there.
+    return Rival(lambda: network.forward(given).ptr, output)

@@ -49,11 +49,11 @@ class Torch(Peer):
             run = lambda: function(pad(tensors[0], (before, after)), tensors[1], **plain)  # noqa: E731
         else:
             run = lambda: function(*tensors, **options)  # noqa: E731
-        return Rival(run, lambda: run().numpy(), functools.partial(_torch_context, threads))
+        return Rival(run, lambda: run().numpy(), functools.partial(torch_context, threads))
 
 
 @contextlib.contextmanager
-def _torch_context(threads: int) -> Iterator[None]:
+def torch_context(threads: int) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
