@@ -191,10 +191,14 @@ def summary(model: str, input_shape: str | None) -> None:
 @model_argument
 @input_shape_option
 @click.option("--measure", is_flag=True, help="Time every algorithm now, on one thread.")
+@click.option("--passes", is_flag=True, help="Tell what was folded and fused, and the memory.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def explain(model: str, input_shape: str | None, measure: bool, as_json: bool) -> None:
+def explain(
+    model: str, input_shape: str | None, measure: bool, passes: bool, as_json: bool
+) -> None:
     """Tell for each of MODEL's layers which algorithm runs, why, and why not the others."""
-    told = fastconv.load(model).explain(read_shape(input_shape), measure=measure)
+    network = fastconv.load(model)
+    told = network.explain(read_shape(input_shape), measure=measure, passes=passes)
     click.echo(json.dumps(told.as_dict(), indent=2) if as_json else str(told))
 
 

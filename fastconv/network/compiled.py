@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,8 +18,9 @@ from fastconv.network.executor import Executor
 from fastconv.network.limits import allow, memory_limit
 from fastconv.network.lowering import lower
 from fastconv.network.passes import PassReport, run_passes
-from fastconv.network.planner import plan_program
+from fastconv.network.planner import NativePart, plan_program
 from fastconv.network.program import Program, Solve
+from fastconv.network.report import Footprint
 from fastconv.network.trace import Trace, trace
 from fastconv.problem import Shape
 
@@ -28,28 +30,40 @@ KEPT = 16
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """A network for given input shapes: its program after all passes, and what runs it."""
+    """A network for given input shapes: its program after all passes, and what runs it.
+
+    The program has no parameters any more; ``again`` makes it once more, with them.
+    """
 
     trace: Trace
     program: Program
     passes: tuple[PassReport, ...]
     executor: Executor
+    again: Callable[[], Program]
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of the arena and of one worker's scratch memory."""
-        code = self.executor.code
-        return code.memory.size + code.scratch_bytes
+        return self.footprint.arena_bytes + self.footprint.scratch_bytes
 
     @property
     def live_bytes(self) -> int:
         """The most bytes that live at one time in the arena: its least size."""
-        return self.executor.code.memory.live
+        return self.footprint.live_bytes
 
     @property
     def calls(self) -> int:
         """Native and Python calls of a forward pass."""
-        return len(self.executor.code.parts)
+        return self.footprint.native_calls + self.footprint.python_calls
+
+    @property
+    def footprint(self) -> Footprint:
+        """What a forward pass takes besides weights, inputs and outputs."""
+        code = self.executor.code
+        native = sum(isinstance(part, NativePart) for part in code.parts)
+        return Footprint(
+            code.memory.size, code.memory.live, code.scratch_bytes, native, len(code.parts) - native
+        )
 
 
 class Shapes:
@@ -117,9 +131,15 @@ class Shapes:
         with memory_limit(self._max_memory):
             for spec in specs_of_all:
                 allow(spec.shape, spec.dtype)
-        program, reports = run_passes(lowered, self._of_one_image(specs) or lowered)
+        passed = functools.partial(self._passed, lowered, specs)
+        program, reports = passed()
         executor = self._planned(program)
-        return Compiled(traced, executor.code.program, reports, executor)
+        return Compiled(traced, executor.code.program, reports, executor, lambda: passed()[0])
+
+    def _passed(
+        self, lowered: Program, specs: Sequence[tuple[Shape, Any]]
+    ) -> tuple[Program, tuple[PassReport, ...]]:
+        return run_passes(lowered, self._of_one_image(specs) or lowered)
 
     def _of_one_image(self, specs: Sequence[tuple[Shape, Any]]) -> Program | None:
         """Give the program of a batch of one, where the inputs share a first dimension."""

@@ -14,11 +14,16 @@ from fastconv.arrays import ready
 from fastconv.dispatch import tuning
 from fastconv.dispatch.choose import Choice
 from fastconv.dispatch.measure import MEASURED_TYPES, operands, race
-from fastconv.network.report import StepReport, duration
+from fastconv.network.compiled import Compiled
+from fastconv.network.passes import PassReport
+from fastconv.network.program import Op, Program, Solve, View
+from fastconv.network.report import Footprint, StepReport, duration
 from fastconv.network.summary import choice_of
-from fastconv.network.trace import Step, Trace, trace
+from fastconv.network.trace import Field, Step, Trace, trace
 from fastconv.problem import Shape
 from fastconv.problem.remember import Spec
+
+_NO_FIELD = Field(None, ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Explanation:
     choices: tuple[Choice | None, ...]
     reports: tuple[StepReport, ...]
     tuning: str
+    passes: tuple[PassReport, ...] = ()
+    footprint: Footprint | None = None
 
     @property
     def backend(self) -> str:
@@ -56,12 +63,17 @@ class Explanation:
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain values, for programs: times in seconds, an image, on one thread."""
-        return {
+        told = {
             "steps": [report.as_dict() for report in self.reports],
             "seconds": self.seconds,
             "roof_seconds": self.roof_seconds,
             "tuning": self.tuning,
         }
+        if self.passes:
+            told["passes"] = [dataclasses.asdict(each) for each in self.passes]
+        if self.footprint is not None:
+            told["memory"] = self.footprint.as_dict()
+        return told
 
     def __str__(self) -> str:
         lines = [str(report) for report in self.reports]
@@ -72,6 +84,10 @@ class Explanation:
             )
         if self.tuning != str(tuning.UNTUNED):
             lines.append(f"tuning: {self.tuning}")
+        for each in self.passes:
+            lines += [f"pass {each}", f"  {each.meaning}"]
+        if self.footprint is not None:
+            lines.append(str(self.footprint))
         return "\n".join(lines)
 
 
@@ -126,6 +142,38 @@ def explain_trace(traced: Trace, *, measure: bool = False) -> Explanation:
     return Explanation(tuple(traced.steps), choices, reports, str(tuning.current()))
 
 
+def explain_compiled(
+    compiled: Compiled, *, measure: bool = False, passes: bool = False
+) -> Explanation:
+    """Explain every operation of a program that does something; views do nothing.
+
+    With ``passes``, tell too what the passes did, and what memory the program takes.
+    """
+    program = compiled.again() if measure else compiled.program
+    ops = [op for op in program.ops if not isinstance(op, View)]
+    traced = Trace((), [_as_step(op, program) for op in ops])
+    told = explain_trace(traced, measure=measure)
+    pairs = zip(told.reports, ops, strict=True)
+    reports = tuple(dataclasses.replace(report, fused=op.fused) for report, op in pairs)
+    return dataclasses.replace(
+        told, reports=reports,
+        passes=compiled.passes if passes else (), footprint=compiled.footprint if passes else None,
+    )  # fmt: skip
+
+
+def _as_step(op: Op, program: Program) -> Step:
+    """Give an operation of a program as a step of a trace."""
+    specs = tuple(program.values[v] if isinstance(v, int) else v for v in op.inputs)
+    given = tuple(tuple(spec.shape) for spec in specs if spec is not None)
+    shape = tuple(program.values[op.outputs[0]].shape)
+    if not isinstance(op, Solve):
+        return Step(op.layer, op.kind, None, given, shape, _NO_FIELD)
+    return Step(
+        op.layer, op.kind, op.problem, given, shape, _NO_FIELD, op.algorithm, op.backend,
+        inputs=specs, parameters=(op.arrays,),
+    )  # fmt: skip
+
+
 def _timed(step: Step, choice: Choice | None) -> tuple[dict[str, float], dict[str, str]]:
     """Give the seconds an image of those that can serve a step, and what failed."""
     if choice is None or step.problem is None or 0 in step.output_shape:
@@ -139,7 +187,9 @@ def _timed(step: Step, choice: Choice | None) -> tuple[dict[str, float], dict[st
         problem = step.problem
         images = prod(problem.output_shape) // prod(choice.problem.output_shape)
         inputs = tuple(_data(value) for value in step.inputs)
-        parameters = tuple(None if p is None else ready(np.asarray(p)) for p in step.parameters)
+        held = step.parameters
+        worked_out = held[0]() if len(held) == 1 and callable(held[0]) else held
+        parameters = tuple(None if p is None else ready(np.asarray(p)) for p in worked_out)
     seconds, failed = race(able, problem, inputs, parameters)
     return {name: value / images for name, value in seconds.items()}, failed
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.network.compiled import Compiled, Shapes
-from fastconv.network.explanation import Explanation, explain_trace
+from fastconv.network.explanation import Explanation, explain_compiled, explain_trace
 from fastconv.network.graph import Graph, Port
 from fastconv.network.layers import Layers
 from fastconv.network.summary import Summary, tabulate
@@ -172,15 +172,45 @@ class Network:
         return [(s, port.dtype) for s, port in zip(shapes, self.inputs, strict=True)]
 
     def summary(self, input_shape: Any = None) -> Summary:
-        """Tabulate the layers: shapes, parameters, work, receptive field, algorithm."""
-        return tabulate(self.trace(input_shape), self.name)
+        """Tabulate the layers: shapes, parameters, work, receptive field, algorithm; memory.
 
-    def explain(self, input_shape: Any = None, *, measure: bool = False) -> Explanation:
-        """Tell for every step what runs, why, and why the others do not.
-
-        With ``measure``, every algorithm that can serve is timed now, on one thread.
+        The layers are those of the network as it was given; `explain` tells what runs.
         """
-        return explain_trace(self.trace(input_shape), measure=measure)
+        table = tabulate(self.trace(input_shape), self.name)
+        try:
+            compiled = self.compiled(input_shape)
+        except ValueError as error:
+            return dataclasses.replace(table, memory=f"memory: {error}")
+        memory = "" if compiled is None else str(compiled.footprint)
+        return dataclasses.replace(table, memory=memory)
+
+    def explain(
+        self, input_shape: Any = None, *, measure: bool = False, passes: bool = False
+    ) -> Explanation:
+        """Tell for every operation what runs, why, and why the others do not.
+
+        Operations are those of the program that runs for the shape: what was folded or fused into
+        one is named with it, and views, which do nothing, are left out.
+
+        Parameters
+        ----------
+        input_shape : tuple of ints, or a sequence of such tuples, optional
+            With the batch; open sizes are taken as 1 where it is not given.
+        measure : bool
+            Time every algorithm that can serve now, on one thread.
+        passes : bool
+            Tell too what each pass over the program changed, how much memory a forward pass takes
+            and how near that is to the least, and how many native calls it is.
+
+        Raises
+        ------
+        ValueError
+            For a shape that the network does not take, or a program beyond ``max_memory``.
+        """
+        compiled = self.compiled(input_shape)
+        if compiled is None:
+            return explain_trace(self.trace(input_shape), measure=measure)
+        return explain_compiled(compiled, measure=measure, passes=passes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a file that `fastconv.load` reads; neither needs onnx or torch.

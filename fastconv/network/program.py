@@ -23,12 +23,25 @@ Operand = Any
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Op:
-    """One operation; ``layer`` and ``kind`` name the layer or node that it comes from."""
+    """One operation; ``layer`` and ``kind`` name the layer or node that it comes from.
+
+    ``fused`` names those that it does besides, such as "bn1 (BatchNorm2d)".
+    """
 
     inputs: tuple[Operand, ...]
     outputs: tuple[int, ...]
     layer: str
     kind: str
+    fused: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+
+    @property
+    def label(self) -> str:
+        """What it is called: its layer and kind."""
+        return f"{self.layer} ({self.kind})" if self.layer else self.kind
+
+    def taking(self, other: Op) -> tuple[str, ...]:
+        """Give the names of what it does besides once it does another operation's work too."""
+        return (*self.fused, other.label, *other.fused)
 
     @property
     def reads(self) -> tuple[int, ...]:

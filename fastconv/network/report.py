@@ -39,11 +39,46 @@ class Contender:
 
 
 @dataclasses.dataclass(frozen=True)
+class Footprint:
+    """The memory that a forward pass takes besides weights, inputs and outputs, and its calls.
+
+    All values lie in one arena. ``live_bytes`` is the most that lives there at one time, the
+    arena's least size; ``scratch_bytes`` is what each worker has besides for itself.
+    """
+
+    arena_bytes: int
+    live_bytes: int
+    scratch_bytes: int
+    native_calls: int
+    python_calls: int
+
+    @property
+    def ratio(self) -> float:
+        """The arena's size over its least size."""
+        return self.arena_bytes / self.live_bytes if self.live_bytes else 1.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain values, for programs."""
+        return {**dataclasses.asdict(self), "ratio": self.ratio}
+
+    def __str__(self) -> str:
+        calls = f"{self.native_calls} native call" + "s" * (self.native_calls != 1)
+        if self.python_calls:
+            calls += f", {self.python_calls} of Python's"
+        return (
+            f"memory: an arena of {scaled(self.arena_bytes)}B, {self.ratio:.2f} x the "
+            f"{scaled(self.live_bytes)}B that live at one time; {scaled(self.scratch_bytes)}B of "
+            f"scratch a worker; {calls}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class StepReport:
     """One step: what runs and why, what bounds it, and every candidate.
 
     ``roof_seconds`` is the least time that the machine's figures allow one image on one thread,
     and ``bound_by`` which of them it is: "compute" or "memory". NumPy's own steps have neither.
+    ``fused`` names the layers whose work it does besides.
     """
 
     layer: str
@@ -58,6 +93,7 @@ class StepReport:
     bound_by: str | None = None
     contenders: tuple[Contender, ...] = ()
     failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fused: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -104,6 +140,9 @@ class StepReport:
         where = f"{self.layer}: " if self.layer else ""
         shapes = " + ".join(str(list(shape)) for shape in self.input_shapes)
         lines = [f"{where}{self.kind} {shapes} -> {list(self.output_shape)}"]
+        if self.fused:
+            words = f"with {', '.join(self.fused)}"
+            lines += textwrap.wrap(words, 80, initial_indent="  ", subsequent_indent="    ")
         if self.roof_seconds is None:
             return "\n".join([*lines, f"  {self.algorithm}: {self.reason}"])
         lines += [
@@ -112,10 +151,10 @@ class StepReport:
             f"{scaled(self.flops)}FLOP, {scaled(self.bytes)}B",
             *_table([c for c in self.contenders if c.why_not is None]),
         ]
-        words = [f"{c.algorithm}: no, {c.why_not}" for c in self.contenders if c.why_not]
-        words += [f"{name}: not measured, {why}" for name, why in self.failed.items()]
-        for word in words:
-            lines += textwrap.wrap(word, 80, initial_indent=" " * 4, subsequent_indent=" " * 6)
+        reasons = [f"{c.algorithm}: no, {c.why_not}" for c in self.contenders if c.why_not]
+        reasons += [f"{name}: not measured, {why}" for name, why in self.failed.items()]
+        for reason in reasons:
+            lines += textwrap.wrap(reason, 80, initial_indent=" " * 4, subsequent_indent=" " * 6)
         return "\n".join(lines)
 
 

@@ -28,10 +28,14 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """The rows of a network and their totals; printing it gives the table."""
+    """The rows of a network and their totals; printing it gives the table.
+
+    ``memory`` is a line about the memory that a compiled network takes.
+    """
 
     title: str
     rows: tuple[Row, ...]
+    memory: str = ""
 
     @property
     def total_parameters(self) -> int:
@@ -64,6 +68,8 @@ class Summary:
         text.append(
             f"total: {self.total_parameters:,} parameters, {self.total_macs:,} multiply-accumulates"
         )
+        if self.memory:
+            text.append(self.memory)
         return "\n".join(text)
 
 

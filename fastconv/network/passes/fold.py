@@ -51,6 +51,7 @@ def _folded(first: Solve, second: Solve) -> Solve | None:
     return dataclasses.replace(
         first,
         outputs=second.outputs,
+        fused=first.taking(second),
         problem=dataclasses.replace(problem, bias=True),
         parameters=functools.partial(_scaled, first, *affine),
     )
@@ -127,7 +128,9 @@ def fold_padding(program: Program) -> Program:
             problem = _padded(first.problem, second.problem)
             if problem is not None:
                 inputs = (first.inputs[0], *second.inputs[1:])
-                folded = dataclasses.replace(second, inputs=inputs, problem=problem)
+                folded = dataclasses.replace(
+                    second, inputs=inputs, fused=second.taking(first), problem=problem
+                )
                 program = program.replaced({first: [], second: [folded]})
                 break
         else:

@@ -20,7 +20,8 @@ def fuse_activation(program: Program) -> Program:
             if not isinstance(second.problem, ElementwiseProblem) or not _open(problem):
                 continue
             ended = dataclasses.replace(problem, activation=second.problem.activation)
-            fused = dataclasses.replace(first, outputs=second.outputs, problem=ended)
+            taken = first.taking(second)
+            fused = dataclasses.replace(first, outputs=second.outputs, fused=taken, problem=ended)
             program = program.replaced({first: [], second: [fused]})
             break
         else:
@@ -55,7 +56,9 @@ def _residuals(program: Program) -> Any:
             first, other = max(found, key=lambda pair: order[pair[0]])
             problem: Any = dataclasses.replace(first.problem, residual=True)  # type: ignore[call-arg]
             inputs = (first.inputs[0], other)
-            fused = dataclasses.replace(first, inputs=inputs, outputs=op.outputs, problem=problem)
+            fused = dataclasses.replace(
+                first, inputs=inputs, outputs=op.outputs, fused=first.taking(op), problem=problem
+            )
             yield {first: [], op: [fused]}
 
 

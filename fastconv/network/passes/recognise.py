@@ -26,17 +26,19 @@ def recognise_clamps(program: Program) -> Program:
         if found is None or known is None or limit is None or math.isnan(limit):
             continue
         value, low, high = known[0], -math.inf, math.inf
+        fused = found.fused
         if program.values[value].shape != program.values[op.outputs[0]].shape:
             continue
         before = producers.get(value)
         if value in limits and before is not None and only_reader(before, readers, kept) is op:
             value, low, high = limits[value]
+            fused = found.taking(before)
         if found.problem.name == "maximum":
             low, high = max(low, limit), max(high, limit)
         else:
             low, high = min(low, limit), min(high, limit)
         limits[op.outputs[0]] = (value, low, high)
-        changes[op] = [_elementwise(found, value, ("hardtanh", low, high))]
+        changes[op] = [_elementwise(found, value, ("hardtanh", low, high), fused)]
     return program.replaced(changes)
 
 
@@ -55,15 +57,16 @@ def recognise_gates(program: Program) -> Program:
             if gate.reads != (value,):
                 continue
             if isinstance(gate.problem, ElementwiseProblem) and gate.problem.name in _GATED:
-                changes[op] = [_elementwise(product, value, _GATED[gate.problem.name])]
+                activation, fused = _GATED[gate.problem.name], product.taking(gate)
+                changes[op] = [_elementwise(product, value, activation, fused)]
                 break
     return program.replaced(changes)
 
 
-def _elementwise(op: Solve, value: int, activation: object) -> Solve:
+def _elementwise(op: Solve, value: int, activation: object, fused: tuple[str, ...]) -> Solve:
     shape = op.problem.output_shape
     problem = ElementwiseProblem(op.problem.dtype, shape, _read(activation))
-    return dataclasses.replace(op, inputs=(value,), problem=problem)
+    return dataclasses.replace(op, inputs=(value,), fused=fused, problem=problem)
 
 
 def _read(activation: object) -> Activation:
