@@ -24,7 +24,9 @@ _LATE = {
     "tune": ("fastconv.tuning", "tune"),
     "warmup": ("fastconv.network.warmup", "warmup"),
 }
-_LATE_MODULES = ("models", "nn", "network", "formats", "functional", "onnx", "torch", "tuning")
+_LATE_MODULES = ("models", "nn", "network", "formats", "functional", "onnx", "plot", "torch",
+    "tuning",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from . import models as models
 from . import network as network
 from . import nn as nn
 from . import onnx as onnx
+from . import plot as plot
 from . import torch as torch
 from . import tuning as tuning
 from ._version import __version__ as __version__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -105,6 +106,18 @@ def test_summary_explain_info_and_bench() -> None:
     assert shown["median_ms"] > 0
     assert "1 jobs done" in good("warmup", LENET)
     assert good("--version").strip().endswith("0.1.0")
+
+
+def test_profile_tells_times_and_draws_them(tmp_path: Path) -> None:
+    trace, picture = tmp_path / "trace.json", tmp_path / "timeline.png"
+    told = good("profile", LENET, "--runs", "2", "--trace", str(trace))
+    assert "% of roof" in told.splitlines()[0]
+    assert json.loads(trace.read_text())["traceEvents"]
+    drawn = ("--timeline", str(picture)) if importlib.util.find_spec("matplotlib") else ()
+    shown = json.loads(good("profile", LENET, "--runs", "1", "--batch-size", "3", "--json", *drawn))
+    assert shown["input_shapes"] == [[3, 1, 28, 28]]
+    assert picture.exists() == bool(drawn)
+    assert "pass fold_affine: " in good("explain", LENET, "--passes")
 
 
 def test_tune_keeps_a_table_that_later_commands_follow(tmp_path: Path) -> None:

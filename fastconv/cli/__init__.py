@@ -1,4 +1,4 @@
-"""The command line: ``fastconv run | bench | summary | explain | tune | info``."""
+"""The command line: ``fastconv run | bench | summary | explain | profile | tune | info``."""
 
 from fastconv.cli.main import main
 

@@ -8,11 +8,37 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
+import numpy as np
+
+import fastconv
+from fastconv.network import Network
 
 model_argument = click.argument("model", type=click.Path(dir_okay=False))
 input_shape_option = click.option(
     "--input-shape", help="Such as 1,3,224,224; default: the model's."
 )
+
+threads_option = click.option("--threads", type=click.IntRange(1), help="Threads to use.")
+
+
+def use_threads(threads: int | None) -> None:
+    """Take the number of ``--threads``, where it is given."""
+    if threads is not None:
+        fastconv.set_num_threads(threads)
+
+
+def random_feeds(
+    network: Network, input_shape: tuple[int, ...] | None, batch_size: int
+) -> list[np.ndarray[Any, Any]]:
+    """Give random inputs: of the shape given, or of the network's with an open batch closed."""
+    rng = np.random.default_rng(0)
+    feeds = []
+    for port in network.inputs:
+        given = input_shape or tuple(s if isinstance(s, int) else 1 for s in port.shape)
+        fixed = isinstance(port.shape[0], int) or input_shape is not None
+        shape = given if fixed else (batch_size, *given[1:])
+        feeds.append(rng.standard_normal(shape).astype(port.dtype))
+    return feeds
 
 
 def read_shape(text: str | None) -> tuple[int, ...] | None:

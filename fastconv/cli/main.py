@@ -15,8 +15,17 @@ import numpy as np
 
 import fastconv
 from fastconv.cli.classify import Prediction, classify
-from fastconv.cli.common import bar, input_shape_option, model_argument, read_shape
+from fastconv.cli.common import (
+    bar,
+    input_shape_option,
+    model_argument,
+    random_feeds,
+    read_shape,
+    threads_option,
+    use_threads,
+)
 from fastconv.cli.images import Form, read_images
+from fastconv.cli.profile import profile
 from fastconv.cli.tune import tune
 
 # Below so many images a progress bar would only flicker.
@@ -48,12 +57,6 @@ def _fail(message: str) -> None:
 @click.version_option(fastconv.__version__)
 def cli() -> None:
     """Run convolutional networks forward."""
-
-
-def _settings(function: Any) -> Any:
-    """Add the options that every running command has."""
-    threads = click.option("--threads", type=click.IntRange(1), help="Threads to use.")
-    return threads(function)
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -98,7 +101,7 @@ class NumbersType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--key", help="The array's name in .npz files.")
 @click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@_settings
+@threads_option
 def run(
     model: str,
     images: tuple[str, ...],
@@ -111,7 +114,7 @@ def run(
     **form: Any,
 ) -> None:
     """Classify IMAGES (PNG, JPEG, .npy, .npz) with MODEL and print their top classes."""
-    _use_threads(threads)
+    use_threads(threads)
     network = fastconv.load(model)
     wanted = Form.of(network.inputs[0], **form)
     names = _read_labels(labels)
@@ -174,11 +177,6 @@ def _as_dict(prediction: Prediction, names: list[str]) -> dict[str, Any]:
     }
 
 
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        fastconv.set_num_threads(threads)
-
-
 @cli.command()
 @model_argument
 @input_shape_option
@@ -233,7 +231,7 @@ def warmup(model: str | None, input_shape: str | None, dtypes: tuple[str, ...]) 
 @click.option("--batch-size", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--repeat", default=50, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@_settings
+@threads_option
 def bench(
     model: str,
     input_shape: str | None,
@@ -243,15 +241,9 @@ def bench(
     threads: int | None,
 ) -> None:
     """Time MODEL on random data: the median latency of a batch, and images a second."""
-    _use_threads(threads)
+    use_threads(threads)
     network = fastconv.load(model)
-    rng = np.random.default_rng(0)
-    feeds = []
-    for port in network.inputs:
-        given = read_shape(input_shape) or tuple(s if isinstance(s, int) else 1 for s in port.shape)
-        fixed = isinstance(port.shape[0], int) or input_shape is not None
-        shape = given if fixed else (batch_size, *given[1:])
-        feeds.append(rng.standard_normal(shape).astype(port.dtype))
+    feeds = random_feeds(network, read_shape(input_shape), batch_size)
     times = _latencies(network, feeds, repeat)
     result = {
         "model": model,
@@ -282,4 +274,5 @@ def _latencies(network: Any, feeds: list[Any], repeat: int) -> list[float]:
     return times
 
 
+cli.add_command(profile)
 cli.add_command(tune)

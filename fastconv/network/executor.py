@@ -39,11 +39,16 @@ class Executor:
         only = code.parts[0] if len(code.parts) == 1 and not code.copies else None
         self._only = only.program if isinstance(only, NativePart) else None
 
+    @property
+    def threads(self) -> int:
+        """How many threads a run takes: one where it is predicted to be over too soon for more."""
+        return 1 if self._serial else settings.get_num_threads()
+
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run forward on contiguous, aligned arrays of the right shapes and dtypes."""
         if self._only is None:
             return self._run_parts(inputs, None)
-        threads = 1 if self._serial else settings.get_num_threads()
+        threads = self.threads
         outputs = [empty(shape, dtype) for shape, dtype in self.code.outputs]
         # The memory is held by its name until the run is over.
         _memory, start = take_address(self._arena + self._scratch * threads)
@@ -61,7 +66,7 @@ class Executor:
         return times
 
     def _run_parts(self, inputs: Sequence[Array], times: list[Span] | None) -> list[Array]:
-        threads = 1 if self._serial else settings.get_num_threads()
+        threads = self.threads
         outputs = [empty(shape, dtype) for shape, dtype in self.code.outputs]
         # Python parts may come back to fastconv, which may take this thread's own memory.
         memory = aligned(self._arena + self._scratch * threads)

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.arrays import ready
 from fastconv.network.compiled import Compiled, Shapes
 from fastconv.network.explanation import Explanation, explain_compiled, explain_trace
 from fastconv.network.graph import Graph, Port
 from fastconv.network.layers import Layers
+from fastconv.network.profile import Profile, take_profile
 from fastconv.network.summary import Summary, tabulate
 from fastconv.network.trace import Trace, trace
 
@@ -211,6 +213,36 @@ class Network:
         if compiled is None:
             return explain_trace(self.trace(input_shape), measure=measure)
         return explain_compiled(compiled, measure=measure, passes=passes)
+
+    def profile(self, *inputs: Any, runs: int = 20) -> Profile:
+        """Time every operation, run one by one, and the whole, run as it always is.
+
+        Parameters
+        ----------
+        *inputs
+            As a call of the network takes them.
+        runs : int
+            How many runs the medians are of.
+
+        Returns
+        -------
+        Profile
+            Printing it gives a table; ``save_trace`` writes what chrome://tracing shows, and
+            ``save_timeline`` a picture.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a call of the network raises them, and for a network that cannot be traced.
+        """
+        arrays = self.checked(inputs)
+        compiled = self._shapes.compiled([(value.shape, value.dtype) for value in arrays])
+        if compiled is None:
+            raise ValueError(
+                f"the network {self.name!r} looks at data, so that it runs as it is written and "
+                f"has no operations to time"
+            )
+        return take_profile(compiled, [ready(value) for value in arrays], self.name, runs)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a file that `fastconv.load` reads; neither needs onnx or torch.
