@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 
 from fastconv.network.limits import allow
+from fastconv.network.trace import Traced
+
+# A trace writes a loop's passes out one by one, up to this many; beyond, it runs node by node.
+MOST_TRACED = 256
 
 
 def _run(graph: Any, values: Sequence[Any]) -> list[Any]:
@@ -49,6 +53,8 @@ def loop(
     stacks: list[list[Any]] = [[] for _ in range(scanned)]
     passes = 0
     while going and (limit is None or passes < limit):
+        if passes == MOST_TRACED and any(isinstance(v, Traced) for v in (*state, *captured)):
+            raise TypeError(f"a loop of more than {MOST_TRACED} passes is not traced")
         given = (np.asarray(passes, np.int64), np.asarray(going), *state, *captured)
         again, *results = _run(body, given)
         going = _truth(again)

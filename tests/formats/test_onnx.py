@@ -187,6 +187,26 @@ def test_branches_and_loops_run_inside() -> None:
     np.testing.assert_allclose(found, totals, rtol=1e-5)
 
 
+def test_short_loops_are_written_out_and_long_ones_run() -> None:
+    value_info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["s", "one"], ["t"]),
+            helper.make_node("Identity", ["going"], ["again"]),
+        ],
+        "body",
+        [value_info(n, t, s) for n, t, s in (("i", 7, ()), ("going", 9, ()), ("s", 1, None))],
+        [value_info(n, t, s) for n, t, s in (("again", 9, ()), ("t", 1, None))],
+    )
+    nodes = [helper.make_node("Loop", ["count", "", "x"], ["y"], body=body)]
+    for count, written_out in ((5, True), (2000, False)):
+        constants = {"one": np.ones(1, "f4"), "count": np.array(count, np.int64)}
+        made = model(nodes, {"x": (3,)}, constants, {"y": (3,)})
+        network = Network.from_graph(graph_of(made))
+        assert (network.compiled((3,)) is not None) is written_out
+        np.testing.assert_array_equal(network(np.zeros(3, "f4")), count)
+
+
 def test_cycles_and_missing_inputs_are_refused() -> None:
     nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
     with pytest.raises(ValueError, match=r"not a valid ONNX model|reads"):
