@@ -23,6 +23,7 @@ import fastconv.functional as F
 from fastconv import models, nn
 from fastconv.dispatch import Parameter
 from fastconv.network import Graph, Network, Node, Port, compile_module
+from fastconv.network.resizing import Way
 from fastconv.network.storage import read_graph, record, write_graph
 from tests.network.random_networks import RandomNetwork
 
@@ -157,6 +158,26 @@ def test_onnx_graphs_give_the_same_bits(name: str, tmp_path: Path) -> None:
     same_bits(network, saved(network, tmp_path), (1, 1, 28, 28))
 
 
+def test_nodes_of_every_kind_give_the_same_bits(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from tests import onnx_suite
+
+    count = 0
+    for case in list(onnx_suite.models().values())[::12]:
+        network, feeds = fastconv.load(case.model), case.data_sets[0][0]
+        if network.fallbacks or not all(isinstance(v, np.ndarray) for v in feeds):
+            continue
+        results = several(network(*feeds))
+        for own, theirs in zip(several(saved(network, tmp_path)(*feeds)), results, strict=True):
+            assert type(own) is type(theirs)
+            if isinstance(theirs, np.ndarray):
+                assert own.dtype == theirs.dtype
+                # Every digit, and NaN and words as they are.
+                assert repr(own.tolist()) == repr(theirs.tolist())
+        count += 1
+    assert count > 60
+
+
 def every_value() -> Graph:
     """A graph with every kind of attribute and constant, and a graph inside a node."""
     import ml_dtypes
@@ -170,6 +191,7 @@ def every_value() -> Graph:
         "dtype": np.dtype(ml_dtypes.bfloat16), "type": np.float16, "slice": slice(None, 2, -1),
         "dots": (..., None), "array": np.arange(6, dtype=">i2").reshape(2, 3), "flag": True,
         "scalar": np.float64(np.pi), "graph": inner, "text": "\ud800ü",
+        "way": Way("cubic", cubic_a=-0.5, exclude_outside=True),
     }  # fmt: skip
     constants = {
         "f2": Parameter(drawn((2, 3), "f2")),
@@ -312,6 +334,7 @@ JUNK = (
     None, True, -1, 0, 3, 2**80, 1.5, "", "x", "conv2d", "__import__", "sort", [], [1, 2], {},
     {"array": 0}, {"array": 99}, {"dtype": "object"}, {"graph": {}}, {"place": 7}, {"batch": [1]},
     {"slice": [1, 2, 3]}, {"float": "x"}, {"dict": 3}, [[[[]]]], {"scalar": 1},
+    {"way": {"mode": 3}}, {"way": {"width": 3}},
 )  # fmt: skip
 
 

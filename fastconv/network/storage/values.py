@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.network.graph import Graph
+from fastconv.network.resizing import Way
 from fastconv.network.template import OfBatch, Place
 
 Json = Any
@@ -142,6 +143,8 @@ def encode(value: Any, arrays: Arrays, graph: Callable[[Graph, Arrays], Json]) -
             return {"batch": [value.factor, value.offset]}
         if isinstance(value, Absent):
             return {"absent": value.name}
+        if isinstance(value, Way):
+            return {"way": {k: inner(v) for k, v in dataclasses.asdict(value).items()}}
         if isinstance(value, Graph):
             return {"graph": graph(value, arrays)}
         if isinstance(value, np.dtype) or (isinstance(value, type) and _is_scalar(value)):
@@ -175,6 +178,8 @@ def decode(tree: Json, arrays: list[Any], graph: Callable[[Json, list[Any]], Gra
         if kind in ("list", "slice", "complex"):
             parts = [inner(item) for item in held]
             return parts if kind == "list" else _MAKERS[kind](*parts)
+        if kind == "way":
+            return _way({key: inner(item) for key, item in held.items()})
         if kind == "graph":
             return graph(held, arrays)
         if kind in ("array", "scalar"):
@@ -206,6 +211,13 @@ def whole(value: Json, *, least: int | None = None) -> int:
 
 def _is_scalar(value: type) -> bool:
     return issubclass(value, np.generic) or value.__name__ in _SMALL
+
+
+def _way(fields: dict[str, Any]) -> Way:
+    way = Way(**fields)
+    if any(type(getattr(way, f.name)) is not type(f.default) for f in dataclasses.fields(Way)):
+        raise ValueError(f"{fields} is no way to resize")
+    return way
 
 
 def _named_float(name: Json) -> float:
