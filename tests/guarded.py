@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from fastconv.backends.native import plan
+from fastconv.network import executor
 
 Array = np.ndarray[Any, Any]
 # Buffers that end at a page, of all; the others begin at one.
@@ -69,10 +70,20 @@ def guard_pages(seed: int = 0) -> Iterator[None]:
         out[...] = first
         return (out, *result[1:]) if isinstance(result, tuple) else out
 
+    def execute(self: Any, inputs: Any) -> Any:
+        return execute_plainly(self, [copied(x, chance) for x in inputs])
+
+    def take_address(size: int) -> tuple[Array, int]:
+        memory = guarded(size, chance, 64)
+        return memory, memory.ctypes.data
+
+    execute_plainly = executor.Executor.run
     with pytest.MonkeyPatch.context() as patch:
         # Constants and scratch memory are 64-byte aligned, as plans may rely on.
-        patch.setattr(plan, "aligned", lambda size: guarded(size, chance, 64))
-        patch.setattr(plan, "take", lambda size: guarded(size, chance, 64))
-        patch.setattr(plan, "empty", empty)
+        for module in (plan, executor):
+            patch.setattr(module, "aligned", lambda size: guarded(size, chance, 64))
+            patch.setattr(module, "take_address", take_address)
+            patch.setattr(module, "empty", empty)
         patch.setattr(plan.NativePlan, "run", guarded_run)
+        patch.setattr(executor.Executor, "run", execute)
         yield
