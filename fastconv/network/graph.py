@@ -117,21 +117,18 @@ class Graph:
                     if tracing and _draws(node, arguments):
                         raise TypeError(f"{node.op} draws random numbers: it cannot be traced")
                     results = self._run_node(place, node, arguments, held, given)
-                if len(node.outputs) == 1:
-                    results = (results[0] if isinstance(results, tuple) else results,)
-                for name, result in zip(node.outputs, results, strict=False):
-                    if name:
-                        held[name] = result
+                held.update(results)
                 for name in last.get(place, ()):
                     held.pop(name, None)
         return [_as_result(held[name]) for name in names]
 
     def _run_node(
         self, place: int, node: Node, arguments: list[Any], held: Mapping[str, Any], given: int
-    ) -> Any:
-        """Run one node: tried on shapes before it runs on arrays of those sizes for the first time.
+    ) -> dict[str, Any]:
+        """Run one node; give its outputs by name.
 
-        Whatever goes wrong in it is a ValueError or a TypeError with the node's name.
+        It is tried on shapes before it runs on arrays of those sizes for the first time. Whatever
+        goes wrong in it is a ValueError or a TypeError with the node's name.
         """
         try:
             function = operation(node.op)
@@ -141,7 +138,7 @@ class Graph:
                 if len(self._tried) >= _MOST_TRIED:
                     self._tried.clear()
                 self._tried.add((place, sizes))
-            return function(*arguments, **node.attributes)
+            return _by_name(node, function(*arguments, **node.attributes))
         except Exception as error:
             raise_of_node(error, node.name, node.op)
 
@@ -162,6 +159,22 @@ def _draws(node: Node, arguments: Sequence[Any]) -> bool:
     """Tell whether a trace would take random numbers for a constant."""
     is_random = getattr(node.attributes.get("function"), "is_random", False)
     return is_random and not any(isinstance(value, Traced) for value in arguments)
+
+
+def _by_name(node: Node, results: Any) -> dict[str, Any]:
+    """Give what an operation gave under the names of the node's outputs.
+
+    Raises
+    ------
+    ValueError
+        Where more are named than there are.
+    """
+    if len(node.outputs) == 1:
+        results = (results[0] if isinstance(results, tuple) else results,)
+    several = results if isinstance(results, (tuple, list)) else (results,)
+    if any(node.outputs[len(several) :]):
+        raise ValueError(f"{len(node.outputs)} outputs are named, but it gives {len(several)}")
+    return {name: value for name, value in zip(node.outputs, several, strict=False) if name}
 
 
 def _as_result(value: Any) -> Any:

@@ -172,6 +172,9 @@ def test_graph_errors_name_the_node() -> None:
         Graph(graph.inputs, (), (Node("relu", ("nothing",), ("y",), {}, "bad"),), {})
     with pytest.raises(ValueError, match="outputs 'y' are given by no node"):
         Graph(graph.inputs, graph.outputs, (), {})
+    pool = Node("max_pool2d", ("x",), ("y", "places"), {"kernel_size": 2}, "pool")
+    with pytest.raises(ValueError, match=r"2 outputs are named, but it gives 1 \(in node 'pool'"):
+        Graph(graph.inputs, graph.outputs, (pool,), {}).run({"x": np.zeros((1, 1, 4, 4), "f4")})
     with pytest.raises(ValueError, match="no operation named 'magic'"):
         operation("magic")
 
