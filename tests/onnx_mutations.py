@@ -270,6 +270,9 @@ def failures(seed: int, first: int, last: int) -> tuple[list[str], collections.C
                 first, model = line["draw"], line["model"]
                 continue
             kind = line["outcome"].split(":")[0]
+            if "TimeoutError" in line["outcome"]:
+                # A loop of so many passes is what the model asks for.
+                kind = "endless loop" if ": loop)" in line["outcome"] else "TimeoutError"
             counts[kind] += 1
             label = f"draw {line['draw']} of seed {seed} ({model}): {line['outcome'][:300]}"
             if (

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.network.limits import allow
+from fastconv.network.limits import allow, owned
 from fastconv.network.trace import Traced
 
 # A trace writes a loop's passes out one by one, up to this many; beyond, it runs node by node.
@@ -62,8 +62,16 @@ def loop(
         for stack, value in zip(stacks, results[carried:], strict=True):
             stack.append(value)
         passes += 1
+        if passes % 1000 == 0:
+            gathered = owned([*state, *stacks]) + 100 * sum(map(_length, (*state, *stacks)))
+            allow((gathered,), np.uint8, what="what a loop has gathered")
     ports = body.outputs[1 + carried :]
     return (*state, *(_stacked(s, port) for s, port in zip(stacks, ports, strict=True)))
+
+
+def _length(value: Any) -> int:
+    """Give the elements of a sequence, each of which is an object of about 100 bytes."""
+    return len(value) if isinstance(value, list) else 0
 
 
 def _stacked(values: list[Any], port: Any, axis: int = 0) -> Any:

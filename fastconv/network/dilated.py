@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.network.limits import allow
 from fastconv.problem import Shape
 from fastconv.problem.windows import Pairs, span
 
@@ -54,6 +55,7 @@ class Windows:
     def sums(self, value: Any) -> Any:
         """Add the cells of each window up."""
         channels = value.shape[1]
+        allow((channels, *self.kernel), value.dtype, what="a filter of ones")
         ones = np.ones((channels, 1, *self.kernel), value.dtype)
         function = getattr(functional, f"conv{len(self.size)}d")
         total = function(value, ones, None, self.stride, self.padding, self.dilation, channels)
@@ -64,6 +66,7 @@ class Windows:
         columns = []
         for axis, length in enumerate(self.size):
             before, after = self.declared[axis]
+            allow((self.out[axis], self.kernel[axis]), np.int64, what="the cells of all windows")
             first, last = (-before, length + after) if with_padding else (0, length)
             starts = np.arange(self.out[axis]) * self.stride[axis] - before
             cells = starts[:, None] + np.arange(self.kernel[axis]) * self.dilation[axis]

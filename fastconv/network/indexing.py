@@ -147,6 +147,8 @@ def trilu(value: Any, k: Any = None, *, upper: bool = True) -> Any:
     """Keep the upper or lower triangle of matrices from the k-th diagonal on."""
     shift = 0 if k is None else int(np.asarray(k).reshape(-1)[0])
     rows, columns = value.shape[-2:]
+    if 0 in value.shape:
+        return value
     lowest, highest = -rows, columns
     shift = min(max(shift, lowest), highest)
     kept = np.tri(rows, columns, shift - 1 if upper else shift, np.bool_)

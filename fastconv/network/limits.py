@@ -14,7 +14,7 @@ from fastconv import settings
 from fastconv.network.trace import Field, Trace, Traced
 
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("limit", default=None)
-# Integers up to this size stay what they are when a node is tried on shapes: they may be shapes.
+# Arrays up to this size stay what they are when a node is tried on shapes: they may be shapes.
 SMALL = 64
 
 
@@ -62,8 +62,14 @@ def allow(shape: Iterable[Any], dtype: Any, held: int = 0, what: str = "a value"
 
 
 def owned(values: Iterable[Any]) -> int:
-    """Give the bytes of those arrays that are not views of others."""
-    return sum(v.nbytes for v in values if isinstance(v, np.ndarray) and v.base is None)
+    """Give the bytes of those arrays, in sequences too, that are not views of others."""
+    total = 0
+    for value in values:
+        if isinstance(value, np.ndarray):
+            total += value.nbytes if value.base is None else 0
+        elif isinstance(value, list):
+            total += owned(value)
+    return total
 
 
 def signature(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -81,7 +87,7 @@ def signature(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
 
 
 def _is_small(value: Any) -> bool:
-    return value.dtype.kind in "iu" and value.size <= SMALL
+    return value.dtype.kind in "iufb" and value.size <= SMALL
 
 
 def try_on_shapes(function: Any, arguments: Sequence[Any], attributes: Any, held: int) -> None:
@@ -91,10 +97,11 @@ def try_on_shapes(function: Any, arguments: Sequence[Any], attributes: Any, held
     """
     traced = Trace(())
     values = [
+        # The first argument is what an operation is about: never a shape that it is to have.
         v
-        if v is None or _is_small(v)
+        if v is None or (i > 0 and _is_small(v))
         else Traced(traced, v.shape, v.dtype, Field((1,) * max(0, v.ndim - 2), (1,)))
-        for v in arguments
+        for i, v in enumerate(arguments)
     ]
     if not any(isinstance(v, Traced) for v in values):
         return

@@ -105,12 +105,13 @@ def mean_variance_normalise(value: Any, *, axes: Sequence[int]) -> Any:
 
 def even_response_norm(value: Any, *, size: int, alpha: float, beta: float, k: float) -> Any:
     """Normalise by an even number of channels: one more behind than before."""
-    before = (size - 1) // 2
     rank, channels = len(value.shape), value.shape[1]
+    # What is farther away than all channels is not there.
+    before, after = (min(n, channels) for n in ((size - 1) // 2, size // 2))
     square = value * value
-    padded = functional.pad(square, [0, 0] * (rank - 2) + [before, size - 1 - before])
+    padded = functional.pad(square, [0, 0] * (rank - 2) + [before, after])
     total = padded[:, :channels]
-    for shift in range(1, size):
+    for shift in range(1, before + after + 1):
         total = total + padded[:, shift : shift + channels]
     scale = total * value.dtype.type(alpha / size) + value.dtype.type(k)
     return value / scale ** value.dtype.type(beta)

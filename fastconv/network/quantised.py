@@ -21,7 +21,9 @@ def _by_axis(values: Any, rank: int, axis: int, block: int, shape: Any) -> Any:
     if given.size == 1 and not block:
         return given.reshape(())
     if block:
-        return np.repeat(given, block, axis=axis)[tuple(slice(n) for n in shape)]
+        # A block longer than the axis is as long as it.
+        times = min(block, max(shape[axis], 1))
+        return np.repeat(given, times, axis=axis)[tuple(slice(n) for n in shape)]
     return given.reshape((-1, *(1,) * (rank - 1 - axis % rank)))
 
 

@@ -137,6 +137,8 @@ def resample(value: Any, roi: Any, axes: list[int], wanted: list[int], factors: 
     for axis, out in zip(axes, wanted, strict=True):
         target[axis] = out
     allow(target, value.dtype)
+    if 0 in target:
+        return np.zeros(target, value.dtype)
     regions = [(0.0, 1.0)] * len(axes)
     crops = way.coordinates == "tf_crop_and_resize"
     if crops:

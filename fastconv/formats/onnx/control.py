@@ -30,6 +30,11 @@ def scan(call: Call) -> list[Node]:
     first = 0 if call.opset >= 9 else 1
     carried = len(call.inputs) - first - scanned
     outputs = len(body.outputs) - carried
+    if scanned < 1 or carried < 0 or outputs < 0:
+        raise ValueError(
+            f"a scan over {scanned} of {len(call.inputs) - first} inputs whose body has "
+            f"{len(body.outputs)} outputs"
+        )
     zeros = (0,) * scanned
     names = ("directions",) if first else ("scan_input_directions",)
     options = {
