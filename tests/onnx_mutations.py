@@ -23,6 +23,7 @@ MAX_MEMORY = 64 * 2**20
 # A process that is asked to hold 64 MiB of values may have this much more than before the first.
 MOST_GROWTH = 512 * 2**20
 SECONDS = 20
+FINE = ("result", "ValueError", "TypeError", "endless loop")
 NUMBERS = (0, 1, -1, 2, 3, 7, 127, 128, -128, 2**31 - 1, -(2**31), 2**31, 2**40, 2**62, -(2**63),
            10**5, 10**9)  # fmt: skip
 
@@ -275,10 +276,7 @@ def failures(seed: int, first: int, last: int) -> tuple[list[str], collections.C
                 kind = "endless loop" if ": loop)" in line["outcome"] else "TimeoutError"
             counts[kind] += 1
             label = f"draw {line['draw']} of seed {seed} ({model}): {line['outcome'][:300]}"
-            if (
-                kind not in ("result", "ValueError", "TypeError")
-                or "MemoryError" in line["outcome"]
-            ):
+            if kind not in FINE or "MemoryError" in line["outcome"]:
                 wrong.append(label)
             elif line["grown"] > MOST_GROWTH:
                 wrong.append(f"{label}: grew by {line['grown'] >> 20} MiB")
