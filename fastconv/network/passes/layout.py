@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.dispatch import tuning
 from fastconv.dispatch.choose import choose
 from fastconv.machine import get_machine
 from fastconv.network.passes.movement import Movement, last_shape, movement_of, to_first, to_last
@@ -30,8 +31,11 @@ def last_from(program: Program) -> int:
 
     Images of many pixels and few channels are mostly faster channels first, those of few pixels
     and many channels last; so there is one place at most where a network turns. Predicted times
-    choose it. Given is the operation's place; that behind the last one means nowhere.
+    choose it. Given is the operation's place; that behind the last one means nowhere. What a
+    tuning table names was measured as it was posed, and stays so.
     """
+    if any(_is_tuned(op) for op in program.ops):
+        return len(program.ops)
     turned = _ChannelsLast(program, 0)
     if turned.program() is program:
         return len(program.ops)
@@ -45,6 +49,12 @@ def last_from(program: Program) -> int:
     ]
     totals.append(sum(first))
     return totals.index(min(totals))
+
+
+def _is_tuned(op: Op) -> bool:
+    if not isinstance(op, Solve):
+        return False
+    return tuning.current().row(op.problem.for_one_image().without_idle()) is not None
 
 
 def _turning_seconds(program: Program) -> list[float]:
