@@ -19,7 +19,7 @@ from fastconv.network.limits import allow, memory_limit
 from fastconv.network.lowering import lower
 from fastconv.network.passes import PassReport, run_passes
 from fastconv.network.planner import NativePart, plan_program
-from fastconv.network.program import Program, Solve
+from fastconv.network.program import Program
 from fastconv.network.report import Footprint
 from fastconv.network.trace import Trace, trace
 from fastconv.problem import Shape
@@ -164,9 +164,10 @@ class Shapes:
         while True:
             with settings.workspace_at_most(limit):
                 code = plan_program(program)
-            needed = code.memory.size + code.scratch_bytes * settings.get_num_threads()
+            # One thread's: what more there is decides how many run, and so changes no bits.
+            needed = code.memory.size + code.scratch_bytes
             if needed <= most:
-                return Executor(code)
+                return Executor(code, most)
             largest = max((p.workspace_bytes + p.scratch_bytes for p in code.plans), default=0)
             if largest == 0 or (limit is not None and largest > limit):
                 raise ValueError(
@@ -177,8 +178,3 @@ class Shapes:
 
     def __reduce__(self) -> Any:
         return Shapes, (self._function, self._max_memory)
-
-
-def problems_of(program: Program) -> list[Solve]:
-    """Give the operations that are problems."""
-    return [op for op in program.ops if isinstance(op, Solve)]

@@ -29,20 +29,29 @@ class Span(NamedTuple):
 
 
 class Executor:
-    """Runs one program's code. It keeps nothing from run to run, so many threads may share it."""
+    """Runs one program's code. It keeps nothing from run to run, so many threads may share it.
 
-    def __init__(self, code: Code) -> None:
+    ``most`` bytes of memory limit how many workers a run has.
+    """
+
+    def __init__(self, code: Code, most: int | None = None) -> None:
         self.code = code
         self._arena = code.memory.size
         self._scratch = scratch_stride(code.scratch_bytes)
-        self._serial = code.seconds < SERIAL_SECONDS
+        self._most_threads = None if most is None else (most - self._arena) // max(1, self._scratch)
+        if code.seconds < SERIAL_SECONDS:
+            self._most_threads = 1
         only = code.parts[0] if len(code.parts) == 1 and not code.copies else None
         self._only = only.program if isinstance(only, NativePart) else None
 
     @property
     def threads(self) -> int:
-        """How many threads a run takes: one where it is predicted to be over too soon for more."""
-        return 1 if self._serial else settings.get_num_threads()
+        """How many threads a run takes: as many as have memory, one where it is over too soon."""
+        most = self._most_threads
+        if most == 1:
+            return 1
+        threads = settings.get_num_threads()
+        return threads if most is None else max(1, min(threads, most))
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run forward on contiguous, aligned arrays of the right shapes and dtypes."""

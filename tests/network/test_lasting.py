@@ -153,11 +153,11 @@ def test_max_memory_takes_leaner_algorithms_or_refuses() -> None:
     usual = compile_module(module, x.shape)
     compiled = usual.compiled(x.shape)
     assert compiled is not None
-    threads = fastconv.get_num_threads()
 
     def needed(of: Any) -> int:
-        footprint = of.compiled(x.shape).footprint
-        return int(footprint.arena_bytes + threads * footprint.scratch_bytes)
+        found = of.compiled(x.shape)
+        workers = found.executor.threads * found.footprint.scratch_bytes
+        return int(found.footprint.arena_bytes + workers)
 
     most = needed(usual)
     least = x.nbytes
@@ -166,6 +166,9 @@ def test_max_memory_takes_leaner_algorithms_or_refuses() -> None:
         network = compile_module(module, x.shape, max_memory=limit)
         np.testing.assert_allclose(network(x), usual(x), rtol=0, atol=1e-4)
         assert needed(network) <= limit
+        with fastconv.settings.threads(1):
+            alone = compile_module(module, x.shape, max_memory=limit)(x)
+        np.testing.assert_array_equal(network(x), alone)
     with pytest.raises(ValueError, match=r"is more than max_memory, 1,000|needs .* max_memory"):
         compile_module(module, x.shape, max_memory=1000)(x)
 
