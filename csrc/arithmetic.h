@@ -48,7 +48,7 @@ FUNCTION(divide)
 {
     return a / b;
 }
-/* NaN wins: from the left by the comparison, from the right by the order of operands. */
+/* NaN wins, from either side. */
 FUNCTION(maximum)
 {
     return NAME(or_nan)(a, NAME(or_nan)(b, NAME(larger)(a, b)));

@@ -11,6 +11,7 @@ import numpy as np
 from fastconv.backends.base import Plan
 from fastconv.backends.native.driver import Program as NativeProgram
 from fastconv.backends.native.plan import (
+    OUTPUT,
     SCRATCH,
     WORKSPACE,
     Constant,
@@ -232,8 +233,7 @@ class _Planner:
     def _size(self, key: Any) -> int:
         if isinstance(key, int):
             return self._program.nbytes(key)
-        plan = self._plans[key]
-        return plan.workspace_bytes
+        return self._plans[key].workspace_bytes
 
     def _place(self, number: int) -> Place:
         spec = self._program.values[number]
@@ -249,7 +249,10 @@ class _Planner:
 
     def _bindings(self, op: Op) -> dict[int, Slot | Constant | None]:
         first, *extra = op.outputs
-        bound: dict[int, Slot | Constant | None] = {-3: self._slots[first], -1: SCRATCH}
+        bound: dict[int, Slot | Constant | None] = {
+            OUTPUT.buffer: self._slots[first],
+            SCRATCH.buffer: SCRATCH,
+        }
         for number, operand in enumerate(op.inputs):
             if isinstance(operand, int):
                 bound[number] = self._slots[operand]
@@ -258,21 +261,21 @@ class _Planner:
         for number, value in enumerate(extra):
             bound[len(op.inputs) + number] = self._slots[value]
         if op in self._workspaces:
-            bound[-2] = ARENA + self._workspaces[op]
+            bound[WORKSPACE.buffer] = ARENA + self._workspaces[op]
         return bound
 
     def _joining_stages(self, op: Op, plan: NativePlan) -> list[Stage]:
         """Give the stages of a concatenation for the parts that do not lie there already."""
-        size = op.problem.dtype.itemsize  # type: ignore[attr-defined]
-        _, lengths = op.problem.runs  # type: ignore[attr-defined]
-        target = self._slots[op.outputs[0]]
-        stages, done = [], 0
-        busy = [i for i, length in enumerate(lengths) if length]
-        for stage, number in zip(plan.stages, busy, strict=True):
+        problem: Any = op.problem  # type: ignore[attr-defined]
+        _, lengths = problem.runs
+        starts = [sum(lengths[:i]) * problem.dtype.itemsize for i in range(len(lengths))]
+        target, bound = self._slots[op.outputs[0]], self._bindings(op)
+        stages: list[Stage] = []
+        moved = [i for i, length in enumerate(lengths) if length]
+        for stage, number in zip(plan.stages, moved, strict=True):
             operand = op.inputs[number]
-            done = sum(lengths[:number]) * size
-            if not isinstance(operand, int) or self._slots[operand] != target + done:
-                stages += _rebound([stage], self._bindings(op))
+            if not isinstance(operand, int) or self._slots[operand] != target + starts[number]:
+                stages += _rebound([stage], bound)
         return stages
 
     def _python(self, op: Op, plan: Plan | None) -> PythonPart:

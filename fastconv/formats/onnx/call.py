@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.dispatch import Parameter
+from fastconv.formats.translations import into
 from fastconv.network import Graph, Node
 
 Subgraph = Callable[[Any], tuple[Graph, tuple[str, ...]]]
@@ -87,13 +88,5 @@ class Call:
 Translation = Callable[[Call], list[Node]]
 TRANSLATIONS: dict[str, Translation] = {}
 
-
-def translates(*names: str) -> Callable[[Translation], Translation]:
-    """Register the translation of operators of the standard domain."""
-
-    def register(function: Translation) -> Translation:
-        for name in names:
-            TRANSLATIONS[name] = function
-        return function
-
-    return register
+# Registers the translation of operators of the standard domain.
+translates = into(TRANSLATIONS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.fx import Node as FxNode
 
+from fastconv.formats.translations import into
 from fastconv.problem.values import COMPLEX, FLOATS, INTEGERS
 
 if TYPE_CHECKING:
@@ -125,16 +126,8 @@ class Call:
 Translation = Callable[[Call], None]
 TRANSLATIONS: dict[str, Translation] = {}
 
-
-def translates(*names: str) -> Callable[[Translation], Translation]:
-    """Register the translation of ATen operators, named without their overloads."""
-
-    def register(function: Translation) -> Translation:
-        for name in names:
-            TRANSLATIONS[name] = function
-        return function
-
-    return register
+# Registers the translation of ATen operators, named without their overloads.
+translates = into(TRANSLATIONS)
 
 
 def length(size: Any) -> int | None:
