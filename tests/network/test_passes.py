@@ -11,6 +11,7 @@ import pytest
 import fastconv.functional as F
 from fastconv.dispatch import Parameter
 from fastconv.network import passes
+from fastconv.network.compiled import Shapes
 from fastconv.network.executor import Executor
 from fastconv.network.lowering import lower
 from fastconv.network.memory import Buffer, arrange
@@ -156,6 +157,7 @@ def test_the_later_convolution_adds_the_shortcut() -> None:
     assert kinds(after) == ["conv2d"] * 3
     assert [op.problem.residual for op in after.ops] == [False, False, True]  # type: ignore[attr-defined]
     agree(before, after)
+    assert after.ops[-1].inputs[0] == after.inputs[0]
     wide = lowered(lambda x: conv(x) + x[:, :1])
     assert fuse_residual(wide) is wide
     twice = lowered(lambda x: (lambda y: y + y)(conv(x)))
@@ -200,6 +202,27 @@ def test_views_start_from_what_they_are_of() -> None:
     after = remove_dead(merge_views(before))
     assert len(after.ops) < len(before.ops)
     agree(before, after, tolerance=0)
+
+
+def test_views_of_views_begin_where_both_do() -> None:
+    before = lowered(lambda x: F.relu(x[1][2].reshape(7, 6)[3:]))
+    after = remove_dead(merge_views(before))
+    assert kinds(after) == ["View", "relu"]
+    agree(before, after, tolerance=0)
+
+
+def test_runs_over_the_end_of_a_dimension_are_no_steps_along_it() -> None:
+    # Rows 3, 4 and 5 of a channel, then row 0 of the next one, as two dimensions.
+    before = lowered(lambda x: conv(x).reshape(-1)[21:49].reshape(2, 2, 7))
+    agree(before, channels_last(merge_views(before)))
+
+
+def test_a_batch_is_laid_out_as_one_image(monkeypatch: Any) -> None:
+    seen: list[Program] = []
+    monkeypatch.setattr(passes, "last_from", lambda program: seen.append(program) or 0)
+    Shapes(lambda x: F.relu(conv(x))).run([X])
+    (chosen_by,) = seen
+    assert chosen_by.values[chosen_by.inputs[0]].shape == (1, *X.shape[1:])
 
 
 def test_channels_go_last_and_come_back() -> None:
