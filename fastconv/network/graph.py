@@ -16,6 +16,7 @@ import numpy as np
 from fastconv.network.errors import raise_of_node
 from fastconv.network.limits import memory_limit, owned, signature, try_on_shapes
 from fastconv.network.operations import operation
+from fastconv.network.tolerance import share_out, trace_of
 from fastconv.network.trace import Traced, scope
 
 _MOST_TRIED = 4096
@@ -53,13 +54,17 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """Nodes in an order in which each comes after those that it reads from."""
+    """Nodes in an order in which each comes after those that it reads from.
+
+    ``rtol`` is an error bound for the whole: see `Network.within`.
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     nodes: tuple[Node, ...]
     constants: Mapping[str, Any]
     name: str = ""
+    rtol: float | None = None
     _tried: set[Any] = dataclasses.field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -108,18 +113,21 @@ class Graph:
         names = [port.name for port in self.outputs] if wanted is None else list(wanted)
         last = self._last_readers(names)
         held: dict[str, Any] = {**self.constants, **values}
-        tracing = any(isinstance(value, Traced) for value in values.values())
+        traced = trace_of(tuple(values.values()))
+        begin = 0 if traced is None else len(traced.steps)
         given = owned(values.values())
         with memory_limit(max_memory), np.errstate(all="ignore"):
             for place, node in enumerate(self.nodes):
                 arguments = [held[name] if name else None for name in node.inputs]
                 with scope(node.name, node.kind or str(node.attributes.get("function", node.op))):
-                    if tracing and _draws(node, arguments):
+                    if traced is not None and _draws(node, arguments):
                         raise TypeError(f"{node.op} draws random numbers: it cannot be traced")
                     results = self._run_node(place, node, arguments, held, given)
                 held.update(results)
                 for name in last.get(place, ()):
                     held.pop(name, None)
+        if self.rtol is not None:
+            share_out(self.rtol, traced, begin, tuple(values.values()))
         return [_as_result(held[name]) for name in names]
 
     def _run_node(

@@ -18,7 +18,9 @@ from fastconv.network.graph import Graph, Port
 from fastconv.network.layers import Layers
 from fastconv.network.profile import Profile, take_profile
 from fastconv.network.summary import Summary, tabulate
+from fastconv.network.tolerance import Bounded
 from fastconv.network.trace import Trace, trace
+from fastconv.problem.conv import check_rtol
 
 
 class Network:
@@ -69,6 +71,46 @@ class Network:
         return cls(
             function, graph.inputs, graph.outputs, graph.name,
             max_memory=max_memory, fallbacks=graph.fallbacks,
+        )  # fmt: skip
+
+    def within(self, rtol: float) -> Network:
+        """Give the same network with one error bound for the whole of it.
+
+        By itself each operation may err by its own ``rtol``, 1e-4. Here each is given
+        ``rtol / sqrt(depth)``, where ``depth`` is how many convolutions and linear layers follow
+        one another at most: errors add as random numbers do. That bounds the outputs' error in
+        networks that hand errors on as large as they came. Some magnify them; what a network does
+        shows in how float32 and float64 differ without fastconv.
+
+        Parameters
+        ----------
+        rtol : float
+            The largest error to expect of an output, relative to its standard deviation. Operations
+            whose own bound is tighter keep it; zero means the most exact algorithms there are.
+
+        Returns
+        -------
+        Network
+            It shares the weights. Files and pickles of it keep the bound.
+
+        Raises
+        ------
+        ValueError
+            For a negative ``rtol``. Running a network that looks at data is one too, since it
+            cannot be told how deep that is.
+        TypeError
+            For an ``rtol`` that is no number.
+        """
+        function: Callable[..., Any] = self.function
+        if isinstance(function, GraphFunction):
+            graph = dataclasses.replace(function.graph, rtol=check_rtol(rtol))
+            function = dataclasses.replace(function, graph=graph)
+        else:
+            own = function.function if isinstance(function, Bounded) else function
+            function = Bounded(own, check_rtol(rtol))
+        return Network(
+            function, self.inputs, self.outputs, self.name,
+            max_memory=self.max_memory, fallbacks=self.fallbacks,
         )  # fmt: skip
 
     def __call__(self, *inputs: Any) -> Any:

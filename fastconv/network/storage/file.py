@@ -33,6 +33,7 @@ from fastconv.network.storage.values import (
     encode,
     whole,
 )
+from fastconv.problem.conv import check_rtol
 
 SUFFIX = ".fastconv"
 FORMAT = 1
@@ -139,6 +140,7 @@ def _bits(array: Array) -> Array:
 def _encode_graph(graph: Graph, arrays: Arrays) -> Json:
     return {
         "name": graph.name,
+        "rtol": graph.rtol,
         "inputs": [_encode_port(port) for port in graph.inputs],
         "outputs": [_encode_port(port) for port in graph.outputs],
         "constants": {k: _encode_constant(k, v, arrays) for k, v in graph.constants.items()},
@@ -189,6 +191,7 @@ def _decode_graph(told: Json, arrays: list[Any]) -> Graph:
         nodes=tuple(_decode_node(node, arrays) for node in told["nodes"]),
         constants={_word(k): _decode_constant(v, arrays) for k, v in told["constants"].items()},
         name=_word(told["name"]),
+        rtol=None if told.get("rtol") is None else check_rtol(told["rtol"]),
     )
 
 
