@@ -127,6 +127,17 @@ def test_a_cache_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> No
     run_python("check()", FASTCONV_CACHE_DIR=str(blocked))
 
 
+@by_numba
+def test_kernels_on_disk_are_those_of_the_plans_in_force(monkeypatch: Any) -> None:
+    from fastconv.backends.numba.engine import cache
+
+    stamp = cache._source_stamp.__wrapped__
+    before = stamp()
+    assert stamp() == before
+    monkeypatch.setattr(cache, "digest_of_plans", lambda: "of another day")
+    assert stamp() != before
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_child_forked_after_use_computes_too() -> None:
     code = """

@@ -24,12 +24,16 @@ from numba.core.caching import _Cache
 from numba.core.serialize import dumps
 
 from fastconv import settings
+from fastconv.backends.native.digest import digest_of_plans
 
 
 @functools.cache
 def _source_stamp() -> str:
-    """Hash the sources of this backend: any change in them may change any kernel."""
-    digest = hashlib.sha256()
+    """Hash this backend's sources and those of the plans: any change may change any kernel.
+
+    Kernels hold numbers that the plans' files work out, such as coefficients.
+    """
+    digest = hashlib.sha256(digest_of_plans().encode())
     for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
