@@ -53,14 +53,9 @@ INLINE V NAME(error_complement)(V x)
 #else
     static const double coefficients[] = ERFC_float64;
 #endif
-    const int count = (int)(sizeof coefficients / sizeof coefficients[0]);
     const V z = NAME(smaller)(S(REAL_IS_FLOAT ? 12 : 28), NAME(magnitude)(x)), k = S(ERFC_SCALE);
     const V t = (z - k) / (z + k);
-    V scaled = S(coefficients[0]);
-    for (int i = 1; i < count; i++) {
-        scaled = FMA(scaled, t, S(coefficients[i]));
-    }
-    const V far = NAME(exponential)(-z * z) * scaled;
+    const V far = NAME(exponential)(-z * z) * SERIES(coefficients, t);
     return WHERE_LESS(x, S(0), S(2) - far, far);
 }
 
@@ -112,10 +107,7 @@ FUNCTION(sigmoid)
 FUNCTION(tanh)
 {
     UNUSED(a), UNUSED(b);
-    const V size = NAME(magnitude)(x);
-    const V less_one = NAME(exponential_less_one)(S(-2) * size);
-    const V t = -less_one / (S(2) + less_one);
-    return WHERE_LESS(S(0), x, t, WHERE_LESS(x, S(0), -t, x));
+    return NAME(hyperbolic_tangent)(x);
 }
 
 FUNCTION(softplus)

@@ -387,6 +387,13 @@ INLINE V NAME(magnitude)(V v)
     return (V)((M)v & (none + INTEGER_MAX));
 }
 
+/* The size of one and the sign of another; the first is not negative. */
+INLINE V NAME(signed_as)(V size, V sign)
+{
+    const M none = {0};
+    return (V)((M)size | ((M)sign & ~(none + INTEGER_MAX)));
+}
+
 #if VECTOR_BYTES < 64
 typedef M NAME(mask);
 INLINE NAME(mask) NAME(above)(V v, V most)

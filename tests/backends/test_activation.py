@@ -15,7 +15,7 @@ from fastconv.backends.native import plan as engine_plan
 from fastconv.backends.native.pointwise import BLOCK, activation_stages
 from fastconv.dispatch import choose
 from fastconv.problem import ACTIVATIONS, Activation, ElementwiseProblem
-from tests.libraries import COMPILED
+from tests.libraries import COMPILED, LIBRARIES, use
 from tests.tolerance import poisoned
 
 DTYPES = ("float32", "float64")
@@ -56,6 +56,57 @@ def test_the_same_bits_at_every_place(backend: str, name: str, monkeypatch: Any)
         part = np.ascontiguousarray(x[start : start + count])
         alone = algorithm.plan(ElementwiseProblem.of(part, name)).run(part)
         np.testing.assert_array_equal(alone, whole[start : start + count])
+
+
+def every_size(dtype: str, most: float) -> Array:
+    """Numbers of both signs from the smallest one on, as many in each octave."""
+    limits = np.finfo(dtype)
+    low = np.log2(float(limits.smallest_subnormal))
+    sizes = np.exp2(np.random.default_rng(0).uniform(low, np.log2(most), 60_000)).astype(dtype)
+    dense = np.random.default_rng(1).uniform(0, most, 60_000).astype(dtype)
+    sizes = np.concatenate([sizes, dense])
+    return np.concatenate([sizes, -sizes])
+
+
+def units(result: Array, expected: Array) -> Array:
+    """Give errors in units of the last place."""
+    return np.abs(result - expected) / np.spacing(np.abs(expected).astype(result.dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_tanh_to_the_last_places(library: str, dtype: str, monkeypatch: Any) -> None:
+    backend = use(library, monkeypatch)
+    x = every_size(dtype, 22)
+    result = F.tanh(x, backend=backend)
+    # a numerator, a denominator and a quotient are rounded; all of float32 was tried: 2.496
+    assert units(result, np.tanh(x.astype(np.longdouble))).max() <= 2.6
+    assert np.abs(result).max() == 1
+    np.testing.assert_array_equal(result, -F.tanh(-x, backend=backend))
+    tiny = np.abs(x) < np.finfo(dtype).eps
+    np.testing.assert_array_equal(result[tiny], x[tiny])
+    limits = np.finfo(dtype)
+    ends = np.array([np.nan, np.inf, -np.inf, limits.max, limits.min, 0.0, -0.0], dtype)
+    at_ends = F.tanh(ends, backend=backend)
+    np.testing.assert_array_equal(at_ends, np.array([np.nan, 1, -1, 1, -1, 0, -0.0], dtype))
+    np.testing.assert_array_equal(np.signbit(at_ends[1:]), np.signbit(ends[1:]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_sigmoid_keeps_its_digits(library: str, dtype: str, monkeypatch: Any) -> None:
+    backend = use(library, monkeypatch)
+    lowest = 87 if dtype == "float32" else 708
+    x = every_size(dtype, lowest)
+    result = F.sigmoid(x, backend=backend)
+    # three roundings of exp's (see test_elementary), a sum's and a quotient's
+    assert units(result, 1 / (1 + np.exp(-x.astype(np.longdouble)))).max() <= 4
+    # below the normal numbers results end in zero
+    low = np.linspace(-lowest, -1.25 * lowest, 5001).astype(dtype)
+    result = F.sigmoid(low, backend=backend)
+    wrong = np.abs(result - np.exp(low.astype(np.longdouble)))
+    assert (wrong <= 4 * np.finfo(dtype).eps * result + np.finfo(dtype).tiny).all()
+    assert result[-1] == 0
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from math import factorial, log
+from math import log
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from fastconv.backends.native import coefficients
 from fastconv.backends.numba.engine import part
 
 Function = Callable[..., Any]
@@ -86,6 +87,32 @@ def _power_of_two(typingctx: Any, shifted: Any) -> Any:
     return types.UniTuple(shifted, 2)(shifted), codegen
 
 
+@intrinsic
+def _as_exponent(typingctx: Any, shifted: Any) -> Any:
+    """Give 2^n for a float that is n + the exponent's bias + 1.5 * 2^(mantissa bits)."""
+    wide = shifted == types.float64
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        integer = ir.IntType(64 if wide else 32)
+        bits = builder.shl(builder.bitcast(args[0], integer), integer(52 if wide else 23))
+        return builder.bitcast(bits, args[0].type)
+
+    return shifted(shifted), codegen
+
+
+@intrinsic
+def _with_sign(typingctx: Any, size: Any, sign: Any) -> Any:
+    """Give a float of another's sign."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        function = ir.FunctionType(kind, [kind] * 2)
+        name = f"llvm.copysign.f{64 if kind == ir.DoubleType() else 32}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
+
+    return size(size, sign), codegen
+
+
 @functools.cache
 def _make_parts(name: str) -> Function:
     """Make the function that gives exp(r) - 1 and the two factors of 2^n for a clamped x."""
@@ -95,8 +122,7 @@ def _make_parts(name: str) -> Function:
     high = real((_LN2 >> (128 - digits)) * 2.0**-digits)
     low = real((_LN2 - ((_LN2 >> (128 - digits)) << (128 - digits))) * 2.0**-128)
     log2e, magic = real(1 / log(2)), real(1.5 * 2.0 ** (52 if wide else 23))
-    terms = tuple(real(1 / factorial(k)) for k in range(13 if wide else 7, 0, -1))
-    series = make_series(terms)
+    series = make_series(coefficients.exponential(name))
 
     @inlined
     def parts(x):  # type: ignore[no-untyped-def]
@@ -104,7 +130,7 @@ def _make_parts(name: str) -> Function:
         n = shifted - magic
         r = multiply_add(-n, low, multiply_add(-n, high, x))
         first, second = _power_of_two(shifted)
-        return r * series(r), first, second
+        return multiply_add(series(r), r * r, r), first, second
 
     return parts
 
@@ -181,16 +207,33 @@ def make_log1p(name: str) -> Function:
 
 @functools.cache
 def make_tanh(name: str) -> Function:
-    """Make the hyperbolic tangent."""
+    """Make the hyperbolic tangent.
+
+    With abs(x) = n ln 2 / 2 + r, s = 2^n and w = tanh(r), it is
+    ((s - 1) + (s + 1) w) / ((s + 1) + (s - 1) w): no difference in it loses digits.
+    """
     real = np.dtype(name).type
-    expm1 = make_expm1(name)
-    zero, two = real(0), real(2)
+    wide = name == "float64"
+    bias, mantissa = (1023, 52) if wide else (127, 23)
+    # n's product is exact for n = 0; where it is not, r matters less than s.
+    inverse, half_ln2 = real(2 / log(2)), real(log(2) / 2)
+    magic = real(1.5 * 2.0**mantissa + bias)
+    # From here on the result is 1.
+    most = real(20 if wide else 10)
+    zero, one = real(0), real(1)
+    series = make_series(coefficients.hyperbolic_tangent(name))
 
     @inlined
     def tanh(x):  # type: ignore[no-untyped-def]
         size = pick(x < zero, -x, x)
-        less_one = expm1(-two * size)
-        t = -less_one / (two + less_one)
-        return pick(x > zero, t, pick(x < zero, -t, x))
+        size = pick(size > most, most, size)
+        shifted = multiply_add(size, inverse, magic)
+        r = multiply_add(magic - shifted, half_ln2, size)
+        s = _as_exponent(shifted)
+        square = r * r
+        w = multiply_add(series(square), r * square, r)
+        less, more = s - one, s + one
+        t = multiply_add(more, w, less) / multiply_add(less, w, more)
+        return _with_sign(t, x)
 
     return tanh

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from fastconv.backends.native.error_function import DEGREES, SCALE, coefficients
+from fastconv.backends.native import coefficients
 from fastconv.backends.numba.elementary import Function, inlined, make_exp, make_series, pick
 
 
@@ -14,9 +14,9 @@ from fastconv.backends.numba.elementary import Function, inlined, make_exp, make
 def make_erfc(name: str) -> Function:
     """Make erfc for a dtype; its error is a few units of 1, and relative to it grows as z^2."""
     real = np.dtype(name).type
-    zero, two, k = real(0), real(2), real(SCALE)
+    zero, two, k = real(0), real(2), real(coefficients.ERFC_SCALE)
     limit = real(28 if name == "float64" else 12)  # erfc is 0 beyond
-    exp, scaled = make_exp(name), make_series(coefficients(DEGREES[name]))
+    exp, scaled = make_exp(name), make_series(coefficients.erfc(name))
 
     @inlined
     def erfc(x):  # type: ignore[no-untyped-def]
