@@ -31,6 +31,12 @@ _VIEWING = frozenset(
     ("reshape", "transpose", "squeeze", "expand_dims", "ravel", "getitem", "split", "array_split",
      "broadcast_to", "flip")
 )  # fmt: skip
+# Those that go on from cell to cell as smoothly as they are written: none has steps of its own.
+_POINTWISE = frozenset(
+    ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power", "square", "sqrt",
+     "reciprocal", "negative", "absolute", "exp", "expm1", "log", "log1p", "tanh", "where", "clip",
+     "less", "greater", "less_equal", "greater_equal", "_as_type")
+)  # fmt: skip
 _POOLS = {"mean": "avg", "max": "max", "amax": "max"}
 
 
@@ -189,7 +195,10 @@ class _Lowering:
         function = _bound(call.function, arguments, options, (step.layer, step.kind))
         outputs = tuple(map(self._number, step.results))
         operands = tuple(map(self._operand, inputs))
-        self._ops.append(Call(operands, outputs, step.layer, step.kind, function))
+        pointwise = _is_pointwise(call)
+        self._ops.append(
+            Call(operands, outputs, step.layer, step.kind, function, pointwise=pointwise)
+        )
 
 
 def _bound(
@@ -204,6 +213,13 @@ def _bound(
                 raise_of_node(error, *where)
 
     return bound
+
+
+def _is_pointwise(call: NumpyCall) -> bool:
+    """Tell whether a call gives each cell from one cell of each value, and from numbers."""
+    numbers = (v for v in call.arguments if not isinstance(v, (Traced, np.dtype)))
+    known = call.function.__name__ in _POINTWISE and not call.options
+    return known and all(np.size(v) == 1 and np.asarray(v).dtype.kind in "fiub" for v in numbers)
 
 
 def _is_traced(value: Any) -> bool:

@@ -76,9 +76,14 @@ class View(Op):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Call(Op):
-    """A Python function over the arrays of ``inputs``, which gives the outputs' arrays."""
+    """A Python function over the arrays of ``inputs``, which gives the outputs' arrays.
+
+    ``pointwise``: each cell of its one output hangs on one cell of each input and on numbers, by
+    functions without steps.
+    """
 
     function: Callable[..., Any]
+    pointwise: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

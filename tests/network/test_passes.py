@@ -24,8 +24,9 @@ from fastconv.network.passes.clean import (
 from fastconv.network.passes.fold import fold_affine, fold_padding
 from fastconv.network.passes.fuse import fuse_activation, fuse_residual
 from fastconv.network.passes.layout import channels_last
-from fastconv.network.passes.recognise import recognise_clamps, recognise_gates
+from fastconv.network.passes.recognise import recognise_activations
 from fastconv.network.planner import plan_program
+from fastconv.network.pointwise import erf
 from fastconv.network.program import Call, Program, Solve, View
 from fastconv.network.trace import trace
 from fastconv.problem import StridedProblem
@@ -166,22 +167,98 @@ def test_the_later_convolution_adds_the_shortcut() -> None:
 
 def test_maxima_and_minima_with_numbers_are_clamps() -> None:
     before = lowered(lambda x: np.minimum(np.maximum(x, np.float32(-1)), np.float32(0.5)))
-    after = remove_dead(recognise_clamps(before))
+    after = remove_dead(recognise_activations(before))
     assert kinds(after) == ["hardtanh"]
     with_nan = X.copy()
     with_nan[0, 0, 0, :3] = np.nan, np.inf, -np.inf
     agree(before, after, with_nan, tolerance=0)
     array = lowered(lambda x: np.maximum(x, np.arange(7, dtype="f4")))
-    assert kinds(recognise_clamps(array)) == ["maximum"]
+    assert kinds(recognise_activations(array)) == ["maximum"]
 
 
 def test_products_with_a_gate_are_activations() -> None:
     before = lowered(lambda x: (F.sigmoid(x) * x, x * F.hardsigmoid(x)))
-    after = remove_dead(recognise_gates(before))
+    after = remove_dead(recognise_activations(before))
     assert kinds(after) == ["silu", "hardswish"]
     agree(before, after)
     other = lowered(lambda x: F.sigmoid(x) * (x + 1))
-    assert kinds(recognise_gates(other)) == kinds(other)
+    assert kinds(recognise_activations(other)) == kinds(other)
+
+
+ROOT = 2**0.5
+# How people write activations out, and what each is.
+WRITTEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "maximum": ("relu", lambda x: np.maximum(x, 0)),
+    "clip": ("hardtanh(-1, 0.5)", lambda x: np.clip(x, -1, 0.5)),
+    "crossed": ("hardtanh(1, 1)", lambda x: np.minimum(np.maximum(x, 5), 1)),
+    "sixth": ("hardsigmoid", lambda x: F.relu6(x + 3) / 6),
+    "sixth_twice": ("hardsigmoid", lambda x: np.maximum(np.minimum(x / 6 + 0.5, 1), 0)),
+    "hardswish": ("hardswish", lambda x: x * np.clip(3 + x, 0, 6) * x.dtype.type(1 / 6)),
+    "silu": ("silu", lambda x: x / (1 + np.exp(-x))),
+    "mish": ("mish", lambda x: np.tanh(F.softplus(x)) * x),
+    "gelu": ("gelu(0)", lambda x: x * 0.5 * (1 + erf(x / ROOT))),
+    "gelu_tanh": (
+        "gelu(1)",
+        lambda x: 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3))),
+    ),
+    "softsign": ("softsign", lambda x: x / (np.abs(x) + 1)),
+    "leaky": ("leaky_relu(0.125)", lambda x: np.maximum(x, 0.125 * x)),
+    "elu": ("elu(0.5)", lambda x: np.where(x > 0, x, 0.5 * np.expm1(np.minimum(x, 0)))),
+}
+# What is near an activation and none, and what is left of it.
+UNLIKE: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "rounded": ("add relu6 multiply multiply", lambda x: x * F.relu6(x + 3) * 0.16667),
+    "lower": ("add hardtanh(0, 5.999) divide", lambda x: np.clip(x + 3, 0, 5.999) / 6),
+    "quick": ("multiply sigmoid multiply", lambda x: x * F.sigmoid(1.702 * x)),
+    "limited": ("silu hardtanh(-inf, 100000)", lambda x: np.minimum(F.silu(x), 1e5)),
+    "overflows": ("exp add log", lambda x: np.log(1 + np.exp(x))),
+    "nan_to_zero": ("greater where", lambda x: np.where(x > 0, x, 0.0)),
+    "steps": ("rint relu", lambda x: F.relu(np.rint(x))),
+    "two": ("getitem sigmoid multiply", lambda x: x * F.sigmoid(x[:, ::-1])),
+    "array": ("maximum", lambda x: np.maximum(x, np.arange(7, dtype=x.dtype))),
+    "line": ("multiply add", lambda x: 2 * x + 1),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_activations_that_are_written_out_are_recognised(name: str, dtype: str) -> None:
+    wanted, function = WRITTEN[name]
+    x = X.astype(dtype)
+    before = lowered(lambda v: function(F.conv2d(v, W3.astype(v.dtype))), x)
+    after = remove_dead(recognise_activations(before))
+    assert [str(op.problem.activation) for op in after.ops] == ["None", wanted]  # type: ignore[attr-defined]
+    agree(before, after, x)
+    assert [op.problem.name for op in fuse_activation(after).ops] == ["conv2d"]  # type: ignore[attr-defined]
+
+
+def test_constants_are_held_against_what_the_dtype_tells_apart() -> None:
+    sixth = float(np.float32(1 / 6))
+    for dtype, wanted in (("f4", ["hardswish"]), ("f8", ["relu6", "multiply", "multiply"])):
+        before = lowered(lambda x: x * np.clip(x + 3, 0, 6) * sixth, X.astype(dtype))
+        after = kinds(remove_dead(recognise_activations(before)))
+        assert after[-len(wanted) :] == wanted
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_what_is_near_an_activation_is_left_alone(name: str) -> None:
+    wanted, function = UNLIKE[name]
+    before = lowered(lambda x: function(conv(x)))
+    after = remove_dead(recognise_activations(before))
+    names = [str(getattr(getattr(op, "problem", None), "activation", op.kind)) for op in after.ops]
+    assert " ".join(names[1:]) == wanted
+    agree(before, after)
+
+
+def test_what_an_activation_is_made_of_stays_for_others() -> None:
+    def function(x: Any) -> Any:
+        gate = np.maximum(np.minimum(x + 3, 6), 0)
+        return x * gate / 6, gate
+
+    before = lowered(function)
+    after = remove_dead(recognise_activations(before))
+    assert kinds(after) == ["add", "relu6", "hardswish"]
+    agree(before, after)
 
 
 def test_concatenations_begin_with_earlier_ones() -> None:

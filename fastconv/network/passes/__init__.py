@@ -15,7 +15,7 @@ from fastconv.network.passes.clean import (
 from fastconv.network.passes.fold import fold_affine, fold_padding
 from fastconv.network.passes.fuse import fuse_activation, fuse_residual
 from fastconv.network.passes.layout import channels_last, last_from
-from fastconv.network.passes.recognise import recognise_clamps, recognise_gates
+from fastconv.network.passes.recognise import recognise_activations
 from fastconv.network.program import Program
 
 Pass = Callable[[Program], Program]
@@ -23,8 +23,7 @@ Pass = Callable[[Program], Program]
 # In order. Names are what `Network.explain(passes=True)` shows.
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("remove_dead", remove_dead),
-    ("recognise_clamps", recognise_clamps),
-    ("recognise_gates", recognise_gates),
+    ("recognise_activations", recognise_activations),
     ("remove_dead", remove_dead),
     ("lift_over_views", lift_over_views),
     ("fold_padding", fold_padding),

@@ -1,4 +1,4 @@
-"""What passes look for: an operation and the one behind it, constants of one number."""
+"""What passes look for: an operation and the one behind it, constants."""
 
 from __future__ import annotations
 
@@ -38,13 +38,6 @@ def arithmetic(op: Op | None, *functions: str) -> Solve | None:
     if isinstance(op, Solve) and isinstance(op.problem, ArithmeticProblem):
         return op if op.problem.function in functions else None
     return None
-
-
-def scalar(operand: Operand) -> float | None:
-    """Give a constant's one number, or None."""
-    if not isinstance(operand, np.ndarray) or operand.size != 1:
-        return None
-    return float(operand.reshape(-1)[0])
 
 
 def with_constant(op: Solve) -> tuple[int, Any] | None:
