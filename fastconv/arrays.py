@@ -44,12 +44,13 @@ def as_optional_array(value: Any, name: str) -> Any:
     return None if value is None else as_array(value, name)
 
 
-def ready(array: Array) -> Array:
-    """Give the array C-contiguous and aligned, as plans want it."""
-    flags = array.flags
+def ready(array: Any) -> Array:
+    """Give an array, or what gives one, as an array that plans want: C-contiguous and aligned."""
+    given: Array = array if isinstance(array, np.ndarray) else np.asarray(array)
+    flags = given.flags
     if flags.c_contiguous and flags.aligned:
-        return array
-    return np.require(array, requirements=("C", "A"))
+        return given
+    return np.require(given, requirements=("C", "A"))
 
 
 def check_out(

@@ -12,6 +12,7 @@ from fastconv.arrays import Array, check_out, ready
 from fastconv.backends.base import Plan, Result
 from fastconv.dispatch.choose import choose
 from fastconv.dispatch.parameter import Parameter, plans_of
+from fastconv.dispatch.stored import StoredParameter, values_of
 from fastconv.dispatch.tuning import Tuning, current
 from fastconv.machine import forced_isa
 from fastconv.problem import Problem
@@ -30,7 +31,8 @@ def solve(
 
     ``inputs`` change from call to call, ``parameters`` are packed into the plan. A plan is kept
     where nothing can change under it: without parameters, or with immutable ones
-    (`Parameter`). An input that is only being traced records the problem instead.
+    (`Parameter`, `StoredParameter`). An input that is only being traced records the problem
+    instead.
     """
     for value in inputs:
         if hasattr(value, "__fastconv_record__"):
@@ -62,7 +64,7 @@ def find_plan(
     given = [p for p in parameters if p is not None]
     if not given:
         return _plan_without_parameters(len(parameters), *key)
-    if not all(isinstance(p, Parameter) and p.frozen for p in given):
+    if not all(isinstance(p, (Parameter, StoredParameter)) and p.frozen for p in given):
         return _make_plan(problem, parameters, algorithm, backend)
     plans = plans_of(parameters)
     plan = plans.get(key)
@@ -78,8 +80,8 @@ def _make_plan(
         return _EmptyPlan(problem)
     busy = problem.without_idle()
     if busy is not problem:
-        parameters = problem.busy(tuple(None if p is None else np.asarray(p) for p in parameters))
-    arrays = [None if p is None else ready(np.asarray(p)) for p in parameters]
+        parameters = problem.busy(tuple(None if p is None else values_of(p) for p in parameters))
+    arrays = [None if p is None else ready(values_of(p)) for p in parameters]
     without: frozenset[str] = frozenset()
     while True:
         choice = choose(busy, algorithm=algorithm, backend=backend, without=without)

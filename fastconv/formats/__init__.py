@@ -9,7 +9,12 @@ from typing import Any
 from fastconv.network import Network
 
 
-def load(path: str | os.PathLike[str] | bytes | Any, *, max_memory: int | None = None) -> Network:
+def load(
+    path: str | os.PathLike[str] | bytes | Any,
+    *,
+    max_memory: int | None = None,
+    in_memory: bool = False,
+) -> Network:
     """Read a trained network.
 
     Parameters
@@ -20,6 +25,12 @@ def load(path: str | os.PathLike[str] | bytes | Any, *, max_memory: int | None =
     max_memory : int, optional
         Bytes that the weights, and the values of a run, may take; the memory that this process
         may use where not given. What would take more is refused before it is allocated.
+    in_memory : bool
+        Read all weights now. Otherwise large ones (from 64 KB on, of files from 1 MB on) are read
+        when the network first meets inputs of a shape, and are not kept beside what is packed
+        from them. The file stays open for that: it may be renamed, replaced or deleted, but where
+        it is changed in place (as ``open(path, "wb")`` does), a shape that is new afterwards ends
+        in a ValueError. On Windows, and where the model is no file, all are read now anyway.
 
     Returns
     -------
@@ -39,7 +50,7 @@ def load(path: str | os.PathLike[str] | bytes | Any, *, max_memory: int | None =
         if file.suffix == ".fastconv":
             from fastconv.network.storage import read_graph
 
-            graph = read_graph(file, max_memory=max_memory)
+            graph = read_graph(file, max_memory=max_memory, in_memory=in_memory)
             return Network.from_graph(graph, max_memory=max_memory)
         if file.suffix != ".onnx":
             raise ValueError(
@@ -48,7 +59,7 @@ def load(path: str | os.PathLike[str] | bytes | Any, *, max_memory: int | None =
             )
     from fastconv.formats.onnx import read_onnx
 
-    return read_onnx(path, max_memory=max_memory)
+    return read_onnx(path, max_memory=max_memory, in_memory=in_memory)
 
 
 __all__ = ["load"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv.arrays import Array
 from fastconv.dispatch.parameter import Parameter
+from fastconv.dispatch.stored import StoredParameter, is_array, values_of
 from fastconv.problem import ConvProblem
 
 # Filters from this size on, over images that keep a core busy for longer than the look takes.
@@ -25,14 +26,15 @@ def separated(problem: ConvProblem, weight: Any, algorithm: str | None) -> ConvP
     if problem.n != 2 or problem.in_channels != problem.groups:
         return problem
     worth = min(problem.kernel_size) >= LEAST_TAPS and problem.macs >= LEAST_MACS
-    if not (worth or algorithm == "separable") or not isinstance(weight, np.ndarray):
+    if not (worth or algorithm == "separable") or not is_array(weight):
         return problem
     if problem.dtype.name not in ("float32", "float64"):
         return problem
-    kept = weight if isinstance(weight, Parameter) and weight.frozen else None
+    immutable = isinstance(weight, (Parameter, StoredParameter)) and weight.frozen
+    kept = weight if immutable else None
     known = None if kept is None else kept.outer_products
     if known is None:
-        known = are_outer_products(np.asarray(weight))
+        known = are_outer_products(values_of(weight))
         if kept is not None:
             kept.outer_products = known
     return dataclasses.replace(problem, separable=True) if known else problem

@@ -14,6 +14,7 @@ from fastconv.arrays import ready
 from fastconv.dispatch import tuning
 from fastconv.dispatch.choose import Choice
 from fastconv.dispatch.measure import MEASURED_TYPES, operands, race
+from fastconv.dispatch.stored import values_of
 from fastconv.network.compiled import Compiled
 from fastconv.network.passes import PassReport
 from fastconv.network.program import Op, Program, Solve, View
@@ -189,7 +190,7 @@ def _timed(step: Step, choice: Choice | None) -> tuple[dict[str, float], dict[st
         inputs = tuple(_data(value) for value in step.inputs)
         held = step.parameters
         worked_out = held[0]() if len(held) == 1 and callable(held[0]) else held
-        parameters = tuple(None if p is None else ready(np.asarray(p)) for p in worked_out)
+        parameters = tuple(None if p is None else ready(values_of(p)) for p in worked_out)
     seconds, failed = race(able, problem, inputs, parameters)
     return {name: value / images for name, value in seconds.items()}, failed
 

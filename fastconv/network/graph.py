@@ -1,8 +1,8 @@
 """A network as a graph: nodes in order, constants, and the values between them, by name.
 
 A node names an operation of `operations`; shapes stand nowhere, so that one graph serves any
-batch and any image size. Constants are `Parameter`s: what is packed from them is kept a shape
-(but for strings, which are plain arrays).
+batch and any image size. Constants are `Parameter`s or `StoredParameter`s: what is packed from them
+is kept a shape (but for strings, which are plain arrays).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.dispatch.stored import StoredParameter
 from fastconv.network.errors import raise_of_node
 from fastconv.network.limits import memory_limit, owned, signature, try_on_shapes
 from fastconv.network.operations import operation
@@ -186,5 +187,5 @@ def _by_name(node: Node, results: Any) -> dict[str, Any]:
 
 
 def _as_result(value: Any) -> Any:
-    """Give NumPy's scalars as arrays without dimensions."""
-    return np.asarray(value) if isinstance(value, np.generic) else value
+    """Give NumPy's scalars, and what lies in a file, as arrays."""
+    return np.asarray(value) if isinstance(value, (np.generic, StoredParameter)) else value

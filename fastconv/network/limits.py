@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import settings
+from fastconv.dispatch.stored import is_array
 from fastconv.network.trace import Field, Trace, Traced
 
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("limit", default=None)
@@ -78,7 +79,7 @@ def signature(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
     for value in arguments:
         if value is None:
             parts.append(None)
-        elif isinstance(value, (np.ndarray, np.generic)):
+        elif is_array(value) or isinstance(value, np.generic):
             data = value.tobytes() if _is_small(value) else None
             parts.append((value.shape, value.dtype, data))
         else:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.dispatch import Parameter
+from fastconv.dispatch.stored import StoredParameter
 from fastconv.formats.translations import into
 from fastconv.network import Graph, Node
 
@@ -56,27 +57,27 @@ class Call:
         """Give an input's name; "" where it is absent."""
         return self.inputs[place] if place < len(self.inputs) else ""
 
-    def constant(self, place: int) -> np.ndarray[Any, Any] | None:
-        """Give an input's value where it is known beforehand."""
+    def constant(self, place: int) -> Any:
+        """Give an input's value where it is known beforehand: an array, or one in a file."""
         found = self.constants.get(self.input(place))
-        return None if found is None else np.asarray(found)
+        return found if found is None or isinstance(found, StoredParameter) else np.asarray(found)
 
     def dtype(self, place: int) -> np.dtype[Any] | None:
         """Give an input's dtype where it is known beforehand."""
         found = self.constant(place)
-        return self.dtypes.get(self.input(place)) if found is None else found.dtype
+        return self.dtypes.get(self.input(place)) if found is None else np.dtype(found.dtype)
 
     def require(self, place: int, what: str) -> np.ndarray[Any, Any]:
         """Give an input's value, which must be known beforehand."""
         found = self.constant(place)
         if found is None:
             raise Unsupported(f"{what} is computed at run time")
-        return found
+        return np.asarray(found)
 
     def keep(self, suffix: str, value: Any) -> str:
         """Keep a constant of this node's own, and give its name."""
         name = f"{self.name}:{self.outputs[0]}:{suffix}"
-        self.constants[name] = Parameter(value)
+        self.constants[name] = value if isinstance(value, StoredParameter) else Parameter(value)
         return name
 
     def node(self, op: str, inputs: tuple[str, ...] | None = None, **attributes: Any) -> list[Node]:

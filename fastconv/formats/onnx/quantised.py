@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv.dispatch.stored import values_of
 from fastconv.formats.onnx.arithmetic import element_type
 from fastconv.formats.onnx.call import Call, Unsupported, translates
 from fastconv.formats.onnx.windows import window
@@ -48,7 +49,7 @@ def _integers(call: Call, place: int, zero: int, suffix: str) -> tuple[str, str]
     weight, point = call.constant(place), call.constant(zero)
     if weight is None or weight.dtype.itemsize != 1 or (call.input(zero) and point is None):
         return call.input(place), call.input(zero)
-    above = weight.astype(np.int16)
+    above = values_of(weight).astype(np.int16)
     if point is not None:
         shape = (-1, *(1,) * (weight.ndim - 1)) if suffix == "filter" else point.shape
         above = above - (point.reshape(shape) if point.ndim else point).astype(np.int16)

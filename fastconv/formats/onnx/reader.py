@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
 
 from fastconv.formats.onnx.translate import STANDARD, Translator
 from fastconv.formats.onnx.values import external_file, reader_of
+from fastconv.formats.onnx.weights import Weights, lean_bytes, lean_file
 from fastconv.network import Graph, Network
 from fastconv.network.limits import memory_limit
 
 
-def read_onnx(source: Any, *, max_memory: int | None = None) -> Network:
+@dataclasses.dataclass(frozen=True)
+class Parsed:
+    """A model that was read: its ``onnx.ModelProto``, its file if it has one, its name in errors.
+
+    The large weights may stand in ``weights`` instead of in it.
+    """
+
+    proto: Any
+    path: Path | None
+    label: str
+    weights: Weights
+
+
+def read_onnx(source: Any, *, max_memory: int | None = None, in_memory: bool = False) -> Network:
     """Give the network in an ONNX file, in a file's bytes, or in an ``onnx.ModelProto``.
 
     Raises
@@ -21,20 +36,22 @@ def read_onnx(source: Any, *, max_memory: int | None = None) -> Network:
         For what onnx cannot read or does not accept, for operators that cannot be run, and for
         tensors larger than ``max_memory``.
     """
-    return network_of(*parse(source), max_memory=max_memory)
+    return network_of(parse(source, in_memory=in_memory), max_memory=max_memory)
 
 
-def network_of(model: Any, path: Path | None, label: str, *, max_memory: int | None) -> Network:
+def network_of(model: Parsed, *, max_memory: int | None) -> Network:
     """Give a parsed model as a network; errors begin with the label."""
     try:
-        graph = graph_of(model, path=path, max_memory=max_memory)
+        graph = graph_of(model.proto, path=model.path, max_memory=max_memory, weights=model.weights)
     except ValueError as error:
-        raise ValueError(f"{label}: {error}") from None
+        raise ValueError(f"{model.label}: {error}") from None
     return Network.from_graph(graph, max_memory=max_memory)
 
 
-def parse(source: Any) -> tuple[Any, Path | None, str]:
-    """Give a source's ``onnx.ModelProto``, its file if it has one, and its name in errors.
+def parse(source: Any, *, in_memory: bool = False) -> Parsed:
+    """Read a source without its large weights, which stay where they are until they are needed.
+
+    ``in_memory``: they are read as soon as the graph is made.
 
     Raises
     ------
@@ -45,7 +62,7 @@ def parse(source: Any) -> tuple[Any, Path | None, str]:
     """
     onnx = import_onnx()
     if isinstance(source, onnx.ModelProto):
-        return source, None, "the model given"
+        return Parsed(source, None, "the model given", Weights())
     path: Path | None = None
     if isinstance(source, (bytes, bytearray, memoryview)):
         label = "the bytes given"
@@ -57,8 +74,15 @@ def parse(source: Any) -> tuple[Any, Path | None, str]:
             f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}"
         )
     try:
-        data = bytes(source) if path is None else path.read_bytes()
-        return onnx.load_model_from_string(data), path, label
+        found = lean_bytes(memoryview(source)) if path is None else lean_file(path)
+        if found is None:
+            data = bytes(source) if path is None else path.read_bytes()
+            weights = Weights(_folder(path), in_memory=in_memory)
+        else:
+            lean, own = found
+            data = lean.data
+            weights = Weights(_folder(path), own, lean.weights, in_memory)
+        return Parsed(onnx.load_model_from_string(data), path, label, weights)
     except Exception as error:  # protobuf and onnx raise classes of their own
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{label}: no ONNX model that onnx can read: {first[0]}") from None
@@ -70,10 +94,11 @@ def graph_of(
     path: Path | None = None,
     max_memory: int | None = None,
     checked: bool = True,
+    weights: Weights | None = None,
 ) -> Graph:
     """Give an ``onnx.ModelProto`` as a graph; ``path`` is where it was read from.
 
-    ``checked=False``: onnx's checker is not asked.
+    ``checked=False``: onnx's checker is not asked. ``weights`` holds what is not in the model.
 
     Raises
     ------
@@ -89,9 +114,7 @@ def graph_of(
     opsets = {("" if o.domain in STANDARD else o.domain): o.version for o in model.opset_import}
     if "" not in opsets:
         opsets[""] = onnx.defs.onnx_opset_version()
-    translator = Translator(
-        onnx, opsets, reader_of(None if path is None else path.resolve().parent)
-    )
+    translator = Translator(onnx, opsets, reader_of(_folder(path)), weights or Weights())
     with memory_limit(max_memory):
         graph = translator.main(model.graph)
     if translator.refused:

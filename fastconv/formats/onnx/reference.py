@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.dispatch.stored import is_array
 from fastconv.formats.onnx.call import Unsupported
 from fastconv.network import Node
 from fastconv.network.limits import SMALL
@@ -85,7 +86,7 @@ class ReferenceCall:
                 return None
             element = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
             types[name] = onnx.helper.make_tensor_type_proto(element, tuple(value.shape))
-            if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size <= SMALL:
+            if is_array(value) and value.dtype.kind in "iu" and value.size <= SMALL:
                 data[name] = onnx.numpy_helper.from_array(np.asarray(value), name)
         try:
             version = self._opsets.get(self._node.domain, 1)
@@ -141,4 +142,4 @@ def _spec(onnx: Any, kind: Any) -> tuple[tuple[int | None, ...], Any]:
 
 def _plain(value: Any) -> Any:
     """Give a parameter as the plain array that it is."""
-    return np.asarray(value) if isinstance(value, np.ndarray) else value
+    return np.asarray(value) if is_array(value) else value

@@ -117,7 +117,7 @@ class InferenceSession:
         What the model may run on, for onnxruntime; here always the CPU.
     provider_options : sequence, optional
         Taken, and changes nothing.
-    max_memory : int, optional
+    max_memory, in_memory : optional
         As in `fastconv.load`.
 
     Raises
@@ -134,6 +134,7 @@ class InferenceSession:
         provider_options: Sequence[Any] | None = None,
         *,
         max_memory: int | None = None,
+        in_memory: bool = False,
         **kwargs: Any,
     ) -> None:
         self._options = SessionOptions() if sess_options is None else sess_options
@@ -143,8 +144,9 @@ class InferenceSession:
         self._threads = threads
         if isinstance(path_or_bytes, (str, os.PathLike)) and not os.path.isfile(path_or_bytes):
             raise ValueError(f"there is no file {os.fspath(path_or_bytes)}")
-        model, path, label = parse(path_or_bytes)
-        self.network = network_of(model, path, label, max_memory=max_memory)
+        parsed = parse(path_or_bytes, in_memory=in_memory)
+        self.network = network_of(parsed, max_memory=max_memory)
+        model = parsed.proto
         self._meta = ModelMetadata(
             producer_name=model.producer_name,
             graph_name=model.graph.name,

@@ -33,6 +33,7 @@ from fastconv.formats.onnx.values import (
     dtype_of,
     port_of,
 )
+from fastconv.formats.onnx.weights import Weights
 from fastconv.network import Graph, Node, Port
 
 STANDARD = ("", "ai.onnx")
@@ -51,6 +52,7 @@ class Translator:
     onnx: Any
     opsets: Mapping[str, int]
     read: Reader
+    weights: Weights = dataclasses.field(default_factory=Weights)
     refused: list[str] = dataclasses.field(default_factory=list)
 
     def main(self, proto: Any) -> Graph:
@@ -72,7 +74,7 @@ class Translator:
 
         Those among ``outer`` constants become its own.
         """
-        constants: dict[str, Any] = {t.name: constant_of(self.read(t)) for t in proto.initializer}
+        constants = {t.name: self._initializer(t, main=typed) for t in proto.initializer}
         for sparse in proto.sparse_initializer:
             constants[sparse.values.name] = constant_of(dense(self.onnx, sparse, self.read))
         captured = free_names(proto)
@@ -91,6 +93,10 @@ class Translator:
             return Graph((), (), (), {}), captured
         graph = Graph(tuple(inputs), tuple(outputs), tuple(nodes), constants, proto.name)
         return graph, captured
+
+    def _initializer(self, tensor: Any, *, main: bool) -> Any:
+        kept = self.weights.get(tensor, main=main)
+        return constant_of(self.read(tensor)) if kept is None else kept
 
     def _node(
         self, node: Any, place: int, constants: dict[str, Any], dtypes: Mapping[str, np.dtype[Any]]

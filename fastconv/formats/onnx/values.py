@@ -55,13 +55,25 @@ def external_file(tensor: Any, folder: Path | None) -> Path:
     return target
 
 
-def _external(onnx: Any, tensor: Any, folder: Path | None) -> np.ndarray[Any, Any]:
-    target = external_file(tensor, folder)
+def external_span(tensor: Any, name: str, size: int) -> tuple[int, int]:
+    """Give from where on a tensor's bytes lie in a file of so many, and how many they are.
+
+    Raises
+    ------
+    ValueError
+        Where the file ends before they do.
+    """
     entries = {entry.key: entry.value for entry in tensor.external_data}
     offset = int(entries.get("offset", 0))
-    length = int(entries.get("length", target.stat().st_size - offset))
-    if offset < 0 or length < 0 or offset + length > target.stat().st_size:
-        raise ValueError(f"{target.name!r} ends before its data do")
+    length = int(entries.get("length", size - offset))
+    if offset < 0 or length < 0 or offset + length > size:
+        raise ValueError(f"{name!r} ends before its data do")
+    return offset, length
+
+
+def _external(onnx: Any, tensor: Any, folder: Path | None) -> np.ndarray[Any, Any]:
+    target = external_file(tensor, folder)
+    offset, length = external_span(tensor, target.name, target.stat().st_size)
     held = onnx.TensorProto()
     held.CopyFrom(tensor)
     held.data_location = onnx.TensorProto.DEFAULT

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.dispatch.stored import values_of
 from fastconv.network.passes.patterns import pairs, with_constant
 from fastconv.network.program import Program, Solve
 from fastconv.problem import (
@@ -60,17 +61,23 @@ def _folded(first: Solve, second: Solve) -> Solve | None:
 def _scaled(op: Solve, scale: _Vector, shift: _Vector) -> tuple[Any, ...]:
     """Give an operation's weight and bias with what it gives multiplied and added to."""
     problem: Any = op.problem
-    wide: list[Any] = [None if p is None else np.asarray(p, np.float64) for p in op.arrays()]
-    weight, bias = wide
-    shift = shift if bias is None else shift + bias * scale
+    weight, bias = (None if p is None else values_of(p) for p in op.arrays())
+    assert weight is not None
+    shift = shift if bias is None else shift + bias.astype(np.float64) * scale
     if isinstance(problem, ConvTransposeProblem):
         groups, per_group = problem.groups, problem.out_channels // problem.groups
         split = weight.reshape(groups, -1, per_group, *weight.shape[2:])
         factors = scale.reshape(groups, 1, per_group, *(1,) * problem.n)
-        scaled = (split * factors).reshape(weight.shape)
+        scaled = _multiplied(split, factors).reshape(weight.shape)
     else:
-        scaled = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    return scaled.astype(problem.dtype), shift.astype(problem.dtype)
+        scaled = _multiplied(weight, scale.reshape(-1, *(1,) * (weight.ndim - 1)))
+    return scaled, shift.astype(problem.dtype)
+
+
+def _multiplied(weight: Any, factors: _Vector) -> Any:
+    """Give float64's products in the weight's dtype, without all of them in float64 at once."""
+    found = np.empty(weight.shape, weight.dtype)
+    return np.multiply(weight, factors, out=found, dtype=np.float64, casting="same_kind")
 
 
 def _channels(problem: Any) -> int:

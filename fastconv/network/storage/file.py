@@ -6,8 +6,10 @@ the file; nothing in it is executed or unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import struct
 import zipfile
 from collections.abc import Sequence
 from math import prod
@@ -17,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from fastconv._version import __version__
-from fastconv.dispatch import Parameter
+from fastconv.dispatch import Parameter, stored
+from fastconv.dispatch.stored import StoredParameter, WeightFile, values_of
 from fastconv.network.graph import Graph, Node, Port
 from fastconv.network.limits import allow, memory_limit
 from fastconv.network.operations import OPERATIONS
@@ -38,6 +41,9 @@ from fastconv.problem.conv import check_rtol
 SUFFIX = ".fastconv"
 FORMAT = 1
 _GRAPH = "network.json"
+# Bytes of a zip member's own header, before its name.
+_HEADER = 30
+_PIECE = 1 << 20
 
 
 def write_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
@@ -58,14 +64,17 @@ def write_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
             archive.writestr(_GRAPH, json.dumps(told, allow_nan=False))
             for number, array in enumerate(arrays.held):
                 with archive.open(_member(number), "w", force_zip64=True) as stream:
-                    np.lib.format.write_array(stream, _bits(array), allow_pickle=False)
+                    bits = _bits(values_of(array))
+                    np.lib.format.write_array(stream, bits, allow_pickle=False)
         beside.replace(file)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def read_graph(path: str | os.PathLike[str], *, max_memory: int | None = None) -> Graph:
-    """Read what `write_graph` wrote.
+def read_graph(
+    path: str | os.PathLike[str], *, max_memory: int | None = None, in_memory: bool = False
+) -> Graph:
+    """Read what `write_graph` wrote; large arrays stay in the file unless ``in_memory``.
 
     Raises
     ------
@@ -73,18 +82,22 @@ def read_graph(path: str | os.PathLike[str], *, max_memory: int | None = None) -
         For a file that is damaged or none of these, and for arrays beyond ``max_memory`` bytes.
     """
     try:
-        with zipfile.ZipFile(path) as archive, memory_limit(max_memory):
-            members = _members(archive, os.path.getsize(path))
+        file = None if in_memory else _kept_open(path)
+        size = os.path.getsize(path) if file is None else file.size
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(memory_limit(max_memory))
+            opened = path if file is None else stack.enter_context(file.stream())
+            archive = stack.enter_context(zipfile.ZipFile(opened))
+            members = _members(archive, size)
             told = json.loads(archive.read(members[_GRAPH]))
             if told["fastconv"] != FORMAT:
                 raise ValueError(f"it is of format {told['fastconv']}, this reads {FORMAT}")
             held = 0
             arrays: list[Any] = []
             for number, name in enumerate(told["dtypes"]):
-                dtype = dtype_of(name)
-                with archive.open(members[_member(number)]) as stream:
-                    size = members[_member(number)].file_size
-                    arrays.append(Parameter(_read_array(stream, dtype, size, held)))
+                member = members[_member(number)]
+                with archive.open(member) as stream:
+                    arrays.append(_read_array(stream, dtype_of(name), member, held, file))
                 held += arrays[-1].nbytes
             return _decode_graph(told["graph"], arrays)
     except FileNotFoundError:
@@ -107,19 +120,41 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return {m.filename: m for m in members}
 
 
-def _read_array(stream: Any, dtype: np.dtype[Any], size: int, held: int) -> Array:
+def _kept_open(path: str | os.PathLike[str]) -> WeightFile | None:
+    """Give the file where it is large enough that its arrays may stay in it."""
+    large = os.path.getsize(path) >= stored.LEAST_FILE_BYTES
+    return WeightFile(path) if large and stored.can_store() else None
+
+
+def _read_array(
+    stream: Any, dtype: np.dtype[Any], member: zipfile.ZipInfo, held: int, file: WeightFile | None
+) -> Parameter | StoredParameter:
     """Read an array of the dtype; its size must be what is there."""
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
         raise ValueError(f"an array's header is of version {version}")
-    shape, fortran, stored = np.lib.format.read_array_header_1_0(stream)
-    if stored != _stored(dtype) or fortran or any(n < 0 for n in shape):
-        raise ValueError(f"an array of {stored} stands where one of {dtype.name} is told")
-    if prod(shape) * dtype.itemsize != size - stream.tell():
-        raise ValueError(f"an array of shape {list(shape)} has {size - stream.tell()} bytes")
+    shape, fortran, kind = np.lib.format.read_array_header_1_0(stream)
+    start: int = stream.tell()
+    size = member.file_size - start
+    if kind != _stored(dtype) or fortran or any(n < 0 for n in shape):
+        raise ValueError(f"an array of {kind} stands where one of {dtype.name} is told")
+    if prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"an array of shape {list(shape)} has {size} bytes")
     allow(shape, dtype, held, "an array")
-    bits = np.frombuffer(stream.read(), stored).astype(stored.newbyteorder("="), copy=False)
-    return bits.view(dtype).reshape(shape)
+    if file is not None and size >= stored.LEAST_BYTES and dtype.name in BUILTIN:
+        while stream.read(_PIECE):
+            # At its end the sum of its bytes is checked.
+            pass
+        return StoredParameter(file, _start_of(member, file) + start, shape, dtype)
+    bits = np.frombuffer(stream.read(), kind).astype(kind.newbyteorder("="), copy=False)
+    return Parameter(bits.view(dtype).reshape(shape))
+
+
+def _start_of(member: zipfile.ZipInfo, file: WeightFile) -> int:
+    """Give where a member's bytes begin: behind a header that ends with two lengths, and those."""
+    header = file.read(member.header_offset, _HEADER)
+    name, extra = struct.unpack("<HH", header[-4:].tobytes())
+    return int(member.header_offset) + _HEADER + int(name) + int(extra)
 
 
 def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -153,11 +188,10 @@ def _encode_port(port: Port) -> Json:
 
 
 def _encode_constant(name: str, value: Any, arrays: Arrays) -> Json:
-    array = np.asarray(value)
-    if array.dtype.kind in "OU":
-        flat = array.reshape(-1).tolist()
+    if value.dtype.kind in "OU":
+        flat = value.reshape(-1).tolist()
         if all(isinstance(item, str) for item in flat):
-            return {"words": flat, "shape": list(array.shape)}
+            return {"words": flat, "shape": list(value.shape)}
     try:
         return arrays.add(value)
     except ValueError as error:

@@ -11,9 +11,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from fastconv.dispatch import Parameter
+from fastconv.dispatch.stored import StoredParameter, is_array
 from fastconv.network.graph import Graph, Node, Port
 from fastconv.network.lowering import lower
 from fastconv.network.program import Solve
@@ -112,7 +111,7 @@ class _Recorder:
         self, found: _Record, inputs: Sequence[Port], outputs: Sequence[Port], name: str,
         batched: bool,
     ) -> Graph:  # fmt: skip
-        constants = {f":{n}": Parameter(array) for n, array in enumerate(self._arrays.held)}
+        constants = {f":{n}": _parameter(array) for n, array in enumerate(self._arrays.held)}
         read = {name for node in found.nodes for name in node.inputs} | set(found.outputs)
         nodes = [self._node(draft) for draft in found.nodes]
         if batched:
@@ -190,7 +189,11 @@ class _Writer:
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, (Traced, np.ndarray))
+    return isinstance(value, Traced) or is_array(value)
+
+
+def _parameter(array: Any) -> Any:
+    return array if isinstance(array, StoredParameter) else Parameter(array)
 
 
 def _no_graph(*_: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.dispatch.stored import StoredParameter, values_of
 from fastconv.network.graph import Graph
 from fastconv.network.resizing import Way
 from fastconv.network.template import OfBatch, Place
@@ -75,7 +76,8 @@ class Arrays:
     """The arrays that a file holds, each once."""
 
     def __init__(self) -> None:
-        self.held: list[Array] = []
+        # Those that lie in a file stay there.
+        self.held: list[Array | StoredParameter] = []
         self._by_identity: dict[int, int] = {}
         self._by_content: dict[Any, int] = {}
         self._kept: list[Any] = []
@@ -90,7 +92,7 @@ class Arrays:
         """
         if id(array) in self._by_identity:
             return self._by_identity[id(array)]
-        plain = np.asarray(array)
+        plain = values_of(array)
         if plain.dtype.name not in BUILTIN | _SMALL:
             raise ValueError(f"an array of dtype {plain.dtype} cannot be saved")
         plain = np.asarray(plain.astype(plain.dtype.newbyteorder("="), copy=False), order="C")
@@ -98,7 +100,7 @@ class Arrays:
         key = (plain.dtype.name, plain.shape, digest)
         number = self._by_content.setdefault(key, len(self.held))
         if number == len(self.held):
-            self.held.append(plain)
+            self.held.append(array if isinstance(array, StoredParameter) else plain)
         # The array stays, so that no other one is given its identity.
         self._kept.append(array)
         self._by_identity[id(array)] = number
