@@ -13,6 +13,7 @@ extern const struct fastconv_entry *const fastconv_fft[];
 extern const struct fastconv_entry *const fastconv_fold[];
 extern const struct fastconv_entry *const fastconv_gemm[];
 extern const struct fastconv_entry *const fastconv_move[];
+extern const struct fastconv_entry *const fastconv_nested[];
 extern const struct fastconv_entry *const fastconv_norm[];
 extern const struct fastconv_entry *const fastconv_pack[];
 extern const struct fastconv_entry *const fastconv_planar[];
@@ -36,6 +37,7 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_fold,
     fastconv_gemm,
     fastconv_move,
+    fastconv_nested,
     fastconv_norm,
     fastconv_pack,
     fastconv_planar,

@@ -14,11 +14,12 @@ import numpy as np
 from fastconv import settings
 from fastconv.arrays import Array, ready
 from fastconv.dispatch import tuning
+from fastconv.network.code import NativePart
 from fastconv.network.executor import Executor
 from fastconv.network.limits import allow, memory_limit
 from fastconv.network.lowering import lower
 from fastconv.network.passes import PassReport, run_passes
-from fastconv.network.planner import NativePart, plan_program
+from fastconv.network.planner import plan_program
 from fastconv.network.program import Program
 from fastconv.network.report import Footprint
 from fastconv.network.trace import Trace, trace
@@ -134,7 +135,7 @@ class Shapes:
         passed = functools.partial(self._passed, lowered, specs)
         program, reports = passed()
         executor = self._planned(program)
-        return Compiled(traced, executor.code.program, reports, executor, lambda: passed()[0])
+        return Compiled(traced, executor.planned.program, reports, executor, lambda: passed()[0])
 
     def _passed(
         self, lowered: Program, specs: Sequence[tuple[Shape, Any]]
@@ -147,9 +148,11 @@ class Shapes:
         if len(batches) != 1 or batches <= {0, 1}:
             return None
         try:
-            return lower(trace(self._function, [((1, *shape[1:]), d) for shape, d in specs]))
+            program = lower(trace(self._function, [((1, *shape[1:]), d) for shape, d in specs]))
         except Exception:
             return None
+        # What leaves images out may leave none.
+        return None if any(0 in spec.shape for spec in program.values.values()) else program
 
     def _planned(self, program: Program) -> Executor:
         """Plan within ``max_memory``, with leaner algorithms where it needs them.
@@ -163,12 +166,14 @@ class Shapes:
         most = settings.memory_allowed() if self._max_memory is None else self._max_memory
         while True:
             with settings.workspace_at_most(limit):
-                code = plan_program(program)
+                executor = Executor(plan_program(program), most)
             # One thread's: what more there is decides how many run, and so changes no bits.
+            code = executor.code
             needed = code.memory.size + code.scratch_bytes
             if needed <= most:
-                return Executor(code, most)
-            largest = max((p.workspace_bytes + p.scratch_bytes for p in code.plans), default=0)
+                return executor
+            plans = executor.planned.all_plans()
+            largest = max((p.workspace_bytes + p.scratch_bytes for p in plans), default=0)
             if largest == 0 or (limit is not None and largest > limit):
                 raise ValueError(
                     f"the network needs {needed:,} bytes besides its weights, and max_memory is "

@@ -16,7 +16,8 @@ from fastconv.backends.native.driver import Program as NativeProgram
 from fastconv.backends.native.driver import drive
 from fastconv.backends.native.outputs import empty
 from fastconv.backends.native.plan import SERIAL_SECONDS, scratch_stride
-from fastconv.network.planner import Code, NativePart, Place, PythonPart
+from fastconv.network.code import Code, NativePart, Place, PythonPart, piece_count, write_code
+from fastconv.network.planner import Planned
 from fastconv.network.program import Op
 
 
@@ -29,72 +30,115 @@ class Span(NamedTuple):
 
 
 class Executor:
-    """Runs one program's code. It keeps nothing from run to run, so many threads may share it.
+    """Runs one planned program. It keeps nothing from run to run, so many threads may share it.
 
     ``most`` bytes of memory limit how many workers a run has.
     """
 
-    def __init__(self, code: Code, most: int | None = None) -> None:
-        self.code = code
-        self._arena = code.memory.size
-        self._scratch = scratch_stride(code.scratch_bytes)
-        self._most_threads = None if most is None else (most - self._arena) // max(1, self._scratch)
-        if code.seconds < SERIAL_SECONDS:
-            self._most_threads = 1
-        only = code.parts[0] if len(code.parts) == 1 and not code.copies else None
-        self._only = only.program if isinstance(only, NativePart) else None
+    def __init__(self, planned: Planned, most: int | None = None) -> None:
+        self.planned = planned
+        self.code = write_code(planned)
+        self._pieces = piece_count(planned.program)
+        self._ready = {0: _Ready(self.code)}
+        self._serial = planned.seconds < SERIAL_SECONDS
+        self._most = most
 
     @property
     def threads(self) -> int:
         """How many threads a run takes: as many as have memory, one where it is over too soon."""
-        most = self._most_threads
-        if most == 1:
+        if self._serial:
             return 1
         threads = settings.get_num_threads()
-        return threads if most is None else max(1, min(threads, most))
+        if self._most is None:
+            return threads
+        while threads > 1 and self._ready_for(threads).needs(threads) > self._most:
+            threads -= 1
+        return threads
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run forward on contiguous, aligned arrays of the right shapes and dtypes."""
-        if self._only is None:
-            return self._run_parts(inputs, None)
         threads = self.threads
-        outputs = [empty(shape, dtype) for shape, dtype in self.code.outputs]
+        ready = self._ready_for(threads)
+        if ready.only is None:
+            return _run_parts(ready, inputs, threads, None)
+        outputs = [empty(shape, dtype) for shape, dtype in ready.code.outputs]
         # The memory is held by its name until the run is over.
-        _memory, start = take_address(self._arena + self._scratch * threads)
+        _memory, start = take_address(ready.needs(threads))
         drive(
-            self._only,
-            [*map(address_of, inputs), *map(address_of, outputs), start, start + self._arena],
+            ready.only,
+            [*map(address_of, inputs), *map(address_of, outputs), start, start + ready.arena],
             threads,
         )
         return outputs
 
     def run_timed(self, inputs: Sequence[Array]) -> list[Span]:
-        """Run operation by operation; tell when each began and ended."""
+        """Run operation by operation; tell how long each took, and when it began."""
         times: list[Span] = []
-        self._run_parts(inputs, times)
-        return times
+        _run_parts(self._ready_with(self._pieces), inputs, self.threads, times)
+        whole: dict[Op, Span] = {}
+        for span in times:
+            # One that is done for some images at a time has a span each time.
+            first = whole.get(span.op, span._replace(end=span.begin))
+            whole[span.op] = first._replace(end=first.end + span.end - span.begin)
+        return list(whole.values())
 
-    def _run_parts(self, inputs: Sequence[Array], times: list[Span] | None) -> list[Array]:
-        threads = self.threads
-        outputs = [empty(shape, dtype) for shape, dtype in self.code.outputs]
-        # Python parts may come back to fastconv, which may take this thread's own memory.
-        memory = aligned(self._arena + self._scratch * threads)
-        start, arrays = address_of(memory), [*inputs, *outputs]
-        addresses = [*map(address_of, arrays), start, start + self._arena]
-        for part in self.code.parts:
-            if isinstance(part, PythonPart):
-                begin = time.perf_counter()
-                _run_python(part, arrays, memory)
-                if times is not None:
-                    times.append(Span(part.op, begin, time.perf_counter()))
-            elif times is None:
-                drive(part.program, addresses, threads)
-            else:
-                times += _drive_timed(part, addresses, threads)
-        for number, given in self.code.copies.items():
-            value = _at(given, arrays, memory) if isinstance(given, Place) else given
-            outputs[number][...] = value
-        return outputs
+    def _ready_for(self, threads: int) -> _Ready:
+        """Give the code whose pieces keep so many threads busy.
+
+        A thread takes whole pieces; where those of the last round would leave many without one,
+        all threads do them together.
+        """
+        rest = self._pieces % threads
+        return self._ready_with(rest if rest < _BUSY * threads else 0)
+
+    def _ready_with(self, together: int) -> _Ready:
+        ready = self._ready.get(together)
+        if ready is None:
+            ready = self._ready[together] = _Ready(write_code(self.planned, together))
+        return ready
+
+
+# The part of threads that do something from which on each takes a piece.
+_BUSY = 0.75
+
+
+class _Ready:
+    """Code, and what of it every run asks for."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+        self.arena = code.memory.size
+        self._scratch = scratch_stride(code.scratch_bytes)
+        only = code.parts[0] if len(code.parts) == 1 and not code.copies else None
+        self.only = only.program if isinstance(only, NativePart) else None
+
+    def needs(self, threads: int) -> int:
+        """Give the bytes of memory that a run takes."""
+        return self.arena + self._scratch * threads
+
+
+def _run_parts(
+    ready: _Ready, inputs: Sequence[Array], threads: int, times: list[Span] | None
+) -> list[Array]:
+    outputs = [empty(shape, dtype) for shape, dtype in ready.code.outputs]
+    # Python parts may come back to fastconv, which may take this thread's own memory.
+    memory = aligned(ready.needs(threads))
+    start, arrays = address_of(memory), [*inputs, *outputs]
+    addresses = [*map(address_of, arrays), start, start + ready.arena]
+    for part in ready.code.parts:
+        if isinstance(part, PythonPart):
+            begin = time.perf_counter()
+            _run_python(part, arrays, memory)
+            if times is not None:
+                times.append(Span(part.op, begin, time.perf_counter()))
+        elif times is None:
+            drive(part.program, addresses, threads)
+        else:
+            times += _drive_timed(part, addresses, threads)
+    for number, given in ready.code.copies.items():
+        value = _at(given, arrays, memory) if isinstance(given, Place) else given
+        outputs[number][...] = value
+    return outputs
 
 
 def _drive_timed(part: NativePart, addresses: list[int], threads: int) -> Iterator[Span]:

@@ -17,7 +17,7 @@ from fastconv.dispatch.measure import MEASURED_TYPES, operands, race
 from fastconv.dispatch.stored import values_of
 from fastconv.network.compiled import Compiled
 from fastconv.network.passes import PassReport
-from fastconv.network.program import Op, Program, Solve, View
+from fastconv.network.program import Op, Program, Solve
 from fastconv.network.report import Footprint, StepReport, duration
 from fastconv.network.summary import choice_of
 from fastconv.network.trace import Field, Step, Trace, trace
@@ -151,7 +151,7 @@ def explain_compiled(
     With ``passes``, tell too what the passes did, and what memory the program takes.
     """
     program = compiled.again() if measure else compiled.program
-    ops = [op for op in program.ops if not isinstance(op, View)]
+    ops = program.posed()
     traced = Trace((), [_as_step(op, program) for op in ops])
     told = explain_trace(traced, measure=measure)
     pairs = zip(told.reports, ops, strict=True)

@@ -1,8 +1,9 @@
 """A network for given input shapes, as a list of operations on numbered values.
 
-This is what passes rewrite and what the planner makes native code of. Of the three kinds of
-operation, `Solve` is a problem with an algorithm, `View` another shape of the same cells, and
-`Call` a function of NumPy's, which runs in Python between native parts.
+This is what passes rewrite and what the planner makes native code of. Of the four kinds of
+operation, `Solve` is a problem with an algorithm, `View` another shape of the same cells, `Call` a
+function of NumPy's, which runs in Python between native parts, and `Images` a program of its own
+that is run for some images of a batch at a time.
 """
 
 from __future__ import annotations
@@ -86,6 +87,31 @@ class Call(Op):
     pointwise: bool = False
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Images(Op):
+    """The operations ``replaced``, done for some images of the batch at a time.
+
+    All that it reads and makes has the batch as its first dimension.
+    """
+
+    portions: tuple[Portion, ...]
+    replaced: tuple[Op, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Portion:
+    """A program of some images, done ``count`` times, from the image ``first`` on."""
+
+    program: Program
+    first: int
+    count: int
+
+    @property
+    def each(self) -> int:
+        """How many images it is of."""
+        return int(self.program.values[self.program.inputs[0]].shape[0])
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
     """Operations in order, each after those that it reads from; shapes and dtypes by value."""
@@ -94,6 +120,11 @@ class Program:
     ops: tuple[Op, ...]
     inputs: tuple[int, ...]
     outputs: tuple[Operand, ...]
+
+    def posed(self) -> list[Op]:
+        """Give the operations of the whole batch that do something, however they are done."""
+        several = (op.replaced if isinstance(op, Images) else (op,) for op in self.ops)
+        return [op for ops in several for op in ops if not isinstance(op, View)]
 
     def producers(self) -> dict[int, Op]:
         """Give the operation that each value comes from."""

@@ -6,8 +6,8 @@ register theirs as they are imported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -45,14 +45,27 @@ class Driver(Protocol):
     def __call__(self, program: Program, addresses: Sequence[int], threads: int) -> None: ...
 
 
-_drivers: list[Driver] = []
+class _Offer(NamedTuple):
+    drive: Driver
+    nested: Callable[[], int]
 
 
-def register(driver: Driver, *, first: bool = False) -> None:
-    """Offer a driver; one that is ``first`` is taken before the others."""
-    _drivers.insert(0 if first else len(_drivers), driver)
+_offers: list[_Offer] = []
+
+
+def register(drive: Driver, nested: Callable[[], int], *, first: bool = False) -> None:
+    """Offer a driver, and what gives the address of the kernel of programs within a program.
+
+    One that is ``first`` is taken before the others.
+    """
+    _offers.insert(0 if first else len(_offers), _Offer(drive, nested))
 
 
 def drive(program: Program, addresses: Sequence[int], threads: int) -> None:
     """Run a program's stages in order, each one's items shared out over ``threads`` workers."""
-    _drivers[0](program, addresses, threads)
+    _offers[0].drive(program, addresses, threads)
+
+
+def nested_kernel() -> int:
+    """Give the address of the kernel of `fastconv.backends.native.nested`."""
+    return _offers[0].nested()

@@ -14,6 +14,7 @@ from fastconv.network.passes.clean import (
 )
 from fastconv.network.passes.fold import fold_affine, fold_padding
 from fastconv.network.passes.fuse import fuse_activation, fuse_residual
+from fastconv.network.passes.images import by_images
 from fastconv.network.passes.layout import channels_last, last_from
 from fastconv.network.passes.recognise import recognise_activations
 from fastconv.network.program import Program
@@ -69,7 +70,8 @@ def run_passes(program: Program, image: Program) -> tuple[Program, tuple[PassRep
         if begin < len(result.ops):
             result, more = _run(layout, result)
             reports += more
-    return result, tuple(reports)
+    result, more = _run((("by_images", by_images),), result)
+    return result, tuple(reports + more)
 
 
 def _run(

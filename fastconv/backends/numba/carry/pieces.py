@@ -10,9 +10,9 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+from fastconv.backends.native.nested import Run, nested_stage
 from fastconv.backends.numba.carry.contract import Program, input_shapes
 from fastconv.backends.numba.engine import INPUT, OUTPUT
-from fastconv.backends.numba.engine.nested import Run, nested_stage
 from fastconv.machine import get_machine
 from fastconv.problem import (
     AdaptivePoolProblem,

@@ -14,6 +14,7 @@ import numpy as np
 from fastconv.backends.native.driver import Program, Words, register
 from fastconv.backends.numba.engine.kernel import cached_njit
 from fastconv.backends.numba.engine.memory import call_kernel
+from fastconv.backends.numba.engine.nested import nested
 
 
 @numba.njit(inline="always")
@@ -148,4 +149,4 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 # Before others: its threads are those that Numba's and PyTorch's other loops use.
-register(drive, first=True)
+register(drive, nested, first=True)

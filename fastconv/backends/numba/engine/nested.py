@@ -1,85 +1,33 @@
-"""Programs within a program: stages that one work item runs whole, in its worker's own memory.
-
-What a chain of stages leaves between them then stays in a core's cache, however large the arrays
-at its ends are.
-"""
+"""The kernel of programs within a program; see fastconv/backends/native/nested.py."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-
 import numpy as np
 
-from fastconv.backends.native.plan import (
-    SCRATCH,
-    Constant,
-    Slot,
-    Stage,
-    constant,
-    pack_program,
-    scratch_stride,
+from fastconv.backends.native.nested import (
+    BLOCK_AT,
+    BLOCKS,
+    BUFFERS,
+    FIRST,
+    FIRST_BUFFER,
+    OFFSETS,
+    PLACE_AT,
+    PLACE_COUNT,
+    PLACES,
+    RUN_COUNT,
+    RUNS,
+    SCRATCH_AT,
+    SCRATCH_BASE,
+    SCRATCH_STRIDE,
+    STAGE_AT,
+    STAGE_COUNT,
+    STAGES,
+    WORD_AT,
+    WORD_COUNT,
+    WORKSPACE_AT,
 )
 from fastconv.backends.numba.engine.kernel import kernel
 from fastconv.backends.numba.engine.memory import array, call_kernel
-
-# Words of the argument block; the buffers' slots follow.
-(RUNS, RUN_COUNT, STAGES, BLOCKS, PLACES, BUFFERS, BLOCK_AT, SCRATCH_BASE, SCRATCH_STRIDE,
- FIRST_BUFFER) = range(10)  # fmt: skip
-# Words of a run; bytes to each buffer's first piece, and on to the next, follow.
-(FIRST, STAGE_AT, STAGE_COUNT, WORD_AT, WORD_COUNT, PLACE_AT, PLACE_COUNT, WORKSPACE_AT,
- SCRATCH_AT, OFFSETS) = range(10)  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A program that is run once for each of its pieces.
-
-    ``offsets`` say how many bytes from each buffer's start its first piece lies, and how many
-    further the next one. Buffers are a plan's: its inputs, its outputs but the first, the first.
-    """
-
-    stages: Sequence[Stage]
-    pieces: int
-    offsets: Sequence[tuple[int, int]]
-    workspace_bytes: int
-    scratch_bytes: int
-
-
-def nested_stage(runs: Sequence[Run], buffers: Sequence[Slot]) -> tuple[Stage, int]:
-    """Give the stage that does all runs, a piece a work item, and its scratch bytes."""
-    count = len(buffers) + 2
-    packed = [pack_program(run.stages) for run in runs]
-    words = max(len(program.block) for program, _ in packed)
-    workspace_at = scratch_stride(8 * count) + scratch_stride(8 * words)
-    total, first = 0, 0
-    table, stages, blocks, places = [], [], [], []
-    at = [0, 0, 0]
-    for run, (program, _) in zip(runs, packed, strict=True):
-        scratch_at = workspace_at + scratch_stride(run.workspace_bytes)
-        total = max(total, scratch_at + scratch_stride(run.scratch_bytes))
-        parts = program.stages, program.block, program.places
-        row = [
-            first,
-            *(n for start, part in zip(at, parts, strict=True) for n in (start, len(part))),
-        ]
-        offsets = (n for pair in run.offsets for n in pair)
-        table.append([*row, workspace_at, scratch_at, *offsets])
-        at = [start + len(part) for start, part in zip(at, parts, strict=True)]
-        first += run.pieces
-        stages.append(program.stages)
-        blocks.append(program.block)
-        counted = program.places.copy()
-        counted[:, 1] += np.where(counted[:, 1] < 0, count, 0)
-        places.append(counted)
-    arguments: list[int | Slot | Constant] = [
-        constant(table, np.int64), len(runs), constant(np.concatenate(stages)),
-        constant(np.concatenate(blocks)), constant(np.concatenate(places)), count,
-        scratch_stride(8 * count), SCRATCH, scratch_stride(total), *buffers,
-    ]  # fmt: skip
-    # No kernel reads the words after these: they keep alive what the runs' blocks point at.
-    arguments += [Constant(kept) for _, constants in packed for kept in constants]
-    return Stage(nested(), first, arguments), total
 
 
 @kernel
