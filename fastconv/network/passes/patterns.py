@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.network.program import Op, Operand, Program, Solve
+from fastconv.network.program import Op, Program, Solve
 from fastconv.problem import ArithmeticProblem
 
 
