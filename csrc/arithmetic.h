@@ -1,4 +1,4 @@
-/* Two arrays put together element by element, with broadcasting.
+/* Two arrays put together element by element, with broadcasting, and clamped.
  *
  * The words are those of fastconv/backends/native/arithmetic.py. An item is a chunk of a row, or some
  * short rows; within a row either input's elements are neighbours, or all the same one.
@@ -9,7 +9,7 @@
 #define ARITHMETIC_WORDS
 enum { LEFT, TARGET };
 enum { RIGHT = AFTER_ROWS, LEFT_EACH, RIGHT_EACH, LENGTHS, LEFT_STEPS = LENGTHS + 4,
-       RIGHT_STEPS = LEFT_STEPS + 4 };
+       RIGHT_STEPS = LEFT_STEPS + 4, LOW = RIGHT_STEPS + 4, HIGH };
 /* The dimensions of rows. */
 enum { ROW_DIMENSIONS = 4 };
 
@@ -62,12 +62,16 @@ FUNCTION(minimum)
 /* `n` elements from place i on of the inputs, of which one may be the same everywhere. */
 #define SOME(function, left_each, right_each, i, n)                                                \
     NAME(store_some)(to + (i), n,                                                                  \
-                     NAME(function)(left_each ? NAME(load_some)(a + (i), n, zero) : only_a,        \
-                                    right_each ? NAME(load_some)(b + (i), n, zero) : only_b))
+                     CLAMPED(NAME(function)(left_each ? NAME(load_some)(a + (i), n, zero) : only_a, \
+                                            right_each ? NAME(load_some)(b + (i), n, zero)         \
+                                                       : only_b)))
+/* NaN stays. */
+#define CLAMPED(x) NAME(larger)(low, NAME(smaller)(high, x))
 
 #define LINE(function)                                                                             \
     INLINE void NAME(function##_line)(const int left_each, const int right_each, REAL *to,         \
-                                      const REAL *a, const REAL *b, int64_t count)                 \
+                                      const REAL *a, const REAL *b, int64_t count, const V low,    \
+                                      const V high)                                                \
     {                                                                                              \
         const V zero = {0}, only_a = NAME(splat)(*a), only_b = NAME(splat)(*b);                    \
         int64_t i = 0;                                                                             \
@@ -76,8 +80,8 @@ FUNCTION(minimum)
             const V y = right_each ? NAME(load)(b + i) : only_b;                                   \
             const V u = left_each ? NAME(load)(a + i + LANES) : only_a;                            \
             const V v = right_each ? NAME(load)(b + i + LANES) : only_b;                           \
-            NAME(store)(to + i, NAME(function)(x, y));                                             \
-            NAME(store)(to + i + LANES, NAME(function)(u, v));                                     \
+            NAME(store)(to + i, CLAMPED(NAME(function)(x, y)));                                    \
+            NAME(store)(to + i + LANES, CLAMPED(NAME(function)(u, v)));                            \
         }                                                                                          \
         for (; i < count; i += LANES) {                                                            \
             SOME(function, left_each, right_each, i, lesser(LANES, count - i));                    \
@@ -85,6 +89,8 @@ FUNCTION(minimum)
     }                                                                                              \
     static void NAME(function##_items)(const int64_t *args, int64_t first, int64_t last)           \
     {                                                                                              \
+        const V low = NAME(splat)((REAL)number_of(args[LOW]));                                     \
+        const V high = NAME(splat)((REAL)number_of(args[HIGH]));                                   \
         for (int64_t item = first; item < last; item++) {                                          \
             const struct row_item rows = row_item(args, item);                                     \
             for (int64_t row = rows.first; row < rows.last; row++) {                               \
@@ -93,11 +99,11 @@ FUNCTION(minimum)
                 const REAL *a = AT(args[LEFT]) + at.left + rows.start * args[LEFT_EACH];           \
                 const REAL *b = AT(args[RIGHT]) + at.right + rows.start * args[RIGHT_EACH];        \
                 if (args[LEFT_EACH] && args[RIGHT_EACH]) {                                         \
-                    NAME(function##_line)(1, 1, to, a, b, rows.count);                             \
+                    NAME(function##_line)(1, 1, to, a, b, rows.count, low, high);                  \
                 } else if (args[LEFT_EACH]) {                                                      \
-                    NAME(function##_line)(1, 0, to, a, b, rows.count);                             \
+                    NAME(function##_line)(1, 0, to, a, b, rows.count, low, high);                  \
                 } else {                                                                           \
-                    NAME(function##_line)(0, 1, to, a, b, rows.count);                             \
+                    NAME(function##_line)(0, 1, to, a, b, rows.count, low, high);                  \
                 }                                                                                  \
             }                                                                                      \
         }                                                                                          \
@@ -112,4 +118,5 @@ LINE(maximum)
 LINE(minimum)
 
 #undef SOME
+#undef CLAMPED
 #undef LINE

@@ -2,33 +2,36 @@
  *
  * The words are those of fastconv/backends/native/channelwise.py. A work item is a block of an
  * image's elements, which meet a table's entries in turn, or a chunk of a row, or some short rows,
- * whose elements share an entry. Tables of `affine` are doubles, those of `prelu` REALs.
+ * whose elements share an entry. Tables of `affine` are doubles, those of `prelu` REALs. What
+ * `affine` gives is clamped.
  */
 #include "rows.h"
 #include "wide.h"
 
 #ifndef CHANNELWISE_WORDS
 #define CHANNELWISE_WORDS
-enum { SOURCE, TARGET, IMAGE, PERIOD, BLOCK, BLOCKS, FIRST_TABLE, SECOND_TABLE, TABLE_STEP };
-enum { FIRST_ENTRIES = AFTER_ROWS, SECOND_ENTRIES, ENTRY_COUNT };
+enum { SOURCE, TARGET, IMAGE, PERIOD, BLOCK, BLOCKS, FIRST_TABLE, SECOND_TABLE, TABLE_STEP,
+       TABLE_LOW, TABLE_HIGH };
+enum { FIRST_ENTRIES = AFTER_ROWS, SECOND_ENTRIES, ENTRY_COUNT, ROW_LOW, ROW_HIGH };
 #endif
 
 /* One vector of a line, or the n elements that are left: x a + b in doubles, so that a mean far from
  * zero costs no digits; rounded twice, as b is, so that a deviation of nothing is nothing. */
 INLINE void NAME(affine)(int shared, const REAL *source, REAL *target, const double *a,
-                         const double *b, int64_t i, int64_t n)
+                         const double *b, W low, W high, int64_t i, int64_t n)
 {
     const W zero = {0}, x = NAME(load_wide_some)(source + i, n, zero);
     const W factor = shared ? WIDE(splat)(*a) : WIDE(load_some)(a + i, n, zero);
     const W term = shared ? WIDE(splat)(*b) : WIDE(load_some)(b + i, n, zero);
-    NAME(store_wide_some)(target + i, n, x * factor + term);
+    const W sum = x * factor + term;
+    NAME(store_wide_some)(target + i, n, WIDE(larger)(low, WIDE(smaller)(high, sum)));
 }
 
 /* The same of x, or a x where that is not above zero. */
 INLINE void NAME(prelu)(int shared, const REAL *source, REAL *target, const REAL *a, const REAL *b,
-                        int64_t i, int64_t n)
+                        W low, W high, int64_t i, int64_t n)
 {
-    (void)b;
+    (void)b, (void)low, (void)high;
     const V zero = {0}, x = NAME(held)(NAME(load_some)(source + i, n, zero));
     const V slope = shared ? NAME(splat)(*a) : NAME(load_some)(a + i, n, zero);
     NAME(store_some)(target + i, n, NAME(where_less)(zero, x, x, x * slope));
@@ -39,29 +42,31 @@ INLINE void NAME(prelu)(int shared, const REAL *source, REAL *target, const REAL
  * rest of a long line lie at multiples of a vector. */
 #define LINE(function, entry, lanes)                                                               \
     INLINE void NAME(function##_line)(int shared, const REAL *source, REAL *target, int64_t first, \
-                                      int64_t second, int64_t count)                               \
+                                      int64_t second, int64_t low_bits, int64_t high_bits,         \
+                                      int64_t count)                                               \
     {                                                                                              \
         const entry *a = (const entry *)(intptr_t)first, *b = (const entry *)(intptr_t)second;     \
         const entry only_a = *a, only_b = *b;                                                      \
+        const W low = WIDE(splat)(number_of(low_bits)), high = WIDE(splat)(number_of(high_bits));  \
         a = shared ? &only_a : a;                                                                  \
         b = shared ? &only_b : b;                                                                  \
         int64_t i = 0;                                                                             \
         if (shared && count >= 8 * lanes) {                                                        \
-            NAME(function)(shared, source, target, a, b, 0, lanes);                                \
+            NAME(function)(shared, source, target, a, b, low, high, 0, lanes);                     \
             i = lanes - (int64_t)((uintptr_t)target / sizeof(REAL) % (uintptr_t)lanes);            \
         }                                                                                          \
         for (; i + 4 * lanes <= count; i += 4 * lanes) {                                           \
             UNROLL for (int j = 0; j < 4; j++) {                                                   \
-                NAME(function)(shared, source, target, a, b, i + j * lanes, lanes);                \
+                NAME(function)(shared, source, target, a, b, low, high, i + j * lanes, lanes);     \
             }                                                                                      \
         }                                                                                          \
         for (; i + lanes <= count; i += lanes) {                                                   \
-            NAME(function)(shared, source, target, a, b, i, lanes);                                \
+            NAME(function)(shared, source, target, a, b, low, high, i, lanes);                     \
         }                                                                                          \
         if (i < count && count >= lanes) {                                                         \
-            NAME(function)(shared, source, target, a, b, count - lanes, lanes);                    \
+            NAME(function)(shared, source, target, a, b, low, high, count - lanes, lanes);         \
         } else if (i < count) {                                                                    \
-            NAME(function)(shared, source, target, a, b, i, count - i);                            \
+            NAME(function)(shared, source, target, a, b, low, high, i, count - i);                 \
         }                                                                                          \
     }
 
@@ -78,6 +83,7 @@ INLINE void NAME(prelu)(int shared, const REAL *source, REAL *target, const REAL
             for (int64_t i = part * args[BLOCK]; i < end; i += args[PERIOD]) {                     \
                 const int64_t place = image * args[IMAGE] + i;                                     \
                 NAME(function##_line)(0, AT(args[SOURCE]) + place, AT(args[TARGET]) + place, a, b, \
+                                      args[TABLE_LOW], args[TABLE_HIGH],                           \
                                       lesser(args[PERIOD], end - i));                              \
             }                                                                                      \
         }                                                                                          \
@@ -96,7 +102,7 @@ INLINE void NAME(prelu)(int shared, const REAL *source, REAL *target, const REAL
                 const int64_t own = channel * (int64_t)sizeof(entry);                              \
                 NAME(function##_line)(1, AT(args[SOURCE]) + place, AT(args[TARGET]) + place,       \
                                       args[FIRST_ENTRIES] + own, args[SECOND_ENTRIES] + own,       \
-                                      rows.count);                                                 \
+                                      args[ROW_LOW], args[ROW_HIGH], rows.count);                  \
                 channel = channel + 1 < args[ENTRY_COUNT] ? channel + 1 : 0;                       \
             }                                                                                      \
         }                                                                                          \

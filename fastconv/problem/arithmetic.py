@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from fastconv.problem.activation import Activation
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
@@ -17,11 +18,15 @@ DTYPES = ("float32", "float64")
 
 @record(frozen=True)
 class ArithmeticProblem(Problem):
-    """function(left, right), named as NumPy names it; NaN wins in maximum and minimum."""
+    """function(left, right), named as NumPy names it; NaN wins in maximum and minimum.
+
+    An ``activation`` of the result is what networks put there.
+    """
 
     function: str
     left: Shape
     right: Shape
+    activation: Activation | None = None
 
     @classmethod
     @remembered

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.problem.activation import Activation
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.pointwise import any_rank_channels_last
 from fastconv.problem.record import record
@@ -44,11 +45,15 @@ class ChannelsProblem(Problem):
 
 @record(frozen=True)
 class BatchNormProblem(ChannelsProblem):
-    """(x - mean) / sqrt(var + eps) * weight + bias, with a mean and a variance given a channel."""
+    """(x - mean) / sqrt(var + eps) * weight + bias, with a mean and a variance given a channel.
+
+    An ``activation`` of the result is what networks put there.
+    """
 
     weight: bool
     bias: bool
     eps: float
+    activation: Activation | None = None
 
     @classmethod
     @remembered
@@ -96,6 +101,7 @@ class GroupNormProblem(ChannelsProblem):
     """Each image's groups of channels brought to mean 0 and variance 1; then weight and bias.
 
     ``function`` is "group_norm", or "instance_norm" where every channel is a group.
+    An ``activation`` of the result is what networks put there.
     """
 
     groups: int
@@ -103,6 +109,7 @@ class GroupNormProblem(ChannelsProblem):
     bias: bool
     eps: float
     function: str = "group_norm"
+    activation: Activation | None = None
 
     @classmethod
     @remembered

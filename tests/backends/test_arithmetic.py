@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,12 @@ from hypothesis import strategies as st
 import fastconv
 from fastconv.backends.native import plan as engine_plan
 from fastconv.dispatch import find_plan
-from fastconv.problem import ArithmeticProblem, ConcatenateProblem, StridedProblem
+from fastconv.problem import (
+    ArithmeticProblem,
+    ConcatenateProblem,
+    ElementwiseProblem,
+    StridedProblem,
+)
 from fastconv.problem.arithmetic import FUNCTIONS
 from tests.libraries import BACKENDS, LIBRARIES, use
 from tests.tolerance import poisoned
@@ -61,6 +67,30 @@ def test_arithmetic_is_numpys(shapes: Any, function: str, dtype: str, backend: s
     with np.errstate(all="ignore"):
         expected = getattr(np, function)(left, right)
     np.testing.assert_array_equal(solved(problem, left, right, backend=served), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("function", "activation"),
+    [
+        ("add", "relu"),
+        ("multiply", ("hardtanh", -0.5, 0.25)),
+        ("maximum", "relu6"),
+        ("add", "gelu"),
+    ],
+)
+def test_an_activation_ends_it(function: str, activation: Any, dtype: str, backend: str) -> None:
+    for shapes in SHAPES[3:-2]:
+        left, right = (cells(shape, dtype, i) for i, shape in enumerate(shapes))
+        problem = ArithmeticProblem.of(function, left, right)
+        plain = solved(problem, left, right, backend=backend)
+        own = ElementwiseProblem.of(plain, activation)
+        ended = dataclasses.replace(problem, activation=own.activation)
+        expected = solved(own, plain, backend=backend)
+        np.testing.assert_array_equal(solved(ended, left, right, backend=backend), expected)
+        with np.errstate(all="ignore"):
+            wide = solved(ended, left, right, backend="reference")
+        np.testing.assert_allclose(wide, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_what_does_not_broadcast_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import fastconv.functional as F
 from fastconv.backends.native import arena, channelwise, response
 from fastconv.backends.native import plan as engine_plan
 from fastconv.backends.native.pointwise import BLOCK
+from fastconv.dispatch import find_plan
+from fastconv.problem import BatchNormProblem, ElementwiseProblem, GroupNormProblem
 from tests.guarded import guard_pages
 from tests.libraries import LIBRARIES, use
 from tests.tolerance import poisoned
@@ -101,6 +104,40 @@ def test_every_path(
     for i in range(min(2, len(x))):
         alone = call(name, x[i : i + 1], last, backend=backend)
         np.testing.assert_array_equal(alone[0], out[i])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("case", "activation"),
+    [
+        ("rows of several chunks", ("hardtanh", -0.5, 0.25)),
+        ("many short rows", "relu"),
+        ("runs too short for rows", "relu6"),
+        ("one element a channel", "silu"),
+    ],
+)
+def test_an_activation_ends_it(
+    case: str, activation: Any, last: bool, dtype: str, backend: str
+) -> None:
+    x = np.random.default_rng(0).normal(0, 1, SHAPES[case]).astype(dtype)
+    x.reshape(-1)[::7] = np.nan
+    x = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x
+    channels, layout = x.shape[-1] if last else x.shape[1], "NHWC" if last else "NCHW"
+    parameters = np.random.default_rng(1).uniform(0.5, 2, (4, channels)).astype(dtype)
+    groups = 2 if channels % 2 == 0 else 1
+    for problem, given in (
+        (BatchNormProblem.of(x, *parameters, layout=layout), tuple(parameters)),
+        (GroupNormProblem.of(x, groups, *parameters[:2], layout=layout), tuple(parameters[:2])),
+    ):
+        plain = find_plan(problem, given, backend=backend).run(x)
+        own = ElementwiseProblem.of(plain, activation)
+        ended = dataclasses.replace(problem, activation=own.activation)
+        expected = find_plan(own, (), backend=backend).run(plain)
+        result = find_plan(ended, given, backend=backend).run(x)
+        np.testing.assert_array_equal(result, expected)
+        wide = find_plan(ended, given, backend="reference").run(x)
+        np.testing.assert_allclose(wide, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("last", [False, True])

@@ -23,7 +23,7 @@ from fastconv.network.passes.clean import (
     remove_dead,
 )
 from fastconv.network.passes.fold import fold_affine, fold_padding
-from fastconv.network.passes.fuse import fuse_activation, fuse_residual
+from fastconv.network.passes.fuse import fuse_activation, fuse_light_activation, fuse_residual
 from fastconv.network.passes.layout import channels_last
 from fastconv.network.passes.recognise import recognise_activations
 from fastconv.network.planner import plan_program
@@ -148,6 +148,22 @@ def test_activations_end_the_operation_before() -> None:
     assert fuse_activation(shared) is shared
 
 
+def test_activations_end_sums_and_normalisations_that_stay() -> None:
+    before = lowered(lambda x: conv(F.relu(batch_norm(x))) + F.silu(x * GAIN[:, None, None]))
+    after = fuse_light_activation(before)
+    assert kinds(after) == ["batch_norm", "conv2d", "multiply", "add"]
+    agree(before, after)
+    passed = passes.run_passes(before, before)[0]
+    assert kinds(passed) == ["batch_norm", "multiply", "conv2d"]
+    two = lowered(lambda x: F.relu6(F.leaky_relu(x + x[:, :1])))
+    assert [str(op.problem.activation) for op in fuse_light_activation(two).ops[1:]] == [  # type: ignore[attr-defined]
+        "leaky_relu(0.01)", "relu6",
+    ]  # fmt: skip
+    # A sum that a convolution can do is its own, and so is what follows it.
+    shortcut = lowered(lambda x: F.relu(conv(x) + x))
+    assert kinds(passes.run_passes(shortcut, shortcut)[0]) == ["conv2d"]
+
+
 def test_the_later_convolution_adds_the_shortcut() -> None:
     def block(x: Any) -> Any:
         left = conv(conv(x))
@@ -246,7 +262,9 @@ def test_what_is_near_an_activation_is_left_alone(name: str) -> None:
     wanted, function = UNLIKE[name]
     before = lowered(lambda x: function(conv(x)))
     after = remove_dead(recognise_activations(before))
-    names = [str(getattr(getattr(op, "problem", None), "activation", op.kind)) for op in after.ops]
+    problems = [getattr(op, "problem", None) for op in after.ops]
+    activations = [getattr(problem, "activation", None) for problem in problems]
+    names = [str(a or op.kind) for a, op in zip(activations, after.ops, strict=True)]
     assert " ".join(names[1:]) == wanted
     agree(before, after)
 

@@ -8,7 +8,7 @@ from typing import Any
 from fastconv.backends.base import Array
 from fastconv.backends.native.channelwise import Rows
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage
-from fastconv.backends.native.pointwise import Pointwise
+from fastconv.backends.native.pointwise import Pointwise, limit_words
 from fastconv.problem import ArithmeticProblem
 from fastconv.problem.moves import strides_of
 
@@ -17,11 +17,13 @@ ROW_DIMENSIONS = 4
 
 # The kernel's words: left input and output; `channelwise.Rows`; right input; elements from one of a
 # row to the next, 0 or 1; the rows' lengths, a dimension each, and the elements from one to the
-# next in either input.
+# next in either input; the limits that results are clamped to, as bits of float64.
 (LEFT, TARGET, ROWS, ROW_LENGTH, ROW_CHUNK, ROW_CHUNKS, ROWS_PER_ITEM, RIGHT, LEFT_EACH,
  RIGHT_EACH, LENGTHS) = range(11)  # fmt: skip
 LEFT_STEPS = LENGTHS + ROW_DIMENSIONS
 RIGHT_STEPS = LEFT_STEPS + ROW_DIMENSIONS
+LOW = RIGHT_STEPS + ROW_DIMENSIONS
+HIGH = LOW + 1
 
 _Axis = tuple[int, int, int]
 
@@ -37,10 +39,10 @@ class Arithmetic(Pointwise):
         return super().why_not(problem)
 
     def operations(self, problem: ArithmeticProblem) -> float:
-        return 1
+        return 1 + self.ending(problem)
 
     def plan(self, problem: ArithmeticProblem, *parameters: Array | None) -> NativePlan:
-        return self.native_plan(problem, [self.stage(problem, INPUT(0), INPUT(1), OUTPUT)])
+        return self.ended_plan(problem, [self.stage(problem, INPUT(0), INPUT(1), OUTPUT)])
 
     def stage(self, problem: ArithmeticProblem, left: Slot, right: Slot, target: Slot) -> Stage:
         """Give the one stage."""
@@ -50,7 +52,8 @@ class Arithmetic(Pointwise):
         lengths, left_steps, right_steps = zip(*padded, strict=True)
         kernel = self.library.kernel("arithmetic", problem.function, problem.dtype.name)
         words = (left, target, *rows.words, right, left_each, right_each)
-        return Stage(kernel, rows.items, [*words, *lengths, *left_steps, *right_steps])
+        limits = limit_words(problem.activation)
+        return Stage(kernel, rows.items, [*words, *lengths, *left_steps, *right_steps, *limits])
 
 
 def _axes(problem: ArithmeticProblem) -> list[_Axis]:

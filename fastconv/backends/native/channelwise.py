@@ -10,8 +10,8 @@ import numpy as np
 from fastconv.backends.base import Array
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage, constant
-from fastconv.backends.native.pointwise import BLOCK, Pointwise
-from fastconv.problem import PreluProblem
+from fastconv.backends.native.pointwise import BLOCK, Pointwise, limit_words
+from fastconv.problem import Activation, PreluProblem
 from fastconv.problem.record import record
 
 # Runs of one channel's elements below this are walked along a table with an entry an element.
@@ -21,12 +21,12 @@ TABLE = 256
 
 # The kernels' words: input and output; then, where elements meet a table's entries in turn, the
 # elements of an image, the entries, the elements of a work item and the items of an image, the
-# tables, and the bytes from an image's tables to the next one's.
+# tables, the bytes from an image's tables to the next one's, and the limits, as bits of float64.
 (SOURCE, TARGET, IMAGE, PERIOD, BLOCK_LENGTH, BLOCKS, FIRST_TABLE, SECOND_TABLE,
- TABLE_STEP) = range(9)  # fmt: skip
-# Where rows have an entry each: input and output, `Rows.words`, the tables, their entries.
+ TABLE_STEP, TABLE_LOW, TABLE_HIGH) = range(11)  # fmt: skip
+# Where rows have an entry each: input and output, `Rows.words`, the tables, their entries, limits.
 (ROWS, ROW_LENGTH, ROW_CHUNK, ROW_CHUNKS, ROWS_PER_ITEM, FIRST_ENTRIES, SECOND_ENTRIES,
- ENTRY_COUNT) = range(2, 10)  # fmt: skip
+ ENTRY_COUNT, ROW_LOW, ROW_HIGH) = range(2, 12)  # fmt: skip
 
 
 @record(frozen=True)
@@ -81,41 +81,50 @@ def table_dtype(function: str, name: str) -> str:
 
 
 def shared_stage(
-    library: Library, function: str, name: str, extent: Extent, first: Array, second: Array
-) -> Stage:
-    """Give the stage from input to output for tables, one entry a channel, that images share."""
+    library: Library, function: str, name: str, extent: Extent, first: Array, second: Array,
+    activation: Activation | None = None,
+) -> Stage:  # fmt: skip
+    """Give the stage from input to output for tables, one entry a channel, that images share.
+
+    It does an activation that is a clamp, and leaves others.
+    """
+    limits = limit_words(activation)
     run = 1 if extent.last else extent.inner
     tables = [np.asarray(t, table_dtype(function, name)) for t in (first, second)]
     if run >= SHORT:
         rows = Rows(extent.images * extent.channels, run)
         a, b = (constant(t) for t in tables)
-        arguments = (INPUT(0), OUTPUT, *rows.words, a, b, extent.channels)
+        arguments = (INPUT(0), OUTPUT, *rows.words, a, b, extent.channels, *limits)
         return Stage(library.kernel("channelwise.by_row", function, name), rows.items, arguments)
     times = max(1, TABLE // (extent.channels * run))
     a, b = (constant(np.tile(np.repeat(t, run), times)) for t in tables)
     whole = dataclasses.replace(extent, images=1, inner=extent.images * extent.inner)
     kernel = library.kernel("channelwise.by_table", function, name)
-    return _table_stage(kernel, whole, len(a.array), (a, b), 0)
+    return _table_stage(kernel, whole, len(a.array), (a, b), 0, limits)
 
 
 def image_stage(
-    library: Library, function: str, name: str, extent: Extent, first: Slot, second: Slot
-) -> Stage:
-    """Give the stage from input to output for tables with an entry a channel of each image."""
+    library: Library, function: str, name: str, extent: Extent, first: Slot, second: Slot,
+    activation: Activation | None = None,
+) -> Stage:  # fmt: skip
+    """Give the same for tables with an entry a channel of each image."""
+    limits = limit_words(activation)
     if extent.last:
         stride = extent.channels * np.dtype(table_dtype(function, name)).itemsize
         kernel = library.kernel("channelwise.by_table", function, name)
-        return _table_stage(kernel, extent, extent.channels, (first, second), stride)
+        return _table_stage(kernel, extent, extent.channels, (first, second), stride, limits)
     count = extent.images * extent.channels
     rows = Rows(count, extent.inner)
-    arguments = (INPUT(0), OUTPUT, *rows.words, first, second, count)
+    arguments = (INPUT(0), OUTPUT, *rows.words, first, second, count, *limits)
     return Stage(library.kernel("channelwise.by_row", function, name), rows.items, arguments)
 
 
-def _table_stage(kernel: int, extent: Extent, period: int, tables: Any, stride: int) -> Stage:
+def _table_stage(
+    kernel: int, extent: Extent, period: int, tables: Any, stride: int, limits: tuple[int, int]
+) -> Stage:
     block = max(1, BLOCK // period) * period
     blocks = -(-extent.image // block)
-    arguments = (INPUT(0), OUTPUT, extent.image, period, block, blocks, *tables, stride)
+    arguments = (INPUT(0), OUTPUT, extent.image, period, block, blocks, *tables, stride, *limits)
     return Stage(kernel, extent.images * blocks, arguments)
 
 

@@ -70,7 +70,7 @@ class BatchNorm(Pointwise):
     name = "affine"
 
     def operations(self, problem: BatchNormProblem) -> float:
-        return 4
+        return 4 + self.ending(problem)
 
     def plan(self, problem: BatchNormProblem, *parameters: Array | None) -> NativePlan:
         mean, variance, weight, bias = parameters
@@ -80,8 +80,10 @@ class BatchNorm(Pointwise):
             scale = _wide(weight, channels, 1) / deviation
             shift = _wide(bias, channels, 0) - _wide(mean, channels, 0) * scale
         name = problem.dtype.name
-        stage = shared_stage(self.library, "affine", name, _extent(problem), scale, shift)
-        return self.native_plan(problem, [stage])
+        stage = shared_stage(
+            self.library, "affine", name, _extent(problem), scale, shift, problem.activation
+        )
+        return self.ended_plan(problem, [stage])
 
 
 class GroupNorm(Pointwise):
@@ -90,7 +92,7 @@ class GroupNorm(Pointwise):
     name = "two_pass"
 
     def operations(self, problem: GroupNormProblem) -> float:
-        return 12
+        return 12 + self.ending(problem)
 
     def plan(self, problem: GroupNormProblem, *parameters: Array | None) -> NativePlan:
         extent, space, name = _extent(problem), _Workspace(), problem.dtype.name
@@ -106,9 +108,11 @@ class GroupNorm(Pointwise):
         stages = [
             moments,
             Stage(_combine(self.library), extent.images * problem.groups, arguments),
-            image_stage(self.library, "affine", name, extent, tables[0], tables[1]),
+            image_stage(
+                self.library, "affine", name, extent, tables[0], tables[1], problem.activation
+            ),
         ]
-        return self.native_plan(problem, stages, workspace_bytes=space.bytes)
+        return self.ended_plan(problem, stages, workspace_bytes=space.bytes)
 
 
 class LayerNorm(Pointwise):

@@ -59,8 +59,34 @@ def kernel_of(activation: Activation) -> tuple[str, tuple[float, ...]]:
     return name, parameters
 
 
+def limit_words(activation: Activation | None) -> tuple[int, int]:
+    """Give the limits that a kernel clamps to, as argument blocks hold them: none by default."""
+    low, high = _limits(activation) or (-math.inf, math.inf)
+    return float_bits(low), float_bits(high)
+
+
+def _limits(activation: Activation | None) -> tuple[float, ...] | None:
+    """Give an activation's limits where it is a clamp."""
+    if activation is None:
+        return None
+    function, parameters = kernel_of(activation)
+    return parameters if function == "hardtanh" else None
+
+
 class Pointwise(NativeAlgorithm):
     """Base of the algorithms of this kind."""
+
+    def ending(self, problem: Any) -> float:
+        """Operations for each element in the activation that a problem ends in."""
+        if problem.activation is None:
+            return 0
+        return _OPERATIONS.get(problem.activation.name, 25)
+
+    def ended_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
+        """Put stages together whose last one clamps, and the activation that is no clamp."""
+        if _limits(problem.activation) is None:
+            stages = [*stages, *activation_stages(self.library, problem, OUTPUT)]
+        return self.native_plan(problem, stages, **options)
 
     def operations(self, problem: Any) -> float:
         """Operations for each element of the output."""
@@ -77,7 +103,7 @@ class Elementwise(Pointwise):
     name = "elementwise"
 
     def operations(self, problem: ElementwiseProblem) -> float:
-        return _OPERATIONS.get(problem.name, 25)
+        return self.ending(problem)
 
     def plan(self, problem: ElementwiseProblem, *parameters: Array | None) -> NativePlan:
         return self.native_plan(problem, activation_stages(self.library, problem, OUTPUT, INPUT(0)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.backends.native import arithmetic as w
-from fastconv.backends.numba.elementary import inlined, pick
-from fastconv.backends.numba.engine import array, kernel, part
+from fastconv.backends.numba.elementary import clamped, inlined, pick
+from fastconv.backends.numba.engine import array, as_float, kernel, part
 
 _DIMENSIONS = w.ROW_DIMENSIONS
 _FUNCTIONS = {
@@ -23,29 +23,30 @@ _FUNCTIONS = {
 @kernel
 def arithmetic(function: str, name: str):  # type: ignore[no-untyped-def]
     """Put rows together: a work item is a chunk of a row, or some short rows."""
-    apply, real = inlined(_FUNCTIONS[function]), np.dtype(name).type
+    apply, clamp, real = inlined(_FUNCTIONS[function]), inlined(clamped), np.dtype(name).type
     size = np.dtype(name).itemsize
 
     @part
-    def line(target, left, right, left_each, right_each, n):  # type: ignore[no-untyped-def]
+    def line(target, left, right, left_each, right_each, n, low, high):  # type: ignore[no-untyped-def]
         to = array(target, (n,), real)
         a, b = array(left, (n,), real), array(right, (n,), real)
         if left_each and right_each:
             for i in range(n):
-                to[i] = apply(a[i], b[i])
+                to[i] = clamp(apply(a[i], b[i]), low, high)
         elif left_each:
             only = b[0]
             for i in range(n):
-                to[i] = apply(a[i], only)
+                to[i] = clamp(apply(a[i], only), low, high)
         else:
             only = a[0]
             for i in range(n):
-                to[i] = apply(only, b[i])
+                to[i] = clamp(apply(only, b[i]), low, high)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         length, chunk, chunks = args[w.ROW_LENGTH], args[w.ROW_CHUNK], args[w.ROW_CHUNKS]
         per_item, rows = args[w.ROWS_PER_ITEM], args[w.ROWS]
         left_each, right_each = args[w.LEFT_EACH], args[w.RIGHT_EACH]
+        low, high = real(as_float(args[w.LOW])), real(as_float(args[w.HIGH]))
         for item in range(first, last):
             block, number = divmod(item, chunks)
             start = number * chunk
@@ -64,6 +65,8 @@ def arithmetic(function: str, name: str):  # type: ignore[no-untyped-def]
                     left_each,
                     right_each,
                     count,
+                    low,
+                    high,
                 )
 
     return body

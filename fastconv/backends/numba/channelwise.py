@@ -9,19 +9,19 @@ import numpy as np
 
 from fastconv.backends.native import channelwise as w
 from fastconv.backends.native.channelwise import table_dtype
-from fastconv.backends.numba.elementary import inlined, pick
-from fastconv.backends.numba.engine import array, kernel
+from fastconv.backends.numba.elementary import clamped, inlined, pick
+from fastconv.backends.numba.engine import array, as_float, kernel
 
 
 def _affine(name: str) -> Callable[..., Any]:
-    """X a + b, in float64, so that a mean far from zero costs no digits."""
-    real = np.dtype(name).type
-    return lambda x, a, b: real(np.float64(x) * a + b)
+    """X a + b, in float64, so that a mean far from zero costs no digits; clamped."""
+    real, clamp = np.dtype(name).type, inlined(clamped)
+    return lambda x, a, b, low, high: real(clamp(np.float64(x) * a + b, low, high))
 
 
 def _prelu(name: str) -> Callable[..., Any]:
     zero = np.dtype(name).type(0)
-    return lambda x, a, b: pick(x > zero, x, x * a)
+    return lambda x, a, b, _, __: pick(x > zero, x, x * a)
 
 
 _FUNCTIONS = {"affine": _affine, "prelu": _prelu}
@@ -36,6 +36,7 @@ def by_table(function: str, name: str):  # type: ignore[no-untyped-def]
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         image_count, period = args[w.IMAGE], args[w.PERIOD]
         block, blocks = args[w.BLOCK_LENGTH], args[w.BLOCKS]
+        low, high = as_float(args[w.TABLE_LOW]), as_float(args[w.TABLE_HIGH])
         for item in range(first, last):
             image, part = divmod(item, blocks)
             a = array(args[w.FIRST_TABLE] + image * args[w.TABLE_STEP], (period,), entry)
@@ -47,7 +48,7 @@ def by_table(function: str, name: str):  # type: ignore[no-untyped-def]
                 source = array(args[w.SOURCE] + shift, (count,), real)
                 target = array(args[w.TARGET] + shift, (count,), real)
                 for i in range(count):
-                    target[i] = apply(source[i], a[i], b[i])
+                    target[i] = apply(source[i], a[i], b[i], low, high)
 
     return body
 
@@ -62,6 +63,7 @@ def by_row(function: str, name: str):  # type: ignore[no-untyped-def]
         rows, length, chunk = args[w.ROWS], args[w.ROW_LENGTH], args[w.ROW_CHUNK]
         chunks, per_item = args[w.ROW_CHUNKS], args[w.ROWS_PER_ITEM]
         entries = args[w.ENTRY_COUNT]
+        low, high = as_float(args[w.ROW_LOW]), as_float(args[w.ROW_HIGH])
         table_a = array(args[w.FIRST_ENTRIES], (entries,), entry)
         table_b = array(args[w.SECOND_ENTRIES], (entries,), entry)
         for item in range(first, last):
@@ -73,6 +75,6 @@ def by_row(function: str, name: str):  # type: ignore[no-untyped-def]
                 source = array(args[w.SOURCE] + shift, (count,), real)
                 target = array(args[w.TARGET] + shift, (count,), real)
                 for i in range(count):
-                    target[i] = apply(source[i], a, b)
+                    target[i] = apply(source[i], a, b, low, high)
 
     return body

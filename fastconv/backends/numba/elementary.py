@@ -33,6 +33,11 @@ def inlined(function: Function) -> Function:
     return compiled
 
 
+def clamped(x: Any, low: Any, high: Any) -> Any:
+    """X inside [low, high], else the nearer limit; NaN stays. To be inlined."""
+    return pick(x < low, low, pick(x > high, high, x))
+
+
 @intrinsic
 def pick(typingctx: Any, condition: Any, yes: Any, no: Any) -> Any:
     """Give ``yes`` where the condition holds, else ``no``: both are computed, nothing branches."""

@@ -10,6 +10,7 @@ import numpy as np
 from fastconv.backends.native.pointwise import BLOCK
 from fastconv.backends.numba.elementary import (
     Function,
+    clamped,
     inlined,
     make_exp,
     make_expm1,
@@ -30,7 +31,7 @@ def _leaky_relu(name: str) -> Function:
 
 
 def _hardtanh(name: str) -> Function:
-    return lambda x, low, high: pick(x < low, low, pick(x > high, high, x))
+    return clamped
 
 
 def _elu(name: str) -> Function:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.reference.activation import activate
 from fastconv.backends.reference.common import Reference, narrow, wide
 from fastconv.problem import (
     BatchNormProblem,
@@ -22,7 +23,7 @@ class BatchNorm(Reference):
     def compute(self, problem: BatchNormProblem, parameters: Any, *inputs: Any) -> Array:
         mean, variance, weight, bias = (_along_channels(p, problem) for p in parameters)
         result = (wide(inputs[0]) - mean) / np.sqrt(variance + problem.eps)
-        return narrow(_affine(result, weight, bias), problem.dtype)
+        return narrow(activate(_affine(result, weight, bias), problem.activation), problem.dtype)
 
 
 class GroupNorm(Reference):
@@ -37,7 +38,7 @@ class GroupNorm(Reference):
         result = result.reshape(first.shape)
         if problem.channels_last:
             result = np.moveaxis(result, 1, -1)
-        return narrow(result, problem.dtype)
+        return narrow(activate(result, problem.activation), problem.dtype)
 
 
 class LayerNorm(Reference):

@@ -46,4 +46,4 @@ class Arithmetic(Reference):
 
     def compute(self, problem: Any, parameters: Any, *inputs: Any) -> Any:
         result = getattr(np, problem.function)(*map(wide, inputs))
-        return narrow(result, problem.dtype)
+        return narrow(activate(result, problem.activation), problem.dtype)

@@ -13,7 +13,7 @@ from fastconv.network.passes.clean import (
     remove_dead,
 )
 from fastconv.network.passes.fold import fold_affine, fold_padding
-from fastconv.network.passes.fuse import fuse_activation, fuse_residual
+from fastconv.network.passes.fuse import fuse_activation, fuse_light_activation, fuse_residual
 from fastconv.network.passes.images import by_images
 from fastconv.network.passes.layout import channels_last, last_from
 from fastconv.network.passes.recognise import recognise_activations
@@ -32,6 +32,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fuse_activation", fuse_activation),
     ("fuse_residual", fuse_residual),
     ("fuse_activation", fuse_activation),
+    ("fuse_light_activation", fuse_light_activation),
     ("join_concatenations", join_concatenations),
     ("merge_views", merge_views),
     ("remove_dead", remove_dead),

@@ -7,17 +7,35 @@ from typing import Any
 
 from fastconv.network.passes.patterns import arithmetic, only_reader, pairs
 from fastconv.network.program import Operand, Program, Solve
-from fastconv.problem import ConvProblem, ConvTransposeProblem, ElementwiseProblem, LinearProblem
+from fastconv.problem import (
+    ArithmeticProblem,
+    BatchNormProblem,
+    ConvProblem,
+    ConvTransposeProblem,
+    ElementwiseProblem,
+    GroupNormProblem,
+    LinearProblem,
+)
 
 _ENDING = (ConvProblem, ConvTransposeProblem, LinearProblem)
+_LIGHT = (ArithmeticProblem, BatchNormProblem, GroupNormProblem)
 
 
 def fuse_activation(program: Program) -> Program:
     """Do an activation in the epilogue of the convolution or linear layer before it."""
+    return _ended(program, _ENDING)
+
+
+def fuse_light_activation(program: Program) -> Program:
+    """Do an activation where sums and normalisations that stayed are stored."""
+    return _ended(program, _LIGHT)
+
+
+def _ended(program: Program, kinds: Any) -> Program:
     while True:
         for first, second in pairs(program):
             problem: Any = first.problem
-            if not isinstance(second.problem, ElementwiseProblem) or not _open(problem):
+            if not isinstance(second.problem, ElementwiseProblem) or not _open(problem, kinds):
                 continue
             ended = dataclasses.replace(problem, activation=second.problem.activation)
             taken = first.taking(second)
@@ -68,10 +86,7 @@ def _takes_residual(op: Solve) -> bool:
     return convolution and _open(problem) and not problem.residual  # type: ignore[attr-defined]
 
 
-def _open(problem: Any) -> bool:
+def _open(problem: Any, kinds: Any = _ENDING) -> bool:
     """Tell whether a problem has an epilogue that ends in no activation yet."""
-    return (
-        isinstance(problem, _ENDING)
-        and problem.activation is None
-        and problem.dtype.name in ("float32", "float64")
-    )
+    own = isinstance(problem, kinds) and problem.dtype.name in ("float32", "float64")
+    return own and problem.activation is None
