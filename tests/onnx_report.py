@@ -36,6 +36,8 @@ is an onnx backend (`prepare`, `run_model`, `run_node`, `supports_device`). Need
   compiled around them where onnx tells their shapes. Only an operator that neither has is
   refused, all of them named at once.
 - Sequences are lists, optional values are themselves or None, strings are arrays of objects.
+- A loop may take 1,000,000 passes, those of loops inside it counted. One that can be seen never to
+  end (its condition hangs on nothing that changes, and there is no count) is refused at once.
 - Models are checked before anything of them is allocated: `max_memory` (bytes; the memory that
   the process may use) holds for weights and for what lives at one time in a run. Damaged models
   end in a ValueError or TypeError that names the node (`python -m tests.onnx_mutations --count

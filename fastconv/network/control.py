@@ -2,11 +2,16 @@
 
 A graph's inputs are its own, then what it captures; its outputs are its own. Graphs are run one
 pass after the other, each node by the same operations as outside.
+
+Models may ask for loops without end. Those that can be seen to have none are refused after their
+first pass, others after `MOST_PASSES`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +21,11 @@ from fastconv.network.trace import Traced
 
 # A trace writes a loop's passes out one by one, up to this many; beyond, it runs node by node.
 MOST_TRACED = 256
+# Passes that a loop and those inside it may take: at some 20 us each, half a minute.
+MOST_PASSES = 1_000_000
+_LOOKED_AT = 1000
+
+_passes: contextvars.ContextVar[list[int] | None] = contextvars.ContextVar("passes", default=None)
 
 
 def _run(graph: Any, values: Sequence[Any]) -> list[Any]:
@@ -46,27 +56,104 @@ def loop(
 
     The graph takes the pass's number, the condition and the ``carried`` values; its last
     ``scanned`` outputs are stacked, one entry a pass.
+
+    Raises
+    ------
+    ValueError
+        For more than `MOST_PASSES` passes, and as soon as it is sure that there will be.
     """
     state, captured = list(values[:carried]), values[carried:]
     limit = None if count is None else int(np.asarray(count).reshape(-1)[0])
     going = True if condition is None else _truth(condition)
     stacks: list[list[Any]] = [[] for _ in range(scanned)]
     passes = 0
-    while going and (limit is None or passes < limit):
-        if passes == MOST_TRACED and any(isinstance(v, Traced) for v in (*state, *captured)):
-            raise TypeError(f"a loop of more than {MOST_TRACED} passes is not traced")
-        given = (np.asarray(passes, np.int64), np.asarray(going), *state, *captured)
-        again, *results = _run(body, given)
-        going = _truth(again)
-        state = results[:carried]
-        for stack, value in zip(stacks, results[carried:], strict=True):
-            stack.append(value)
-        passes += 1
-        if passes % 1000 == 0:
-            gathered = owned([*state, *stacks]) + 100 * sum(map(_length, (*state, *stacks)))
-            allow((gathered,), np.uint8, what="what a loop has gathered")
+    with _counted() as spent:
+        while going and (limit is None or passes < limit):
+            if passes == MOST_TRACED and any(isinstance(v, Traced) for v in (*state, *captured)):
+                raise TypeError(f"a loop of more than {MOST_TRACED} passes is not traced")
+            given = (np.asarray(passes, np.int64), np.asarray(going), *state, *captured)
+            again, *results = _run(body, given)
+            going = _truth(again)
+            before, state = state, results[:carried]
+            for stack, value in zip(stacks, results[carried:], strict=True):
+                stack.append(value)
+            passes += 1
+            spent[0] += 1
+            if spent[0] >= MOST_PASSES:
+                raise ValueError(f"a loop has not ended after {MOST_PASSES:,} passes")
+            if passes % _LOOKED_AT == 0:
+                gathered = owned([*state, *stacks]) + 100 * sum(map(_length, (*state, *stacks)))
+                allow((gathered,), np.uint8, what="what a loop has gathered")
+            if passes % _LOOKED_AT == 1 and going and (limit is None or limit > MOST_PASSES):
+                _refuse_endless(body, before, state)
     ports = body.outputs[1 + carried :]
     return (*state, *(_stacked(s, port) for s, port in zip(stacks, ports, strict=True)))
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[list[int]]:
+    """Give where passes are counted, one place for a loop and those inside it."""
+    outer = _passes.get()
+    token = _passes.set([0] if outer is None else outer)
+    try:
+        counted = _passes.get()
+        assert counted is not None
+        yield counted
+    finally:
+        _passes.reset(token)
+
+
+def _refuse_endless(body: Any, before: Sequence[Any], after: Sequence[Any]) -> None:
+    """Raise a ValueError where the condition holds for ever: what it hangs on did not change."""
+    hangs_on = _condition_hangs_on(body)
+    number = body.inputs[0].name
+    if hangs_on is None or number in hangs_on:
+        return
+    names = [port.name for port in body.inputs[2 : 2 + len(before)]]
+    rows = zip(names, before, after, strict=True)
+    if all(_is_same(one, other) for name, one, other in rows if name in hangs_on):
+        raise ValueError(
+            "a loop never ends: nothing that its condition hangs on changes, and it has no count "
+            f"of passes, or one above {MOST_PASSES:,}"
+        )
+
+
+def _condition_hangs_on(body: Any) -> set[str] | None:
+    """Give the inputs that a later pass's condition hangs on; None: on chance."""
+    nodes = {name: node for node in body.nodes for name in node.outputs if name}
+    updates = zip(body.inputs[1:], body.outputs, strict=False)
+    results = {port.name: result.name for port, result in updates}
+    found: set[str] = set()
+    wanted = [body.outputs[0].name]
+    while wanted:
+        name = wanted.pop()
+        if name in found:
+            continue
+        found.add(name)
+        node = nodes.get(name)
+        if node is not None:
+            if _draws(node):
+                return None
+            wanted += filter(None, node.inputs)
+        elif name in results:
+            wanted.append(results[name])
+    return found & {port.name for port in body.inputs}
+
+
+def _draws(node: Any) -> bool:
+    """Tell whether a node, or one of a graph in it, gives random numbers."""
+    values = node.attributes.values()
+    inner = (each for value in values for each in getattr(value, "nodes", ()))
+    return any(getattr(value, "is_random", False) for value in values) or any(map(_draws, inner))
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    arrays = isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
+    if not arrays or one.dtype.hasobject or (one.shape, one.dtype) != (other.shape, other.dtype):
+        return False
+    return bool(one.tobytes() == other.tobytes())
 
 
 def _length(value: Any) -> int:

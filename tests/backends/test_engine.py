@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import fastconv
 import fastconv.functional as F
+from fastconv.backends.native import arena, outputs
 from fastconv.machine import available_isas
 from tests.libraries import COMPILED
 from tests.pairs import pairs
@@ -202,3 +204,13 @@ def test_kernels_compiled_in_different_processes_do_not_mix(tmp_path: Path) -> N
         for call in calls
     )
     run_python(textwrap.indent(check, "    "), FASTCONV_CACHE_DIR=str(tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="pages are asked for on Linux")
+@pytest.mark.parametrize("size", [2**60, 2**63])
+def test_memory_that_is_not_there_is_a_memory_error(size: int) -> None:
+    for take in (arena.huge_pages, arena.take):
+        with pytest.raises(MemoryError, match="allocate"):
+            take(size)
+    with pytest.raises(MemoryError, match="allocate"):
+        outputs.empty((size,), "u1")

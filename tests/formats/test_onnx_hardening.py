@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastconv
+from fastconv.dispatch import Parameter
 from fastconv.formats.onnx import graph_of
+from fastconv.network import Graph, Node, Port, control
 
 onnx = pytest.importorskip("onnx", reason="these tests make ONNX models")
 TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
@@ -139,6 +142,89 @@ def test_graphs_in_graphs_without_end_are_refused() -> None:
         graph = field(1, field(4, b"Loop") + field(5, attribute)) + field(2, b"g")
     with pytest.raises(ValueError, match="no ONNX model that onnx can read"):
         fastconv.load(bytes([8, 9]) + field(7, graph))
+
+
+def looping(update: list[Any], count: Any) -> Any:
+    """Give a model with a loop: ``update`` makes "again" and "t" of i, going and s."""
+    value_info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        update,
+        "body",
+        [value_info(n, t, s) for n, t, s in (("i", 7, ()), ("going", 9, ()), ("s", 1, None))],
+        [value_info(n, t, s) for n, t, s in (("again", 9, ()), ("t", 1, None))],
+        [
+            numpy_helper.from_array(np.asarray(value, dtype), name)
+            for name, value, dtype in (
+                ("one", 1, "f4"), ("most", 5000, "f4"), ("passes", 10**9, "i8"), ("yes", True, "?"),
+            )
+        ],
+    )  # fmt: skip
+    constants = {} if count is None else {"count": np.array(count, np.int64)}
+    name = "" if count is None else "count"
+    return model([NODE("Loop", [name, "", "x"], ["y"], body=body)], constants)
+
+
+STEP = NODE("Add", ["s", "one"], ["t"])
+ENDLESS: dict[str, tuple[list[Any], Any]] = {
+    "a constant condition": ([STEP, NODE("Identity", ["yes"], ["again"])], None),
+    "its own condition": ([STEP, NODE("Identity", ["going"], ["again"])], 2**62),
+    "a value that stays": (
+        [NODE("Mul", ["s", "one"], ["t"]), NODE("ReduceMin", ["t"], ["least"], keepdims=0),
+         NODE("Greater", ["least", "one"], ["again"])],
+        None,
+    ),
+    "a value that comes to stay": (
+        [NODE("Add", ["s", "one"], ["more"]), NODE("Min", ["more", "most"], ["t"]),
+         NODE("ReduceMin", ["t"], ["least"], keepdims=0),
+         NODE("GreaterOrEqual", ["most", "least"], ["again"])],
+        2**63 - 1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_loops_that_never_end_are_refused(name: str) -> None:
+    network = fastconv.load(looping(*ENDLESS[name]))
+    with pytest.raises(ValueError, match=r"a loop never ends: .*: loop"):
+        network(np.full((1, 1, 8, 8), 2, "f4"))
+
+
+def test_loops_end_by_their_condition_or_after_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def while_below(limit: str, number: str) -> list[Any]:
+        first = NODE("ReduceMax", ["t"], ["value"], keepdims=0)
+        named = NODE("Identity", ["i"], ["value"])
+        return [STEP, first if number == "t" else named, NODE("Less", ["value", limit], ["again"])]
+
+    x = np.zeros((1, 1, 8, 8), "f4")
+    # How a while loop is written: as many passes as there can be, and a condition.
+    ending = fastconv.load(looping(while_below("most", "t"), 2**63 - 1))
+    np.testing.assert_array_equal(ending(x), 5000)
+    monkeypatch.setattr(control, "MOST_PASSES", 5000)
+    for made in (
+        looping(while_below("passes", "i"), None),
+        looping(while_below("passes", "i"), 6000),
+    ):
+        with pytest.raises(ValueError, match="not ended after 5,000 passes"):
+            fastconv.load(made)(x)
+
+
+def test_passes_of_loops_in_loops_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = Graph(
+        (Port("i", (), "int64"), Port("g", (), "bool"), Port("s", (), "float32")),
+        (Port("g", (), "bool"), Port("t", (), "float32")),
+        (Node("add", ("s", "s"), ("t",)),),
+        {},
+    )
+    nested = Node("loop", ("many", "", "s"), ("t",), {"body": inner, "carried": 1, "scanned": 0})
+    outer = dataclasses.replace(inner, nodes=(nested,), constants={"many": Parameter(np.array(40))})
+    monkeypatch.setattr(control, "MOST_PASSES", 1000)
+    for count, fits in ((20, True), (30, False)):
+        options = {"body": outer, "carried": 1, "scanned": 0}
+        if fits:
+            control.loop(np.array(count), None, np.float32(0), **options)
+            continue
+        with pytest.raises(ValueError, match="not ended after 1,000 passes"):
+            control.loop(np.array(count), None, np.float32(0), **options)
 
 
 def test_damaged_models_end_in_a_result_or_a_clear_error(request: pytest.FixtureRequest) -> None:

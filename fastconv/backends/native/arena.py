@@ -69,9 +69,17 @@ def huge_pages(size: int) -> tuple[mmap.mmap, int]:
     """Give memory of this process alone, in huge pages where there are, and its first one's place.
 
     A child that is forked gets a copy: it may write to its own while the parent writes here.
+
+    Raises
+    ------
+    MemoryError
+        Where the system has not so much.
     """
     whole = -(-size // HUGE_PAGE) * HUGE_PAGE
-    pages = mmap.mmap(-1, whole + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        pages = mmap.mmap(-1, whole + HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as error:
+        raise MemoryError(f"unable to allocate {size:,} bytes: {error}") from None
     with contextlib.suppress(OSError):  # a system without them
         pages.madvise(mmap.MADV_HUGEPAGE)
     address = np.frombuffer(pages, np.uint8).__array_interface__["data"][0]
