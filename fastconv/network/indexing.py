@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastconv.network.limits import allow
+from fastconv.network.trace import Traced
+
+
+def _told(function: Callable[..., Any], specs: Sequence[tuple[Any, Any]], *values: Any) -> Any:
+    """Call a function; a trace takes its results' shapes and dtypes, which are known beforehand."""
+    traced = next((value for value in values if isinstance(value, Traced)), None)
+    if traced is None:
+        return function(*map(np.asarray, values))
+    results = traced.answer(function, values, specs)
+    return results if len(specs) > 1 else results[0]
 
 
 def gather(value: Any, indices: Any, axis: int = 0) -> Any:
@@ -20,7 +30,13 @@ def gather(value: Any, indices: Any, axis: int = 0) -> Any:
 
 def gather_elements(value: Any, indices: Any, *, axis: int) -> Any:
     """Take one entry along an axis for each index."""
-    return np.asarray(value)[_element_key(np.asarray(indices), axis, len(value.shape))]
+
+    def gather_elements(source: Any, places: Any) -> Any:
+        return source[_element_key(places, axis, source.ndim)]
+
+    if len(indices.shape) != len(value.shape):
+        raise ValueError(f"indices of {len(indices.shape)} dimensions for data of {value.ndim}")
+    return _told(gather_elements, [(indices.shape, value.dtype)], value, indices)
 
 
 def _element_key(indices: Any, axis: int, rank: int) -> tuple[Any, ...]:
@@ -89,19 +105,24 @@ def top_k(
 ) -> tuple[Any, Any]:
     """Give the k largest or smallest entries along an axis, and their places; first ones win."""
     count = int(np.asarray(k).reshape(-1)[0])
-    source = np.asarray(value)
-    length = source.shape[axis]
+    shape = list(value.shape)
+    length, shape[axis] = shape[axis], count
     if not 0 <= count <= length:
         raise ValueError(f"selected index k out of range: {count} of {length} entries")
-    if largest:
-        backwards = np.argsort(np.flip(source, axis), axis=axis, kind="stable")
-        order = length - 1 - np.flip(backwards, axis)
-    else:
-        order = np.argsort(source, axis=axis, kind="stable")
-    best = np.take(order, np.arange(count), axis=axis)
-    if not ordered:
-        best = np.sort(best, axis=axis)
-    return np.take_along_axis(source, best, axis), best.astype(np.int64)
+
+    def top_k(source: Any) -> tuple[Any, Any]:
+        if largest:
+            backwards = np.argsort(np.flip(source, axis), axis=axis, kind="stable")
+            order = length - 1 - np.flip(backwards, axis)
+        else:
+            order = np.argsort(source, axis=axis, kind="stable")
+        best = np.take(order, np.arange(count), axis=axis)
+        if not ordered:
+            best = np.sort(best, axis=axis)
+        return np.take_along_axis(source, best, axis), best.astype(np.int64)
+
+    told: tuple[Any, Any] = _told(top_k, [(shape, value.dtype), (shape, np.int64)], value)
+    return told
 
 
 def arg_extreme(
@@ -109,9 +130,16 @@ def arg_extreme(
 ) -> Any:
     """Give the place of the largest or smallest entry along an axis, the first or the last one."""
     function = np.argmax if largest else np.argmin
-    if not last:
-        return function(value, axis=axis, keepdims=keepdims)
-    return value.shape[axis] - 1 - function(np.flip(value, axis), axis=axis, keepdims=keepdims)
+
+    def arg_extreme(source: Any) -> Any:
+        if not last:
+            return function(source, axis=axis, keepdims=keepdims)
+        backwards = function(np.flip(source, axis), axis=axis, keepdims=keepdims)
+        return source.shape[axis] - 1 - backwards
+
+    shape = list(value.shape)
+    shape[axis : axis + 1 or None] = [1] if keepdims else []
+    return _told(arg_extreme, [(shape, np.int64)], value)
 
 
 def cumulate(
@@ -119,17 +147,21 @@ def cumulate(
 ) -> Any:
     """Give running sums or products along an axis."""
     place = int(np.asarray(axis).reshape(-1)[0])
-    source = np.flip(value, place) if reverse else value
     function = np.cumprod if product else np.cumsum
-    result: Any = function(source, axis=place, dtype=value.dtype)
-    if exclusive:
-        lead = [slice(None)] * len(value.shape)
-        lead[place] = slice(0, 1)
-        rest = list(lead)
-        rest[place] = slice(0, -1)
-        first = np.full_like(result[tuple(lead)], 1 if product else 0)
-        result = np.concatenate([first, result[tuple(rest)]], axis=place)
-    return np.flip(result, place) if reverse else result
+
+    def cumulate(given: Any) -> Any:
+        source = np.flip(given, place) if reverse else given
+        result: Any = function(source, axis=place, dtype=source.dtype)
+        if exclusive:
+            lead = [slice(None)] * source.ndim
+            lead[place] = slice(0, 1)
+            rest = list(lead)
+            rest[place] = slice(0, -1)
+            first = np.full_like(result[tuple(lead)], 1 if product else 0)
+            result = np.concatenate([first, result[tuple(rest)]], axis=place)
+        return np.flip(result, place) if reverse else result
+
+    return _told(cumulate, [(value.shape, value.dtype)], value)
 
 
 def compress(value: Any, condition: Any, *, axis: int | None = None) -> Any:

@@ -193,6 +193,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             )
         first = args[0]
         inputs = first if isinstance(first, (list, tuple)) else (first,)
+        if function is np.where:
+            inputs = args
         call = NumpyCall(function, args, options)
         return self._answer(function.__name__, inputs, rule(*args, **options), call)
 

@@ -154,6 +154,32 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "conv_weight_made": lambda x: F.conv2d(x, (W[:, :, None, None] * 2).tanh()),
     "dropouts": lambda x: F.dropout2d(F.dropout(x, training=False), training=False),
     "normalised": lambda x: F.normalize(x, dim=1),
+    "sort": lambda x: x.sort(2)[0] + x.sort(-1, descending=True).values,
+    "sort_places": lambda x: x.round().sort(dim=1, stable=True, descending=True)[1],
+    "argsort": lambda x: x.argsort(-1) + x.argsort(3, descending=True),
+    "topk": lambda x: x.topk(3, -1)[0] - x.topk(3, 3, largest=False)[0],
+    "topk_places": lambda x: x.topk(2, 1)[1],
+    "sort_nan": lambda x: torch.where(x > 1, torch.nan, x).sort(1, descending=True)[0].isnan(),
+    "cumsum": lambda x: x.cumsum(1) + x.cumsum(-1, dtype=torch.float32),
+    "cumprod": lambda x: x.cumprod(2) + (x > 0).cumsum(3),
+    "cumsum_integers": lambda x: (x * 10).int().cumsum(2),
+    "gather": lambda x: (
+        x.gather(1, x.argmax(1, keepdim=True)) + x.gather(2, x.argmin(2, keepdim=True))
+    ),
+    "masked_fill": lambda x: x.masked_fill(x > 0.5, -1) + x.masked_fill(x[:, :1] < 0, x.sum()),
+    "masked_fill_integers": lambda x: (x * 5).int().masked_fill(x > 0, 7),
+    "triangles": lambda x: x.tril() + x.triu(1) + x.tril(-2),
+    "special": lambda x: (x / (x > 0)).isinf() | (x * torch.inf).isnan(),
+    "attention": lambda x: F.scaled_dot_product_attention(x, x * 0.5, x + 1),
+    "attention_causal": lambda x: F.scaled_dot_product_attention(
+        x, x[:, :, :-2], x[:, :, 2:], is_causal=True, scale=0.3
+    ),
+    "attention_mask": lambda x: F.scaled_dot_product_attention(
+        x, x, x, attn_mask=x[:, :, :, :1] > x[:, :1, :1, :1].sum()
+    ),
+    "attention_added": lambda x: F.scaled_dot_product_attention(
+        x, x, x, attn_mask=x[:, :, :, :1] @ x[:, :, :, :1].transpose(2, 3)
+    ),
     "crop_odd": lambda x: x[..., : x.shape[-1] - x.shape[-1] % 2],
 }
 W = torch.linspace(-1, 1.5, 16).reshape(4, 4)
@@ -343,12 +369,26 @@ def test_sizes_stay_closed_where_that_is_asked_for(open_sizes: str, shape: Any) 
 def test_unsupported_operators_are_named_all_at_once() -> None:
     class Odd(nn.Module):
         def forward(self, x: Any) -> Any:
-            return torch.fft.rfft(x).abs() + torch.sort(x.cumsum(1))[0].erfinv().sum()
+            return torch.fft.rfft(x).abs() + torch.kthvalue(x.logcumsumexp(1), 2)[0].erfinv().sum()
 
     with pytest.raises(ValueError, match="unsupported operators") as caught:
         fastconv.torch.convert(Odd(), image(*X))
-    for name in ("fft_r2c", "cumsum", "sort", "erfinv"):
+    for name in ("fft_r2c", "logcumsumexp", "kthvalue", "erfinv"):
         assert name in str(caught.value)
+
+
+def test_attention_is_torch_s() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()
+    network = check(layer, image(2, 5, 16), again=(image(3, 5, 16),))
+    assert network.compiled((2, 5, 16)).executor is not None
+    mask = torch.ones(5, 5, dtype=torch.bool).tril()
+    mask[2] = False  # a row that sees nothing gives nothing
+    attend = F.scaled_dot_product_attention
+    check(Fn(lambda x: attend(x, x, x, attn_mask=mask)), image(2, 4, 5, 8))
+    with pytest.raises(ValueError, match="keys and values that queries share"):
+        shared = Fn(lambda x: attend(x, x[:, :2], x[:, :2], enable_gqa=True))
+        fastconv.torch.convert(shared, image(2, 4, 5, 8))
 
 
 def test_what_cannot_be_a_network_is_refused() -> None:

@@ -79,8 +79,8 @@ def test_what_is_not_supported_stays_with_torch(parts: Any) -> None:
     weight = torch.randn(4, 3, 3, 3)
 
     def function(x: Any) -> Any:
-        y = F.conv2d(x, weight).sort(-1)[0].cumsum(1)
-        return F.max_pool2d(y, 2).relu()
+        y = F.conv2d(x, weight).kthvalue(2, -1, keepdim=True)[0].logcumsumexp(1)
+        return F.max_pool2d(y, (2, 1)).relu()
 
     x = torch.randn(2, 3, 10, 10)
     with torch.no_grad():
@@ -89,7 +89,18 @@ def test_what_is_not_supported_stays_with_torch(parts: Any) -> None:
     assert len(parts) == 2
     assert "convolution" in names
     assert "relu" in names
-    assert not {"sort", "cumsum"} & set(names)
+    assert not {"kthvalue", "logcumsumexp"} & set(names)
+
+
+def test_attention_and_orders_run_here(parts: Any) -> None:
+    def function(x: Any) -> Any:
+        y = F.scaled_dot_product_attention(x, x, x.masked_fill(x > 1, 0), is_causal=True)
+        return y.sort(-1)[0].cumsum(1) + y.topk(8)[0]
+
+    x = torch.randn(2, 3, 10, 8)
+    with torch.no_grad():
+        close(torch.compile(function, backend="fastconv")(x), function(x))
+    assert len(parts) == 1
 
 
 def test_what_fastconv_refuses_runs_as_torch_runs_it(

@@ -12,12 +12,21 @@ import torch
 from torch.utils import _pytree as pytree
 
 from fastconv.dispatch import Parameter
-from fastconv.formats.torch import arithmetic, layers, shaping, sizes, windows
+from fastconv.formats.torch import (
+    arithmetic,
+    attention,
+    layers,
+    ordering,
+    shaping,
+    sizes,
+    windows,
+)
 from fastconv.formats.torch.call import TRANSLATIONS, Call, Unsupported, dtype_name, is_node
 from fastconv.network import Graph, Node, Port
 from fastconv.nn.foreign import to_array
 
-FAMILIES = (arithmetic, layers, shaping, windows)  # their import fills the table
+# Their import fills the table.
+FAMILIES = (arithmetic, attention, layers, ordering, shaping, windows)
 
 
 class Builder:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from fastconv.formats.torch.attention import without_empty_rows
 from fastconv.formats.torch.call import Call, Unsupported, numpy_dtype, refuse_integers, translates
 from fastconv.nn.foreign import to_array
 
@@ -184,12 +185,14 @@ def prelu(call: Call) -> None:
 @translates("softmax", "_softmax", "log_softmax", "_log_softmax", "_safe_softmax")
 def softmax(call: Call) -> None:
     op = "log_softmax" if "log" in call.op else "softmax"
-    if call.op == "_safe_softmax":
-        raise Unsupported("rows of -inf alone")
     value = call.value("self")
     wanted = call.result.dtype
     if wanted != call.fake().dtype:
         value = call.step("cast", (value,), dtype=numpy_dtype(wanted))
+    if call.op == "_safe_softmax":
+        weights = call.step(op, (value,), dim=call.axis())
+        call.same(without_empty_rows(call, value, weights, numpy_dtype(wanted), call.axis()))
+        return
     call.answer(op, (value,), dim=call.axis())
 
 
