@@ -57,7 +57,9 @@ def is_native(plan: Plan | None) -> bool:
 def plan_program(program: Program) -> Planned:
     """Plan every operation."""
     planner = _Planner()
-    ops = tuple(light for op in program.ops for light in planner.planned(op))
+    # What has the most parameters first: while they are packed, least else is there.
+    made = {op: planner.planned(op) for op in sorted(program.ops, key=_parameters, reverse=True)}
+    ops = tuple(light for op in program.ops for light in made[op])
     return Planned(dataclasses.replace(program, ops=ops), planner.plans, planner.portions)
 
 
@@ -90,6 +92,12 @@ class _Planner:
         )
         self.portions[light] = several
         return [light]
+
+
+def _parameters(op: Op) -> int:
+    """Give the most parameters that a problem of an operation has."""
+    several = op.replaced if isinstance(op, Images) else (op,)
+    return max((o.problem.parameter_count for o in several if isinstance(o, Solve)), default=0)
 
 
 def _without_parameters(op: Op) -> Op:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import threading
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,15 @@ def aligned(size: int) -> np.ndarray[Any, Any]:
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size]
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+    """Give an array of zeros, 64-byte aligned; what stays zero may never take memory."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    found: np.ndarray[Any, Any] = memory[start : start + size].view(dtype)
+    return found.reshape(shape)
 
 
 def take(size: int) -> np.ndarray[Any, Any]:

@@ -17,14 +17,17 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.native.arena import aligned_zeros
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import Constant, Slot, constant, float_bits
+from fastconv.backends.native.plan import Constant, Slot, constant, float_bits, owned
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import Activation
 from fastconv.problem.record import record
 
 _INF = float("inf")
+# Elements of weights that are looked at together.
+_PART = 1 << 16
 CLAMPS: dict[str, tuple[float, float, float]] = {
     "relu": (1.0, 0.0, _INF),
     "relu6": (1.0, 0.0, 6.0),
@@ -98,19 +101,28 @@ def clamp_words(activation: Activation | None) -> tuple[int, int, int]:
 def flush(weights: Array) -> Array:
     """Set subnormals to zero: they would slow every multiplication 40 to 100 times."""
     if weights.dtype.kind == "f":
-        weights[np.abs(weights) < np.finfo(weights.dtype).tiny] = 0
+        least = np.finfo(weights.dtype).tiny
+        # Parts that stay in a cache, and take no memory as large as the weights.
+        whole = weights.reshape(-1) if weights.flags.c_contiguous else weights
+        for start in range(0, len(whole), _PART):
+            part = whole[start : start + _PART]
+            part[np.abs(part) < least] = 0
     return weights
 
 
 def pack_panels(matrix: Array, tile: Tile) -> Array:
-    """Pack matrices (..., k, columns) into panels (..., panel, k, tile columns), zeros after."""
+    """Pack matrices (..., k, columns) into panels (..., panel, k, tile columns), zeros after.
+
+    Aligned, for a plan to keep.
+    """
     *lead, depth, columns = matrix.shape
-    panels = -(-columns // tile.columns)
-    packed = np.zeros((*lead, depth, panels * tile.columns), tile.dtype)
-    packed[..., :columns] = matrix
-    flush(packed)
-    split = packed.reshape(*lead, depth, panels, tile.columns)
-    return np.ascontiguousarray(np.swapaxes(split, -3, -2))
+    full, rest = divmod(columns, tile.columns)
+    panels = aligned_zeros((*lead, full + bool(rest), depth, tile.columns), tile.dtype)
+    whole = matrix[..., : full * tile.columns].reshape(*lead, depth, full, tile.columns)
+    panels[..., :full, :, :] = np.swapaxes(whole, -3, -2)
+    if rest:
+        panels[..., full, :, :rest] = matrix[..., full * tile.columns :]
+    return flush(panels)
 
 
 def pack_bias(bias: Array | None, groups: int, columns: int, tile: Tile) -> Array:
@@ -160,7 +172,7 @@ class Gemm:
         activation = self.activation if fused(self.activation) else None
         words: list[int | Slot | Constant] = [
             self.a, self.a_image, self.a_group, tables[0], tables[1], len(self.taps), self.depth,
-            constant(self.b), constant(self.bias), self.out, self.out_image, self.out_group,
+            owned(self.b), constant(self.bias), self.out, self.out_image, self.out_group,
             tables[2], self.out_column, self.residual, *clamp_words(activation), len(self.rows),
             self.columns, self.groups, row_block, panel_block, scratch, scratch_stride,
         ]  # fmt: skip

@@ -15,6 +15,7 @@ from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.arena import ALIGNMENT, aligned, take_address
 from fastconv.backends.native.driver import Program, drive
 from fastconv.backends.native.outputs import empty
+from fastconv.backends.native.shared import shared
 from fastconv.problem.record import record
 
 # Below this many seconds of predicted work, sharing it out costs more than it saves.
@@ -55,7 +56,12 @@ def constant(array: Any, dtype: Any = None) -> Constant:
     given = np.asarray(array, dtype=dtype)
     kept = aligned(given.nbytes).view(given.dtype).reshape(given.shape)
     kept[...] = given
-    return Constant(kept)
+    return Constant(shared(kept))
+
+
+def owned(array: Array) -> Constant:
+    """Give an array to a plan that `aligned_zeros` made for it: it is not copied."""
+    return Constant(shared(array))
 
 
 @record(frozen=True)

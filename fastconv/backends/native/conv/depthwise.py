@@ -26,7 +26,14 @@ from fastconv.backends.native.gemm import (
     tile_for,
 )
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, constant, scratch_stride
+from fastconv.backends.native.plan import (
+    SCRATCH,
+    NativePlan,
+    Stage,
+    constant,
+    owned,
+    scratch_stride,
+)
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
@@ -92,7 +99,7 @@ class Depthwise(NativeConv):
         scratch = scratch_bytes(tile)
         words: list[Any] = [
             packed.slot, packed.image * size, packed.channels * size,
-            constant(pack_panels(weight.reshape(channels, -1).T, tile)),
+            owned(pack_panels(weight.reshape(channels, -1).T, tile)),
             constant(pack_bias(bias, 1, channels, tile)), out["out"], out["out_image"],
             constant(out["out_rows"], np.int64), out["out_column"], out["residual"],
             *clamp_words(activation), channels, block, tile.rows, *lead(problem.kernel_size, 1),

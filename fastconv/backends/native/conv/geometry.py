@@ -83,7 +83,7 @@ def weight_matrix(weight: Array, groups: int) -> Array:
     """Give (O, C / groups, *kernel) as matrices (group, taps x channels, O / group)."""
     columns = weight.shape[0] // groups
     split = weight.reshape(groups, columns, weight.shape[1], -1)
-    return np.ascontiguousarray(split.transpose(0, 3, 2, 1)).reshape(groups, -1, columns)
+    return split.transpose(0, 3, 2, 1).reshape(groups, -1, columns)
 
 
 def conv_gemm(problem: ConvProblem, packed: Packed, b: Array, bias: Array) -> Gemm:

@@ -23,6 +23,7 @@ from fastconv.backends.native.plan import (
     NativePlan,
     Stage,
     constant,
+    owned,
     scratch_stride,
 )
 from fastconv.machine import Machine, get_machine
@@ -87,7 +88,7 @@ class Winograd(NativeConv):
             problem.in_channels, *lead(problem.input_size, 1)[1:], *before, *layout.run,
             *layout.subs, layout.tiles_band, *layout.sub_size, layout.tiles_across,
             layout.tiles_image, layout.tiles, layout.block, tile.rows, layout.frequencies,
-            layout.a_frequency, layout.a_tile, constant(pack_weights(layout, weight)),
+            layout.a_frequency, layout.a_tile, owned(pack_weights(layout, weight)),
             layout.weights_group,
             layout.groups, layout.panels, *layout.tables(), layout.part, layout.parts,
             layout.p_frequency, layout.p_tile,

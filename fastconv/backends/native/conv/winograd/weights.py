@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.native.arena import aligned_zeros
 from fastconv.backends.native.conv.winograd.layout import Layout
 from fastconv.backends.native.gemm import flush
 
@@ -18,12 +19,12 @@ def pack_weights(layout: Layout, weight: Array) -> Array:
     """Give (group, frequency, panel, segment, channel, column), flattened; one row a group.
 
     ``weight`` is (out, in / groups, *kernel). Rows of a group's last panel, where that is narrower,
-    lie one after the other.
+    lie one after the other. Aligned, for a plan to keep.
     """
     tile, segments = layout.tile, layout.segments()
     depth = layout.channel_blocks * tile.lanes
     whole = layout.columns // tile.columns
-    packed = np.zeros((layout.groups, layout.weights_group // tile.size), tile.dtype)
+    packed = aligned_zeros((layout.groups, layout.weights_group // tile.size), tile.dtype)
     kernels = weight.reshape(layout.groups, -1, *weight.shape[1:])
     for group, own in enumerate(kernels):
         starts = _starts(layout, segments)
@@ -69,13 +70,13 @@ def _transformed(layout: Layout, weight: Array) -> Iterator[tuple[int, int, Arra
     down, across = layout.down, layout.across
     merged = layout.problem.groups // layout.groups
     per_group, out = weight.shape[1], len(weight) // merged
-    taps = weight.reshape(merged, out, per_group, -1).transpose(3, 0, 2, 1).astype(np.float64)
+    taps = weight.reshape(merged, out, per_group, -1).transpose(3, 0, 2, 1)
     for phase in range(layout.phases):
         py, px = divmod(phase, across.phases)
         both = np.kron(down.kernel(py), across.kernel(px))
         for u in range(merged):
             for first in range(0, per_group, CHUNK_CHANNELS):
-                some = np.ascontiguousarray(taps[:, u, first : first + CHUNK_CHANNELS])
+                some = taps[:, u, first : first + CHUNK_CHANNELS].astype(np.float64, order="C")
                 product = both @ some.reshape(len(some), -1)
                 chunk = product.astype(layout.tile.dtype).reshape(-1, some.shape[1], out)
                 if merged > 1:
