@@ -4,7 +4,7 @@
  * steps that `walk` reads from its table are explained there.
  */
 
-enum NAME(operation) { NAME(MAX), NAME(ORDERED_MAX), NAME(SUM), NAME(SQUARES), NAME(MAGNITUDES) };
+#include "pool_operation.h"
 
 #ifndef POOL_WORDS
 #define POOL_WORDS
@@ -26,39 +26,6 @@ enum {
 };
 enum { WHOLE_SOURCE, WHOLE_PLANES, WHOLE_CELLS, WHOLE_OUT };
 #endif
-
-INLINE V NAME(bring)(enum NAME(operation) operation, V total, V value)
-{
-    switch (operation) {
-    case NAME(MAX):
-        return NAME(or_nan)(total, NAME(larger)(total, value));
-    case NAME(ORDERED_MAX):
-        return NAME(larger)(total, value);
-    case NAME(SQUARES):
-        return NAME(multiply_add)(value, value, total);
-    case NAME(MAGNITUDES):
-        return total + NAME(magnitude)(value);
-    default:
-        return total + value;
-    }
-}
-
-INLINE V NAME(take)(enum NAME(operation) operation, V value)
-{
-    switch (operation) {
-    case NAME(SQUARES):
-        return value * value;
-    case NAME(MAGNITUDES):
-        return NAME(magnitude)(value);
-    default:
-        return value;
-    }
-}
-
-INLINE REAL NAME(neutral)(enum NAME(operation) operation)
-{
-    return operation == NAME(MAX) || operation == NAME(ORDERED_MAX) ? (REAL)-INFINITY : (REAL)0;
-}
 
 /* Fold one vector of `cells` lines, `step` elements apart. */
 INLINE V NAME(fold_vector)(enum NAME(operation) operation, const REAL *source, int64_t step,

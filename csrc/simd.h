@@ -137,11 +137,8 @@ INLINE V NAME(smaller)(V a, V b)
 }
 INLINE V NAME(or_nan)(V nan, V v)
 {
-    return MM(_mm512_mask_mov_)(v, MASK_OF(_mm512_cmp_)(nan, nan, _CMP_UNORD_Q), nan);
-}
-INLINE int NAME(any_nan)(V a, V b)
-{
-    return MASK_OF(_mm512_cmp_)(a, b, _CMP_UNORD_Q) != 0;
+    /* By the kind of its first operand: NaN comes through (response 2), else the other one (0). */
+    return MM(_mm512_fixupimm_)(v, nan, (__m512i)((M){0} + 0x22), 0);
 }
 INLINE V NAME(where_less)(V x, V y, V yes, V no)
 {
@@ -159,6 +156,15 @@ INLINE NAME(mask) NAME(as_large)(V v, V most)
 {
     return (NAME(mask))(MASK_OF(_mm512_cmp_)(v, most, _CMP_EQ_OQ) |
                         MASK_OF(_mm512_cmp_)(v, v, _CMP_UNORD_Q));
+}
+/* Lanes where either is NaN, and whether there are any. */
+INLINE NAME(mask) NAME(unordered)(V a, V b)
+{
+    return MASK_OF(_mm512_cmp_)(a, b, _CMP_UNORD_Q);
+}
+INLINE int NAME(any)(NAME(mask) mask)
+{
+    return mask != 0;
 }
 INLINE NAME(mask) NAME(earlier)(M a, M b)
 {
@@ -264,9 +270,13 @@ INLINE V NAME(or_nan)(V nan, V v)
 {
     return MM(_mm256_blendv_)(v, nan, MM(_mm256_cmp_)(nan, nan, _CMP_UNORD_Q));
 }
-INLINE int NAME(any_nan)(V a, V b)
+INLINE M NAME(unordered)(V a, V b)
 {
-    return MM(_mm256_movemask_)(MM(_mm256_cmp_)(a, b, _CMP_UNORD_Q)) != 0;
+    return (M)MM(_mm256_cmp_)(a, b, _CMP_UNORD_Q);
+}
+INLINE int NAME(any)(M mask)
+{
+    return MM(_mm256_movemask_)((V)mask) != 0;
 }
 INLINE V NAME(where_less)(V x, V y, V yes, V no)
 {
@@ -327,15 +337,17 @@ INLINE V NAME(or_nan)(V nan, V v)
     const M mask = nan == nan;
     return (V)((mask & (M)v) | (~mask & (M)nan));
 }
-INLINE int NAME(any_nan)(V a, V b)
+INLINE M NAME(unordered)(V a, V b)
 {
-    const M mask = (a == a) & (b == b);
+    return (a != a) | (b != b);
+}
+INLINE int NAME(any)(M mask)
+{
+    INTEGER found = 0;
     for (int64_t i = 0; i < LANES; i++) {
-        if (mask[i] == 0) {
-            return 1;
-        }
+        found |= mask[i];
     }
-    return 0;
+    return found != 0;
 }
 INLINE V NAME(root)(V v)
 {
@@ -351,6 +363,11 @@ INLINE V NAME(multiply_add)(V a, V b, V c)
 
 #endif
 #endif
+
+INLINE int NAME(any_nan)(V a, V b)
+{
+    return NAME(any)(NAME(unordered)(a, b));
+}
 
 INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
 {
@@ -425,12 +442,22 @@ INLINE void NAME(store_floats)(float *p, V v)
 
 #define EVEN_PLACE(x, i) (2 * (i) + (x))
 
+/* Every second element of two vectors laid end to end. */
+INLINE V NAME(evens)(V a, V b)
+{
+    return SHUFFLE(a, b, EACH_LANE(EVEN_PLACE, 0));
+}
+INLINE V NAME(odds)(V a, V b)
+{
+    return SHUFFLE(a, b, EACH_LANE(EVEN_PLACE, 1));
+}
+
 /* Elements 0, step, 2 step, ... of the memory at p: one a lane. Reads whole vectors from p on. */
 INLINE V NAME(every)(const REAL *p, int64_t step)
 {
 #if VECTOR_BYTES >= 32
     if (step == 2) {
-        return SHUFFLE(NAME(load)(p), NAME(load)(p + LANES), EACH_LANE(EVEN_PLACE, 0));
+        return NAME(evens)(NAME(load)(p), NAME(load)(p + LANES));
     }
 #endif
     REAL lanes[VECTOR_BYTES / sizeof(REAL)];

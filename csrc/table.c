@@ -19,6 +19,7 @@ extern const struct fastconv_entry *const fastconv_pack[];
 extern const struct fastconv_entry *const fastconv_planar[];
 extern const struct fastconv_entry *const fastconv_pointwise[];
 extern const struct fastconv_entry *const fastconv_pool[];
+extern const struct fastconv_entry *const fastconv_pool_halving[];
 extern const struct fastconv_entry *const fastconv_pool_indices[];
 extern const struct fastconv_entry *const fastconv_pool_separable[];
 extern const struct fastconv_entry *const fastconv_pool_weighted[];
@@ -43,6 +44,7 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_planar,
     fastconv_pointwise,
     fastconv_pool,
+    fastconv_pool_halving,
     fastconv_pool_indices,
     fastconv_pool_separable,
     fastconv_pool_weighted,

@@ -29,6 +29,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvTransposeProblem", "c numba", "conv.transposed", "Transposed"),
     ("ConvTransposeProblem", "reference", "conv", "ConvTranspose"),
     ("LinearProblem", "c numba", "linear", "Linear"),
+    ("PoolProblem", "c numba", "pool.halving", "Halving"),
     ("PoolProblem", "c numba", "pool.planar", "Planar"),
     ("PoolProblem", "c numba", "pool.separable", "Separable"),
     ("PoolProblem", "c numba", "pool.weighted", "Weighted"),

@@ -38,6 +38,7 @@ FAMILIES = {
     "pool.emit": ("pool.folds", "emit"),
     "pool.emit_windows": ("pool.folds", "emit_windows"),
     "pool.fold": ("pool.folds", "fold"),
+    "pool.halving": ("pool.halving", "halving"),
     "pool.indices": ("pool.indices", "max_with_indices"),
     "pool.separable": ("pool.separable", "separable"),
     "pool.unpool": ("pool.unpool", "unpool"),

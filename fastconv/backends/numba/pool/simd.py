@@ -32,7 +32,7 @@ from fastconv.backends.numba.simd import (
 )
 
 
-def _brought(builder: Any, s: Tile, kind: str, total: Any, value: Any) -> Any:
+def bring(builder: Any, s: Tile, kind: str, total: Any, value: Any) -> Any:
     """Bring a vector to those before."""
     if kind == "squares":
         return multiply_add(builder, s, value, value, total)
@@ -47,7 +47,7 @@ def _brought(builder: Any, s: Tile, kind: str, total: Any, value: Any) -> Any:
     return builder.select(builder.fcmp_unordered("uno", total, total), total, taken)
 
 
-def _first(builder: Any, s: Tile, kind: str, value: Any) -> Any:
+def take(builder: Any, s: Tile, kind: str, value: Any) -> Any:
     """Give what a vector is where nothing was brought before."""
     if kind == "squares":
         return builder.fmul(value, value)
@@ -68,7 +68,7 @@ def tile_take(typingctx: Any, shape: Any, kind: Any, base: Any) -> Any:
     s, name = shape.shape, kind.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        parts = [_first(builder, s, name, _at(builder, s, args[2], v)) for v in range(s.vectors)]
+        parts = [take(builder, s, name, _at(builder, s, args[2], v)) for v in range(s.vectors)]
         return join(builder, context.get_value_type(signature.return_type), parts)
 
     return TileType(s)(shape, kind, types.int64), codegen
@@ -82,7 +82,7 @@ def tile_bring(typingctx: Any, shape: Any, tile: Any, kind: Any, base: Any) -> A
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, _, base = args
         parts = [
-            _brought(builder, s, name, part, _at(builder, s, base, v))
+            bring(builder, s, name, part, _at(builder, s, base, v))
             for v, part in enumerate(parts_of(builder, tile))
         ]
         return join(builder, tile.type, parts)
@@ -105,7 +105,7 @@ def tile_bring_first(
             mask = first_lanes(builder, s, offset_by(builder, count, -v * s.lanes))
             place = offset_by(builder, base, v * s.lanes * s.size)
             value = load_masked(builder, s, place, mask, neutral)
-            parts.append(_brought(builder, s, name, part, value))
+            parts.append(bring(builder, s, name, part, value))
         return join(builder, tile.type, parts)
 
     return tile(shape, tile, kind, types.int64, types.int64, types.float64), codegen
@@ -131,7 +131,7 @@ def tile_take_strided(
                 loaded = [_at(builder, s, start, i) for i in range(step)]
                 for phase in range(min(step, count - reach)):
                     value = every(builder, s, loaded, step, phase)
-                    total = value if total is None else _brought(builder, s, name, total, value)
+                    total = value if total is None else bring(builder, s, name, total, value)
             parts.append(total)
         return join(builder, context.get_value_type(signature.return_type), parts)
 
@@ -196,14 +196,14 @@ def tile_total(typingctx: Any, shape: Any, tile: Any, kind: Any) -> Any:
         while len(parts) > 1:
             left = parts[len(parts) // 2 * 2 :]
             pairs = zip(parts[::2], parts[1::2], strict=False)
-            parts = [_brought(builder, s, name, a, b) for a, b in pairs] + left
+            parts = [bring(builder, s, name, a, b) for a, b in pairs] + left
         total = parts[0]
         lanes = s.lanes
         while lanes > 1:
             lanes //= 2
             halves = [shuffle_mask(list(range(i, i + lanes))) for i in (0, lanes)]
             low, high = (builder.shuffle_vector(total, total, half) for half in halves)
-            total = _brought(builder, s, name, low, high)
+            total = bring(builder, s, name, low, high)
         element = builder.extract_element(total, I32(0))
         return element if s.dtype == "float64" else builder.fpext(element, ir.DoubleType())
 
@@ -236,7 +236,7 @@ def tile_bring_rows(
             number = builder.select(builder.icmp_signed("<", I64(row), last), I64(row), last)
             place = builder.add(base, builder.mul(number, pitch))
             value = load_masked(builder, s, place, mask, neutral)
-            parts.append(_brought(builder, s, name, part, value))
+            parts.append(bring(builder, s, name, part, value))
         return join(builder, tile.type, parts)
 
     return tile(shape, tile, kind, *(types.int64,) * 4, types.float64), codegen
@@ -257,7 +257,7 @@ def tile_row_totals(typingctx: Any, shape: Any, tile: Any, kind: Any) -> Any:
             own = shuffle_mask([s.lanes + p if p & bit else p for p in lanes])
             other = shuffle_mask([s.lanes + p - bit if p & bit else p + bit for p in lanes])
             parts = [
-                _brought(builder, s, name, *(builder.shuffle_vector(a, b, m) for m in (own, other)))
+                bring(builder, s, name, *(builder.shuffle_vector(a, b, m) for m in (own, other)))
                 for a, b in zip(parts[::2], parts[1::2], strict=True)
             ]
             bit *= 2
