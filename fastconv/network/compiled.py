@@ -84,12 +84,12 @@ class Shapes:
         """Give what runs plain, contiguous arrays of shapes that were met before; else None."""
         if self._generation != tuning.generation():
             return None
-        key: list[Any] = []
+        key: tuple[Any, ...] = ()
         for value in inputs:
             if type(value) is not np.ndarray or not value.flags.carray:
                 return None
             key += (value.shape, value.dtype)
-        found = self._kept.get(tuple(key))
+        found = self._kept.get(key)
         return None if found is None else found.executor
 
     def run(self, inputs: Sequence[Array]) -> list[Any]:

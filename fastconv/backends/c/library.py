@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Sequence
-from struct import pack
+from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -66,10 +67,15 @@ def _symbol(name: str, constants: tuple[Any, ...]) -> str:
     return "_".join([name.replace(".", "_"), *kinds, *flags, *shapes, *dtypes, get_machine().isa])
 
 
+@functools.cache
+def _packer(count: int) -> Callable[..., bytes]:
+    return Struct(f"{count}q").pack
+
+
 def drive(program: driver.Program, addresses: Sequence[int], threads: int) -> None:
     """Run a program on the extension's own threads, without the interpreter's lock."""
     count = len(addresses)
-    if _drive(*program.parts, pack(f"{count}q", *addresses), count, threads) != 0:
+    if _drive(*program.parts, _packer(count)(*addresses), count, threads) != 0:
         raise MemoryError("there is no memory for a program's arguments")
 
 
