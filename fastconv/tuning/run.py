@@ -21,6 +21,9 @@ from fastconv.dispatch.table import (
 )
 from fastconv.machine import forced_isa
 from fastconv.network import Network
+from fastconv.network.lowering import lower
+from fastconv.network.passes import run_either_way
+from fastconv.network.program import Solve
 from fastconv.network.trace import Trace, trace
 from fastconv.problem import Problem
 from fastconv.tuning.report import Report, Tuned
@@ -110,21 +113,36 @@ def _gathered(
     network: Any, input_shape: Any, shapes: Iterable[str | Problem]
 ) -> list[tuple[str, int, Problem]]:
     """Give (name, how often, problem) of the convolutions asked for, each once."""
-    found: list[tuple[str, Any]] = []
-    if network is not None:
-        steps = _traced(network, input_shape).steps
-        found += [(step.layer or step.kind, step.problem) for step in steps]
+    found = [] if network is None else _ways(_traced(network, input_shape))
+    asked: list[tuple[str, Any]] = []
     for shape in [shapes] if isinstance(shapes, str) else shapes:
         problem = problem_of(shape) if isinstance(shape, str) else shape
         if not isinstance(problem, MEASURED_TYPES):
             raise TypeError(f"shapes takes texts and convolution problems, not {shape!r}")
-        found.append((text_of(problem), problem))
+        asked.append((text_of(problem), problem))
     once: dict[Problem, tuple[str, int]] = {}
-    for name, problem in found:
-        if isinstance(problem, MEASURED_TYPES) and 0 not in problem.output_shape[1:]:
-            first, count = once.get(bare(problem), (name, 0))
-            once[bare(problem)] = (first, count + 1)
+    for way in [*found, asked]:
+        own: dict[Problem, tuple[str, int]] = {}
+        for name, problem in way:
+            if isinstance(problem, MEASURED_TYPES) and 0 not in problem.output_shape[1:]:
+                first, count = own.get(bare(problem), (name, 0))
+                own[bare(problem)] = (first, count + 1)
+        once = {**once, **{p: told for p, told in own.items() if p not in once}}
     return [(name, count, problem) for problem, (name, count) in once.items()]
+
+
+def _ways(traced: Trace) -> list[list[tuple[str, Any]]]:
+    """Give a network's problems as its layers pose them, and as it does compiled.
+
+    Compiled it may lay images out channels last: it does what is measured to be faster.
+    """
+    ways = [[(step.layer or step.kind, step.problem) for step in traced.steps]]
+    program = lower(traced)
+    if not any(0 in spec.shape for spec in program.values.values()):
+        for passed in run_either_way(program):
+            solved = [op for op in passed.ops if isinstance(op, Solve)]
+            ways.append([(op.layer or op.kind, op.problem) for op in solved])
+    return ways
 
 
 def _traced(network: Any, input_shape: Any) -> Trace:

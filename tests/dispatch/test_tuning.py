@@ -23,6 +23,7 @@ from fastconv import nn
 from fastconv.dispatch import Parameter, choose, find_plan, measure, table, tuning
 from fastconv.dispatch.table import Fingerprint, Row, Table, TableError, problem_key
 from fastconv.machine import forced_isa
+from fastconv.network.program import Solve
 from fastconv.problem import ConvProblem
 from fastconv.tuning import problem_of
 from tests.libraries import COMPILED, FIRST
@@ -137,13 +138,16 @@ def test_a_network_is_tuned_once_a_problem(
     report = fastconv.tune(
         module, (4, 3, 12, 12), progress=lambda done, total, name: seen.append((done, total, name))
     )
+    posed = [("3x8x12x12,k3,p1", 1), (SMALL, 2), ("8x4x6x6,k2,transposed", 1)]
     assert [(t.problem, t.count) for t in report.rows] == [
-        ("3x8x12x12,k3,p1", 1),
-        (SMALL, 2),
-        ("8x4x6x6,k2,transposed", 1),
+        *posed,
+        # As a compiled network may pose them.
+        ("3x8x12x12,k3,p1,nhwc", 1),
+        (f"{SMALL},nhwc", 2),
+        ("8x4x6x6,k2,transposed,nhwc", 1),
     ]
-    assert seen == [(0, 3, "3x8x12x12,k3,p1"), (1, 3, SMALL), (2, 3, report.rows[2].problem),
-                    (3, 3, "")]  # fmt: skip
+    names = [t.problem for t in report.rows]
+    assert seen == [*((i, 6, name) for i, name in enumerate(names)), (6, 6, "")]
     again = fastconv.tune(fastconv.compile(module, (1, 3, 12, 12)))
     assert [t.problem for t in again.rows] == [t.problem for t in report.rows]
     with pytest.raises(ValueError, match="needs an input_shape"):
@@ -152,6 +156,39 @@ def test_a_network_is_tuned_once_a_problem(
         fastconv.tune(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="rounds must be at least 1"):
         fastconv.tune(module, (1, 3, 12, 12), rounds=0)
+
+
+def test_a_tuned_network_turns_where_that_is_measured_faster(
+    tmp_path: Path, stopwatch: dict[str, float]
+) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+    shape = (1, 3, 12, 12)
+
+    def turned() -> list[bool]:
+        compiled = fastconv.compile(module, shape).compiled(shape)
+        assert compiled is not None
+        ops = [op for op in compiled.program.ops if isinstance(op, Solve)]
+        return [op.problem.channels_last for op in ops if isinstance(op.problem, ConvProblem)]
+
+    report = fastconv.tune(module, shape)
+    names = {t.problem: t.measured for t in report.rows}
+    texts = ["3x8x12x12,k3,p1", SMALL]
+    for first, last, expected in (
+        ((1.0, 1.0), (2.0, 2.0), [False, False]),
+        ((2.0, 2.0), (1.0, 1.0), [True, True]),
+        ((1.0, 2.0), (2.0, 1.0), [False, True]),
+    ):
+        rows = []
+        for text, *seconds in zip(texts, first, last, strict=True):
+            for name, second in zip((text, f"{text},nhwc"), seconds, strict=True):
+                algorithm = names[name]
+                assert algorithm is not None
+                rows.append(row(name, algorithm, **{algorithm: second}))
+        fastconv.set_tuning(written(tmp_path / "t.json", *rows))
+        assert turned() == expected
+        # Where one is missing, nothing turns.
+        fastconv.set_tuning(written(tmp_path / "t.json", *rows[:-1]))
+        assert turned() == [False, False]
 
 
 def test_what_was_measured_before_an_interruption_is_kept(stopwatch: dict[str, float]) -> None:

@@ -63,16 +63,25 @@ def run_passes(program: Program, image: Program) -> tuple[Program, tuple[PassRep
     of_one = result if image is program else _run(PASSES, image)[0]
     if len(of_one.ops) == len(result.ops):
         begin = last_from(of_one)
-        layout: tuple[tuple[str, Pass], ...] = (
-            ("channels_last", functools.partial(channels_last, begin=begin)),
-            ("merge_views", merge_views),
-            ("remove_dead", remove_dead),
-        )
         if begin < len(result.ops):
-            result, more = _run(layout, result)
+            result, more = _run(_layout(begin), result)
             reports += more
     result, more = _run((("by_images", by_images),), result)
     return result, tuple(reports + more)
+
+
+def run_either_way(program: Program) -> tuple[Program, Program]:
+    """Give what the passes make of a program that stays channels first, and of one that turns."""
+    first, _ = _run(PASSES, program)
+    return first, _run(_layout(0), first)[0]
+
+
+def _layout(begin: int) -> tuple[tuple[str, Pass], ...]:
+    return (
+        ("channels_last", functools.partial(channels_last, begin=begin)),
+        ("merge_views", merge_views),
+        ("remove_dead", remove_dead),
+    )
 
 
 def _run(

@@ -17,6 +17,8 @@ from fastconv.network.program import Op, Operand, Program, Solve, View
 from fastconv.problem import (
     ArithmeticProblem,
     ConcatenateProblem,
+    ConvProblem,
+    ConvTransposeProblem,
     ElementwiseProblem,
     PixelShuffleProblem,
     PreluProblem,
@@ -31,13 +33,16 @@ def last_from(program: Program) -> int:
 
     Images of many pixels and few channels are mostly faster channels first, those of few pixels
     and many channels last; so there is one place at most where a network turns. Predicted times
-    choose it. Given is the operation's place; that behind the last one means nowhere. What a
-    tuning table names was measured as it was posed, and stays so.
+    choose it; measured ones where a tuning table has all convolutions in both layouts. One that
+    has some alone was measured as they were posed, and nothing turns. Given is the operation's
+    place; that behind the last one means nowhere.
     """
-    if any(_is_tuned(op) for op in program.ops):
-        return len(program.ops)
     turned = _ChannelsLast(program, 0)
     if turned.program() is program:
+        return len(program.ops)
+    either = [*program.ops, *(op for ops in turned.made.values() for op in ops)]
+    tuned = [_is_tuned(op) for op in either if isinstance(op, Solve) and _is_measured(op)]
+    if any(tuned) and not all(tuned):
         return len(program.ops)
     first = [_seconds(op) for op in program.ops]
     last = [sum(map(_seconds, turned.made[op])) for op in program.ops]
@@ -51,9 +56,11 @@ def last_from(program: Program) -> int:
     return totals.index(min(totals))
 
 
-def _is_tuned(op: Op) -> bool:
-    if not isinstance(op, Solve):
-        return False
+def _is_measured(op: Solve) -> bool:
+    return isinstance(op.problem, (ConvProblem, ConvTransposeProblem))
+
+
+def _is_tuned(op: Solve) -> bool:
     return tuning.current().row(op.problem.for_one_image().without_idle()) is not None
 
 
@@ -79,8 +86,10 @@ def _seconds(op: Op) -> float:
     if isinstance(op.problem, ConcatenateProblem) and op.problem.runs[0] == 1:
         return 0.0
     choice = choose(op.problem, algorithm=op.algorithm, backend=op.backend)
-    cost = next(c.cost for c in choice.candidates if c.algorithm is choice.algorithm)
-    return cost.seconds if cost is not None else 0.0
+    taken = next(c for c in choice.candidates if c.algorithm is choice.algorithm)
+    if taken.measured_seconds is not None:
+        return taken.measured_seconds
+    return taken.cost.seconds if taken.cost is not None else 0.0
 
 
 def channels_last(program: Program, begin: int = 0) -> Program:
