@@ -25,7 +25,9 @@ def separated(problem: ConvProblem, weight: Any, algorithm: str | None) -> ConvP
     """Mark ``problem`` where every filter in ``weight`` is an outer product of two lines."""
     if problem.n != 2 or problem.in_channels != problem.groups:
         return problem
+    # The two lines' elements are rounded: no way for sums that must be exact.
     worth = min(problem.kernel_size) >= LEAST_TAPS and problem.macs >= LEAST_MACS
+    worth = worth and problem.rtol > 0
     if not (worth or algorithm == "separable") or not is_array(weight):
         return problem
     if problem.dtype.name not in ("float32", "float64"):

@@ -1,7 +1,9 @@
 """Operations on quantised integers: q = round(x / scale) + zero point. Sums are exact.
 
 Products of what is above its zero point are summed as integers by the very kernels that serve
-floats; only the last step, to the output's scale, rounds.
+floats; only the last step, to the output's scale, rounds. Weights that come in float32 are whole
+numbers, so small that float32 holds every sum (`held_in_float32`): such a convolution is one of
+float32 with an ``rtol`` of 0, which leaves plain sums alone, exact in any order.
 """
 
 from __future__ import annotations
@@ -93,10 +95,45 @@ def _alike(a: Any, b: Any) -> tuple[Any, Any]:
     return a if a.dtype == wide else a.astype(wide), b if b.dtype == wide else b.astype(wide)
 
 
+# Every whole number up to this size is a float32, and an 8-bit one is above its zero point by no
+# more than that.
+_EXACT = 2**24
+_LARGEST = 255
+
+
+def held_in_float32(weight: Any, bias: Any = None) -> bool:
+    """Tell whether float32 holds all sums of 8-bit integers times such weights, whatever these are.
+
+    Each partial sum, in any order, is a whole number of at most 255 times the weights' sizes, and
+    the bias.
+    """
+    sizes = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) * _LARGEST
+    if bias is not None:
+        sizes = sizes + np.abs(bias.astype(np.int64))
+    return bool(sizes.max(initial=0) <= _EXACT)
+
+
+def _float32_conv(value: Any, weight: Any, zero_point: Any, bias: Any, options: Any) -> Any:
+    """Correlate 8-bit integers above their zero point with weights that keep all sums exact."""
+    narrow = np.dtype(np.float32)
+    above = value.astype(narrow)
+    if zero_point is not None:
+        above = above - zero_point.astype(narrow)
+    return conv(above, weight, bias, rtol=0, **options)
+
+
+def _whole(weight: Any) -> Any:
+    """Give weights as integers where they came in float32."""
+    return weight if weight.dtype.kind != "f" else np.asarray(weight).astype(np.dtype(np.int16))
+
+
 def conv_integer(
     value: Any, weight: Any, zero_point: Any = None, weight_zero: Any = None, **options: Any
 ) -> Any:
     """Correlate integers above their zero points; int32 sums."""
+    if weight.dtype.kind == "f" and value.dtype.itemsize == 1:
+        return _float32_conv(value, weight, zero_point, None, options).astype(np.dtype(np.int32))
+    weight = _whole(weight)
     if weight_zero is not None and np.size(weight_zero) > 1:
         weight_zero = np.asarray(weight_zero).reshape((-1, *(1,) * (len(weight.shape) - 1)))
     left, right = _above(value, zero_point), weight
@@ -128,9 +165,15 @@ def qlinear_conv(
 ) -> Any:  # fmt: skip
     """Correlate quantised integers; the bias is in units of both scales' product."""
     n = len(value.shape) - 2
-    total = conv_integer(value, weight, x_zero, w_zero, **options)
+    if weight.dtype.kind == "f" and value.dtype.itemsize == 1:
+        within = bias if bias is not None and bias.dtype.kind == "f" else None
+        total = _float32_conv(value, weight, x_zero, within, options)
+        bias = bias if within is None else None
+    else:
+        total = conv_integer(value, _whole(weight), x_zero, w_zero, **options)
     if bias is not None:
-        total = total + np.asarray(bias).reshape((-1, *(1,) * n))
+        whole = np.dtype(np.int32)
+        total = total.astype(whole) + bias.astype(whole).reshape((-1, *(1,) * n))
     factor = _factor(x_scale, np.asarray(w_scale).reshape(-1), y_scale)
     return _rescaled(total, factor.reshape((-1, *(1,) * n)), y_zero)
 

@@ -104,10 +104,18 @@ def test_affine_steps_go_into_the_weights(name: str) -> None:
         lambda x: batch_norm(F.relu(conv(x))),
         lambda x: conv(x) * np.arange(7, dtype="f4"),
         lambda x: 1 / conv(x),
+        lambda x: F.conv2d(x, W3, padding=1, rtol=0) * np.float32(1.7),
         lambda x: (lambda y: batch_norm(y) + y)(conv(x)),
         lambda x: (lambda y: (y, batch_norm(y)))(conv(x)),
     ],
-    ids=["after an activation", "a number a pixel", "a quotient", "read twice", "an output"],
+    ids=[
+        "after an activation",
+        "a number a pixel",
+        "a quotient",
+        "exact sums",
+        "read twice",
+        "an output",
+    ],
 )
 def test_what_is_no_affine_step_of_one_reader_stays(function: Any) -> None:
     before = lowered(function)

@@ -9,6 +9,7 @@ from fastconv.formats.onnx.arithmetic import element_type
 from fastconv.formats.onnx.call import Call, Unsupported, translates
 from fastconv.formats.onnx.windows import window
 from fastconv.network import Node
+from fastconv.network.quantised import held_in_float32
 
 _TARGETS = ("int8", "uint8", "int16", "uint16", "int32")
 
@@ -45,7 +46,10 @@ def dynamic_quantize(call: Call) -> list[Node]:
 
 
 def _integers(call: Call, place: int, zero: int, suffix: str) -> tuple[str, str]:
-    """Take a constant weight's zero point away once, here, so that its plan can be kept."""
+    """Take a constant weight's zero point away once, here, so that its plan can be kept.
+
+    It is float32 from here on where that keeps all sums exact.
+    """
     weight, point = call.constant(place), call.constant(zero)
     if weight is None or weight.dtype.itemsize != 1 or (call.input(zero) and point is None):
         return call.input(place), call.input(zero)
@@ -53,7 +57,19 @@ def _integers(call: Call, place: int, zero: int, suffix: str) -> tuple[str, str]
     if point is not None:
         shape = (-1, *(1,) * (weight.ndim - 1)) if suffix == "filter" else point.shape
         above = above - (point.reshape(shape) if point.ndim else point).astype(np.int16)
+    if held_in_float32(above):
+        above = above.astype(np.float32)
     return call.keep(suffix, above), ""
+
+
+def _bias(call: Call, place: int, weight: str) -> str:
+    """Give a bias as float32 too where sums that begin with it stay exact."""
+    bias, above = call.constant(place), call.constants.get(weight)
+    if bias is None or above is None or above.dtype.kind != "f":
+        return call.input(place)
+    given = values_of(bias)
+    exact = given.ndim == 1 and held_in_float32(np.asarray(above), given)
+    return call.keep("bias", given.astype(np.float32)) if exact else call.input(place)
 
 
 def _conv_options(call: Call) -> dict[str, object]:
@@ -70,7 +86,8 @@ def conv_integer(call: Call) -> list[Node]:
 @translates("QLinearConv")
 def qlinear_conv(call: Call) -> list[Node]:
     weight, zero = _integers(call, 3, 5, "filter")
-    inputs = (*call.inputs[:3], weight, call.input(4), zero, *call.inputs[6:])
+    scales = call.inputs[6:8]
+    inputs = (*call.inputs[:3], weight, call.input(4), zero, *scales, _bias(call, 8, weight))
     return call.node("qlinear_conv", inputs, **_conv_options(call))
 
 
