@@ -14,7 +14,7 @@ from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.arena import aligned, take_address
 from fastconv.backends.native.driver import Program as NativeProgram
 from fastconv.backends.native.driver import drive
-from fastconv.backends.native.outputs import maker
+from fastconv.backends.native.outputs import empty
 from fastconv.backends.native.plan import SERIAL_SECONDS, scratch_stride
 from fastconv.network.code import Code, NativePart, Place, PythonPart, piece_count, write_code
 from fastconv.network.planner import Planned
@@ -61,7 +61,7 @@ class Executor:
         ready = self._ready_for(threads)
         if ready.only is None:
             return _run_parts(ready, inputs, threads, None)
-        outputs = [make() for make in ready.outputs]
+        outputs = [empty(shape, dtype) for shape, dtype in ready.outputs]
         # The memory is held by its name until the run is over.
         _memory, start = take_address(ready.needs(threads))
         drive(
@@ -109,7 +109,7 @@ class _Ready:
 
     def __init__(self, code: Code) -> None:
         self.code = code
-        self.outputs = [maker(shape, np.dtype(dtype)) for shape, dtype in code.outputs]
+        self.outputs = [(shape, np.dtype(dtype)) for shape, dtype in code.outputs]
         self.arena = code.memory.size
         self._scratch = scratch_stride(code.scratch_bytes)
         only = code.parts[0] if len(code.parts) == 1 and not code.copies else None
@@ -123,7 +123,7 @@ class _Ready:
 def _run_parts(
     ready: _Ready, inputs: Sequence[Array], threads: int, times: list[Span] | None
 ) -> list[Array]:
-    outputs = [make() for make in ready.outputs]
+    outputs = [empty(shape, dtype) for shape, dtype in ready.outputs]
     # Python parts may come back to fastconv, which may take this thread's own memory.
     memory = aligned(ready.needs(threads))
     start, arrays = address_of(memory), [*inputs, *outputs]

@@ -6,11 +6,9 @@ memory costs a page fault every 4 KB: as long as many a convolution takes to fil
 
 from __future__ import annotations
 
-import functools
 import mmap
 import os
 import threading
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -76,14 +74,9 @@ class _Lease(np.ndarray[Any, Any]):
             keep(*self.returned)
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """Give an array as ``np.empty`` does, in memory that an earlier one left where it is large."""
-    return maker(shape, np.dtype(dtype))()
-
-
-def maker(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[], np.ndarray[Any, Any]]:
-    """Give what makes such arrays."""
     size = prod(shape) * dtype.itemsize
     if size < LEAST_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return functools.partial(np.empty, shape, dtype)
-    return lambda: np.ndarray(shape, dtype, buffer=_Lease(size))
+        return np.empty(shape, dtype)
+    return np.ndarray(shape, dtype, buffer=_Lease(size))
