@@ -83,7 +83,8 @@ def guard_pages(seed: int = 0) -> Iterator[None]:
         for module in (plan, executor):
             patch.setattr(module, "aligned", lambda size: guarded(size, chance, 64))
             patch.setattr(module, "take_address", take_address)
-            patch.setattr(module, "empty", empty)
+        patch.setattr(plan, "empty", empty)
+        patch.setattr(executor, "maker", lambda shape, dtype: lambda: empty(shape, dtype))
         patch.setattr(plan.NativePlan, "run", guarded_run)
         patch.setattr(executor.Executor, "run", execute)
         yield
