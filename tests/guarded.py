@@ -83,8 +83,7 @@ def guard_pages(seed: int = 0) -> Iterator[None]:
         for module in (plan, executor):
             patch.setattr(module, "aligned", lambda size: guarded(size, chance, 64))
             patch.setattr(module, "take_address", take_address)
-        patch.setattr(plan, "empty", empty)
-        patch.setattr(executor, "maker", lambda shape, dtype: lambda: empty(shape, dtype))
+            patch.setattr(module, "empty", empty)
         patch.setattr(plan.NativePlan, "run", guarded_run)
         patch.setattr(executor.Executor, "run", execute)
         yield

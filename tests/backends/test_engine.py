@@ -213,4 +213,4 @@ def test_memory_that_is_not_there_is_a_memory_error(size: int) -> None:
         with pytest.raises(MemoryError, match="allocate"):
             take(size)
     with pytest.raises(MemoryError, match="allocate"):
-        outputs.empty((size,), "u1")
+        outputs.empty((size,), np.dtype("u1"))
