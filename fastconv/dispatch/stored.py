@@ -6,7 +6,6 @@ like any other, and a file that is cut short would end the process.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import time
@@ -18,6 +17,7 @@ import numpy as np
 
 from fastconv.arrays import Array
 from fastconv.dispatch.parameter import Parameter, Plans
+from fastconv.problem.record import record
 
 # Files and parameters that are smaller are read at once: to keep them takes little.
 LEAST_FILE_BYTES = 1 << 20
@@ -212,7 +212,7 @@ class StoredParameter(np.lib.mixins.NDArrayOperatorsMixin):
         return f"StoredParameter({self._file.path!r}, shape={self.shape}, dtype={self.dtype})"
 
 
-@dataclasses.dataclass(frozen=True)
+@record(frozen=True)
 class Span:
     """Where an array lies in a file or in bytes."""
 
