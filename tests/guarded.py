@@ -77,6 +77,11 @@ def guard_pages(seed: int = 0) -> Iterator[None]:
         memory = guarded(size, chance, 64)
         return memory, memory.ctypes.data
 
+    def shared(array: Array) -> Array:
+        kept = guarded(array.nbytes, chance, 64).view(array.dtype).reshape(array.shape)
+        kept[...] = array
+        return kept
+
     execute_plainly = executor.Executor.run
     with pytest.MonkeyPatch.context() as patch:
         # Constants and scratch memory are 64-byte aligned, as plans may rely on.
@@ -84,6 +89,8 @@ def guard_pages(seed: int = 0) -> Iterator[None]:
             patch.setattr(module, "aligned", lambda size: guarded(size, chance, 64))
             patch.setattr(module, "take_address", take_address)
             patch.setattr(module, "empty", empty)
+        # Every constant comes by here, those too that were packed where they lie.
+        patch.setattr(plan, "shared", shared)
         patch.setattr(plan.NativePlan, "run", guarded_run)
         patch.setattr(executor.Executor, "run", execute)
         yield
