@@ -142,7 +142,7 @@ INLINE void NAME(im2col)(int rows, int vectors, const int64_t *args, int64_t fir
 #undef GEMM_SHAPES
 #if VECTOR_BYTES == 64
 #define GEMM_SHAPES(X)                                                                             \
-    X(12, 2) X(10, 2) X(14, 2) X(8, 3) X(9, 3) X(6, 4) X(16, 1) X(12, 1) X(1, 2) X(1, 3) X(1, 4)
+    X(12, 2) X(10, 2) X(14, 2) X(8, 3) X(9, 3) X(6, 4) X(16, 1) X(12, 1) X(10, 1) X(1, 2) X(1, 3) X(1, 4)
 #else
 #define GEMM_SHAPES(X)                                                                             \
     X(6, 2) X(5, 2) X(4, 3) X(3, 4) X(12, 1) X(6, 1) X(1, 2) X(1, 3) X(1, 4)

@@ -23,16 +23,18 @@ class KernelFigures:
     """What the kernels are shaped by, and what costs are counted from, for one instruction set.
 
     ``tile_rows`` x ``tile_vectors`` vectors is the GEMM's register tile; ``row_tiles`` are its
-    shapes to choose from, ``block_tiles`` those for operands in blocks (others were measured to run
-    at two thirds of the peak or less, as compiled). ``flops_per_second`` is
-    float32 on one core at its nominal clock, ``bytes_per_second`` what one core streams from
-    memory: fixed figures of a common machine, so that choices never follow a stopwatch.
+    shapes to choose from, ``vector_rows`` the rows of those of one vector, ``block_tiles`` those
+    for operands in blocks (others were measured to run at two thirds of the peak or less, as
+    compiled). ``flops_per_second`` is float32 on one core at its nominal clock,
+    ``bytes_per_second`` what one core streams from memory: fixed figures of a common machine, so
+    that choices never follow a stopwatch.
     """
 
     vector_bytes: int
     tile_rows: int
     tile_vectors: int
     row_tiles: tuple[tuple[int, int], ...]
+    vector_rows: tuple[int, ...]
     block_tiles: tuple[tuple[int, int], ...]
     has_fma: bool
     flops_per_second: float
@@ -43,10 +45,10 @@ _WIDE = ((14, 2), (8, 3), (9, 3), (6, 4), (16, 1))
 _NARROW = ((6, 2), (5, 2), (4, 3), (3, 4), (12, 1))
 FIGURES = {
     "avx512": KernelFigures(
-        64, 12, 2, ((12, 2), (10, 2), *_WIDE), (*_WIDE, (7, 3)), True, 117e9, 28e9
+        64, 12, 2, ((12, 2), (10, 2), *_WIDE), (12, 10), (*_WIDE, (7, 3)), True, 117e9, 28e9
     ),
-    "avx2": KernelFigures(32, 6, 2, _NARROW, _NARROW, True, 110e9, 28e9),
-    "generic": KernelFigures(16, 6, 2, _NARROW, _NARROW, False, 28e9, 20e9),
+    "avx2": KernelFigures(32, 6, 2, _NARROW, (6,), _NARROW, True, 110e9, 28e9),
+    "generic": KernelFigures(16, 6, 2, _NARROW, (6,), _NARROW, False, 28e9, 20e9),
 }
 
 

@@ -58,8 +58,14 @@ def vector_tile(tile: Tile) -> Tile:
 def fitting_tile(
     library: Library, dtype: np.dtype[Any], machine: Machine, rows: int, columns: int
 ) -> Tile:
-    """Give the register tile that covers so many rows and columns with the least waste."""
-    shapes = shaped_tiles(library, dtype, machine, machine.figures.row_tiles)
+    """Give the register tile that covers so many rows and columns with the least waste.
+
+    Columns that one vector holds take no more: the rest would be zeros.
+    """
+    figures = machine.figures
+    narrow = [(count, 1) for count in figures.vector_rows]
+    few = columns <= machine.lanes(dtype)
+    shapes = shaped_tiles(library, dtype, machine, narrow if few else figures.row_tiles)
 
     def steps(tile: Tile) -> float:
         covered = -(-rows // tile.rows) * tile.rows * -(-columns // tile.columns) * tile.columns

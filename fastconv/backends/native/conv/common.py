@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.bounds import sum_bound
-from fastconv.backends.native.gemm import fitting_tile, fused, tile_for
+from fastconv.backends.native.gemm import fitting_tile, fused
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import OUTPUT, NativePlan, Stage
 from fastconv.backends.native.pointwise import activation_stages
@@ -53,8 +53,6 @@ def conv_tile(library: Library, problem: Any, machine: Machine | None = None) ->
     """Give the register tile for a convolution's output channels a group."""
     machine = machine or get_machine()
     columns = problem.out_channels // problem.groups
-    if columns <= machine.lanes(problem.dtype):
-        return tile_for(library, problem.dtype, machine, columns)
     return fitting_tile(library, problem.dtype, machine, prod(problem.output_size), columns)
 
 
