@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.base import Array
 from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage
-from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.plan import float_bits
-from fastconv.machine import Machine, get_machine
+from fastconv.backends.native.pool.channels_first import ChannelsFirst, fold_of
+from fastconv.machine import get_machine
 from fastconv.problem import PoolProblem
 
 # Columns of a window, and the most rows.
@@ -28,18 +28,12 @@ ITEM_BYTES = 16 << 10
  DIVISOR, EXACT) = range(13)  # fmt: skip
 
 
-class Halving(NativeAlgorithm):
+class Halving(ChannelsFirst):
     """Max, average and Lp pools of one or two dimensions, without padding."""
 
     name = "halving"
 
     def why_not(self, problem: PoolProblem) -> str | None:
-        if _kind(problem) is None:
-            return f"{problem.kind} pools: this kernel is for max, avg and lp with p of 1 or 2"
-        if problem.return_indices:
-            return "indices are asked for"
-        if problem.channels_last and problem.channels > 1:
-            return "channels last: this kernel is for channels first"
         if problem.n > 2 or problem.stride[-1] != 2 or problem.kernel_size[-1] not in TAPS:
             return "this kernel is for windows two or three columns wide, two columns apart"
         if prod(problem.kernel_size[:-1]) > MOST_ROWS or max(problem.dilation) > 1:
@@ -50,17 +44,13 @@ class Halving(NativeAlgorithm):
             return "windows reach outside the image"
         return super().why_not(problem)
 
-    def cost(self, problem: PoolProblem, machine: Machine) -> Cost:
-        # The bytes stand for all else: a few operations a cell hide behind them.
-        return Cost(roofline(problem, machine, flops=0, bytes=problem.bytes))
-
     def error_bound(self, problem: PoolProblem) -> float:
         if problem.kind == "max":
             return 0.0
         return (prod(problem.kernel_size) + 1) * float(np.finfo(problem.dtype).eps)
 
     def plan(self, problem: PoolProblem, *parameters: Array | None) -> NativePlan:
-        kind = _kind(problem)
+        kind = fold_of(problem)
         assert kind is not None
         (height, width), (out_height, out_width) = (
             (1, *size)[-2:] for size in (problem.input_size, problem.output_size)
@@ -83,13 +73,6 @@ class Halving(NativeAlgorithm):
         items = -(-planes * out_height // item_rows)
         seconds = self.cost(problem, get_machine()).seconds
         return NativePlan(problem, [Stage(address, items, words)], seconds=seconds)
-
-
-def _kind(problem: PoolProblem) -> str | None:
-    """Name what the kernel is made for; None where it does not serve."""
-    if problem.kind == "lp":
-        return {1.0: "magnitudes", 2.0: "squares"}.get(float(problem.norm_type or 0.0))
-    return problem.kind if problem.kind in ("max", "avg") else None
 
 
 def _sizes(problem: PoolProblem) -> tuple[tuple[int, ...], ...]:

@@ -8,36 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.base import Array
 from fastconv.backends.native import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, constant
-from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.plan import scratch_stride
+from fastconv.backends.native.pool.channels_first import ChannelsFirst, fold_of
 from fastconv.backends.native.pool.cuts import AnyPoolProblem, Cuts, cells
 from fastconv.backends.native.pool.steps import Steps
 from fastconv.backends.native.pool.words import OPERATIONS, VECTORS
 from fastconv.backends.native.tile import Tile
-from fastconv.machine import Machine, get_machine
+from fastconv.machine import get_machine
 
 
-class Planar(NativeAlgorithm):
+class Planar(ChannelsFirst):
     """Max, average and Lp pools of 1 to 3 dimensions, down the lines and then across."""
 
     name = "planar"
 
     def why_not(self, problem: AnyPoolProblem) -> str | None:
-        if _kind(problem) is None:
-            return f"{problem.kind} pools: this kernel is for max, avg and lp with p of 1 or 2"
-        if problem.return_indices:
-            return "indices are asked for"
-        if problem.channels_last and problem.channels > 1:
-            return "channels last: this kernel is for channels first"
         if problem.n > 3:
             return f"{problem.n} dimensions: this kernel is for up to three"
         return super().why_not(problem)
-
-    def cost(self, problem: AnyPoolProblem, machine: Machine) -> Cost:
-        # The bytes stand for all else: a few operations a cell hide behind them.
-        return Cost(roofline(problem, machine, flops=0, bytes=problem.bytes))
 
     def error_bound(self, problem: AnyPoolProblem) -> float:
         if problem.kind == "max":
@@ -47,7 +37,7 @@ class Planar(NativeAlgorithm):
 
     def plan(self, problem: AnyPoolProblem, *parameters: Array | None) -> NativePlan:
         machine = get_machine()
-        kind = _kind(problem)
+        kind = fold_of(problem)
         assert kind is not None
         cuts = Cuts(problem, machine.lanes(problem.dtype))
         tile = self.library.tile(problem.dtype, machine)
@@ -86,13 +76,6 @@ class Planar(NativeAlgorithm):
             return [*folds, *[kernel("pool.emit_windows", tile, kind)] * 2]
         emits = (plain, ordered if taps > 1 else plain)
         return [*folds, *(kernel("pool.emit", tile, kind, how, taps, stride) for how in emits)]
-
-
-def _kind(problem: AnyPoolProblem) -> str | None:
-    """Name what the kernel is made for; None where it does not serve."""
-    if problem.kind == "lp":
-        return {1.0: "magnitudes", 2.0: "squares"}.get(float(problem.norm_type or 0.0))
-    return problem.kind if problem.kind in ("max", "avg") else None
 
 
 def _counts(problem: AnyPoolProblem, cuts: Cuts, tile: Tile) -> tuple[Array, Array]:
