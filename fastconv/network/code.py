@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ from fastconv.backends.native.plan import (
 )
 from fastconv.network.memory import Buffer, Layout, arrange
 from fastconv.network.planner import Planned, is_native
-from fastconv.network.program import Call, Images, Op, Operand, Program, Solve, View
+from fastconv.network.program import Call, Images, Op, Operand, Portion, Program, Solve, View
 from fastconv.problem import ConcatenateProblem
 
 # The arena and the workers' scratch memory, among a joined program's buffers.
@@ -251,40 +252,48 @@ class _Writer:
 
     def _by_images(self, op: Images) -> Iterator[tuple[Op, list[Stage]]]:
         numbers = (*op.inputs, *op.outputs)
-        sizes = [self._program.nbytes(v) // self._program.values[v].shape[0] for v in numbers]
         slots = [self._slots[v] for v in numbers]
-        apart = sum(portion.count for portion in op.portions) - self._together
-        runs, later = [], []
-        for portion, writer in zip(op.portions, self._portions[op], strict=True):
-            steps = [portion.each * size for size in sizes]
-            written = [pair for each in writer._program.ops for pair in writer._written(each)]
+        sizes = [self._program.nbytes(v) // self._program.values[v].shape[0] for v in numbers]
+        pairs = list(zip(op.portions, self._portions[op], strict=True))
+        pieces = [(w, p.first + i * p.each) for p, w in pairs for i in range(p.count)]
+        apart = len(pieces) - self._together
+        runs = []
+        for portion, writer in pairs:
             count = min(portion.count, apart)
             apart -= count
             if count:
-                starts = [portion.first * size for size in sizes]
-                offsets = tuple(zip(starts, steps, strict=True))
-                stages = [stage for _, own in written for stage in own]
-                needs = writer.memory.size, writer.scratch_bytes
-                runs.append(Run(stages, count, offsets, *needs))
-            for piece in range(count, portion.count):
-                first = portion.first + piece * portion.each
-                moved = [slot + first * size for slot, size in zip(slots, sizes, strict=True)]
-                later.append((writer, written, moved))
+                runs.append(writer.run(portion, count, sizes))
         if runs:
             stage, scratch = nested_stage(runs, slots)
             self.scratch_bytes = max(self.scratch_bytes, scratch)
             yield op, [stage]
-        replaced = [each for each in op.replaced if not isinstance(each, View)]
-        for writer, written, moved in later:
-            self.scratch_bytes = max(self.scratch_bytes, writer.scratch_bytes)
-            bound: dict[int, Slot | Constant | None] = dict(enumerate(moved))
-            bound[ARENA.buffer] = ARENA + self._workspaces.get(op, 0)
-            bound[SCRATCH.buffer] = SCRATCH
-            for whole, (_, own) in zip(replaced, written, strict=True):
-                yield whole, _rebound(own, bound)
+        for writer, first in pieces[len(pieces) - self._together :]:
+            moved = [slot + first * size for slot, size in zip(slots, sizes, strict=True)]
+            yield from self._one_piece(op, writer, moved)
 
-    def _written(self, op: Op) -> list[tuple[Op, list[Stage]]]:
-        return [] if isinstance(op, View) else list(self._native(op))
+    def run(self, portion: Portion, count: int, sizes: Sequence[int]) -> Run:
+        """Give ``count`` pieces as a program within another; ``sizes`` are those of an image."""
+        stages = [stage for _, own in self._operations for stage in own]
+        offsets = [(portion.first * size, portion.each * size) for size in sizes]
+        return Run(stages, count, offsets, self.memory.size, self.scratch_bytes)
+
+    def _one_piece(
+        self, op: Images, writer: _Writer, slots: Sequence[Slot]
+    ) -> Iterator[tuple[Op, list[Stage]]]:
+        """Give a piece's operations, for all threads at once."""
+        bound: dict[int, Slot | Constant | None] = dict(enumerate(slots))
+        bound[ARENA.buffer] = ARENA + self._workspaces.get(op, 0)
+        bound[SCRATCH.buffer] = SCRATCH
+        replaced = (each for each in op.replaced if not isinstance(each, View))
+        for whole, (_, own) in zip(replaced, writer._operations, strict=True):
+            yield whole, _rebound(own, bound)
+        self.scratch_bytes = max(self.scratch_bytes, writer.scratch_bytes)
+
+    @functools.cached_property
+    def _operations(self) -> list[tuple[Op, list[Stage]]]:
+        """Each operation's stages; views have none. After it the scratch memory is known."""
+        done = [op for op in self._program.ops if not isinstance(op, View)]
+        return [pair for op in done for pair in self._native(op)]
 
     def _bindings(self, op: Op) -> dict[int, Slot | Constant | None]:
         first, *extra = op.outputs
