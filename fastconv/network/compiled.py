@@ -120,12 +120,12 @@ class Shapes:
     def _compile(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
         try:
             traced = trace(self._function, specs)
+            if not all(hasattr(value, "shape") for value in traced.outputs):
+                return None
+            lowered = lower(traced)
         except Exception:
             # It looks at data, or the input is not right: running it will tell.
             return None
-        if not all(hasattr(value, "shape") for value in traced.outputs):
-            return None
-        lowered = lower(traced)
         specs_of_all = lowered.values.values()
         if any(0 in spec.shape or spec.dtype.hasobject for spec in specs_of_all):
             return None

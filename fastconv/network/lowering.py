@@ -151,7 +151,7 @@ class _Lowering:
 
     def _concatenation(self, step: Step, call: NumpyCall, name: str) -> bool:
         result = step.results[0]
-        if name not in ("concatenate", "stack"):
+        if name not in ("concatenate", "stack") or isinstance(call.arguments[0], Traced):
             return False
         values = list(call.arguments[0])
         options = dict(zip(("axis",), call.arguments[1:], strict=False)) | call.options

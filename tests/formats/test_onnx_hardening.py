@@ -116,6 +116,15 @@ def test_weights_larger_than_max_memory_are_refused() -> None:
         fastconv.load(sparse)
 
 
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+def test_negative_pads_are_refused(operator: str) -> None:
+    """ONNX has none; its reference takes memory by them."""
+    weight = {"w": np.ones((1, 1, 3, 3), "f4")}
+    nodes = [NODE(operator, ["x", "w"], ["y"], pads=[1, 1, 1, -(2**31)])]
+    with pytest.raises(ValueError, match="pads must not be negative"):
+        fastconv.load(model(nodes, weight).SerializeToString())
+
+
 def test_functions_that_call_each_other_are_refused() -> None:
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
     functions = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,3 +54,19 @@ def test_an_image_has_the_same_bits_in_any_batch_on_any_threads(seed: int) -> No
     for i in range(3):
         for given, wanted in zip(network.run([x[i : i + 1]]), whole, strict=True):
             np.testing.assert_array_equal(given[0], wanted[i])
+
+
+def test_an_array_is_a_sequence_of_its_rows() -> None:
+    x = np.random.default_rng(3).standard_normal((2, 3, 4, 5)).astype("f4")
+    network = Shapes(lambda value: np.concatenate(value, axis=-1))
+    (result,) = network.run([x])
+    np.testing.assert_array_equal(result, np.concatenate(x, axis=-1))
+    assert network.compiled([(x.shape, x.dtype)]) is not None
+
+
+def test_what_cannot_be_lowered_is_said_by_running_it() -> None:
+    x = np.zeros((2, 3), "f4")
+    network = Shapes(lambda value: np.expand_dims(value, 2**40))
+    assert network.compiled([(x.shape, x.dtype)]) is None
+    with pytest.raises((ValueError, OverflowError)):
+        network.run([x])

@@ -21,7 +21,7 @@ def window(call: Call) -> dict[str, Any]:
         half = len(pads) // 2
         padding = tuple(zip(pads[:half], pads[half:], strict=True))
         if min(pads) < 0:
-            raise Unsupported("negative pads")
+            raise ValueError(f"pads must not be negative, but got {list(pads)}")
     elif automatic not in ("NOTSET", "VALID"):
         raise Unsupported(f"auto_pad {automatic}")
     if len(call.get("kernel_shape") or (1,)) > 3:
