@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv.network.limits import allow
 from fastconv.network.trace import Traced
+from fastconv.problem.values import axis_of
 
 
 def _told(function: Callable[..., Any], specs: Sequence[tuple[Any, Any]], *values: Any) -> Any:
@@ -22,7 +23,7 @@ def _told(function: Callable[..., Any], specs: Sequence[tuple[Any, Any]], *value
 
 def gather(value: Any, indices: Any, axis: int = 0) -> Any:
     """Take entries along an axis."""
-    axis = axis + len(value.shape) if axis < 0 else axis
+    axis = axis_of(axis, len(value.shape), "axis")
     places = np.asarray(indices)
     allow((*value.shape[:axis], *places.shape, *value.shape[axis + 1 :]), value.dtype)
     return value[(slice(None),) * axis + (places,)]

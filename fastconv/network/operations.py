@@ -27,7 +27,7 @@ from fastconv.network.sequences import SEQUENCES
 from fastconv.network.sizes import SIZES
 from fastconv.network.trace import Traced
 from fastconv.network.windowed import WINDOWED
-from fastconv.problem.values import FLOATS, INTEGERS, SIXTEEN
+from fastconv.problem.values import FLOATS, INTEGERS, SIXTEEN, axis_of
 
 Operation = Callable[..., Any]
 # Dtypes that NumPy itself casts as ONNX does.
@@ -63,7 +63,8 @@ def reshape(value: Any, target: Any, allow_zero: bool = False) -> Any:
 
 def flatten(value: Any, axis: int = 1) -> Any:
     """Give a matrix: what is before ``axis``, what is after."""
-    axis = axis + len(value.shape) if axis < 0 else axis
+    rank = len(value.shape)
+    axis = rank if axis == rank else axis_of(axis, rank, "axis")
     rows = int(np.prod(value.shape[:axis], dtype=np.int64))
     columns = int(np.prod(value.shape[axis:], dtype=np.int64))
     return value.reshape((rows, columns))

@@ -16,10 +16,10 @@ from fastconv.problem.values import (
     FLOATS,
     INTEGERS,
     LAYOUTS,
+    axis_of,
     channels_last,
     check_dtype,
     check_same_dtype,
-    integer,
 )
 
 # Activations that give integers for integers.
@@ -136,16 +136,8 @@ class SoftmaxProblem(Problem):
                 f"{name} needs dim, the axis along which the results sum to 1; torch's implicit "
                 f"choice is deprecated there and not made here"
             )
-        rank = max(1, len(input.shape))
-        axis = integer(dim, "dim")
-        if not -rank <= axis < rank:
-            raise ValueError(
-                f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but "
-                f"got {axis})"
-            )
-        return cls(
-            dtype=given, shape=tuple(input.shape), axis=axis % rank, log=bool(log), result=result
-        )
+        axis = axis_of(dim, max(1, len(input.shape)), "dim")
+        return cls(dtype=given, shape=tuple(input.shape), axis=axis, log=bool(log), result=result)
 
     @property
     def name(self) -> str:

@@ -55,6 +55,17 @@ def integers(value: Any, n: int, name: str, *, least: int | None = None) -> Shap
     return (integer(value, name, least=least),) * n
 
 
+def axis_of(value: Any, rank: int, name: str) -> int:
+    """Read a dimension's number, which may count from the end; give it counted from 0."""
+    axis = integer(value, name)
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but "
+            f"got {axis})"
+        )
+    return axis % rank
+
+
 def number(value: Any, name: str) -> float:
     """Give ``value`` as a finite or infinite float; NaN is a ValueError."""
     if isinstance(value, (str, bytes, bool)):

@@ -125,6 +125,18 @@ def test_negative_pads_are_refused(operator: str) -> None:
         fastconv.load(model(nodes, weight).SerializeToString())
 
 
+@pytest.mark.parametrize("axis", [5, -5, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("operator", ["Gather", "Flatten", "Softmax"])
+def test_axes_that_are_not_there_are_refused(operator: str, axis: int) -> None:
+    """Before a key of as many dimensions is made; and no other axis is taken for one before 0."""
+    places = ["i"] if operator == "Gather" else []
+    node = NODE(operator, ["x", *places], ["y"], axis=axis)
+    damaged = model([node], {"i": np.int64([0])}).SerializeToString()
+    x = np.zeros((1, 1, 8, 8), "f4")
+    with pytest.raises((ValueError, TypeError), match=r"(?i)range|bounds|axis"):
+        fastconv.load(damaged)(x)
+
+
 def test_functions_that_call_each_other_are_refused() -> None:
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
     functions = [
