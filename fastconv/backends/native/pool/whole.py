@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.base import Array
 from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage, constant
-from fastconv.backends.native.algorithm import NativeAlgorithm
-from fastconv.machine import Machine, get_machine
+from fastconv.backends.native.pool.channels_first import ChannelsFirst
+from fastconv.machine import get_machine
 from fastconv.problem import AdaptivePoolProblem
 
 # Sums that run beside each other, to hide an addition's latency; added by halves at the end.
@@ -22,7 +22,7 @@ SMALL_VECTORS = 32
 SOURCE, PLANES, CELLS, OUT, COUNTS = range(5)
 
 
-class Whole(NativeAlgorithm):
+class Whole(ChannelsFirst):
     """One output a plane."""
 
     name = "whole"
@@ -32,14 +32,7 @@ class Whole(NativeAlgorithm):
             return f"{problem.kind} pools: this kernel is for max and avg"
         if prod(problem.output_size) != 1:
             return "more than one output a channel"
-        if problem.return_indices:
-            return "indices are asked for"
-        if problem.channels_last and problem.channels > 1:
-            return "channels last: this kernel is for channels first"
         return super().why_not(problem)
-
-    def cost(self, problem: AdaptivePoolProblem, machine: Machine) -> Cost:
-        return Cost(roofline(problem, machine, flops=0, bytes=problem.bytes))
 
     def error_bound(self, problem: AdaptivePoolProblem) -> float:
         if problem.kind == "max":
