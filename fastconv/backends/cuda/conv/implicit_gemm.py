@@ -1,0 +1,244 @@
+"""fp32 implicit GEMM: rows are output pixels, columns output channels, the sum goes over taps.
+
+Windows are found by a table: for each step of the sum, or each product, how far it lies from a
+pixel's window, and where its tap stands. So strides, dilation, padding, groups and one to three dimensions
+are one kernel. Both sides of a step of 8 lie in shared memory twice: while a block multiplies one,
+its threads hold the next in registers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from numba import cuda
+from numba import float32 as f32
+from numba import int32 as i32
+from numba import int64 as i64
+from numba import uint32 as u32
+
+from fastconv.backends.cuda.activation import scalar
+from fastconv.backends.cuda.engine.intrinsics import (
+    add4,
+    fill,
+    load4,
+    load4_where,
+    load_first,
+    load_where,
+    map4,
+    multiply_add,
+    put4,
+    store4,
+    store_first,
+    take4,
+)
+from fastconv.backends.cuda.engine.kernel import Body, Float32, Int32, kernel
+from fastconv.backends.cuda.engine.source import unroll
+from fastconv.backends.cuda.tile import DEPTH, SKEW, THREAD, Tile
+from fastconv.problem.activation import Activation
+
+# Words of a row of the table: cells from a window's first to the tap, and the tap's place in it.
+TABLE_WORDS = 4
+# A place that is outside every image: the sum's last quad may have fewer taps.
+OUTSIDE = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """What of a convolution is baked into its kernel; sizes are (depth, height, width)."""
+
+    batch: int
+    input_size: tuple[int, int, int]
+    output_size: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    before: tuple[int, int, int]
+    in_channels: int
+    out_channels: int
+    groups: int
+    taps: int
+    # Whether windows reach beyond the image, a dimension.
+    leaves: tuple[bool, bool, bool]
+
+    @property
+    def rows(self) -> int:
+        """Output pixels."""
+        depth, height, width = self.output_size
+        return self.batch * depth * height * width
+
+    @property
+    def group_inputs(self) -> int:
+        """Input channels of a group."""
+        return self.in_channels // self.groups
+
+    @property
+    def group_outputs(self) -> int:
+        """Output channels of a group."""
+        return self.out_channels // self.groups
+
+    @property
+    def whole_steps(self) -> bool:
+        """Whether all channels of a step are of one tap, and aligned."""
+        return self.group_inputs % DEPTH == 0
+
+    @property
+    def checks(self) -> tuple[bool, bool, bool]:
+        """In which dimensions a tap may stand outside the image; a sum rounded up ends there."""
+        depth, height, width = self.leaves
+        rounded = self.taps * self.group_inputs % DEPTH != 0
+        return depth, height, width or rounded
+
+    @property
+    def depth(self) -> int:
+        """Steps of the sum, rounded up to whole ones of shared memory."""
+        return -(-self.taps * self.group_inputs // DEPTH) * DEPTH
+
+
+@kernel
+def implicit_gemm(
+    tile: Tile, geometry: Geometry, bias: bool, residual: bool, activation: Activation | None
+) -> tuple[Body, int]:
+    """Convolve: a block computes a tile of one group."""
+    ROWS, COLUMNS, THREADS = tile.rows, tile.columns, tile.threads
+    ROW_LOADS, COLUMN_LOADS = tile.row_loads, tile.column_loads
+    ROW_CELLS, COLUMN_CELLS = 4 * ROW_LOADS, 4 * COLUMN_LOADS
+    LINE = ROWS + SKEW
+    LEFT, RIGHT = DEPTH * LINE, DEPTH * COLUMNS
+    LEFT_BOTH, RIGHT_BOTH = 2 * LEFT, 2 * RIGHT
+    ACROSS = COLUMNS // THREAD
+    HALF_ROWS, HALF_COLUMNS = ROWS // 2, COLUMNS // 2
+    PIXELS = geometry.rows
+    OUT_D, OUT_H, OUT_W = geometry.output_size
+    IN_D, IN_H, IN_W = geometry.input_size
+    STRIDE_D, STRIDE_H, STRIDE_W = geometry.stride
+    BEFORE_D, BEFORE_H, BEFORE_W = geometry.before
+    IN_C, OUT_C = geometry.in_channels, geometry.out_channels
+    GROUP_IN, GROUP_OUT = geometry.group_inputs, geometry.group_outputs
+    SUM = geometry.depth
+    PADDED = -(-GROUP_OUT // COLUMNS) * COLUMNS
+    SHARE = 2 // ROW_LOADS
+    WHOLE = geometry.whole_steps
+    CHECK_D, CHECK_H, CHECK_W = geometry.checks
+    QUADS_ACROSS = COLUMNS // 4
+    OUT_QUADS = GROUP_OUT % 4 == 0
+    BIAS, RESIDUAL, ACTIVATION = bias, residual, activation is not None
+    activate = map4(scalar(activation))
+
+    def body(
+        x: Float32, weight: Float32, table: Int32, offsets: Float32, other: Float32, y: Float32
+    ) -> None:
+        left = cuda.shared.array(LEFT_BOTH, f32)
+        right = cuda.shared.array(RIGHT_BOTH, f32)
+        sums = cuda.local.array(64, f32)
+        fill(sums, 64, f32(0))
+        thread = i32(cuda.threadIdx.x)
+        first_row = i32(cuda.blockIdx.x) * i32(ROWS)
+        first_column = i32(cuda.blockIdx.y) * i32(COLUMNS)
+        group = i32(cuda.blockIdx.z)
+        # A thread loads one pixel's channels: both quads of a step, or one. Pixels behind the last
+        # are computed as that one, and not stored.
+        own_pixel = thread // i32(SHARE)
+        own_quad = thread % i32(SHARE)
+        pixel = min(first_row + own_pixel, i32(PIXELS - 1))
+        out_w = pixel % i32(OUT_W)
+        rest = pixel // i32(OUT_W)
+        out_h = rest % i32(OUT_H)
+        rest = rest // i32(OUT_H)
+        d = rest % i32(OUT_D) * i32(STRIDE_D) - i32(BEFORE_D)
+        h = out_h * i32(STRIDE_H) - i32(BEFORE_H)
+        w = out_w * i32(STRIDE_W) - i32(BEFORE_W)
+        image = rest // i32(OUT_D)
+        line = (i64(image) * i64(IN_D) + i64(d)) * i64(IN_H) + i64(h)
+        window = (line * i64(IN_W) + i64(w)) * i64(IN_C) + i64(group) * i64(GROUP_IN)
+        weights = i64(group) * i64((SUM + DEPTH) * PADDED) + i64(first_column)
+        a = cuda.local.array(ROW_CELLS, f32)
+        b = cuda.local.array(COLUMN_CELLS, f32)
+        tx = thread % i32(ACROSS)
+        ty = thread // i32(ACROSS)
+
+        def inside_image(d, h, w):  # type: ignore[no-untyped-def]
+            inside = True
+            if CHECK_D:
+                inside = inside & (u32(d) < u32(IN_D))
+            if CHECK_H:
+                inside = inside & (u32(h) < u32(IN_H))
+            if CHECK_W:
+                inside = inside & (u32(w) < u32(IN_W))
+            return inside
+
+        def fetch(step):  # type: ignore[no-untyped-def]
+            """Load a step of both sides into registers."""
+            for load in unroll(ROW_LOADS):
+                if WHOLE:
+                    # All channels of a step are of one tap.
+                    if load == 0:
+                        offset, dd, dh, dw = load4(table, step // i32(DEPTH) * i32(TABLE_WORDS))
+                        inside = inside_image(d + dd, h + dh, w + dw)
+                        start = window + i64(offset + own_quad * i32(4))
+                    put4(a, 4 * load, load4_where(x, start + i64(4 * load), inside))
+                else:
+                    for i in unroll(4):
+                        row = step + own_quad * i32(4) + i32(4 * load + i)
+                        offset, dd, dh, dw = load4(table, row * i32(TABLE_WORDS))
+                        inside = inside_image(d + dd, h + dh, w + dw)
+                        a[4 * load + i] = load_where(x, window + i64(offset), inside)
+            for load in unroll(COLUMN_LOADS):
+                quad = thread + i32(load * THREADS)
+                line = i64(step + quad // i32(QUADS_ACROSS)) * i64(PADDED)
+                place = weights + line + i64(quad % i32(QUADS_ACROSS) * i32(4))
+                put4(b, 4 * load, load4(weight, place))
+
+        def keep(half):  # type: ignore[no-untyped-def]
+            """Store what was fetched in one half of the shared memory."""
+            for load in unroll(ROW_LOADS):
+                first = own_quad * i32(4) + i32(4 * load)
+                place = half * i32(LEFT) + first * i32(LINE) + own_pixel
+                for i in unroll(4):
+                    left[place + i32(i * LINE)] = a[4 * load + i]
+            for load in unroll(COLUMN_LOADS):
+                place = half * i32(RIGHT) + (thread + i32(load * THREADS)) * i32(4)
+                store4(right, place, take4(b, 4 * load))
+
+        fetch(i32(0))
+        keep(i32(0))
+        cuda.syncthreads()
+        half = i32(0)
+        # The last step that is fetched is one of zeros behind the sum: no round is another's like.
+        for step in range(DEPTH, SUM + DEPTH, DEPTH):
+            fetch(i32(step))
+            for k in unroll(DEPTH):
+                rows = half * i32(LEFT) + i32(k * LINE) + ty * i32(4)
+                columns = half * i32(RIGHT) + i32(k * COLUMNS) + tx * i32(4)
+                multiply_add(
+                    sums,
+                    load4(left, rows) + load4(left, rows + i32(HALF_ROWS)),
+                    load4(right, columns) + load4(right, columns + i32(HALF_COLUMNS)),
+                )
+            half = half ^ i32(1)
+            keep(half)
+            cuda.syncthreads()
+        for i in unroll(THREAD):
+            pixel = first_row + i32(i // 4 * HALF_ROWS + i % 4) + ty * i32(4)
+            for q in unroll(2):
+                column = first_column + i32(q * HALF_COLUMNS) + tx * i32(4)
+                if (pixel < i32(PIXELS)) & (column < i32(GROUP_OUT)):
+                    channel = group * i32(GROUP_OUT) + column
+                    place = i64(pixel) * i64(OUT_C) + i64(channel)
+                    count = i32(GROUP_OUT) - column
+                    four = take4(sums, 8 * i + 4 * q)
+                    if BIAS:
+                        if OUT_QUADS:
+                            four = add4(four, load4(offsets, channel))
+                        else:
+                            four = add4(four, load_first(offsets, channel, count))
+                    if RESIDUAL:
+                        if OUT_QUADS:
+                            four = add4(four, load4(other, place))
+                        else:
+                            four = add4(four, load_first(other, place, count))
+                    if ACTIVATION:
+                        four = activate(four)
+                    if OUT_QUADS:
+                        store4(y, place, four)
+                    else:
+                        store_first(y, place, four, count)
+
+    return body, THREADS

@@ -1,0 +1,1 @@
+"""What every CUDA algorithm stands on: kernels from Python source, compiled or simulated."""
