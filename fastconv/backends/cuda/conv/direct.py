@@ -1,0 +1,113 @@
+"""Direct convolution on the card: the implicit GEMM's plan, weights and table packed."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.base import Array
+from fastconv.backends.cuda.conv.implicit_gemm import (
+    OUTSIDE,
+    TABLE_WORDS,
+    Geometry,
+    implicit_gemm,
+)
+from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
+from fastconv.backends.cuda.tile import DEPTH, TILES, Tile
+from fastconv.backends.native.conv.geometry import lead, offsets
+from fastconv.backends.native.plan import INPUT, constant
+from fastconv.problem import ConvProblem
+
+# Blocks that a card runs at a time, in rough numbers: fewer leave it idle.
+BLOCKS = 264
+
+
+def geometry_of(problem: ConvProblem) -> Geometry:
+    """Give what is baked into a convolution's kernel."""
+    pairs = zip(
+        problem.input_size, problem.output_size, problem.kernel_size, problem.stride,
+        problem.padding, problem.dilation, strict=True,
+    )  # fmt: skip
+    leaves = tuple(
+        before > 0 or (out - 1) * s - before + (k - 1) * d >= size
+        for size, out, k, s, (before, _), d in pairs
+    )
+    before = tuple(pair[0] for pair in problem.padding)
+    d, h, w = (False,) * (3 - len(leaves)) + leaves
+    return Geometry(
+        problem.batch, lead(problem.input_size, 1), lead(problem.output_size, 1),
+        lead(problem.stride, 1), lead(before, 0), problem.in_channels, problem.out_channels,
+        problem.groups, prod(problem.kernel_size), (d, h, w),
+    )  # fmt: skip
+
+
+def tile_of(geometry: Geometry) -> Tile:
+    """Give the largest tile of which there are enough for all of the card."""
+    for tile in TILES:
+        columns = -(-geometry.group_outputs // tile.columns)
+        blocks = -(-geometry.rows // tile.rows) * columns * geometry.groups
+        wasted = columns * tile.columns >= 2 * geometry.group_outputs
+        if blocks >= BLOCKS and not wasted:
+            return tile
+    return TILES[-1]
+
+
+def plan_direct(
+    problem: ConvProblem, weight: Array, bias: Array | None, tile: Tile | None = None
+) -> CudaPlan:
+    """Plan a convolution of channels-last images."""
+    geometry = geometry_of(problem)
+    tile = tile_of(geometry) if tile is None else tile
+    kernel = implicit_gemm(
+        tile, geometry, bias is not None, problem.residual, problem.activation
+    )
+    grid = (
+        -(-geometry.rows // tile.rows),
+        -(-geometry.group_outputs // tile.columns),
+        geometry.groups,
+    )
+    arguments = [
+        INPUT(0), constant(packed_weights(weight, geometry, tile)),
+        constant(table_of(problem, geometry)), None if bias is None else constant(bias),
+        INPUT(1) if problem.residual else None, OUTPUT,
+    ]  # fmt: skip
+    return CudaPlan([Launch(kernel, grid, arguments)])
+
+
+def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
+    """Give weights as (groups, sum, columns): taps before channels, zeros to whole tiles.
+
+    One step more than the sum has is there, which is fetched and never multiplied.
+    """
+    groups, outputs, inputs = geometry.groups, geometry.group_outputs, geometry.group_inputs
+    columns = -(-outputs // tile.columns) * tile.columns
+    packed = np.zeros((groups, geometry.depth + DEPTH, columns), np.float32)
+    own = weight.reshape(groups, outputs, inputs, geometry.taps)
+    packed[:, : geometry.taps * inputs, :outputs] = own.transpose(0, 3, 2, 1).reshape(
+        groups, geometry.taps * inputs, outputs
+    )
+    return packed
+
+
+def table_of(problem: ConvProblem, geometry: Geometry) -> Array:
+    """Give where the sum's terms lie: cells from a window's first, and the tap's place.
+
+    A row is a step of 8 channels where those are all of one tap, else one term.
+    """
+    kernel, dilation = lead(problem.kernel_size, 1), lead(problem.dilation, 1)
+    steps = [np.arange(k) * d for k, d in zip(kernel, dilation, strict=True)]
+    places = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
+    _, height, width = geometry.input_size
+    strides = (height * width * geometry.in_channels, width * geometry.in_channels, geometry.in_channels)
+    taps = offsets(*(s * t for s, t in zip(steps, strides, strict=True)))
+    each = DEPTH if geometry.whole_steps else 1
+    channels = np.arange(0, geometry.group_inputs, each)
+    rows = (geometry.depth + DEPTH) // each
+    table: Any = np.zeros((rows, TABLE_WORDS), np.int64)
+    table[:, 3] = 0 if geometry.whole_steps else OUTSIDE
+    count = len(taps) * len(channels)
+    table[:count, 0] = (taps[:, None] + channels).reshape(-1)
+    table[:count, 1:] = np.repeat(places, len(channels), 0)
+    return np.asarray(table, np.int32)

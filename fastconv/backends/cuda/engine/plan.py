@@ -1,0 +1,75 @@
+"""CUDA plans: launches of kernels over buffers that are known when they run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv.backends.cuda.engine.device import Device, Memory
+from fastconv.backends.cuda.engine.kernel import Kernel
+from fastconv.backends.native.plan import Constant, Slot
+
+# What a launch's arguments begin at: a buffer's bytes, or a constant's.
+Argument = Slot | Constant | None
+# Buffers, beside the inputs, which are counted from 0.
+OUTPUT = Slot(-2)
+WORKSPACE = Slot(-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """One kernel over a grid of blocks. Arguments are addresses, in the kernel's order."""
+
+    kernel: Kernel
+    grid: tuple[int, int, int]
+    arguments: Sequence[Argument]
+
+
+class CudaPlan:
+    """Launches one after the other on a stream, each of which sees what those before it wrote.
+
+    Parameters
+    ----------
+    launches
+        In order.
+    workspace_bytes
+        Memory at the slot WORKSPACE.
+    """
+
+    def __init__(self, launches: Sequence[Launch], *, workspace_bytes: int = 0) -> None:
+        self.launches, self.workspace_bytes = tuple(launches), workspace_bytes
+        self._constants: dict[int, dict[int, Memory]] = {}
+
+    def enqueue(self, device: Device, inputs: Sequence[Memory | None], output: Memory) -> None:
+        """Put the launches on the device's stream; nothing waits for them."""
+        workspace = device.empty(self.workspace_bytes) if self.workspace_bytes else None
+        buffers = [*inputs, output, workspace]
+        constants = self._on(device)
+        for launch in self.launches:
+            given: list[tuple[Memory, int] | None] = []
+            for argument in launch.arguments:
+                if argument is None:
+                    given.append(None)
+                elif isinstance(argument, Constant):
+                    given.append((constants[id(argument.array)], 0))
+                else:
+                    memory = buffers[argument.buffer]
+                    given.append(None if memory is None else (memory, argument.offset))
+            device.launch(launch.kernel, launch.grid, given)
+
+    def _on(self, device: Device) -> dict[int, Memory]:
+        """Give the constants as they lie on a device: brought there once."""
+        found = self._constants.get(device.ordinal)
+        if found is None:
+            arrays: dict[int, Any] = {
+                id(a.array): a.array
+                for launch in self.launches
+                for a in launch.arguments
+                if isinstance(a, Constant)
+            }
+            found = {key: device.upload(np.asarray(array)) for key, array in arrays.items()}
+            self._constants[device.ordinal] = found
+        return found

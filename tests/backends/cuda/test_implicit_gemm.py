@@ -1,0 +1,57 @@
+"""The implicit GEMM's very source in Numba's simulator: exact on small integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastconv.backends.cuda.conv.direct import plan_direct
+from fastconv.backends.cuda.engine.device import SimulatedDevice
+from fastconv.backends.cuda.tile import TILES
+from fastconv.backends.reference.conv import Conv
+from fastconv.problem import ConvProblem
+
+RNG = np.random.default_rng(0)
+
+
+def integers(*shape: int) -> Any:
+    return RNG.integers(-4, 5, shape).astype("f4")
+
+
+CASES = {
+    "3x3": (1, (7, 9), 8, 20, (3, 3), {"padding": 1}),
+    "stem": (2, (9, 7), 3, 10, (3, 3), {"padding": 1, "stride": 2}),
+    "1x1 in groups": (1, (5, 5), 16, 14, (1, 1), {"groups": 2}),
+    "signal, dilated": (2, (21,), 4, 5, (3,), {"dilation": 4, "padding": 3}),
+    "volume": (1, (3, 4, 5), 8, 8, (2, 3, 2), {"padding": (1, 0, 1), "stride": (1, 2, 1)}),
+    "no window leaves": (1, (9, 9), 8, 8, (3, 3), {}),
+}
+
+
+@pytest.mark.parametrize("tile", TILES, ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_convolutions_are_exact(case: str, tile: Any) -> None:
+    batch, size, inputs, outputs, kernel, options = CASES[case]
+    if tile.rows == 128 and case not in ("3x3", "stem"):
+        pytest.skip("one of each kind is enough for the larger tiles, which take long")
+    x = integers(batch, *size, inputs)
+    weight = integers(outputs, inputs // options.get("groups", 1), *kernel)
+    bias = integers(outputs)
+    layout = {1: "NWC", 2: "NHWC", 3: "NDHWC"}[len(size)]
+    n = len(size)
+    shape = ConvProblem.of(n, x, weight, layout=layout, **options).output_shape
+    residual = integers(*shape)
+    problem = ConvProblem.of(
+        n, x, weight, bias, layout=layout, residual=residual, activation="relu", **options
+    )
+    expected = Conv().plan(problem, weight, bias).run(x, residual)
+    device = SimulatedDevice()
+    output = device.empty(expected.nbytes)
+    plan_direct(problem, weight, bias, tile).enqueue(
+        device, [device.upload(x), device.upload(residual)], output
+    )
+    result = np.empty_like(expected)
+    device.download(output, result)
+    np.testing.assert_array_equal(result, expected)
