@@ -19,6 +19,9 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 ELEMENTS = {"Float32": np.float32, "Float16": np.float16, "Int32": np.int32}
 Float32 = Float16 = Int32 = Any
 
+# Registers of a multiprocessor.
+REGISTERS = 65536
+
 Body = Callable[..., None]
 
 
@@ -40,6 +43,11 @@ class Kernel:
     def signature(self) -> tuple[Any, ...]:
         """Numba's types of the parameters."""
         return tuple(types.CPointer(getattr(types, np.dtype(e).name)) for e in self.elements)
+
+    @property
+    def most_registers(self) -> int | None:
+        """Registers a thread with which two blocks share a multiprocessor; None: it has plenty."""
+        return REGISTERS // (2 * self.threads) if self.threads >= 256 else None
 
     @property
     def source(self) -> str:

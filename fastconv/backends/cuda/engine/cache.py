@@ -1,0 +1,72 @@
+"""Cubins kept on disk: one file a kernel and architecture, named by all that went into it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from fastconv import settings
+from fastconv.backends.cuda.engine.compiler import Cubin, compile_kernel, toolchain
+from fastconv.backends.cuda.engine.kernel import Kernel
+
+# More than any kernel's code needs.
+LIMIT_BYTES = 64 << 20
+_WHAT = b"fastconv cubin 1\n"
+
+
+def cubin_of(kernel: Kernel, arch: str) -> Cubin:
+    """Give a kernel's machine code: from the disk, or compiled and kept there.
+
+    What cannot be read, or is not what was written, is compiled; a folder that cannot be written
+    is no error.
+    """
+    path = _path(kernel, arch)
+    found = _read(path)
+    if found is None:
+        found = compile_kernel(kernel, arch)
+        _write(path, found)
+    return found
+
+
+def _path(kernel: Kernel, arch: str) -> Path:
+    parts = (kernel.name, kernel.source, repr(kernel.signature), arch, toolchain())
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return settings.cache_dir() / "cuda" / f"{kernel.name}-{arch}-{digest}.cubin"
+
+
+def _read(path: Path) -> Cubin | None:
+    """Read a file with distrust: its digest stands in front, and nothing in it is run here."""
+    try:
+        if path.stat().st_size > LIMIT_BYTES:
+            return None
+        data = path.read_bytes()
+        if not data.startswith(_WHAT):
+            return None
+        digest, _, rest = data[len(_WHAT) :].partition(b"\n")
+        if hashlib.sha256(rest).hexdigest().encode() != digest:
+            return None
+        head, _, code = rest.partition(b"\n")
+        return Cubin(code=code, **json.loads(head))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write(path: Path, cubin: Cubin) -> None:
+    told = {f.name: getattr(cubin, f.name) for f in dataclasses.fields(cubin) if f.name != "code"}
+    rest = json.dumps(told).encode() + b"\n" + cubin.code
+    data = _WHAT + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    except OSError:
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
