@@ -11,10 +11,12 @@ from numba import config
 
 if config.ENABLE_CUDASIM:
     from fastconv.backends.cuda.engine.emulation import (
-        add4, fill, load4, load4_where, load_first, load_where, map4, multiply_add, put4, store4,
-        store_first, take4,
+        add4, combine4, erfc, exp, expm1, fill, load4, load4_where, load_first, load_where, map4, multiply_add, put4, store4,
+        log1p, sqrt, store_first, take4, tanh,
     )  # fmt: skip
 else:
+    from math import erfc, exp, expm1, log1p, sqrt, tanh
+
     from llvmlite import ir
     from numba.core import cgutils, types
     from numba.extending import intrinsic
@@ -162,6 +164,26 @@ else:
 
         return left(left, right), codegen
 
+    def combine4(function: Any) -> Any:
+        """Give the intrinsic that does a function of two numbers to four pairs."""
+
+        @intrinsic
+        def combined(typingctx: Any, left: Any, right: Any) -> Any:
+            one = left.dtype(left.dtype, left.dtype)
+
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                done = [
+                    context.compile_internal(
+                        builder, function, one, [builder.extract_value(side, i) for side in args]
+                    )
+                    for i in range(4)
+                ]
+                return context.make_tuple(builder, signature.return_type, done)
+
+            return left(left, left), codegen
+
+        return combined
+
     @intrinsic
     def load_first(typingctx: Any, source: Any, index: Any, count: Any) -> Any:
         """Load the first ``count`` of four elements, and zeros for the others."""
@@ -222,6 +244,6 @@ else:
 
 
 __all__ = [
-    "add4", "fill", "load_first", "load4", "load4_where", "load_where", "map4", "multiply_add", "put4", "store4", "store_first",
-    "take4",
+    "add4", "combine4", "erfc", "exp", "expm1", "fill", "load_first", "load4", "load4_where", "load_where", "log1p", "map4", "multiply_add", "put4", "sqrt", "store4", "store_first",
+    "take4", "tanh",
 ]  # fmt: skip

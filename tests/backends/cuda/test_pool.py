@@ -1,0 +1,59 @@
+"""Pools in Numba's simulator, against the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastconv.backends.cuda.engine.device import SimulatedDevice
+from fastconv.backends.cuda.pool import plan_pool
+from fastconv.backends.reference.pool import Pool
+from fastconv.problem import AdaptivePoolProblem, PoolProblem
+
+RNG = np.random.default_rng(3)
+LAYOUTS = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
+
+
+def run(problem: Any, x: Any) -> Any:
+    device = SimulatedDevice()
+    result = np.empty(problem.output_shape, "f4")
+    output = device.empty(result.nbytes)
+    plan_pool(problem).enqueue(device, [device.upload(x)], output)
+    device.download(output, result)
+    return result
+
+
+CASES: dict[str, Any] = {
+    "max": ("max", (7, 6), 3, {"stride": 2, "padding": 1}),
+    "dilated": ("max", (9, 8), 3, {"stride": 1, "dilation": 2}),
+    "ceil": ("avg", (6, 5), 2, {"stride": 2, "ceil_mode": True, "padding": 1}),
+    "inside": ("avg", (6, 5), 3, {"padding": 1, "count_include_pad": False}),
+    "divisor": ("avg", (6, 5), 2, {"divisor_override": 3}),
+    "signal": ("max", (17,), 4, {"stride": 3}),
+    "volume": ("avg", (3, 4, 5), 2, {}),
+    "lp2": ("lp", (6, 6), 2, {"norm_type": 2}),
+    "lp1": ("lp", (6, 6), 2, {"norm_type": 1}),
+}
+
+
+@pytest.mark.parametrize("channels", [3, 8])
+@pytest.mark.parametrize("case", CASES)
+def test_pools(case: str, channels: int) -> None:
+    kind, size, kernel, options = CASES[case]
+    n = len(size)
+    x = RNG.standard_normal((2, *size, channels)).astype("f4")
+    if kind == "max":
+        x[0].flat[::17] = np.nan
+    problem = PoolProblem.of(kind, n, x, kernel, layout=LAYOUTS[n], **options)
+    expected = Pool().plan(problem).run(x)
+    np.testing.assert_allclose(run(problem, x), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_adaptive_pools(kind: str) -> None:
+    x = RNG.standard_normal((2, 7, 5, 4)).astype("f4")
+    problem = AdaptivePoolProblem.of(kind, 2, x, (3, 2), layout="NHWC")
+    expected = Pool().plan(problem).run(x)
+    np.testing.assert_allclose(run(problem, x), expected, rtol=1e-6, atol=1e-6)
