@@ -125,3 +125,11 @@ def multiply_add(sums: Any, left: tuple[Any, ...], right: tuple[Any, ...]) -> No
     with np.errstate(all="ignore"):
         product = np.outer(np.array(left, np.float64), np.array(right, np.float64))
         sums[...] = (np.asarray(sums, np.float64) + product.ravel()).astype(np.float32)
+
+
+def multiply_add4(sums: Any, index: Any, left: tuple[Any, ...], right: tuple[Any, ...]) -> None:
+    """Add the products of four pairs to a local array; each sum is rounded once."""
+    own = sums[index : index + 4]
+    with np.errstate(all="ignore"):
+        product = np.array(left, np.float64) * np.array(right, np.float64)
+        own[...] = (np.asarray(own, np.float64) + product).astype(np.float32)

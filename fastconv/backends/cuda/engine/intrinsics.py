@@ -11,7 +11,7 @@ from numba import config
 
 if config.ENABLE_CUDASIM:
     from fastconv.backends.cuda.engine.emulation import (
-        add4, combine4, erfc, exp, expm1, fill, load4, load4_where, load_first, load_where, map4, multiply_add, put4, store4,
+        add4, combine4, erfc, exp, expm1, fill, load4, load4_where, load_first, load_where, map4, multiply_add, multiply_add4, put4, store4,
         log1p, sqrt, store_first, take4, tanh,
     )  # fmt: skip
 else:
@@ -223,6 +223,22 @@ else:
         return mapped
 
     @intrinsic
+    def multiply_add4(typingctx: Any, sums: Any, index: Any, left: Any, right: Any) -> Any:
+        """Add the products of four pairs to a local array from ``index`` on."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            start = _address(context, builder, signature.args[0], *args[:2])
+            kind = ir.FunctionType(_FLOAT, [_FLOAT] * 3)
+            fused = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32")
+            for i in range(4):
+                place = builder.gep(start, [ir.Constant(_WORD, i)])
+                pair = [builder.extract_value(side, i) for side in args[2:]]
+                builder.store(builder.call(fused, [*pair, builder.load(place)]), place)
+            return context.get_dummy_value()
+
+        return types.void(sums, index, left, right), codegen
+
+    @intrinsic
     def multiply_add(typingctx: Any, sums: Any, left: Any, right: Any) -> Any:
         """Add the outer product of two tuples to a local array, by rows: one FFMA each."""
 
@@ -244,6 +260,6 @@ else:
 
 
 __all__ = [
-    "add4", "combine4", "erfc", "exp", "expm1", "fill", "load_first", "load4", "load4_where", "load_where", "log1p", "map4", "multiply_add", "put4", "sqrt", "store4", "store_first",
+    "add4", "combine4", "erfc", "exp", "expm1", "fill", "load_first", "load4", "load4_where", "load_where", "log1p", "map4", "multiply_add", "multiply_add4", "put4", "sqrt", "store4", "store_first",
     "take4", "tanh",
 ]  # fmt: skip

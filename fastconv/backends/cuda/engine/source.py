@@ -6,7 +6,8 @@ LLVM does not reliably unroll the loops over it, so they are unrolled in the sou
     for i in unroll(4):
         total[i] = zero
 
-becomes four statements. Flags that are constants are decided there too. In the simulator `unroll` is `range`, and the source is run as it is.
+becomes four statements. Flags and comparisons of constants, which have upper-case names, are
+decided there too. In the simulator `unroll` is `range`, and the source is run as it is.
 """
 
 from __future__ import annotations
@@ -82,14 +83,18 @@ class _Unroller(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def _known(self, test: ast.expr) -> bool | None:
-        """Give a condition's value: a flag's, or that of two numbers compared."""
-        if isinstance(test, ast.Name) and type(self._scope.get(test.id)) is bool:
-            return bool(self._scope[test.id])
-        if isinstance(test, ast.Compare):
-            sides = (test.left, *test.comparators)
-            if all(isinstance(side, ast.Constant) for side in sides):
-                return bool(self._constant(test))
-        return None
+        """Give the value of a flag, or of a comparison of constants; None: it is not constant."""
+        if isinstance(test, ast.Name):
+            flag = self._scope.get(test.id)
+            return flag if type(flag) is bool else None
+        names = [node for node in ast.walk(test) if isinstance(node, (ast.Name, ast.Call))]
+        constant = all(
+            isinstance(node, ast.Name) and node.id.isupper() and node.id in self._scope
+            for node in names
+        )
+        if not isinstance(test, ast.Compare) or not constant:
+            return None
+        return bool(self._constant(test))
 
     def _constant(self, bound: ast.expr) -> int:
         try:

@@ -1,4 +1,4 @@
-"""The implicit GEMM's very source in Numba's simulator: exact on small integers."""
+"""Convolutions' very source in Numba's simulator: exact on small integers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastconv.backends.cuda.conv.depthwise import plan_depthwise
 from fastconv.backends.cuda.conv.direct import plan_direct
 from fastconv.backends.cuda.engine.device import SimulatedDevice
 from fastconv.backends.cuda.tile import TILES
@@ -32,15 +33,33 @@ CASES = {
 
 @pytest.mark.parametrize("tile", TILES, ids=str)
 @pytest.mark.parametrize("case", CASES)
-def test_convolutions_are_exact(case: str, tile: Any) -> None:
-    batch, size, inputs, outputs, kernel, options = CASES[case]
+def test_the_implicit_gemm_is_exact(case: str, tile: Any) -> None:
     if tile.rows == 128 and case not in ("3x3", "stem"):
         pytest.skip("one of each kind is enough for the larger tiles, which take long")
+    check(CASES[case], lambda *given: plan_direct(*given, tile))
+
+
+DEPTHWISE = {
+    "3x3": (2, (5, 9), 8, 8, (3, 3), {"padding": 1, "groups": 8}),
+    "stride 2": (1, (7, 8), 4, 4, (3, 3), {"padding": 1, "stride": 2, "groups": 4}),
+    "5x3, dilated": (1, (9, 11), 4, 4, (5, 3), {"padding": (3, 2), "dilation": 2, "groups": 4}),
+    "signal": (2, (13,), 4, 4, (7,), {"padding": 3, "groups": 4}),
+    "volume": (1, (3, 4, 5), 4, 4, (3, 1, 2), {"padding": (1, 0, 0), "groups": 4}),
+}
+
+
+@pytest.mark.parametrize("case", DEPTHWISE)
+def test_depthwise_is_exact(case: str) -> None:
+    check(DEPTHWISE[case], plan_depthwise)
+
+
+def check(case: Any, plan: Any) -> None:
+    """Compare with the reference, bias, residual and activation with it."""
+    batch, size, inputs, outputs, kernel, options = case
     x = integers(batch, *size, inputs)
     weight = integers(outputs, inputs // options.get("groups", 1), *kernel)
-    bias = integers(outputs)
-    layout = {1: "NWC", 2: "NHWC", 3: "NDHWC"}[len(size)]
-    n = len(size)
+    bias, n = integers(outputs), len(size)
+    layout = {1: "NWC", 2: "NHWC", 3: "NDHWC"}[n]
     shape = ConvProblem.of(n, x, weight, layout=layout, **options).output_shape
     residual = integers(*shape)
     problem = ConvProblem.of(
@@ -49,7 +68,7 @@ def test_convolutions_are_exact(case: str, tile: Any) -> None:
     expected = Conv().plan(problem, weight, bias).run(x, residual)
     device = SimulatedDevice()
     output = device.empty(expected.nbytes)
-    plan_direct(problem, weight, bias, tile).enqueue(
+    plan(problem, weight, bias).enqueue(
         device, [device.upload(x), device.upload(residual)], output
     )
     result = np.empty_like(expected)
