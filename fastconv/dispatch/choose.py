@@ -107,7 +107,7 @@ def _choose(
     tuning: Tuning,
     without: frozenset[str],
 ) -> Choice:
-    every = algorithms(type(problem))
+    every = algorithms(type(problem), backend)
     _check_names(problem, every, algorithm, backend)
     wanted = tuple(a for a in every if algorithm in (None, a.name) and backend in (None, a.backend))
     row = tuning.row(problem)

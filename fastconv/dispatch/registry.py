@@ -25,6 +25,8 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd4"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd5"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd6"),
+    ("ConvProblem", "cuda", "conv.direct", "Direct"),
+    ("ConvProblem", "cuda", "conv.depthwise", "Depthwise"),
     ("ConvProblem", "reference", "conv", "Conv"),
     ("ConvTransposeProblem", "c numba", "conv.transposed", "Transposed"),
     ("ConvTransposeProblem", "reference", "conv", "ConvTranspose"),
@@ -33,14 +35,17 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("PoolProblem", "c numba", "pool.planar", "Planar"),
     ("PoolProblem", "c numba", "pool.separable", "Separable"),
     ("PoolProblem", "c numba", "pool.weighted", "Weighted"),
+    ("PoolProblem", "cuda", "pool", "Pool"),
     ("PoolProblem", "reference", "pool", "Pool"),
     ("AdaptivePoolProblem", "c numba", "pool.whole", "Whole"),
     ("AdaptivePoolProblem", "c numba", "pool.planar", "Planar"),
     ("AdaptivePoolProblem", "c numba", "pool.separable", "Separable"),
+    ("AdaptivePoolProblem", "cuda", "pool", "Pool"),
     ("AdaptivePoolProblem", "reference", "pool", "Pool"),
     ("MaxUnpoolProblem", "c numba", "pool.unpool", "Scatter"),
     ("MaxUnpoolProblem", "reference", "pool", "MaxUnpool"),
     ("ElementwiseProblem", "c numba", "pointwise", "Elementwise"),
+    ("ElementwiseProblem", "cuda", "pointwise", "Elementwise"),
     ("ElementwiseProblem", "reference", "pointwise", "Elementwise"),
     ("ArithmeticProblem", "c numba", "arithmetic", "Arithmetic"),
     ("ArithmeticProblem", "reference", "pointwise", "Arithmetic"),
@@ -78,16 +83,23 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
 CARRIERS: dict[str, tuple[str, str]] = {"numba": ("carry.algorithm", "Carried")}
 
 
-def algorithms(problem_type: type[Problem]) -> tuple[Algorithm, ...]:
-    """Every algorithm for a type of problem whose backend is installed, preferred first."""
-    return _load(problem_type.__name__)
+# Backends whose arrays lie elsewhere: they are taken where they are asked for, and never else.
+APART = ("cuda",)
+
+
+def algorithms(problem_type: type[Problem], backend: str | None = None) -> tuple[Algorithm, ...]:
+    """Every algorithm for a type of problem whose backend is installed, preferred first.
+
+    Those of a backend whose arrays lie elsewhere come only where ``backend`` names it, and alone.
+    """
+    return _load(problem_type.__name__, backend if backend in APART else None)
 
 
 @functools.cache
-def _load(problem_name: str) -> tuple[Algorithm, ...]:
+def _load(problem_name: str, apart: str | None) -> tuple[Algorithm, ...]:
     found = []
     for name, backends, module, cls in ROWS:
-        if name != problem_name:
+        if name != problem_name or (apart is not None) != (backends in APART):
             continue
         twin: Algorithm | None = None
         for backend in filter(backend_available, backends.split()):
@@ -112,4 +124,6 @@ def backend_available(backend: str) -> bool:
     """Tell whether what a backend needs is installed; Numba is not imported to find out."""
     if backend == "c":
         return importlib.import_module("fastconv.backends.c").why_not() is None
+    if backend == "cuda":
+        return importlib.import_module("fastconv.backends.cuda").why_not_compile() is None
     return backend != "numba" or importlib.util.find_spec("numba") is not None

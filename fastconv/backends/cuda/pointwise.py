@@ -5,7 +5,9 @@ from __future__ import annotations
 from numba import cuda
 from numba import int64 as i64
 
+from fastconv.backends.base import Array
 from fastconv.backends.cuda.activation import scalar
+from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.engine.intrinsics import load4, load_first, map4, store4, store_first
 from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
@@ -32,6 +34,15 @@ def elementwise(count: int, activation: Activation) -> tuple[Body, int]:
                 store_first(y, place, activate(load_first(x, place, left)), left)
 
     return body, THREADS
+
+
+class Elementwise(CudaAlgorithm):
+    """Activations of arrays of any rank."""
+
+    name = "elementwise"
+
+    def launches(self, problem: ElementwiseProblem, *parameters: Array | None) -> CudaPlan:
+        return plan_elementwise(problem)
 
 
 def plan_elementwise(problem: ElementwiseProblem) -> CudaPlan:

@@ -17,6 +17,7 @@ from numba import int32 as i32
 from numba import int64 as i64
 
 from fastconv.backends.base import Array
+from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.engine.intrinsics import (
     combine4,
     load4,
@@ -28,6 +29,7 @@ from fastconv.backends.cuda.engine.intrinsics import (
 )
 from fastconv.backends.cuda.engine.kernel import Body, Float32, Int32, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
+from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
@@ -138,6 +140,28 @@ def pool(
                 store_first(y, target, total, count)
 
     return body, THREADS
+
+
+class Pool(CudaAlgorithm):
+    """Max, average and Lp pools of every shape of window, adaptive ones too."""
+
+    name = "pool"
+
+    def why_not(self, problem: AnyPool) -> str | None:
+        if fold_of(problem) is None:
+            return f"{problem.kind} pools: this kernel is for max, avg and lp with p of 1 or 2"
+        if problem.return_indices:
+            return "indices are asked for"
+        return super().why_not(problem)
+
+    def error_bound(self, problem: AnyPool) -> float:
+        if problem.kind == "max":
+            return 0.0
+        cells = prod(int(w.counted.max()) for w in problem.windows())
+        return float(cells + 1) * float(np.finfo(np.float32).eps)
+
+    def launches(self, problem: AnyPool, *parameters: Array | None) -> CudaPlan:
+        return channels_last(problem, plan_pool)
 
 
 def _divide(total: Any, over: Any) -> Any:

@@ -14,8 +14,9 @@ from numba import int32 as i32
 from numba import int64 as i64
 from numba import uint32 as u32
 
-from fastconv.backends.base import Array
+from fastconv.backends.base import Array, Cost
 from fastconv.backends.cuda.activation import scalar
+from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.conv.direct import geometry_of
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
 from fastconv.backends.cuda.engine.intrinsics import (
@@ -32,8 +33,10 @@ from fastconv.backends.cuda.engine.intrinsics import (
 from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
 from fastconv.backends.cuda.engine.source import unroll
+from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.plan import INPUT, constant
+from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 from fastconv.problem.activation import Activation
 
@@ -44,15 +47,33 @@ ACROSS = 4
 MOST_TAPS = 7
 
 
-def why_not(problem: ConvProblem) -> str | None:
-    """Say why this kernel cannot solve a problem; None: it can."""
-    if problem.groups != problem.in_channels or problem.out_channels != problem.in_channels:
-        return "more than one channel a group"
-    if problem.in_channels % 4:
-        return "channels come in fours"
-    if problem.kernel_size[-1] > MOST_TAPS:
-        return f"lines of more than {MOST_TAPS} taps"
-    return None
+class Depthwise(CudaAlgorithm):
+    """One channel a group, in fours."""
+
+    name = "depthwise"
+
+    def why_not(self, problem: ConvProblem) -> str | None:
+        if problem.groups != problem.in_channels or problem.out_channels != problem.in_channels:
+            return "not one channel in and one out a group"
+        if problem.in_channels % 4:
+            return "channels that do not come in fours"
+        if problem.kernel_size[-1] > MOST_TAPS:
+            return f"lines of more than {MOST_TAPS} taps"
+        if problem.padding_mode != "zeros":
+            return f"padding mode {problem.padding_mode}: this kernel pads with zeros"
+        return super().why_not(problem)
+
+    def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
+        # A GEMM would fill a tile's columns with zeros.
+        return Cost(super().cost(problem, machine).seconds / 2)
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        return problem.sum_length * float(np.finfo(np.float32).eps)
+
+    def launches(self, problem: ConvProblem, *parameters: Array | None) -> CudaPlan:
+        weight, bias = parameters
+        assert weight is not None
+        return channels_last(problem, lambda turned: plan_depthwise(turned, weight, bias))
 
 
 @kernel

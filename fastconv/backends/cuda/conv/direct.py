@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.conv.implicit_gemm import (
     OUTSIDE,
     TABLE_WORDS,
@@ -16,12 +17,32 @@ from fastconv.backends.cuda.conv.implicit_gemm import (
 )
 from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
 from fastconv.backends.cuda.tile import DEPTH, TILES, Tile
+from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.geometry import lead, offsets
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.problem import ConvProblem
 
 # Blocks that a card runs at a time, in rough numbers: fewer leave it idle.
 BLOCKS = 264
+
+
+class Direct(CudaAlgorithm):
+    """Implicit GEMM on float32 multiply-adds, channels last inside."""
+
+    name = "direct"
+
+    def why_not(self, problem: ConvProblem) -> str | None:
+        if problem.padding_mode != "zeros":
+            return f"padding mode {problem.padding_mode}: this kernel pads with zeros"
+        return super().why_not(problem)
+
+    def error_bound(self, problem: ConvProblem) -> float:
+        return problem.sum_length * float(np.finfo(np.float32).eps)
+
+    def launches(self, problem: ConvProblem, *parameters: Array | None) -> CudaPlan:
+        weight, bias = parameters
+        assert weight is not None
+        return channels_last(problem, lambda turned: plan_direct(turned, weight, bias))
 
 
 def geometry_of(problem: ConvProblem) -> Geometry:

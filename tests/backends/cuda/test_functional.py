@@ -1,0 +1,23 @@
+"""The functional API on the card, simulated: asked for by name, and right."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import fastconv.functional as F
+
+RNG = np.random.default_rng(9)
+
+
+def test_functions_by_name() -> None:
+    x = RNG.integers(-4, 5, (1, 4, 6, 5)).astype("f4")
+    weight = RNG.integers(-4, 5, (6, 4, 3, 3)).astype("f4")
+    lines = RNG.integers(-4, 5, (4, 1, 3, 3)).astype("f4")
+    for call in (
+        lambda backend: F.conv2d(x, weight, padding=1, activation="relu", backend=backend),
+        lambda backend: F.conv2d(x, lines, padding=1, groups=4, backend=backend),
+        lambda backend: F.max_pool2d(x, 2, backend=backend),
+        lambda backend: F.relu(x, backend=backend),
+        lambda backend: F.adaptive_avg_pool2d(x, 1, backend=backend),
+    ):
+        np.testing.assert_allclose(call("cuda"), call("reference"), rtol=1e-6)
