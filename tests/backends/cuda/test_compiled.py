@@ -1,0 +1,94 @@
+"""What the compiler makes of each kernel, with neither a GPU nor a driver: a table holds it."""
+
+from __future__ import annotations
+
+import collections
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastconv.backends.cuda import why_not_compile
+from fastconv.backends.cuda.conv.depthwise import depthwise
+from fastconv.backends.cuda.conv.implicit_gemm import Geometry, implicit_gemm
+from fastconv.backends.cuda.engine.compiler import compile_kernel
+from fastconv.backends.cuda.engine.kernel import SIMULATED
+from fastconv.backends.cuda.pointwise import elementwise
+from fastconv.backends.cuda.pool import FOLDS, pool
+from fastconv.backends.cuda.tile import TILES
+from fastconv.backends.cuda.transpose import transpose
+from fastconv.problem.activation import Activation
+
+if SIMULATED:
+    pytest.skip("kernels are simulated in this process", allow_module_level=True)
+if why_not_compile() is not None:
+    pytest.skip(str(why_not_compile()), allow_module_level=True)
+
+RELU = Activation("relu")
+LAYER = Geometry(
+    1, (1, 56, 56), (1, 56, 56), (1, 1, 1), (0, 1, 1), 64, 64, 1, 9, (False, True, True)
+)
+STEM = Geometry(
+    1, (1, 224, 224), (1, 112, 112), (1, 2, 2), (0, 3, 3), 3, 64, 1, 49, (False, True, True)
+)
+LINES = Geometry(
+    1, (1, 56, 56), (1, 56, 56), (1, 1, 1), (0, 1, 1), 96, 96, 96, 9, (False, True, True)
+)
+# Name: the kernel, the most registers of a thread, the least part of FFMA in its inner loop.
+TABLE: dict[str, tuple[Any, int, float]] = {
+    "implicit GEMM 128x128": (implicit_gemm(TILES[0], LAYER, True, True, RELU), 128, 0.80),
+    "implicit GEMM 128x64": (implicit_gemm(TILES[1], LAYER, True, True, RELU), 168, 0.76),
+    "implicit GEMM 64x64": (implicit_gemm(TILES[2], LAYER, True, True, RELU), 168, 0.74),
+    "stem 128x64": (implicit_gemm(TILES[1], STEM, True, False, RELU), 168, 0.66),
+    "depthwise 3x3": (depthwise(LINES, (1, 3, 3), (1, 1, 1), True, False, RELU), 80, 0.0),
+    "max pool": (pool(FOLDS["max"], 1, 64, (1, 56, 56), (1, 28, 28), (1, 1, 1)), 96, 0.0),
+    "gelu": (elementwise(1001, Activation.of("gelu")), 48, 0.0),
+    "transpose": (transpose(64, 3136), 40, 0.0),
+}
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+@pytest.mark.parametrize("name", TABLE)
+def test_registers_spills_and_density(name: str, arch: str, tmp_path: Path) -> None:
+    kernel, registers, density = TABLE[name]
+    cubin = compile_kernel(kernel, arch)
+    assert (cubin.spilled_bytes, cubin.stack_bytes) == (0, 0)
+    assert cubin.registers <= registers
+    if density:
+        found = densest(cubin.code, tmp_path)
+        assert found >= density, f"{found:.3f} of the inner loop's instructions are FFMA"
+
+
+def densest(code: bytes, folder: Path) -> float:
+    """Give the part of FFMA among the instructions of the loop that has the most of them."""
+    labels: dict[str, int] = {}
+    ops: list[tuple[str, str]] = []
+    for line in disassembled(code, folder):
+        label = re.match(r"\s*\.(L_x_\d+):", line)
+        if label:
+            labels[label[1]] = len(ops)
+        op = re.search(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\d+\s+)?([A-Z][A-Z0-9_]*)(.*)", line)
+        if op:
+            ops.append((op[1], op[2]))
+    best = (0, 0.0)
+    for place, (name, rest) in enumerate(ops):
+        target = re.search(r"L_x_\d+", rest) if name == "BRA" else None
+        start = labels.get(target[0], place) if target else place
+        counts = collections.Counter(op for op, _ in ops[start : place + 1])
+        best = max(best, (counts["FFMA"], counts["FFMA"] / (place + 1 - start)))
+    return best[1]
+
+
+def disassembled(code: bytes, folder: Path) -> list[str]:
+    """Give a cubin as assembly, or skip where the disassembler is missing."""
+    import nvidia
+
+    found = [p for root in nvidia.__path__ for p in Path(root).rglob("nvdisasm*") if p.is_file()]
+    if not found:
+        pytest.skip("nvdisasm is not installed: pip install nvidia-cuda-nvdisasm")
+    path = folder / "kernel.cubin"
+    path.write_bytes(code)
+    done = subprocess.run([str(found[0]), "-c", str(path)], capture_output=True, check=True)
+    return done.stdout.decode().splitlines()
