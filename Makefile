@@ -2,13 +2,14 @@
 PYTHON ?= python3
 JOBS ?= 2
 VENV := .venv
+VENV_CUDA := .venv-cuda
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-c test-numba bench sanitize lint format clean
+.PHONY: help demo test test-c test-numba test-cuda bench sanitize lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +25,11 @@ test-c: $(VENV)/.installed-test ## Run the tests as where there is no Numba, on 
 
 test-numba: $(VENV)/.installed-test ## Run the tests of the kernels as where the C extension was not built.
 	PYTHONPATH="$(CURDIR)/tests/without/c" $(strip $(PY) -m pytest -n $(JOBS) tests/backends tests/dispatch $(ARGS))
+
+# In an environment of its own, so that all else is tested as where there is no numba-cuda.
+test-cuda: $(VENV_CUDA)/.installed ## Simulate the CUDA kernels, then compile them; no GPU is needed.
+	NUMBA_ENABLE_CUDASIM=1 $(strip $(VENV_CUDA)/bin/python -m pytest -n $(JOBS) tests/backends/cuda --ignore-glob "*/test_compiled*" $(ARGS))
+	$(strip $(VENV_CUDA)/bin/python -m pytest -n $(JOBS) tests/backends/cuda/test_compiled*.py $(ARGS))
 
 bench: $(VENV)/.installed-bench ## Time against peers that are installed; ARGS= goes to the report (ARGS=--quick, ARGS=--help).
 	$(strip $(PY) -m benchmarks.report $(ARGS))
@@ -55,7 +61,7 @@ format: $(VENV)/.installed-lint ## Mend style in place.
 	$(PY) -m ruff format .
 
 clean: ## Remove what the other targets and the tools made.
-	rm -rf $(VENV) benchmarks/report build dist fastconv.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_CUDA) benchmarks/report build dist fastconv.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp for each extra. The install is editable: only a change of these files needs another.
@@ -64,10 +70,16 @@ $(VENV)/.installed-%: pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*.py) 
 	@$(PIP) install --quiet --editable ".[$*]"
 	@touch $@
 
+# The C extension has no part in it.
+$(VENV_CUDA)/.installed: pyproject.toml setup.py | $(VENV_CUDA)/.made
+	@echo "Installing fastconv[cuda-test] into $(VENV_CUDA): some 300 MB of compiler."
+	@FASTCONV_SKIP_C=1 $(VENV_CUDA)/bin/python -m pip --disable-pip-version-check install --quiet --editable ".[cuda-test]"
+	@touch $@
+
 # Some systems ship Python without ensurepip; their own pip can then fill the environment.
-$(VENV)/.made:
+$(VENV)/.made $(VENV_CUDA)/.made: %/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "fastconv needs Python 3.10 or newer; set PYTHON=<path of one>")'
-	@echo "Making $(VENV) with $$($(PYTHON) --version)."
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
-		$(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install --quiet pip; }
+	@echo "Making $* with $$($(PYTHON) --version)."
+	@$(PYTHON) -m venv $* >/dev/null 2>&1 || { \
+		$(PYTHON) -m venv --without-pip $* && $(PYTHON) -m pip --python $*/bin/python install --quiet pip; }
 	@touch $@

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-BACKENDS = ("numba", "c", "reference")
+BACKENDS = ("numba", "c", "cuda", "reference")
 
 _threads: int | None = None
 _threads_here: contextvars.ContextVar[int | None] = contextvars.ContextVar(

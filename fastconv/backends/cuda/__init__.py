@@ -9,7 +9,11 @@ import importlib.util
 @functools.cache
 def why_not_compile() -> str | None:
     """Say why kernels cannot be compiled here; None: they can. No driver is asked."""
-    needed = {"numba_cuda": "numba-cuda", "cuda.core": "cuda-core", "cuda.bindings": "cuda-bindings"}
+    needed = {
+        "numba_cuda": "numba-cuda",
+        "cuda.core": "cuda-core",
+        "cuda.bindings": "cuda-bindings",
+    }
     for module, package in needed.items():
         try:
             found = importlib.util.find_spec(module)

@@ -22,10 +22,10 @@ _SQRT_HALF = 0.7071067811865476
 _GELU_SLOPE, _GELU_CUBE = 0.7978845608028654, 0.044715
 
 
-def scalar(activation: Activation | None) -> Scalar | None:
-    """Give an activation as a function of one number; None: there is none to do."""
+def scalar(activation: Activation | None) -> Scalar:
+    """Give an activation as a function of one number; None: its argument comes back."""
     if activation is None:
-        return None
+        return lambda x: x
     return _MAKERS[activation.name](*activation.parameters)
 
 

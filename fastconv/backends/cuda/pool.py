@@ -28,7 +28,7 @@ from fastconv.backends.cuda.engine.intrinsics import (
     store_first,
 )
 from fastconv.backends.cuda.engine.kernel import Body, Float32, Int32, kernel
-from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
+from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.plan import INPUT, constant
@@ -184,7 +184,12 @@ def plan_pool(problem: AnyPool) -> CudaPlan:
     sizes = lead(problem.input_size, 1), lead(problem.output_size, 1)
     kern = pool(fold, problem.batch, problem.channels, *sizes, steps)
     items = problem.batch * prod(problem.output_size) * -(-problem.channels // 4)
-    arguments = [INPUT(0), constant(_table(problem)), constant(_counts(problem)), OUTPUT]
+    arguments: list[Argument] = [
+        INPUT(0),
+        constant(_table(problem)),
+        constant(_counts(problem)),
+        OUTPUT,
+    ]
     return CudaPlan([Launch(kern, (-(-items // _THREADS), 1, 1), arguments)])
 
 

@@ -1,4 +1,4 @@
-"""Depthwise convolution of channels-last images: four channels of four neighbouring outputs a thread.
+"""Depthwise convolution, channels last: four channels of four neighbouring outputs a thread.
 
 A column of the image is loaded once for all outputs whose windows hold it.
 """
@@ -31,7 +31,7 @@ from fastconv.backends.cuda.engine.intrinsics import (
     take4,
 )
 from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
-from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
+from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.geometry import lead
@@ -100,9 +100,7 @@ def depthwise(
     BIAS, RESIDUAL, ACTIVATION = bias, residual, activation is not None
     activate = map4(scalar(activation))
 
-    def body(
-        x: Float32, weight: Float32, offsets: Float32, other: Float32, y: Float32
-    ) -> None:
+    def body(x: Float32, weight: Float32, offsets: Float32, other: Float32, y: Float32) -> None:
         item = i64(cuda.blockIdx.x) * i64(THREADS) + i64(cuda.threadIdx.x)
         if item < i64(ITEMS):
             channel = i32(item % i64(QUADS)) * i32(4)
@@ -165,7 +163,7 @@ def plan_depthwise(problem: ConvProblem, weight: Array, bias: Array | None) -> C
         problem.batch * prod(problem.output_size[:-1]) * -(-problem.output_size[-1] // ACROSS)
         * (problem.in_channels // 4)
     )  # fmt: skip
-    arguments = [
+    arguments: list[Argument] = [
         INPUT(0), constant(packed), None if bias is None else constant(bias),
         INPUT(1) if problem.residual else None, OUTPUT,
     ]  # fmt: skip

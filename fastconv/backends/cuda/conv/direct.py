@@ -15,7 +15,7 @@ from fastconv.backends.cuda.conv.implicit_gemm import (
     Geometry,
     implicit_gemm,
 )
-from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
+from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.tile import DEPTH, TILES, Tile
 from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.geometry import lead, offsets
@@ -81,15 +81,13 @@ def plan_direct(
     """Plan a convolution of channels-last images."""
     geometry = geometry_of(problem)
     tile = tile_of(geometry) if tile is None else tile
-    kernel = implicit_gemm(
-        tile, geometry, bias is not None, problem.residual, problem.activation
-    )
+    kernel = implicit_gemm(tile, geometry, bias is not None, problem.residual, problem.activation)
     grid = (
         -(-geometry.rows // tile.rows),
         -(-geometry.group_outputs // tile.columns),
         geometry.groups,
     )
-    arguments = [
+    arguments: list[Argument] = [
         INPUT(0), constant(packed_weights(weight, geometry, tile)),
         constant(table_of(problem, geometry)), None if bias is None else constant(bias),
         INPUT(1) if problem.residual else None, OUTPUT,
@@ -121,7 +119,8 @@ def table_of(problem: ConvProblem, geometry: Geometry) -> Array:
     steps = [np.arange(k) * d for k, d in zip(kernel, dilation, strict=True)]
     places = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
     _, height, width = geometry.input_size
-    strides = (height * width * geometry.in_channels, width * geometry.in_channels, geometry.in_channels)
+    row = width * geometry.in_channels
+    strides = (height * row, row, geometry.in_channels)
     taps = offsets(*(s * t for s, t in zip(steps, strides, strict=True)))
     each = DEPTH if geometry.whole_steps else 1
     channels = np.arange(0, geometry.group_inputs, each)

@@ -1,9 +1,9 @@
 """fp32 implicit GEMM: rows are output pixels, columns output channels, the sum goes over taps.
 
 Windows are found by a table: for each step of the sum, or each product, how far it lies from a
-pixel's window, and where its tap stands. So strides, dilation, padding, groups and one to three dimensions
-are one kernel. Both sides of a step of 8 lie in shared memory twice: while a block multiplies one,
-its threads hold the next in registers.
+pixel's window, and where its tap stands. So strides, dilation, padding, groups and one to three
+dimensions are one kernel. Both sides of a step of 8 lie in shared memory twice: while a block
+multiplies one, its threads hold the next in registers.
 """
 
 from __future__ import annotations

@@ -46,9 +46,11 @@ def compile_kernel(kernel: Kernel, arch: str) -> Cubin:
     linker = Linker(
         ObjectCode.from_ltoir(bytes(code)),
         options=LinkerOptions(
-            arch=arch, link_time_optimization=True, ptxas_options=["-v"],
+            arch=arch,
+            link_time_optimization=True,
+            ptxas_options=["-v"],
             max_register_count=kernel.most_registers,
-        ),  # fmt: skip
+        ),
     )
     linked = linker.link("cubin")
     return _told(bytes(linked.code), arch, linker.get_info_log())

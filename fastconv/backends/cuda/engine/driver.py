@@ -43,7 +43,8 @@ class CudaDevice(Device):
                 f"used: {error}"
             ) from error
         self.ordinal = ordinal
-        self._stream = self._card.default_stream if stream is None else self._card.create_stream(stream)
+        card = self._card
+        self._stream = card.default_stream if stream is None else card.create_stream(stream)
         self._kernels: dict[Kernel, Any] = {}
         self._lock = threading.Lock()
 

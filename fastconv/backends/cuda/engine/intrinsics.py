@@ -5,15 +5,34 @@ In the simulator (NUMBA_ENABLE_CUDASIM=1) the same names are those of `emulation
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from numba import config
 
 if config.ENABLE_CUDASIM:
     from fastconv.backends.cuda.engine.emulation import (
-        add4, combine4, erfc, exp, expm1, fill, load4, load4_where, load_first, load_where, map4, multiply_add, multiply_add4, put4, store4,
-        log1p, sqrt, store_first, take4, tanh,
-    )  # fmt: skip
+        add4,
+        combine4,
+        erfc,
+        exp,
+        expm1,
+        fill,
+        load4,
+        load4_where,
+        load_first,
+        load_where,
+        log1p,
+        map4,
+        multiply_add,
+        multiply_add4,
+        put4,
+        sqrt,
+        store4,
+        store_first,
+        take4,
+        tanh,
+    )
 else:
     from math import erfc, exp, expm1, log1p, sqrt, tanh
 
@@ -164,7 +183,7 @@ else:
 
         return left(left, right), codegen
 
-    def combine4(function: Any) -> Any:
+    def combine4(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
         """Give the intrinsic that does a function of two numbers to four pairs."""
 
         @intrinsic
@@ -206,7 +225,7 @@ else:
 
         return types.UniTuple(source.dtype, 4)(source, index, count), codegen
 
-    def map4(function: Any) -> Any:
+    def map4(function: Callable[[Any], Any]) -> Callable[..., Any]:
         """Give the intrinsic that does a function of one number to each of four."""
 
         @intrinsic
@@ -260,6 +279,24 @@ else:
 
 
 __all__ = [
-    "add4", "combine4", "erfc", "exp", "expm1", "fill", "load_first", "load4", "load4_where", "load_where", "log1p", "map4", "multiply_add", "multiply_add4", "put4", "sqrt", "store4", "store_first",
-    "take4", "tanh",
-]  # fmt: skip
+    "add4",
+    "combine4",
+    "erfc",
+    "exp",
+    "expm1",
+    "fill",
+    "load4",
+    "load4_where",
+    "load_first",
+    "load_where",
+    "log1p",
+    "map4",
+    "multiply_add",
+    "multiply_add4",
+    "put4",
+    "sqrt",
+    "store4",
+    "store_first",
+    "take4",
+    "tanh",
+]

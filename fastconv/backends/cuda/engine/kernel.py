@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import config, cuda, types
@@ -17,7 +17,9 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 
 # What a kernel's parameters are annotated with: addresses of elements in the card's memory.
 ELEMENTS = {"Float32": np.float32, "Float16": np.float16, "Int32": np.int32}
-Float32 = Float16 = Int32 = Any
+Float32: TypeAlias = Any
+Float16: TypeAlias = Any
+Int32: TypeAlias = Any
 
 # Registers of a multiprocessor.
 REGISTERS = 65536
