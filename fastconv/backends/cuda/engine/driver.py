@@ -14,6 +14,8 @@ from fastconv.backends.cuda.engine.kernel import Kernel
 
 # Architectures whose own instructions are asked for by a letter.
 _OWN = {(9, 0): "sm_90a"}
+# Shared memory that a block has without asking.
+_GRANTED_SHARED = 48 << 10
 
 
 @functools.cache
@@ -78,7 +80,7 @@ class CudaDevice(Device):
     def launch(self, kernel: Kernel, grid: tuple[int, int, int], arguments: Given) -> None:
         from cuda.core import LaunchConfig, launch
 
-        config = LaunchConfig(grid=grid, block=kernel.threads)
+        config = LaunchConfig(grid=grid, block=kernel.threads, shmem_size=kernel.block.shared_bytes)
         addresses = [0 if given is None else int(given[0].handle) + given[1] for given in arguments]
         launch(self._stream, config, self._loaded(kernel), *addresses)
 
@@ -90,5 +92,18 @@ class CudaDevice(Device):
 
                 cubin = cubin_of(kernel, self.arch)
                 found = ObjectCode.from_cubin(cubin.code).get_kernel(cubin.entry)
+                self._allow_shared(found, kernel)
                 self._kernels[kernel] = found
         return found
+
+    def _allow_shared(self, loaded: Any, kernel: Kernel) -> None:
+        """Let a kernel have more dynamic shared memory than every card grants unasked."""
+        if kernel.block.shared_bytes <= _GRANTED_SHARED:
+            return
+        from cuda.bindings import driver
+
+        what = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        size = kernel.block.shared_bytes
+        (status,) = driver.cuKernelSetAttribute(what, size, loaded.handle, self.ordinal)
+        if status != driver.CUresult.CUDA_SUCCESS:
+            raise RuntimeError(f"{kernel.name} needs {size} bytes of shared memory: {status}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,10 +22,43 @@ Float32: TypeAlias = Any
 Float16: TypeAlias = Any
 Int32: TypeAlias = Any
 
-# Registers of a multiprocessor.
+# Registers of a multiprocessor, and the most of one thread.
 REGISTERS = 65536
+MOST_REGISTERS = 255
 
 Body = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a kernel's block takes of a multiprocessor.
+
+    Parameters
+    ----------
+    threads
+        Threads of a block.
+    shared_bytes
+        Dynamic shared memory, which ``cuda.shared.array(0, ...)`` gives: more than 48 KiB is
+        allowed there.
+    resident
+        Blocks that are to share a multiprocessor's registers; None: two of 256 threads or more,
+        and no limit for smaller ones.
+    """
+
+    threads: int
+    shared_bytes: int = 0
+    resident: int | None = None
+
+    @property
+    def most_registers(self) -> int | None:
+        """Registers a thread with which the blocks share a multiprocessor; None: it has plenty."""
+        resident = self.resident
+        if resident is None:
+            if self.threads < 256:
+                return None
+            resident = 2
+        # Registers are handed out by eights.
+        return min(REGISTERS // (resident * self.threads) // 8 * 8, MOST_REGISTERS)
 
 
 class Kernel:
@@ -34,8 +68,8 @@ class Kernel:
     travel as seven words, and shapes do not change.
     """
 
-    def __init__(self, name: str, constants: tuple[Any, ...], body: Body, threads: int) -> None:
-        self.name, self.constants, self.threads = name, constants, threads
+    def __init__(self, name: str, constants: tuple[Any, ...], body: Body, block: Block) -> None:
+        self.name, self.constants, self.block, self.threads = name, constants, block, block.threads
         self.function = body if SIMULATED else unrolled(body)
         annotations = inspect.get_annotations(body).values()
         self.elements = tuple(ELEMENTS[str(kind)] for kind in annotations if kind != "None")
@@ -49,7 +83,7 @@ class Kernel:
     @property
     def most_registers(self) -> int | None:
         """Registers a thread with which two blocks share a multiprocessor; None: it has plenty."""
-        return REGISTERS // (2 * self.threads) if self.threads >= 256 else None
+        return self.block.most_registers
 
     @property
     def source(self) -> str:
@@ -61,7 +95,7 @@ class Kernel:
         """Run in the simulator, on flat NumPy arrays."""
         if self._simulated is None:
             self._simulated = cuda.jit(self.function)
-        self._simulated[grid, self.threads](*arrays)
+        self._simulated[grid, self.threads, 0, self.block.shared_bytes](*arrays)
 
     def __repr__(self) -> str:
         return f"Kernel({self.name}, {self.constants})"
@@ -70,7 +104,7 @@ class Kernel:
 class KernelFamily:
     """Kernels that differ in compile-time constants alone."""
 
-    def __init__(self, factory: Callable[..., tuple[Body, int]]) -> None:
+    def __init__(self, factory: Callable[..., tuple[Body, int | Block]]) -> None:
         self._factory = factory
         self.name = f"{factory.__module__.rsplit('.', 1)[-1]}.{factory.__name__}"
         self._made: dict[tuple[Any, ...], Kernel] = {}
@@ -80,11 +114,13 @@ class KernelFamily:
         """Give the kernel for constants; nothing is compiled yet."""
         with self._lock:
             if constants not in self._made:
-                body, threads = self._factory(*constants)
-                self._made[constants] = Kernel(self.name, constants, body, threads)
+                body, block = self._factory(*constants)
+                if isinstance(block, int):
+                    block = Block(block)
+                self._made[constants] = Kernel(self.name, constants, body, block)
             return self._made[constants]
 
 
-def kernel(factory: Callable[..., tuple[Body, int]]) -> KernelFamily:
-    """Declare a family: ``factory(*constants)`` gives a kernel's function and a block's threads."""
+def kernel(factory: Callable[..., tuple[Body, int | Block]]) -> KernelFamily:
+    """Declare a family: ``factory(*constants)`` gives a function, and its block or threads."""
     return KernelFamily(factory)
