@@ -25,8 +25,9 @@ WHAT = "fastconv tuning table"
 # More than any table needs, and little enough to read whole.
 LIMIT_BYTES = 8 << 20
 LOCK_SECONDS = 30
-# What every algorithm does alike after its sums, and so no reason to prefer one.
-_LEFT_OUT = ("batch", "bias", "residual", "activation")
+# What every algorithm does alike after its sums, and so no reason to prefer one; and a precision
+# that is allowed, which no algorithm of the backends that are measured makes use of.
+_LEFT_OUT = ("batch", "bias", "residual", "activation", "precision")
 
 
 class TableError(ValueError):

@@ -33,6 +33,7 @@ def conv2d(
     activation: str | tuple[Any, ...] | None = None,
     residual: ArrayLike | None = None,
     rtol: float = DEFAULT_RTOL,
+    precision: str | None = None,
     algorithm: str | None = None,
     backend: str | None = None,
     out: Array | None = None,
@@ -62,6 +63,11 @@ def conv2d(
     rtol : float
         Largest error allowed, relative to the output's standard deviation; algorithms whose
         bound is above it are not taken.
+    precision : {"tf32", "3xtf32", "fp16", "bf16"}, optional
+        What the factors of a float32 array's products may be rounded to, in ``backend="cuda"``'s
+        tensor cores; sums stay float32, and ``rtol`` does not count these roundings. "3xtf32"
+        makes three products of one, with nearly float32's error. None: no rounding. Backends that
+        have no such products compute in float32 whatever is allowed.
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
@@ -79,12 +85,13 @@ def conv2d(
     ValueError
         For shapes that do not fit, or an algorithm that cannot serve.
     TypeError
-        For a dtype that is not accepted, or dtypes that differ.
+        For a dtype that is not accepted, dtypes that differ, or a ``precision`` of arrays that are
+        not float32.
     """
     return _conv(
         2, input, weight, bias, stride, padding, dilation, groups, padding_mode=padding_mode,
         layout=layout, activation=activation, residual=residual, rtol=rtol,
-        algorithm=algorithm, backend=backend, out=out,
+        precision=precision, algorithm=algorithm, backend=backend, out=out,
     )  # fmt: skip
 
 
@@ -102,6 +109,7 @@ def conv1d(
     activation: str | tuple[Any, ...] | None = None,
     residual: ArrayLike | None = None,
     rtol: float = DEFAULT_RTOL,
+    precision: str | None = None,
     algorithm: str | None = None,
     backend: str | None = None,
     out: Array | None = None,
@@ -114,7 +122,7 @@ def conv1d(
     return _conv(
         1, input, weight, bias, stride, padding, dilation, groups, padding_mode=padding_mode,
         layout=layout, activation=activation, residual=residual, rtol=rtol,
-        algorithm=algorithm, backend=backend, out=out,
+        precision=precision, algorithm=algorithm, backend=backend, out=out,
     )  # fmt: skip
 
 
@@ -132,6 +140,7 @@ def conv3d(
     activation: str | tuple[Any, ...] | None = None,
     residual: ArrayLike | None = None,
     rtol: float = DEFAULT_RTOL,
+    precision: str | None = None,
     algorithm: str | None = None,
     backend: str | None = None,
     out: Array | None = None,
@@ -143,7 +152,7 @@ def conv3d(
     return _conv(
         3, input, weight, bias, stride, padding, dilation, groups, padding_mode=padding_mode,
         layout=layout, activation=activation, residual=residual, rtol=rtol,
-        algorithm=algorithm, backend=backend, out=out,
+        precision=precision, algorithm=algorithm, backend=backend, out=out,
     )  # fmt: skip
 
 
@@ -218,6 +227,7 @@ def conv_transpose2d(
     activation: str | tuple[Any, ...] | None = None,
     residual: ArrayLike | None = None,
     rtol: float = DEFAULT_RTOL,
+    precision: str | None = None,
     algorithm: str | None = None,
     backend: str | None = None,
     out: Array | None = None,
@@ -242,7 +252,7 @@ def conv_transpose2d(
     return _conv_transpose(
         2, input, weight, bias, stride, padding, output_padding, groups, dilation,
         layout=layout, activation=activation, residual=residual, rtol=rtol,
-        algorithm=algorithm, backend=backend, out=out,
+        precision=precision, algorithm=algorithm, backend=backend, out=out,
     )  # fmt: skip
 
 
@@ -260,6 +270,7 @@ def conv_transpose1d(
     activation: str | tuple[Any, ...] | None = None,
     residual: ArrayLike | None = None,
     rtol: float = DEFAULT_RTOL,
+    precision: str | None = None,
     algorithm: str | None = None,
     backend: str | None = None,
     out: Array | None = None,
@@ -268,7 +279,7 @@ def conv_transpose1d(
     return _conv_transpose(
         1, input, weight, bias, stride, padding, output_padding, groups, dilation,
         layout=layout, activation=activation, residual=residual, rtol=rtol,
-        algorithm=algorithm, backend=backend, out=out,
+        precision=precision, algorithm=algorithm, backend=backend, out=out,
     )  # fmt: skip
 
 
@@ -286,6 +297,7 @@ def conv_transpose3d(
     activation: str | tuple[Any, ...] | None = None,
     residual: ArrayLike | None = None,
     rtol: float = DEFAULT_RTOL,
+    precision: str | None = None,
     algorithm: str | None = None,
     backend: str | None = None,
     out: Array | None = None,
@@ -294,7 +306,7 @@ def conv_transpose3d(
     return _conv_transpose(
         3, input, weight, bias, stride, padding, output_padding, groups, dilation,
         layout=layout, activation=activation, residual=residual, rtol=rtol,
-        algorithm=algorithm, backend=backend, out=out,
+        precision=precision, algorithm=algorithm, backend=backend, out=out,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def linear(
     *,
     activation: str | tuple[Any, ...] | None = None,
     rtol: float = DEFAULT_RTOL,
+    precision: str | None = None,
     algorithm: str | None = None,
     backend: str | None = None,
     out: Array | None = None,
@@ -42,6 +43,8 @@ def linear(
         Applied last, such as "relu" or ("leaky_relu", 0.1).
     rtol : float
         Largest error allowed, relative to the output's standard deviation.
+    precision : {"tf32", "3xtf32", "fp16", "bf16"}, optional
+        What the factors of a float32 array's products may be rounded to; see `conv2d`.
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
@@ -58,7 +61,8 @@ def linear(
     ValueError
         For shapes that do not fit, or an algorithm that cannot serve.
     TypeError
-        For a dtype that is not accepted, or dtypes that differ.
+        For a dtype that is not accepted, dtypes that differ, or a ``precision`` of arrays that are
+        not float32.
     """
     x, w, b = as_array(input, "input"), as_array(weight, "weight"), as_optional_array(bias, "bias")
     shape = tuple(x.shape[:-1])
@@ -67,7 +71,7 @@ def linear(
         b = b.reshape((1,)) if b is not None and not b.shape else b
     else:
         shape = (*shape, *w.shape[:1])
-    problem = LinearProblem.of(x, w, b, activation=activation, rtol=rtol)
+    problem = LinearProblem.of(x, w, b, activation=activation, rtol=rtol, precision=precision)
     rows = x if tuple(x.shape) == problem.input_shape else x.reshape(problem.input_shape)
     target, copy_out = _rows_of(out, shape, problem, (x, w, b))
     result = solve(problem, (rows,), (w, b), out=target, algorithm=algorithm, backend=backend)

@@ -40,6 +40,8 @@ from fastconv.problem.windows import (
 
 DTYPES = FLOATS + INTEGERS + COMPLEX
 DEFAULT_RTOL = 1e-4
+# What products may be rounded to; their sums stay float32.
+PRECISIONS = ("tf32", "3xtf32", "fp16", "bf16")
 
 
 @record(frozen=True)
@@ -47,6 +49,7 @@ class ConvProblem(Problem):
     """Cross-correlation of a batch with a weight of shape (out, in / groups, *kernel).
 
     ``separable``: every filter is known to be an outer product of one line a dimension.
+    ``precision``: what the factors of float32 products may be rounded to, at most; None: nothing.
     """
 
     batch: int
@@ -65,6 +68,7 @@ class ConvProblem(Problem):
     activation: Activation | None = None
     rtol: float = DEFAULT_RTOL
     separable: bool = False
+    precision: str | None = None
 
     @classmethod
     @remembered
@@ -84,6 +88,7 @@ class ConvProblem(Problem):
         activation: Any = None,
         residual: ArraySpec | None = None,
         rtol: Any = DEFAULT_RTOL,
+        precision: Any = None,
     ) -> ConvProblem:
         """Validate the arguments of ``conv{n}d``; ``input`` is batched."""
         name = f"conv{n}d"
@@ -124,6 +129,7 @@ class ConvProblem(Problem):
             residual=residual is not None,
             activation=check_activation(activation, dtype),
             rtol=check_rtol(rtol),
+            precision=check_precision(precision, dtype),
         )
         check_residual(problem, residual)
         return problem
@@ -230,6 +236,7 @@ class ConvTransposeProblem(Problem):
     residual: bool = False
     activation: Activation | None = None
     rtol: float = DEFAULT_RTOL
+    precision: str | None = None
 
     @classmethod
     @remembered
@@ -249,6 +256,7 @@ class ConvTransposeProblem(Problem):
         activation: Any = None,
         residual: ArraySpec | None = None,
         rtol: Any = DEFAULT_RTOL,
+        precision: Any = None,
     ) -> ConvTransposeProblem:
         """Validate the arguments of ``conv_transpose{n}d``; ``input`` is batched."""
         dtype = _check_arrays(f"conv_transpose{n}d", n, input, weight, bias)
@@ -296,6 +304,7 @@ class ConvTransposeProblem(Problem):
             residual=residual is not None,
             activation=check_activation(activation, dtype),
             rtol=check_rtol(rtol),
+            precision=check_precision(precision, dtype),
         )
         if any(length < 1 for length in problem.output_size):
             raise ValueError(
@@ -391,6 +400,16 @@ def check_rtol(rtol: Any) -> float:
     if value < 0:
         raise ValueError(f"rtol must not be negative, but got {value}")
     return value
+
+
+def check_precision(precision: Any, dtype: np.dtype[Any]) -> str | None:
+    """Read ``precision``: asked for by float32 arrays alone, since others are what they are."""
+    if precision is None:
+        return None
+    found = one_of(precision, PRECISIONS, "precision")
+    if dtype.name != "float32":
+        raise TypeError(f"precision {found} is not for {dtype.name}; accepted is float32")
+    return found
 
 
 def check_residual(problem: ConvProblem | ConvTransposeProblem, residual: ArraySpec | None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.problem.activation import Activation
 from fastconv.problem.base import ArraySpec, Problem, Shape
-from fastconv.problem.conv import DEFAULT_RTOL, check_activation, check_rtol
+from fastconv.problem.conv import DEFAULT_RTOL, check_activation, check_precision, check_rtol
 from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import (
@@ -34,6 +34,7 @@ class LinearProblem(Problem):
     bias: bool = False
     activation: Activation | None = None
     rtol: float = DEFAULT_RTOL
+    precision: str | None = None
 
     @classmethod
     @remembered
@@ -45,6 +46,7 @@ class LinearProblem(Problem):
         *,
         activation: Any = None,
         rtol: Any = DEFAULT_RTOL,
+        precision: Any = None,
     ) -> LinearProblem:
         """Validate the arguments of ``linear``; the input's leading axes are rows."""
         dtype = check_dtype(input, DTYPES, "input of linear")
@@ -74,6 +76,7 @@ class LinearProblem(Problem):
             bias=bias is not None,
             activation=check_activation(activation, dtype),
             rtol=check_rtol(rtol),
+            precision=check_precision(precision, dtype),
         )
 
     @property

@@ -21,7 +21,8 @@ Convolution = ConvProblem | ConvTransposeProblem
 SYNTAX = (
     "INxOUTxHEIGHTxWIDTH (INxOUTxWIDTH for signals, INxOUTxDEPTHxHEIGHTxWIDTH for volumes), then "
     "with commas k3 or k3x5 (kernel, which must be given), s2 (stride), p1, p1x2, p0+1x0+1 or "
-    "same (padding), d2 (dilation), g32 (groups), o1 (output padding), rtol=1e-3, and any of the "
+    "same (padding), d2 (dilation), g32 (groups), o1 (output padding), rtol=1e-3, "
+    "precision=tf32, and any of the "
     f"words transposed, nhwc, {', '.join(PADDING_MODES)} and dtypes"
 )
 _OPTIONS = {"k": "kernel", "s": "stride", "p": "padding", "d": "dilation", "o": "output_padding"}
@@ -75,6 +76,8 @@ def _option(item: str) -> tuple[str, Any]:
         return "groups", int(item[1:])
     if re.fullmatch(r"rtol=[-+.e\d]+", item):
         return "rtol", float(item[5:])
+    if item.startswith("precision="):
+        return "precision", item.removeprefix("precision=")
     words = {
         "same": ("padding", "same"),
         "transposed": ("transposed", True),
@@ -146,6 +149,8 @@ def text_of(problem: Any) -> str:
         items.append(problem.dtype.name)
     if problem.rtol != DEFAULT_RTOL:
         items.append(f"rtol={problem.rtol}")
+    if problem.precision is not None:
+        items.append(f"precision={problem.precision}")
     return ",".join(items)
 
 

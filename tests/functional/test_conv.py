@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
@@ -534,3 +535,22 @@ def test_long_lines_are_cut_into_chunks(
     how = {"backend": backend, "algorithm": algorithm}
     F.conv1d(x, w, b, **options, residual=residual, **how, out=out)
     np.testing.assert_allclose(out, exact + residual, atol=2e-4)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "3xtf32", "fp16", "bf16"])
+def test_a_precision_is_a_permission_that_processors_do_not_use(precision: str) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 8, 16, 16)).astype("f4")
+    w = np.random.default_rng(1).standard_normal((8, 8, 3, 3)).astype("f4")
+    calls: list[Callable[..., Any]] = [
+        lambda **o: F.conv2d(x, w, padding=1, **o),
+        lambda **o: F.conv1d(x[:, :, 0], w[:, :, 0], **o),
+        lambda **o: F.conv3d(x[:, :, None], w[:, :, None], **o),
+        lambda **o: F.convolve(x, w, **o),
+        lambda **o: F.conv_transpose1d(x[:, :, 0], w[:, :, 0], **o),
+        lambda **o: F.conv_transpose2d(x, w, **o),
+        lambda **o: F.conv_transpose3d(x[:, :, None], w[:, :, None], **o),
+        lambda **o: F.linear(x, w.reshape(-1, 16), **o),
+    ]
+    for call in calls:
+        np.testing.assert_array_equal(call(precision=precision), call())
+        np.testing.assert_array_equal(call(precision=precision, rtol=0), call(rtol=0))

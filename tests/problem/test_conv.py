@@ -89,6 +89,7 @@ VALUE_ERRORS: list[tuple[str, dict[str, Any]]] = [
     (r"residual must have the output's shape \[1, 6, 6, 6\]", {"residual": zeros(1, 6, 6, 5)}),
     (r"rtol must not be negative", {"rtol": -1}),
     (r"rtol must not be NaN", {"rtol": float("nan")}),
+    (r"precision must be one of tf32, 3xtf32, fp16, bf16, but got 'fp8'", {"precision": "fp8"}),
     (r"unknown algorithm 'magic' for conv2d; there are", {"algorithm": "magic"}),
     (r"backend 'tpu' is not there for conv2d; there are", {"backend": "tpu"}),
     (rf"{FIRST}.winograd: stride above 2", {"algorithm": "winograd", "stride": 3}),
@@ -108,6 +109,11 @@ TYPE_ERRORS: list[tuple[str, dict[str, Any]]] = [
     (r"out must have dtype float32", {"out": zeros(1, 6, 6, 6, dtype="f8")}),
     (r"out must be a NumPy array, not list", {"out": [1.0]}),
     (r"layout must be one of", {"layout": 3}),
+    (r"precision must be one of tf32, 3xtf32, fp16, bf16, not 32", {"precision": 32}),
+    (
+        r"precision tf32 is not for float64; accepted is float32",
+        {"input": X.astype("f8"), "weight": W.astype("f8"), "precision": "tf32"},
+    ),
 ]
 
 

@@ -43,6 +43,7 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: LinearProblem.of(X, X), "weight of linear must have 2 dimensions"),
     (lambda: LinearProblem.of(X, W, B[:3]), "expected bias of linear to be 1-dimensional with 7"),
     (lambda: LinearProblem.of(X, W, rtol=-1), "rtol must not be negative"),
+    (lambda: LinearProblem.of(X, W, precision="fp8"), "precision must be one of tf32, 3xtf32"),
     (lambda: LinearProblem.of(X, W, activation="step"), "activation must be one of relu"),
 ]
 
@@ -60,5 +61,7 @@ def test_dtypes() -> None:
         LinearProblem.of(X, W, B.astype("f8"))
     with pytest.raises(TypeError, match="activation gelu"):
         LinearProblem.of(X.astype("i4"), W.astype("i4"), activation="gelu")
+    with pytest.raises(TypeError, match="precision bf16 is not for float16; accepted is float32"):
+        LinearProblem.of(X.astype("f2"), W.astype("f2"), precision="bf16")
     with pytest.raises(TypeError, match="input of linear has dtype bool"):
         LinearProblem.of(X > 0, W)

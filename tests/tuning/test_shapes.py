@@ -18,6 +18,7 @@ TEXTS = [
     "16x8x7x7,k4,s2,p1,o1,transposed,float64",
     "4x4x9x9,k3,p2,reflect,rtol=0.01",
     "1x1x5x5,k1,int8",
+    "4x8x9x9,k3,precision=bf16",
 ]
 
 
@@ -26,6 +27,12 @@ def test_convolutions_are_written_as_they_are_read(text: str) -> None:
     problem = problem_of(text)
     assert text_of(problem) == text
     assert problem_of(text_of(problem)) == problem
+
+
+def test_a_precision_is_no_other_problem_to_a_table() -> None:
+    assert problem_key(problem_of("4x4x9x9,k3,precision=tf32")) == problem_key(
+        problem_of("4x4x9x9,k3")
+    )
 
 
 def test_same_is_understood_and_keys_tell_problems_apart() -> None:
@@ -49,6 +56,8 @@ BAD = {
     "4x4x9x9,k3,o1": "for transposed",
     "4x4x9x9,k3,transposed,reflect": "no padding mode",
     "4x4x9x9,k3,rtol=-1": "rtol must not be negative",
+    "4x4x9x9,k3,precision=fp8": "precision must be one of",
+    "4x4x9x9,k3,int8,precision=tf32": "precision tf32 is not for int8",
     "4x4x9x9,k3,rtol=e": "could not convert",
     "99999999999999999999x4x9x9,k3": "is too large",
     "4x0x9x9,k3": "should be greater than zero",

@@ -46,6 +46,11 @@ def _activation(problem: Any) -> Any:
     return None if found is None else (found.name, *found.parameters)
 
 
+def _precision(problem: Any) -> dict[str, str]:
+    """Give the argument where it is not None: files that older versions read have none."""
+    return {} if problem.precision is None else {"precision": problem.precision}
+
+
 def _conv(problem: Any) -> Posing:
     names = ["stride", "padding", "dilation", "groups", "rtol"]
     more = "padding_mode" if isinstance(problem, problems.ConvProblem) else "output_padding"
@@ -53,12 +58,13 @@ def _conv(problem: Any) -> Posing:
     options |= {
         "layout": _layout(problem.channels_last, problem.n),
         "activation": _activation(problem),
+        **_precision(problem),
     }
     return Posing(problem.name, ("input", "residual"), ("weight", "bias"), options)
 
 
 def _linear(problem: Any) -> Posing:
-    options = {"activation": _activation(problem), "rtol": problem.rtol}
+    options = {"activation": _activation(problem), "rtol": problem.rtol, **_precision(problem)}
     return Posing("linear", ("input",), ("weight", "bias"), options)
 
 
