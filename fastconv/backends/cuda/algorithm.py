@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Algorithm, Array, Cost, Plan
-from fastconv.backends.cuda.engine.device import Device
-from fastconv.backends.cuda.engine.kernel import SIMULATED
+from fastconv.backends.base import Algorithm, Array, Cost, Plan, Result
+from fastconv.backends.cuda.engine.device import device_for
 from fastconv.backends.cuda.engine.plan import CudaPlan
 from fastconv.machine import Machine
+from fastconv.problem import Shape
 
 # A large card's float32 multiply-adds and memory, by which algorithms are ranked; and a launch.
 FLOPS, BYTES, LAUNCH = 50e12, 4e12, 4e-6
@@ -41,35 +41,27 @@ class CudaAlgorithm(Algorithm):
 
 
 class HostPlan(Plan):
-    """A CUDA plan over NumPy arrays: they are copied to the card, and the result is copied back."""
+    """A CUDA plan over NumPy arrays: they are copied to the card, and the results copied back."""
 
     def __init__(self, problem: Any, plan: CudaPlan) -> None:
         self.cuda = plan
-        self._shape, self._dtype = problem.output_shape, problem.output_dtype
+        self.stages, self.workspace_bytes = plan.launches, plan.workspace_bytes
+        self.outputs = outputs_of(problem)
 
-    def run(self, *inputs: Array | None, out: Array | None = None) -> Array:
-        device = current_device()
-        if out is None:
-            out = np.empty(self._shape, self._dtype)
-        output = device.empty(out.nbytes)
+    def run(self, *inputs: Array | None, out: Array | None = None) -> Result:
+        device = device_for()
+        results = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+        if out is not None:
+            results[0] = out
+        first, *more = (device.empty(result.nbytes) for result in results)
         given = [None if x is None else device.upload(np.ascontiguousarray(x)) for x in inputs]
-        self.cuda.enqueue(device, given, output)
-        device.download(output, out)
-        return out
+        self.cuda.enqueue(device, given, first, more)
+        for memory, result in zip((first, *more), results, strict=True):
+            device.download(memory, result)
+        return tuple(results) if more else results[0]
 
 
-def current_device() -> Device:
-    """Give the card that arrays in main memory are brought to.
-
-    Raises
-    ------
-    RuntimeError
-        Where there is no GPU, or no driver.
-    """
-    if SIMULATED:
-        from fastconv.backends.cuda.engine.device import SimulatedDevice
-
-        return SimulatedDevice()
-    from fastconv.backends.cuda.engine.driver import device
-
-    return device()
+def outputs_of(problem: Any) -> tuple[tuple[Shape, np.dtype[Any]], ...]:
+    """Give the shape and dtype of each output of a problem."""
+    several = getattr(problem, "output_shapes", None)
+    return several or ((problem.output_shape, problem.output_dtype),)

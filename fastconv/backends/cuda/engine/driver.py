@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.cuda.engine.cache import cubin_of
-from fastconv.backends.cuda.engine.device import Device, Given, Memory
+from fastconv.backends.cuda.engine.device import Device, Given, Graph, Memory, Run
 from fastconv.backends.cuda.engine.kernel import Kernel
 
 # Architectures whose own instructions are asked for by a letter.
@@ -18,73 +19,44 @@ _OWN = {(9, 0): "sm_90a"}
 _GRANTED_SHARED = 48 << 10
 
 
-@functools.cache
-def device(ordinal: int = 0) -> CudaDevice:
-    """Give a card.
+def device(ordinal: int = 0, stream: int | None = None) -> CudaDevice:
+    """Give a card, and the stream of a handle; None: the default stream.
 
     Raises
     ------
-    RuntimeError
-        Where there is none, or no driver.
+    ValueError
+        Where there is no such card, or no driver.
     """
-    return CudaDevice(ordinal)
+    return CudaDevice(_card(ordinal), stream)
 
 
-class CudaDevice(Device):
-    """A card, and one of its streams."""
+@functools.cache
+def _card(ordinal: int) -> _Card:
+    from cuda.core import Device as Handle
 
-    def __init__(self, ordinal: int = 0, stream: Any = None) -> None:
-        from cuda.core import Device as Card
+    try:
+        handle = Handle(ordinal)
+        handle.set_current()
+    except Exception as error:
+        raise ValueError(
+            f"backend 'cuda' needs an NVIDIA GPU and its driver, and GPU {ordinal} cannot be "
+            f"used: {error}"
+        ) from error
+    return _Card(ordinal, handle)
 
-        try:
-            self._card = Card(ordinal)
-            self._card.set_current()
-        except Exception as error:
-            raise RuntimeError(
-                f"backend 'cuda' needs an NVIDIA GPU and its driver, and GPU {ordinal} cannot be "
-                f"used: {error}"
-            ) from error
-        self.ordinal = ordinal
-        card = self._card
-        self._stream = card.default_stream if stream is None else card.create_stream(stream)
+
+class _Card:
+    """What all streams of a card share: its kernels, loaded once."""
+
+    def __init__(self, ordinal: int, handle: Any) -> None:
+        self.ordinal, self.handle = ordinal, handle
+        major, minor = handle.compute_capability
+        self.arch = _OWN.get((major, minor), f"sm_{major}{minor}")
         self._kernels: dict[Kernel, Any] = {}
         self._lock = threading.Lock()
 
-    @property
-    def arch(self) -> str:
-        """What kernels are compiled for."""
-        major, minor = self._card.compute_capability
-        return _OWN.get((major, minor), f"sm_{major}{minor}")
-
-    def empty(self, size: int) -> Memory:
-        return self._card.allocate(max(size, 1), stream=self._stream)
-
-    def upload(self, array: np.ndarray[Any, Any]) -> Memory:
-        memory = self.empty(array.nbytes)
-        self._copy(int(memory.handle), array.ctypes.data, array.nbytes)
-        # The copy reads the array, which may be gone before the stream comes to it.
-        self._stream.sync()
-        return memory
-
-    def download(self, memory: Memory, array: np.ndarray[Any, Any]) -> None:
-        self._copy(array.ctypes.data, int(memory.handle), array.nbytes)
-        self._stream.sync()
-
-    def _copy(self, target: int, source: int, size: int) -> None:
-        from cuda.bindings import driver
-
-        (status,) = driver.cuMemcpyAsync(target, source, size, int(self._stream.handle))
-        if status != driver.CUresult.CUDA_SUCCESS:
-            raise RuntimeError(f"copying {size} bytes failed: {status}")
-
-    def launch(self, kernel: Kernel, grid: tuple[int, int, int], arguments: Given) -> None:
-        from cuda.core import LaunchConfig, launch
-
-        config = LaunchConfig(grid=grid, block=kernel.threads, shmem_size=kernel.block.shared_bytes)
-        addresses = [0 if given is None else int(given[0].handle) + given[1] for given in arguments]
-        launch(self._stream, config, self._loaded(kernel), *addresses)
-
-    def _loaded(self, kernel: Kernel) -> Any:
+    def loaded(self, kernel: Kernel) -> Any:
+        """Give a kernel as it lies on the card."""
         with self._lock:
             found = self._kernels.get(kernel)
             if found is None:
@@ -98,12 +70,108 @@ class CudaDevice(Device):
 
     def _allow_shared(self, loaded: Any, kernel: Kernel) -> None:
         """Let a kernel have more dynamic shared memory than every card grants unasked."""
-        if kernel.block.shared_bytes <= _GRANTED_SHARED:
+        size = kernel.block.shared_bytes
+        if size <= _GRANTED_SHARED:
             return
         from cuda.bindings import driver
 
         what = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-        size = kernel.block.shared_bytes
         (status,) = driver.cuKernelSetAttribute(what, size, loaded.handle, self.ordinal)
         if status != driver.CUresult.CUDA_SUCCESS:
             raise RuntimeError(f"{kernel.name} needs {size} bytes of shared memory: {status}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Adopted:
+    """Memory that another library keeps."""
+
+    handle: int
+    owner: Any
+
+
+class CudaDevice(Device):
+    """A card, and one of its streams."""
+
+    def __init__(self, card: _Card, stream: int | None) -> None:
+        from cuda.core import Stream
+
+        # Each thread has a current card of its own.
+        card.handle.set_current()
+        self._card, self.ordinal, self.arch = card, card.ordinal, card.arch
+        if stream:
+            self._stream = Stream.from_handle(stream)
+        else:
+            self._stream = card.handle.default_stream
+
+    @property
+    def stream(self) -> int:
+        return int(self._stream.handle)
+
+    def empty(self, size: int) -> Memory:
+        return self._card.handle.allocate(max(size, 1), stream=self._stream)
+
+    def adopt(self, pointer: int, size: int, owner: Any) -> Memory:
+        return _Adopted(pointer, owner)
+
+    def address(self, memory: Memory) -> int:
+        return int(memory.handle)
+
+    def upload(self, array: np.ndarray[Any, Any]) -> Memory:
+        memory = self.empty(array.nbytes)
+        self._copy(int(memory.handle), array.ctypes.data, array.nbytes)
+        # The copy reads the array, which may be gone before the stream comes to it.
+        self._stream.sync()
+        return memory
+
+    def download(self, memory: Memory, array: np.ndarray[Any, Any]) -> None:
+        self._copy(array.ctypes.data, int(memory.handle), array.nbytes)
+        self._stream.sync()
+
+    def copy(self, target: Memory, offset: int, source: Memory, start: int, size: int) -> None:
+        self._copy(int(target.handle) + offset, int(source.handle) + start, size)
+
+    def _copy(self, target: int, source: int, size: int) -> None:
+        from cuda.bindings import driver
+
+        if size == 0:
+            return
+        (status,) = driver.cuMemcpyAsync(target, source, size, int(self._stream.handle))
+        if status != driver.CUresult.CUDA_SUCCESS:
+            raise RuntimeError(f"copying {size} bytes failed: {status}")
+
+    def wait_for(self, stream: int) -> None:
+        from cuda.core import Stream
+
+        if stream != self.stream:
+            self._stream.wait(Stream.from_handle(stream))
+
+    def launch(self, kernel: Kernel, grid: tuple[int, int, int], arguments: Given) -> None:
+        self._launch_on(self._stream, kernel, grid, arguments)
+
+    def _launch_on(
+        self, target: Any, kernel: Kernel, grid: tuple[int, int, int], arguments: Given
+    ) -> None:
+        from cuda.core import LaunchConfig, launch
+
+        config = LaunchConfig(grid=grid, block=kernel.threads, shmem_size=kernel.block.shared_bytes)
+        addresses = [0 if given is None else int(given[0].handle) + given[1] for given in arguments]
+        launch(target, config, self._card.loaded(kernel), *addresses)
+
+    def capture(self, runs: list[Run]) -> Graph:
+        # Captured on a stream of its own: the default stream cannot be.
+        builder = self._card.handle.create_stream().create_graph_builder().begin_building()
+        for kernel, grid, arguments in runs:
+            self._launch_on(builder, kernel, grid, arguments)
+        whole = builder.end_building().complete()
+        # Memory that the graph's addresses stand for lives as long as it does.
+        kept = [arguments for _, _, arguments in runs]
+        return _CapturedGraph(whole, kept)
+
+
+class _CapturedGraph(Graph):
+    def __init__(self, graph: Any, kept: Any) -> None:
+        self._graph, self._kept = graph, kept
+
+    def replay(self, device: Device) -> None:
+        assert isinstance(device, CudaDevice)
+        self._graph.launch(device._stream)

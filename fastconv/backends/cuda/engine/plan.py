@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.cuda.engine.device import Device, Memory
+from fastconv.backends.cuda.engine.device import Device, Memory, Run
 from fastconv.backends.cuda.engine.kernel import Kernel
-from fastconv.backends.native.plan import Constant, Slot
+from fastconv.backends.native.plan import OUTPUT, WORKSPACE, Constant, Slot
 
 # What a launch's arguments begin at: a buffer's bytes, or a constant's.
 Argument = Slot | Constant | None
-# Buffers, beside the inputs, which are counted from 0.
-OUTPUT = Slot(-2)
-WORKSPACE = Slot(-1)
+Buffer = Memory | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +29,9 @@ class Launch:
 class CudaPlan:
     """Launches one after the other on a stream, each of which sees what those before it wrote.
 
+    Buffers are numbered as in native plans: the inputs first, then outputs beyond the first;
+    OUTPUT and WORKSPACE are counted from the end.
+
     Parameters
     ----------
     launches
@@ -43,22 +44,31 @@ class CudaPlan:
         self.launches, self.workspace_bytes = tuple(launches), workspace_bytes
         self._constants: dict[int, dict[int, Memory]] = {}
 
-    def enqueue(self, device: Device, inputs: Sequence[Memory | None], output: Memory) -> None:
+    def enqueue(
+        self,
+        device: Device,
+        inputs: Sequence[Buffer],
+        output: Buffer,
+        more_outputs: Sequence[Buffer] = (),
+    ) -> None:
         """Put the launches on the device's stream; nothing waits for them."""
         workspace = device.empty(self.workspace_bytes) if self.workspace_bytes else None
-        buffers = [*inputs, output, workspace]
+        for run in self.bound(device, [*inputs, *more_outputs, output, workspace, None]):
+            device.launch(*run)
+
+    def bound(self, device: Device, buffers: Sequence[Buffer]) -> list[Run]:
+        """Give the launches with the memory that their slots stand for."""
         constants = self._on(device)
-        for launch in self.launches:
-            given: list[tuple[Memory, int] | None] = []
-            for argument in launch.arguments:
-                if argument is None:
-                    given.append(None)
-                elif isinstance(argument, Constant):
-                    given.append((constants[id(argument.array)], 0))
-                else:
-                    memory = buffers[argument.buffer]
-                    given.append(None if memory is None else (memory, argument.offset))
-            device.launch(launch.kernel, launch.grid, given)
+
+        def given(argument: Argument) -> tuple[Memory, int] | None:
+            if isinstance(argument, Slot):
+                memory = buffers[argument.buffer]
+                return None if memory is None else (memory, argument.offset)
+            if isinstance(argument, Constant):
+                return constants[id(argument.array)], 0
+            return None
+
+        return [(each.kernel, each.grid, [*map(given, each.arguments)]) for each in self.launches]
 
     def _on(self, device: Device) -> dict[int, Memory]:
         """Give the constants as they lie on a device: brought there once."""
@@ -73,3 +83,6 @@ class CudaPlan:
             found = {key: device.upload(np.asarray(array)) for key, array in arrays.items()}
             self._constants[device.ordinal] = found
         return found
+
+
+__all__ = ["OUTPUT", "WORKSPACE", "Argument", "CudaPlan", "Launch"]
