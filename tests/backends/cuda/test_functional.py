@@ -13,9 +13,12 @@ def test_functions_by_name() -> None:
     x = RNG.integers(-4, 5, (1, 4, 6, 5)).astype("f4")
     weight = RNG.integers(-4, 5, (6, 4, 3, 3)).astype("f4")
     lines = RNG.integers(-4, 5, (4, 1, 3, 3)).astype("f4")
+    square = RNG.integers(-4, 5, (6, 5)).astype("f4")
     for call in (
         lambda backend: F.conv2d(x, weight, padding=1, activation="relu", backend=backend),
         lambda backend: F.conv2d(x, lines, padding=1, groups=4, backend=backend),
+        lambda backend: F.conv_transpose2d(x, lines[:, :, :2, :2], stride=2, backend=backend),
+        lambda backend: F.linear(x, square, activation="relu", backend=backend),
         lambda backend: F.max_pool2d(x, 2, backend=backend),
         lambda backend: F.relu(x, backend=backend),
         lambda backend: F.adaptive_avg_pool2d(x, 1, backend=backend),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -21,9 +22,16 @@ from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.geometry import lead, offsets
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.problem import ConvProblem
+from fastconv.problem.activation import Activation
 
 # Blocks that a card runs at a time, in rough numbers: fewer leave it idle.
 BLOCKS = 264
+
+
+# The first input.
+IMAGES = INPUT(0)
+# What an int32 counts, a tile's rows left; and what a grid holds in its third dimension.
+MOST_CELLS, MOST_GROUPS = 2**31 - 256, 65535
 
 
 class Direct(CudaAlgorithm):
@@ -34,7 +42,7 @@ class Direct(CudaAlgorithm):
     def why_not(self, problem: ConvProblem) -> str | None:
         if problem.padding_mode != "zeros":
             return f"padding mode {problem.padding_mode}: this kernel pads with zeros"
-        return super().why_not(problem)
+        return why_not_outsized(problem) or super().why_not(problem)
 
     def error_bound(self, problem: ConvProblem) -> float:
         return problem.sum_length * float(np.finfo(np.float32).eps)
@@ -43,6 +51,15 @@ class Direct(CudaAlgorithm):
         weight, bias = parameters
         assert weight is not None
         return channels_last(problem, lambda turned: plan_direct(turned, weight, bias))
+
+
+def why_not_outsized(problem: Any) -> str | None:
+    """Say why an image's offsets, or a grid's groups, do not fit; None: they do."""
+    if max(prod(problem.input_shape[1:]), prod(problem.output_shape[1:])) >= MOST_CELLS:
+        return f"images of {MOST_CELLS} cells and more: offsets inside one have 32 bits"
+    if problem.groups > MOST_GROUPS:
+        return f"more than {MOST_GROUPS} groups, which are a grid's third dimension"
+    return None
 
 
 def geometry_of(problem: ConvProblem) -> Geometry:
@@ -81,18 +98,46 @@ def plan_direct(
     """Plan a convolution of channels-last images."""
     geometry = geometry_of(problem)
     tile = tile_of(geometry) if tile is None else tile
-    kernel = implicit_gemm(tile, geometry, bias is not None, problem.residual, problem.activation)
+    steps = zip(lead(problem.kernel_size, 1), lead(problem.dilation, 1), strict=True)
+    table = table_of(geometry, [np.arange(k) * d for k, d in steps])
+    launch = gemm_launch(
+        tile, geometry, weight, table, bias=None if bias is None else constant(bias),
+        residual=INPUT(1) if problem.residual else None, activation=problem.activation,
+    )  # fmt: skip
+    return CudaPlan([launch])
+
+
+def gemm_launch(
+    tile: Tile,
+    geometry: Geometry,
+    weight: Array,
+    table: Array,
+    *,
+    source: Argument = IMAGES,
+    bias: Argument = None,
+    residual: Argument = None,
+    activation: Activation | None = None,
+    target: Argument = OUTPUT,
+) -> Launch:
+    """Give the launch of an implicit GEMM; ``weight`` is (out, in / groups, taps).
+
+    Raises
+    ------
+    ValueError
+        For a batch of more output pixels than 32 bits count.
+    """
+    if geometry.rows >= MOST_CELLS:
+        raise ValueError(
+            f"{geometry.rows} output pixels: this kernel counts up to {MOST_CELLS}; split the batch"
+        )
+    kernel = implicit_gemm(tile, geometry, bias is not None, residual is not None, activation)
     grid = (
         -(-geometry.rows // tile.rows),
         -(-geometry.group_outputs // tile.columns),
         geometry.groups,
     )
-    arguments: list[Argument] = [
-        INPUT(0), constant(packed_weights(weight, geometry, tile)),
-        constant(table_of(problem, geometry)), None if bias is None else constant(bias),
-        INPUT(1) if problem.residual else None, OUTPUT,
-    ]  # fmt: skip
-    return CudaPlan([Launch(kernel, grid, arguments)])
+    packed = constant(packed_weights(weight, geometry, tile))
+    return Launch(kernel, grid, [source, packed, constant(table), bias, residual, target])
 
 
 def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
@@ -110,17 +155,16 @@ def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
     return packed
 
 
-def table_of(problem: ConvProblem, geometry: Geometry) -> Array:
+def table_of(geometry: Geometry, steps: Sequence[Array]) -> Array:
     """Give where the sum's terms lie: cells from a window's first, and the tap's place.
 
-    A row is a step of 8 channels where those are all of one tap, else one term.
+    ``steps`` are the taps' places in a window, a dimension. A row is a step of 8 channels where
+    those are all of one tap, else one term.
     """
-    kernel, dilation = lead(problem.kernel_size, 1), lead(problem.dilation, 1)
-    steps = [np.arange(k) * d for k, d in zip(kernel, dilation, strict=True)]
     places = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
     _, height, width = geometry.input_size
-    row = width * geometry.in_channels
-    strides = (height * row, row, geometry.in_channels)
+    pixel = geometry.pitch or geometry.in_channels
+    strides = (height * width * pixel, width * pixel, pixel)
     taps = offsets(*(s * t for s, t in zip(steps, strides, strict=True)))
     each = DEPTH if geometry.whole_steps else 1
     channels = np.arange(0, geometry.group_inputs, each)

@@ -43,6 +43,14 @@ OUTSIDE = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
+class Spread:
+    """A larger image in which output pixels stand: its size, and the step between them."""
+
+    size: tuple[int, int, int]
+    step: tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
 class Geometry:
     """What of a convolution is baked into its kernel; sizes are (depth, height, width)."""
 
@@ -57,6 +65,10 @@ class Geometry:
     taps: int
     # Whether windows reach beyond the image, a dimension.
     leaves: tuple[bool, bool, bool]
+    # Elements from one input pixel to the next; 0: as many as channels.
+    pitch: int = 0
+    # Where output pixels stand; None: one after the other.
+    spread: Spread | None = None
 
     @property
     def rows(self) -> int:
@@ -77,7 +89,7 @@ class Geometry:
     @property
     def whole_steps(self) -> bool:
         """Whether all channels of a step are of one tap, and aligned."""
-        return self.group_inputs % DEPTH == 0
+        return self.group_inputs % DEPTH == 0 and self.pitch % 4 == 0
 
     @property
     def checks(self) -> tuple[bool, bool, bool]:
@@ -110,7 +122,11 @@ def implicit_gemm(
     IN_D, IN_H, IN_W = geometry.input_size
     STRIDE_D, STRIDE_H, STRIDE_W = geometry.stride
     BEFORE_D, BEFORE_H, BEFORE_W = geometry.before
-    IN_C, OUT_C = geometry.in_channels, geometry.out_channels
+    IN_C, OUT_C = geometry.pitch or geometry.in_channels, geometry.out_channels
+    SPREAD = geometry.spread is not None
+    spread = geometry.spread or Spread((1, 1, 1), (1, 1, 1))
+    FULL_D, FULL_H, FULL_W = spread.size
+    STEP_D, STEP_H, STEP_W = spread.step
     GROUP_IN, GROUP_OUT = geometry.group_inputs, geometry.group_outputs
     SUM = geometry.depth
     PADDED = -(-GROUP_OUT // COLUMNS) * COLUMNS
@@ -197,6 +213,19 @@ def implicit_gemm(
                 place = half * i32(RIGHT) + (thread + i32(load * THREADS)) * i32(4)
                 store4(right, place, take4(b, 4 * load))
 
+        def cell_of(pixel):  # type: ignore[no-untyped-def]
+            """Give where an output pixel stands."""
+            cell = i64(pixel)
+            if SPREAD:
+                rest = pixel // i32(OUT_W)
+                w = pixel % i32(OUT_W) * i32(STEP_W)
+                h = rest % i32(OUT_H) * i32(STEP_H)
+                rest = rest // i32(OUT_H)
+                d = rest % i32(OUT_D) * i32(STEP_D)
+                line = (i64(rest // i32(OUT_D)) * i64(FULL_D) + i64(d)) * i64(FULL_H) + i64(h)
+                cell = line * i64(FULL_W) + i64(w)
+            return cell
+
         fetch(i32(0))
         keep(i32(0))
         cuda.syncthreads()
@@ -221,7 +250,7 @@ def implicit_gemm(
                 column = first_column + i32(q * HALF_COLUMNS) + tx * i32(4)
                 if (pixel < i32(PIXELS)) & (column < i32(GROUP_OUT)):
                     channel = group * i32(GROUP_OUT) + column
-                    place = i64(pixel) * i64(OUT_C) + i64(channel)
+                    place = cell_of(pixel) * i64(OUT_C) + i64(channel)
                     count = i32(GROUP_OUT) - column
                     four = take4(sums, 8 * i + 4 * q)
                     if BIAS:

@@ -16,6 +16,7 @@ from fastconv.backends.base import Array, Cost
 from fastconv.backends.native.conv.common import NativeConv, conv_tile
 from fastconv.backends.native.conv.geometry import offsets, output_words
 from fastconv.backends.native.conv.pack import Packed, pack_input
+from fastconv.backends.native.conv.phases import phase_length, phase_taps
 from fastconv.backends.native.gemm import (
     Gemm,
     pack_bias,
@@ -26,9 +27,6 @@ from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, scratch_st
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine
 from fastconv.problem import ConvTransposeProblem, Shape
-
-# Of one phase in one dimension: (tap, input cells from output j to that tap's input).
-Taps = list[tuple[int, int]]
 
 
 class Transposed(NativeConv):
@@ -69,27 +67,14 @@ class Transposed(NativeConv):
         )
 
 
-def _phase_taps(problem: ConvTransposeProblem, dimension: int, phase: int) -> Taps:
-    """Give the taps that reach outputs phase + stride * j: input cell j + shift times tap."""
-    s, d = problem.stride[dimension], problem.dilation[dimension]
-    reach = phase + problem.padding[dimension][0]
-    taps = range(problem.kernel_size[dimension])
-    return [(k, (reach - k * d) // s) for k in taps if (reach - k * d) % s == 0]
-
-
-def _phase_length(problem: ConvTransposeProblem, dimension: int, phase: int) -> int:
-    """Count the outputs phase + stride * j."""
-    return max(0, -(-(problem.output_size[dimension] - phase) // problem.stride[dimension]))
-
-
 def _padded(problem: ConvTransposeProblem) -> tuple[Shape, Shape]:
     """Give the cells to put before the input, and its padded size, so that every tap is inside."""
     before, padded = [], []
     for dimension, length in enumerate(problem.input_size):
         low, high = 0, length - 1
         for phase in range(problem.stride[dimension]):
-            outputs = _phase_length(problem, dimension, phase)
-            for _, shift in _phase_taps(problem, dimension, phase) if outputs else []:
+            outputs = phase_length(problem, dimension, phase)
+            for _, shift in phase_taps(problem, dimension, phase) if outputs else []:
                 low, high = min(low, shift), max(high, outputs - 1 + shift)
         before.append(-low)
         padded.append(high + 1 - low)
@@ -107,12 +92,12 @@ def _phase_gemm(
 ) -> Gemm | None:
     """Give one phase's GEMM; None when the phase has no outputs."""
     dimensions = range(problem.n)
-    lengths = [_phase_length(problem, i, phase[i]) for i in dimensions]
+    lengths = [phase_length(problem, i, phase[i]) for i in dimensions]
     if 0 in lengths:
         return None
     size = problem.dtype.itemsize
     strides = packed.strides[3 - problem.n :]
-    reached = [_phase_taps(problem, i, phase[i]) for i in dimensions]
+    reached = [phase_taps(problem, i, phase[i]) for i in dimensions]
     taps = offsets(
         *(
             np.array([(shift + b) * stride for _, shift in column], np.int64)

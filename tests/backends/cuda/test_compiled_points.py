@@ -1,0 +1,28 @@
+"""What the compiler makes of the kernels beside convolutions: one of each family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fastconv.backends.cuda import linear
+from fastconv.backends.cuda.engine.compiler import compile_kernel
+from fastconv.problem.activation import Activation
+
+RELU = Activation("relu")
+# Name: the kernel, and the most registers of a thread.
+TABLE: dict[str, tuple[Any, int]] = {
+    "a row's slices": (linear.slices(1, 2048, 1000, 256), 96),
+    "rows' slices": (linear.slices(8, 2048, 1000, 256), 96),
+    "slices added": (linear.added(8, 1001, 1004, 8, True, RELU), 48),
+}
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+@pytest.mark.parametrize("name", TABLE)
+def test_registers_and_spills(name: str, arch: str) -> None:
+    kernel, registers = TABLE[name]
+    cubin = compile_kernel(kernel, arch)
+    assert (cubin.spilled_bytes, cubin.stack_bytes) == (0, 0)
+    assert cubin.registers <= registers
