@@ -16,7 +16,7 @@ from fastconv.backends.cuda.engine.compiler import compile_kernel
 from fastconv.backends.cuda.pointwise import elementwise
 from fastconv.backends.cuda.pool import FOLDS, pool
 from fastconv.backends.cuda.tile import TILES
-from fastconv.backends.cuda.transpose import transpose
+from fastconv.backends.cuda.transpose import transposing
 from fastconv.problem.activation import Activation
 
 RELU = Activation("relu")
@@ -38,7 +38,7 @@ TABLE: dict[str, tuple[Any, int, float]] = {
     "depthwise 3x3": (depthwise(LINES, (1, 3, 3), (1, 1, 1), True, False, RELU), 80, 0.0),
     "max pool": (pool(FOLDS["max"], 1, 64, (1, 56, 56), (1, 28, 28), (1, 1, 1)), 96, 0.0),
     "gelu": (elementwise(1001, Activation.of("gelu")), 48, 0.0),
-    "transpose": (transpose(64, 3136), 40, 0.0),
+    "transpose": (transposing(8, 64, 3136, None, None).kernel, 40, 0.0),
 }
 
 

@@ -20,6 +20,7 @@ def test_functions_by_name() -> None:
         lambda backend: F.conv_transpose2d(x, lines[:, :, :2, :2], stride=2, backend=backend),
         lambda backend: F.linear(x, square, activation="relu", backend=backend),
         lambda backend: F.max_pool2d(x, 2, backend=backend),
+        lambda backend: F.prelu(x, x[0, :, 0, 0], backend=backend),
         lambda backend: F.relu(x, backend=backend),
         lambda backend: F.adaptive_avg_pool2d(x, 1, backend=backend),
     ):

@@ -25,7 +25,7 @@ def turned() -> None:
 
 MUTATIONS = {
     "a barrier": ("cuda.syncthreads()", "pass"),
-    "an edge": ("cell = matrix + i64(column)", "cell = i64(column)"),
+    "an edge": ("cell = target + i64(column)", "cell = i64(column)"),
 }
 
 

@@ -17,10 +17,15 @@ from fastconv.backends.cuda.engine.source import unrolled
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
 # What a kernel's parameters are annotated with: addresses of elements in the card's memory.
-ELEMENTS = {"Float32": np.float32, "Float16": np.float16, "Int32": np.int32}
+ELEMENTS = {
+    "Float32": np.float32, "Float16": np.float16, "Float64": np.float64, "Int32": np.int32,
+    "Int64": np.int64, "UInt8": np.uint8, "UInt16": np.uint16,
+}  # fmt: skip
 Float32: TypeAlias = Any
 Float16: TypeAlias = Any
+Float64: TypeAlias = Any
 Int32: TypeAlias = Any
+Int64: TypeAlias = Any
 
 # Registers of a multiprocessor, and the most of one thread.
 REGISTERS = 65536
