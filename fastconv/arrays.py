@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.device_arrays import as_device_array
 from fastconv.problem.base import Shape
 
 Array = np.ndarray[Any, Any]
@@ -14,7 +15,8 @@ Array = np.ndarray[Any, Any]
 def as_array(value: Any, name: str) -> Any:
     """Give ``value`` as a plain array, without copying where it is one.
 
-    What says of itself that it may pass (a traced value, a Parameter) passes as it is.
+    What says of itself that it may pass (a traced value, a Parameter) passes as it is; an array in
+    a GPU's memory stays there, as a `DeviceArray`.
 
     Raises
     ------
@@ -28,6 +30,9 @@ def as_array(value: Any, name: str) -> Any:
     if type(value) is np.ndarray:
         array = value
     else:
+        on_device = as_device_array(value)
+        if on_device is not None:
+            return on_device
         try:
             array = np.asarray(value)
         except ValueError as error:

@@ -62,6 +62,15 @@ class DeviceArray:
         return self.size * self.dtype.itemsize
 
     @property
+    def extent(self) -> tuple[int, int]:
+        """The addresses of the first byte in memory, and of the one after the last."""
+        if self.size == 0:
+            return self.pointer, self.pointer
+        reach = [(n - 1) * s for n, s in zip(self.shape, self.strides, strict=True)]
+        low = self.pointer + sum(step for step in reach if step < 0)
+        return low, self.pointer + sum(step for step in reach if step > 0) + self.dtype.itemsize
+
+    @property
     def is_contiguous(self) -> bool:
         """Whether elements follow one another, the last dimension first."""
         return _same_places(self.shape, self.strides, contiguous_strides(self.shape, self.dtype))
@@ -151,6 +160,8 @@ class Kind:
     stream: Callable[[int], int | None]
     empty: Callable[[Shape, np.dtype[Any], int], Any] | None = None
     turned: Callable[[Any, Shape], Any] | None = None
+    # What a library that makes no empty arrays makes of one of ours.
+    given: Callable[[DeviceArray], Any] = lambda result: result
 
 
 def as_device_array(value: Any) -> DeviceArray | None:
@@ -291,5 +302,8 @@ _NUMBA = Kind(
     "numba", _from_interface, lambda device: None, _empty_numba,
     lambda value, order: value.transpose(order),
 )  # fmt: skip
-_JAX = Kind("jax", _from_dlpack, lambda device: None)
+_JAX = Kind(
+    "jax", _from_dlpack, lambda device: None,
+    given=lambda result: sys.modules["jax"].numpy.asarray(result),
+)  # fmt: skip
 _OTHER = Kind("cuda_array_interface", _from_interface, lambda device: None)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from fastconv.dispatch.table import Row
 
 
-_WORKERS = "its workers' memory is above FASTCONV_WORKSPACE_MB"
+# Algorithms that are not to be taken, by name, and why.
+Without = frozenset[tuple[str, str]]
+
+WORKERS = "its workers' memory is above FASTCONV_WORKSPACE_MB"
 
 
 @record(frozen=True)
@@ -72,12 +75,12 @@ def choose(
     algorithm: str | None = None,
     backend: str | None = None,
     tuning: Tuning | None = None,
-    without: frozenset[str] = frozenset(),
+    without: Without = frozenset(),
 ) -> Choice:
     """Choose an algorithm for ``problem`` by its image alone: batch and threads change nothing.
 
-    ``tuning`` is the table to follow; None: the one in force. ``without`` names algorithms whose
-    plans took more memory than they may.
+    ``tuning`` is the table to follow; None: the one in force. ``without`` names algorithms that
+    are not to be taken, each with the reason.
 
     Raises
     ------
@@ -105,7 +108,7 @@ def _choose(
     isa: str,
     limit: int | None,
     tuning: Tuning,
-    without: frozenset[str],
+    without: Without,
 ) -> Choice:
     every = algorithms(type(problem), backend)
     _check_names(problem, every, algorithm, backend)
@@ -165,7 +168,7 @@ def _ask(
     problem: Problem,
     limit: int | None,
     row: Row | None,
-    without: frozenset[str],
+    without: Without,
 ) -> Candidate:
     why_not = algorithm.why_not(problem)
     if why_not is not None:
@@ -173,8 +176,8 @@ def _ask(
     cost = algorithm.cost(problem, get_machine())
     if limit is not None and cost.workspace_bytes > limit:
         why_not = f"workspace {cost.workspace_bytes} bytes is above FASTCONV_WORKSPACE_MB"
-    elif str(algorithm) in without:
-        why_not = _WORKERS
+    else:
+        why_not = dict(without).get(str(algorithm))
     measured = None if row is None else row.seconds.get(str(algorithm))
     return Candidate(algorithm, why_not, cost, None, measured)
 
@@ -191,11 +194,11 @@ def _bounded(offer: Candidate, problem: Problem) -> Candidate:
 
 
 def _as_its_twin(
-    algorithm: Algorithm, twin: Candidate, row: Row | None, without: frozenset[str]
+    algorithm: Algorithm, twin: Candidate, row: Row | None, without: Without
 ) -> Candidate:
     """Give the answer of an algorithm whose twin of another backend can serve: it is the same."""
     name = str(algorithm)
-    why_not = _WORKERS if name in without else None
+    why_not = dict(without).get(name)
     measured = None if row is None else row.seconds.get(name)
     return dataclasses.replace(
         twin, algorithm=algorithm, why_not=why_not, measured_seconds=measured

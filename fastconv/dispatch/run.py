@@ -10,7 +10,8 @@ import numpy as np
 from fastconv import settings
 from fastconv.arrays import Array, check_out, ready
 from fastconv.backends.base import Plan, Result
-from fastconv.dispatch.choose import choose
+from fastconv.device_arrays import DeviceArray
+from fastconv.dispatch.choose import WORKERS, Without, choose
 from fastconv.dispatch.parameter import Parameter, plans_of
 from fastconv.dispatch.stored import StoredParameter, values_of
 from fastconv.dispatch.tuning import Tuning, current
@@ -37,6 +38,10 @@ def solve(
     for value in inputs:
         if hasattr(value, "__fastconv_record__"):
             return value.__fastconv_record__(problem, inputs, parameters, algorithm, backend)
+        if isinstance(value, DeviceArray):
+            from fastconv.dispatch.on_device import solve_on_device
+
+            return solve_on_device(problem, inputs, parameters, out, algorithm, backend)
     if out is not None:
         check_out(out, problem.output_shape, problem.output_dtype, inputs + parameters)
     plan = find_plan(problem, parameters, algorithm=algorithm, backend=backend)
@@ -82,14 +87,14 @@ def _make_plan(
     if busy is not problem:
         parameters = problem.busy(tuple(None if p is None else values_of(p) for p in parameters))
     arrays = [None if p is None else ready(values_of(p)) for p in parameters]
-    without: frozenset[str] = frozenset()
+    without: Without = frozenset()
     while True:
         choice = choose(busy, algorithm=algorithm, backend=backend, without=without)
         plan = choice.algorithm.plan(busy, *arrays)
         limit = settings.workspace_limit()
         if limit is None or plan.workspace_bytes + plan.scratch_bytes <= limit:
             return plan
-        without |= {str(choice.algorithm)}
+        without |= {(str(choice.algorithm), WORKERS)}
 
 
 @functools.lru_cache(maxsize=1024)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv.arrays import Array, as_array, as_optional_array, check_out
+from fastconv.device_arrays import as_device_array
 from fastconv.dispatch import solve
 from fastconv.functional.activation import refuse_inplace
 from fastconv.problem import LinearProblem
@@ -85,10 +86,15 @@ def linear(
 
 def _rows_of(
     out: Array | None, shape: tuple[int, ...], problem: LinearProblem, arrays: tuple[Any, ...]
-) -> tuple[Array | None, Array | None]:
+) -> tuple[Any, Array | None]:
     """Give ``out`` as rows, or, where it cannot be seen so, as an array to copy the result to."""
     if out is None or any(hasattr(array, "__fastconv_record__") for array in arrays):
         return None, None
+    on_device = as_device_array(out)
+    if on_device is not None:
+        if on_device.shape != shape:
+            raise ValueError(f"out must have shape {list(shape)}, but got {list(out.shape)}")
+        return on_device.reshape(problem.output_shape), None
     check_out(out, shape, problem.output_dtype, arrays)
     if out.flags.c_contiguous:
         return out.reshape(problem.output_shape), None

@@ -21,6 +21,8 @@ class CudaAlgorithm(Algorithm):
     """An algorithm whose plan is launches of kernels."""
 
     backend = "cuda"
+    # Whether packing only moves parameters, so that those on the card can be packed there.
+    moves_parameters = False
 
     def why_not(self, problem: Any) -> str | None:
         if problem.dtype.name != "float32":

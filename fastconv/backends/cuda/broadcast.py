@@ -91,7 +91,8 @@ def broadcast(
     EACH = 1 if WIDE else 4
     SPAN = THREADS * EACH
     COUNT, LENGTHS = len(functions), lengths
-    X, A, B, C = [*steps, *[(0,) * AXES] * (OPERANDS - len(steps))]
+    every: list[tuple[int, ...]] = [*steps] + [(0,) * AXES] * (OPERANDS - len(steps))
+    X, A, B, C = every
     take_x, take_a, take_b, take_c = (load4_by(s) for s in (*inner, 0, 0, 0, 0)[:OPERANDS])
     first, second, third = (combine4(FUNCTIONS[f]) for f in (*functions, "add", "add")[:3])
     activate = map4(scalar(activation))

@@ -51,6 +51,7 @@ class Depthwise(CudaAlgorithm):
     """One channel a group, in fours."""
 
     name = "depthwise"
+    moves_parameters = True
 
     def why_not(self, problem: ConvProblem) -> str | None:
         if problem.groups != problem.in_channels or problem.out_channels != problem.in_channels:

@@ -38,6 +38,7 @@ class Direct(CudaAlgorithm):
     """Implicit GEMM on float32 multiply-adds, channels last inside."""
 
     name = "direct"
+    moves_parameters = True
 
     def why_not(self, problem: ConvProblem) -> str | None:
         if problem.padding_mode != "zeros":
@@ -147,7 +148,7 @@ def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
     """
     groups, outputs, inputs = geometry.groups, geometry.group_outputs, geometry.group_inputs
     columns = -(-outputs // tile.columns) * tile.columns
-    packed = np.zeros((groups, geometry.depth + DEPTH, columns), np.float32)
+    packed = np.zeros((groups, geometry.depth + DEPTH, columns), weight.dtype)
     own = weight.reshape(groups, outputs, inputs, geometry.taps)
     packed[:, : geometry.taps * inputs, :outputs] = own.transpose(0, 3, 2, 1).reshape(
         groups, geometry.taps * inputs, outputs
