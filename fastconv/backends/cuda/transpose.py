@@ -12,7 +12,14 @@ from numba import int32 as i32
 from numba import int64 as i64
 
 from fastconv.backends.cuda.engine.kernel import Body, kernel
-from fastconv.backends.cuda.engine.plan import OUTPUT, WORKSPACE, Argument, CudaPlan, Launch
+from fastconv.backends.cuda.engine.plan import (
+    OUTPUT,
+    WORKSPACE,
+    Argument,
+    CudaPlan,
+    Launch,
+    TensorMap,
+)
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.engine.words import Word, of_words, type_of
 from fastconv.backends.native.plan import INPUT, Slot
@@ -145,6 +152,10 @@ def _moved(launches: Sequence[Launch], bound: dict[int, Slot]) -> list[Launch]:
     def new(argument: Argument) -> Argument:
         if isinstance(argument, Slot) and argument.buffer in bound:
             return bound[argument.buffer] + argument.offset
+        if isinstance(argument, TensorMap) and isinstance(argument.source, Slot):
+            moved = new(argument.source)
+            assert isinstance(moved, Slot)
+            return TensorMap(moved, argument.spec)
         return argument
 
     return [dataclasses.replace(each, arguments=[*map(new, each.arguments)]) for each in launches]

@@ -29,6 +29,8 @@ class Cubin:
     spilled_bytes: int
     stack_bytes: int
     shared_bytes: int
+    # Lines in which it says that it could not do as was meant; empty: it could.
+    losses: str = ""
 
 
 def compile_kernel(kernel: Kernel, arch: str) -> Cubin:
@@ -92,4 +94,5 @@ def _told(code: bytes, arch: str, log: str) -> Cubin:
         spilled_bytes=number(r"(\d+) bytes spill stores"),
         stack_bytes=number(r"(\d+) bytes stack frame"),
         shared_bytes=number(r"(\d+) bytes smem"),
+        losses="\n".join(line for line in log.splitlines() if "Potential Performance Loss" in line),
     )  # fmt: skip

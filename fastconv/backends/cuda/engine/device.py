@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.cuda.engine.kernel import SIMULATED, Kernel
+from fastconv.backends.cuda.engine.tensormap import SimulatedMap, Spec
 
 # Addresses of memory are multiples of it, as the driver gives them.
 ALIGNMENT = 256
@@ -69,6 +70,10 @@ class Device(abc.ABC):
         """Let what comes wait for what another stream has been given so far; nobody here waits."""
 
     @abc.abstractmethod
+    def tensor_map(self, spec: Spec, memory: Memory, offset: int) -> Memory:
+        """Give a tensor map of what lies in memory from bytes on, for kernels to copy by."""
+
+    @abc.abstractmethod
     def launch(self, kernel: Kernel, grid: tuple[int, int, int], arguments: Given) -> None:
         """Run a kernel on memory, from bytes on; None is the address 0."""
 
@@ -111,6 +116,9 @@ class SimulatedDevice(Device):
     def wait_for(self, stream: int) -> None:
         """All is done at once here."""
 
+    def tensor_map(self, spec: Spec, memory: Memory, offset: int) -> Memory:
+        return SimulatedMap(spec, memory[offset:])
+
     def launch(self, kernel: Kernel, grid: tuple[int, int, int], arguments: Given) -> None:
         arrays = [
             np.empty(0, element) if given is None else _from(*given, np.dtype(element))
@@ -131,7 +139,9 @@ class _Recorded(Graph):
             device.launch(*run)
 
 
-def _from(memory: Memory, offset: int, element: np.dtype[Any]) -> np.ndarray[Any, Any]:
+def _from(memory: Memory, offset: int, element: np.dtype[Any]) -> Any:
+    if isinstance(memory, SimulatedMap):
+        return memory
     size = element.itemsize
     whole: np.ndarray[Any, Any] = memory[offset:]
     return whole[: len(whole) // size * size].view(element)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastconv.backends.cuda.engine.cache import cubin_of
 from fastconv.backends.cuda.engine.device import Device, Given, Graph, Memory, Run
+from fastconv.backends.cuda.engine.encode import encoded
 from fastconv.backends.cuda.engine.kernel import Kernel
+from fastconv.backends.cuda.engine.tensormap import Spec
 
 # Architectures whose own instructions are asked for by a letter.
 _OWN = {(9, 0): "sm_90a"}
 # Shared memory that a block has without asking.
 _GRANTED_SHARED = 48 << 10
+# Tensor maps that a card keeps, of 128 bytes each.
+_MOST_MAPS = 1024
 
 
 def device(ordinal: int = 0, stream: int | None = None) -> CudaDevice:
@@ -46,13 +51,14 @@ def _card(ordinal: int) -> _Card:
 
 
 class _Card:
-    """What all streams of a card share: its kernels, loaded once."""
+    """What all streams of a card share: its kernels, loaded once, and tensor maps."""
 
     def __init__(self, ordinal: int, handle: Any) -> None:
         self.ordinal, self.handle = ordinal, handle
         major, minor = handle.compute_capability
         self.arch = _OWN.get((major, minor), f"sm_{major}{minor}")
         self._kernels: dict[Kernel, Any] = {}
+        self._maps: dict[tuple[Spec, int], Memory] = {}
         self._lock = threading.Lock()
 
     def loaded(self, kernel: Kernel) -> Any:
@@ -66,6 +72,18 @@ class _Card:
                 found = ObjectCode.from_cubin(cubin.code).get_kernel(cubin.entry)
                 self._allow_shared(found, kernel)
                 self._kernels[kernel] = found
+        return found
+
+    def tensor_map(self, spec: Spec, address: int, upload: Callable[[Any], Memory]) -> Memory:
+        """Give the map of what lies at an address: encoded and uploaded where there is none yet."""
+        with self._lock:
+            found = self._maps.get((spec, address))
+            if found is None:
+                if len(self._maps) >= _MOST_MAPS:
+                    # Launches on any stream may still read them; graphs keep their own.
+                    self.handle.sync()
+                    self._maps.clear()
+                found = self._maps[spec, address] = upload(encoded(spec, address))
         return found
 
     def _allow_shared(self, loaded: Any, kernel: Kernel) -> None:
@@ -138,6 +156,9 @@ class CudaDevice(Device):
         (status,) = driver.cuMemcpyAsync(target, source, size, int(self._stream.handle))
         if status != driver.CUresult.CUDA_SUCCESS:
             raise RuntimeError(f"copying {size} bytes failed: {status}")
+
+    def tensor_map(self, spec: Spec, memory: Memory, offset: int) -> Memory:
+        return self._card.tensor_map(spec, int(memory.handle) + offset, self.upload)
 
     def wait_for(self, stream: int) -> None:
         from cuda.core import Stream

@@ -16,16 +16,19 @@ from fastconv.backends.cuda.engine.source import unrolled
 # Whether kernels run as Python, in Numba's simulator (NUMBA_ENABLE_CUDASIM=1).
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
-# What a kernel's parameters are annotated with: addresses of elements in the card's memory.
+# What a kernel's parameters are annotated with: addresses of elements in the card's memory. A
+# tensor map is 16 words that the driver encoded.
 ELEMENTS = {
     "Float32": np.float32, "Float16": np.float16, "Float64": np.float64, "Int32": np.int32,
-    "Int64": np.int64, "UInt8": np.uint8, "UInt16": np.uint16,
+    "Int64": np.int64, "UInt8": np.uint8, "UInt16": np.uint16, "TensorMap": np.uint64,
 }  # fmt: skip
 Float32: TypeAlias = Any
 Float16: TypeAlias = Any
 Float64: TypeAlias = Any
 Int32: TypeAlias = Any
 Int64: TypeAlias = Any
+UInt16: TypeAlias = Any
+TensorMap: TypeAlias = Any
 
 # Registers of a multiprocessor, and the most of one thread.
 REGISTERS = 65536

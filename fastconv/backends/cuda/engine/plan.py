@@ -10,10 +10,20 @@ import numpy as np
 
 from fastconv.backends.cuda.engine.device import Device, Memory, Run
 from fastconv.backends.cuda.engine.kernel import Kernel
+from fastconv.backends.cuda.engine.tensormap import Spec
 from fastconv.backends.native.plan import OUTPUT, WORKSPACE, Constant, Slot
 
-# What a launch's arguments begin at: a buffer's bytes, or a constant's.
-Argument = Slot | Constant | None
+
+@dataclasses.dataclass(frozen=True)
+class TensorMap:
+    """A tensor map of what lies at a slot or in a constant: it is made for the address there."""
+
+    source: Slot | Constant
+    spec: Spec
+
+
+# What a launch's arguments begin at: a buffer's bytes, a constant's, or a tensor map's.
+Argument = Slot | Constant | TensorMap | None
 Buffer = Memory | None
 
 
@@ -66,6 +76,9 @@ class CudaPlan:
                 return None if memory is None else (memory, argument.offset)
             if isinstance(argument, Constant):
                 return constants[id(argument.array)], 0
+            if isinstance(argument, TensorMap):
+                found = given(argument.source)
+                return found and (device.tensor_map(argument.spec, *found), 0)
             return None
 
         return [(each.kernel, each.grid, [*map(given, each.arguments)]) for each in self.launches]
@@ -74,15 +87,14 @@ class CudaPlan:
         """Give the constants as they lie on a device: brought there once."""
         found = self._constants.get(device.ordinal)
         if found is None:
+            every = (a for launch in self.launches for a in launch.arguments)
+            sources = (a.source if isinstance(a, TensorMap) else a for a in every)
             arrays: dict[int, Any] = {
-                id(a.array): a.array
-                for launch in self.launches
-                for a in launch.arguments
-                if isinstance(a, Constant)
+                id(a.array): a.array for a in sources if isinstance(a, Constant)
             }
             found = {key: device.upload(np.asarray(array)) for key, array in arrays.items()}
             self._constants[device.ordinal] = found
         return found
 
 
-__all__ = ["OUTPUT", "WORKSPACE", "Argument", "CudaPlan", "Launch"]
+__all__ = ["OUTPUT", "WORKSPACE", "Argument", "CudaPlan", "Launch", "TensorMap"]
