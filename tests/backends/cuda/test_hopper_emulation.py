@@ -35,7 +35,7 @@ BARRIER = BASE + 2 * TILE
 STUCK = 0.2
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hopper_emulation, "PATIENCE", STUCK)
 
@@ -141,6 +141,7 @@ def test_what_products_use_stays_as_it_is(touch: Any, reason: str) -> None:
         products(touch)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_all_of_a_warpgroup_multiply() -> None:
     fence, multiply, finish = products_fence(32), multiply_tiles(64, "f16"), products_wait(32, 0)
 
@@ -156,6 +157,7 @@ def test_all_of_a_warpgroup_multiply() -> None:
         run(body, 64)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("size", "arrivals"), [(TILE + 16, 1), (TILE, 2)])
 def test_a_phase_without_end_is_an_error(size: int, arrivals: int) -> None:
     def body(map: Any) -> None:
@@ -171,6 +173,7 @@ def test_a_phase_without_end_is_an_error(size: int, arrivals: int) -> None:
         run(body, 1, map_of(matrix(3)))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_barriers_go_through_phases() -> None:
     seen: list[int] = []
 

@@ -1,0 +1,120 @@
+"""Hopper's convolution in Numba's simulator: its very source, exact on small integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fastconv.functional as F
+from fastconv.backends.cuda.conv.hopper import DirectHopper, plan_hopper, tile_of
+from fastconv.backends.cuda.conv.hopper_gemm import Tile
+from fastconv.backends.cuda.conv.implicit_gemm import Geometry
+from fastconv.backends.cuda.engine.device import SimulatedDevice
+from fastconv.backends.reference.conv import Conv
+from fastconv.problem import ConvProblem
+
+RNG = np.random.default_rng(0)
+SMALL = Tile(1, 64, 2)
+BF16 = np.dtype(ml_dtypes.bfloat16)
+LAYOUTS = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
+
+
+def integers(dtype: Any, *shape: int) -> Any:
+    return RNG.integers(-4, 5, shape).astype(dtype)
+
+
+# dtype, tile, batch, size, channels in and out, kernel, options.
+CASES: dict[str, Any] = {
+    "3x3, ragged": ("f2", SMALL, 1, (5, 7), 8, 72, (3, 3), {"padding": 1}),
+    "stride": (BF16, SMALL, 2, (9, 8), 72, 10, (3, 2), {"stride": (2, 3), "padding": (1, 0)}),
+    "dilated": ("f2", SMALL, 1, (11, 9), 16, 64, (2, 3), {"dilation": (3, 2), "padding": 2}),
+    "groups": (BF16, SMALL, 1, (4, 6), 128, 20, (1, 1), {"groups": 2}),
+    "signal": ("f2", SMALL, 2, (50,), 64, 7, (5,), {"padding": ((3, 1),), "dilation": 2}),
+    "volume": (
+        BF16,
+        SMALL,
+        1,
+        (3, 5, 4),
+        24,
+        12,
+        (2, 3, 1),
+        {"padding": (1, 0, 1), "stride": (1, 2, 1)},
+    ),
+    "two warpgroups": ("f2", Tile(2, 128, 3), 1, (12, 10), 64, 132, (3, 1), {"padding": (1, 0)}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_convolutions_are_exact(case: str) -> None:
+    check(*CASES[case])
+
+
+def check(dtype: Any, tile: Tile, batch: int, size: Any, inputs: int, outputs: int, kernel: Any,
+          options: Any) -> None:  # fmt: skip
+    """Compare with the reference, bias, residual and activation with it."""
+    n = len(size)
+    x = integers(dtype, batch, *size, inputs)
+    weight = integers(dtype, outputs, inputs // options.get("groups", 1), *kernel)
+    bias, layout = integers(dtype, outputs), LAYOUTS[n]
+    shape = ConvProblem.of(n, x, weight, layout=layout, **options).output_shape
+    residual = integers(dtype, *shape)
+    problem = ConvProblem.of(
+        n, x, weight, bias, layout=layout, residual=residual, activation="relu", **options
+    )
+    expected = Conv().plan(problem, weight, bias).run(x, residual)
+    device = SimulatedDevice()
+    output = device.empty(expected.nbytes)
+    plan_hopper(problem, weight, bias, tile).enqueue(
+        device, [device.upload(x), device.upload(residual)], output
+    )
+    result = np.empty_like(expected)
+    device.download(output, result)
+    np.testing.assert_array_equal(result.astype("f4"), expected.astype("f4"))
+
+
+def test_halves_are_convolved_by_name() -> None:
+    x, weight = integers("f2", 1, 4, 5, 8), integers("f2", 6, 8, 3, 3)
+    options: Any = {"layout": "NHWC", "padding": 1}
+    found = F.conv2d(x, weight, **options, backend="cuda", algorithm="direct_hopper")
+    np.testing.assert_array_equal(found, F.conv2d(x, weight, **options, backend="reference"))
+
+
+REFUSED: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
+    "dtype": ("f4", (8, 8, 3, 3), {}, "float16 and bfloat16"),
+    "channels": ("f2", (8, 12, 3, 3), {}, "12 channels"),
+    "groups": ("f2", (8, 8, 3, 3), {"groups": 2}, "groups of 8 channels"),
+    "stride": ("f2", (8, 8, 1, 1), {"stride": 9}, "stride 9"),
+    "window": ("f2", (8, 8, 3, 3), {"dilation": 128, "padding": 128}, "window of 257"),
+    "corner": ("f2", (8, 8, 1, 1), {"padding": 129}, "-128 to 127"),
+    "mode": ("f2", (8, 8, 3, 3), {"padding": 1, "padding_mode": "reflect"}, "reflect"),
+    "layout": ("f2", (8, 8, 3, 3), {"layout": "NCHW"}, "channels first"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_it_cannot_do_is_told(case: str) -> None:
+    dtype, (outputs, each, *kernel), options, reason = REFUSED[case]
+    options = {"layout": "NHWC", **options}
+    inputs = each * options.get("groups", 1)
+    channels_first = options["layout"] == "NCHW"
+    x = np.zeros((1, inputs, 20, 20) if channels_first else (1, 20, 20, inputs), dtype)
+    weight = np.zeros((outputs, each, *kernel), dtype)
+    problem = ConvProblem.of(2, x, weight, **options)
+    assert reason in str(DirectHopper().why_not(problem))
+
+
+def test_tiles_fill_the_card_and_waste_little() -> None:
+    def tile(batch: int, side: int, outputs: int) -> tuple[int, int]:
+        size = (1, side, side)
+        found = tile_of(
+            Geometry(batch, size, size, (1, 1, 1), (0, 1, 1), 64, outputs, 1, 9, (False,) * 3)
+        )
+        return found.rows, found.columns
+
+    assert tile(32, 56, 256) == (128, 256)
+    assert tile(32, 56, 128) == (128, 128)
+    assert tile(32, 56, 64) == (128, 64)
+    assert tile(1, 14, 64) == (64, 64)
