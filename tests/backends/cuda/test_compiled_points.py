@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fastconv.backends.cuda import linear
 from fastconv.backends.cuda.broadcast import folding
+from fastconv.backends.cuda.engine.blocks import lanes_for
 from fastconv.backends.cuda.engine.compiler import compile_kernel
+from fastconv.backends.cuda.moments import Parts, chunk_moments, combine
 from fastconv.backends.cuda.moves import Axis, moving
+from fastconv.backends.cuda.norm import standardise
+from fastconv.backends.cuda.response import response
+from fastconv.backends.cuda.softmax import softmax
+from fastconv.problem import LocalResponseNormProblem
 from fastconv.problem.activation import Activation
 
 AFFINE, CHANNEL, FOUR = ("subtract", "multiply", "add"), [(0, 1, 0)] * 3, [None] * 4
+IMAGES = np.dtype("f4"), 8, 64, (56, 56), False
 RELU = Activation("relu")
 # Name: the kernel, and the most registers of a thread.
 TABLE: dict[str, tuple[Any, int]] = {
@@ -23,6 +31,14 @@ TABLE: dict[str, tuple[Any, int]] = {
         folding(AFFINE, (8, 64, 56), [(3584, 56, 1), *CHANNEL], FOUR, None).kernel,
         32,
     ),
+    "softmax": (softmax(8, 1000, 1, lanes_for(1000, 1), True), 64),
+    "rows standardised": (
+        standardise(8, 768, lanes_for(768, 1), (1, 768, 1), (True, True), 1e-5, None),
+        48,
+    ),
+    "moments of pixels": (chunk_moments(8, 3136, 64, 128, lanes_for(128, 64)), 48),
+    "moments put together": (combine(Parts.of_pixels(8, 8, 8, 3136), True, True, 1e-5), 64),
+    "neighbours": (response(LocalResponseNormProblem(*IMAGES, 5, 1e-4, 0.75, 1.0)), 40),
     "slices added": (linear.added(8, 1001, 1004, 8, True, RELU), 48),
 }
 

@@ -22,7 +22,9 @@ def _quiet(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return called
 
 
-exp, expm1, log1p, tanh, sqrt = map(_quiet, (np.exp, np.expm1, np.log1p, np.tanh, np.sqrt))
+exp, expm1, log, log1p, tanh, sqrt = map(
+    _quiet, (np.exp, np.expm1, np.log, np.log1p, np.tanh, np.sqrt)
+)
 erfc = _quiet(lambda x: math.erfc(float(x)))
 
 

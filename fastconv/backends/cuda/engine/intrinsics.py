@@ -22,6 +22,7 @@ if config.ENABLE_CUDASIM:
         load4_where,
         load_first,
         load_where,
+        log,
         log1p,
         map4,
         multiply_add,
@@ -34,7 +35,7 @@ if config.ENABLE_CUDASIM:
         tanh,
     )
 else:
-    from math import erfc, exp, expm1, log1p, sqrt, tanh
+    from math import erfc, exp, expm1, log, log1p, sqrt, tanh
 
     from llvmlite import ir
     from numba.core import cgutils, types
@@ -289,6 +290,7 @@ __all__ = [
     "load4_where",
     "load_first",
     "load_where",
+    "log",
     "log1p",
     "map4",
     "multiply_add",

@@ -1,0 +1,224 @@
+"""Normalisation on the card: batch, group, instance and layer norm.
+
+Variances are corrected two-pass sums (Chan, Golub, LeVeque: Algorithms for computing the sample
+variance, 1983): deviations from a first mean, whose own mean is taken off again, so that no digits
+cancel however large the mean is. Short rows are a block's, which reads them thrice out of its
+cache; long rows, and channels that stand last, are summed in chunks, which are put together in
+float64. Chunks, lanes and trees depend on the image alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+from numba import cuda
+from numba import float32 as f32
+from numba import int32 as i32
+from numba import int64 as i64
+
+from fastconv.backends.base import Array
+from fastconv.backends.cuda.activation import scalar
+from fastconv.backends.cuda.algorithm import CudaAlgorithm
+from fastconv.backends.cuda.broadcast import folding
+from fastconv.backends.cuda.engine.blocks import THREADS, Lanes, lanes_for, map1, sum_tree
+from fastconv.backends.cuda.engine.intrinsics import sqrt
+from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
+from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
+from fastconv.backends.cuda.moments import CHUNK, Parts, moments_of
+from fastconv.backends.native.plan import INPUT, constant
+from fastconv.problem import BatchNormProblem, GroupNormProblem, LayerNormProblem
+from fastconv.problem.activation import Activation
+
+# The longest row that a block normalises by itself: it stays in a multiprocessor's cache.
+LONG = 16384
+AFFINE = ("subtract", "multiply", "add")
+EPS = float(np.finfo(np.float32).eps)
+
+
+@kernel
+def standardise(
+    rows: int,
+    length: int,
+    lanes: Lanes,
+    channels: tuple[int, int, int],
+    parameters: tuple[bool, bool],
+    eps: float,
+    activation: Activation | None,
+) -> tuple[Body, int]:
+    """Bring rows to mean 0 and variance 1.
+
+    ``channels``: groups that rows take turns in, channels of each, and cells of a channel.
+    """
+    ROWS, LENGTH, LANES, COLUMNS = rows, length, lanes.count, lanes.columns
+    GROUPS, CHANNELS, INNER = channels
+    WEIGHT, BIAS = parameters
+    ACTIVATION, EPSILON, CELLS = activation is not None, eps, THREADS
+    activate = map1(scalar(activation))
+
+    def body(x: Float32, weight: Float32, bias: Float32, y: Float32) -> None:
+        cells = cuda.shared.array(CELLS, f32)
+        thread = i32(cuda.threadIdx.x)
+        lane = thread % i32(LANES)
+        row = i64(cuda.blockIdx.x) * i64(COLUMNS) + i64(thread // i32(LANES))
+        # Rows behind the last are computed as that one, and not stored.
+        own = min(row, i64(ROWS - 1))
+        base = own * i64(LENGTH)
+        total = f32(0)
+        for j in range(lane, LENGTH, LANES):
+            total += x[base + i64(j)]
+        cells[thread] = total
+        near = sum_tree(cells, thread, lane, i32(1), i32(LANES)) / f32(LENGTH)
+        first = f32(0)
+        second = f32(0)
+        for j in range(lane, LENGTH, LANES):
+            off = x[base + i64(j)] - near
+            first += off
+            second += off * off
+        cells[thread] = first
+        left = sum_tree(cells, thread, lane, i32(1), i32(LANES)) / f32(LENGTH)
+        cells[thread] = second
+        square = sum_tree(cells, thread, lane, i32(1), i32(LANES)) / f32(LENGTH)
+        variance = square - left * left
+        variance = f32(0) if variance < f32(0) else variance
+        scale = f32(1) / sqrt(variance + f32(EPSILON))
+        if row < i64(ROWS):
+            channel = i32(own % i64(GROUPS)) * i32(CHANNELS)
+            for j in range(lane, LENGTH, LANES):
+                value = ((x[base + i64(j)] - near) - left) * scale
+                if WEIGHT:
+                    value = value * weight[channel + i32(j) // i32(INNER)]
+                if BIAS:
+                    value = value + bias[channel + i32(j) // i32(INNER)]
+                if ACTIVATION:
+                    value = activate(value)
+                y[base + i64(j)] = value
+
+    return body, THREADS
+
+
+class BatchNorm(CudaAlgorithm):
+    """A mean, a scale and a shift a channel, made when the plan is."""
+
+    name = "affine"
+
+    def error_bound(self, problem: BatchNormProblem) -> float:
+        return 4 * EPS
+
+    def launches(self, problem: BatchNormProblem, *parameters: Array | None) -> CudaPlan:
+        mean, variance, weight, bias = parameters
+        assert mean is not None
+        assert variance is not None
+        with np.errstate(all="ignore"):
+            scale = 1 / np.sqrt(variance.astype(np.float64) + problem.eps)
+        if weight is not None:
+            scale = scale * weight
+        shift = np.zeros(problem.channels) if bias is None else bias
+        tables = [constant(table, np.float32) for table in (mean, scale, shift)]
+        return CudaPlan([_affine(problem, tables, problem.activation)])
+
+
+class GroupNorm(CudaAlgorithm):
+    """Groups of channels of an image; instances are groups of one."""
+
+    name = "two_pass"
+
+    def error_bound(self, problem: GroupNormProblem) -> float:
+        return _bound(prod(problem.size) * problem.channels // problem.groups)
+
+    def launches(self, problem: GroupNormProblem, *parameters: Array | None) -> CudaPlan:
+        return plan_group_norm(problem, *parameters)
+
+
+class LayerNorm(CudaAlgorithm):
+    """The last axes of each row."""
+
+    name = "two_pass"
+
+    def error_bound(self, problem: LayerNormProblem) -> float:
+        return _bound(problem.length)
+
+    def launches(self, problem: LayerNormProblem, *parameters: Array | None) -> CudaPlan:
+        return plan_layer_norm(problem, *parameters)
+
+
+def _bound(length: int) -> float:
+    """Bound the error: half of it is the variance's, whose sums are a lane's and a tree's."""
+    lanes = lanes_for(min(length, CHUNK), 1)
+    return (min(length, CHUNK) / lanes.count + lanes.levels + 8) / 2 * EPS
+
+
+def plan_group_norm(problem: GroupNormProblem, *parameters: Array | None) -> CudaPlan:
+    """Plan the normalisation of groups of channels."""
+    weight, bias = (None if p is None else constant(p) for p in parameters)
+    inner, each = prod(problem.size), problem.channels // problem.groups
+    last = problem.channels_last and inner > 1
+    length = each * inner
+    if not last and length <= LONG:
+        launch = _rows(
+            problem.batch * problem.groups, length, (problem.groups, each, inner), weight, bias,
+            problem.eps, problem.activation,
+        )  # fmt: skip
+        return CudaPlan([launch])
+    parts = Parts.of_pixels if last else Parts.of_rows
+    launches, tables, size = moments_of(
+        parts(problem.batch, problem.groups, each, inner), weight, bias, problem.eps
+    )
+    launches.append(_affine(problem, tables, problem.activation, own=True))
+    return CudaPlan(launches, workspace_bytes=size)
+
+
+def plan_layer_norm(problem: LayerNormProblem, *parameters: Array | None) -> CudaPlan:
+    """Plan the normalisation of rows."""
+    weight, bias = (None if p is None else constant(p.reshape(-1)) for p in parameters)
+    rows, length = problem.rows, problem.length
+    if length <= LONG:
+        return CudaPlan([_rows(rows, length, (1, length, 1), weight, bias, problem.eps, None)])
+    launches, tables, size = moments_of(Parts.of_rows(rows, 1, 1, length), None, None, problem.eps)
+    shape, whole, place = (rows, length), (length, 1), (0, 1)
+    row: list[tuple[int, ...]] = [(1, 0)] * 3
+    launches.append(folding(AFFINE, shape, [whole, *row], [INPUT(0), *tables], OUTPUT))
+    given = [("multiply", weight), ("add", bias)]
+    names = tuple(name for name, table in given if table is not None)
+    if names:
+        # Each cell is read before it is written, by the thread that writes it.
+        operands: list[Argument] = [OUTPUT, *(table for _, table in given if table is not None)]
+        steps = [whole, *[place] * len(names)]
+        launches.append(folding(names, shape, steps, operands, OUTPUT))
+    return CudaPlan(launches, workspace_bytes=size)
+
+
+def _rows(
+    rows: int,
+    length: int,
+    channels: tuple[int, int, int],
+    weight: Argument,
+    bias: Argument,
+    eps: float,
+    activation: Activation | None,
+) -> Launch:
+    lanes = lanes_for(length, 1)
+    given = weight is not None, bias is not None
+    kern = standardise(rows, length, lanes, channels, given, eps, activation)
+    return Launch(kern, (-(-rows // lanes.columns), 1, 1), [INPUT(0), weight, bias, OUTPUT])
+
+
+def _affine(
+    problem: BatchNormProblem | GroupNormProblem,
+    tables: Sequence[Argument],
+    activation: Activation | None,
+    own: bool = False,
+) -> Launch:
+    """Give the launch of (x - mean) * scale + shift, tables of a channel, or an image's own."""
+    inner, channels = prod(problem.size), problem.channels
+    image = channels if own else 0
+    if problem.channels_last:
+        shape, step = (problem.batch, inner, channels), (image, 0, 1)
+        whole = (inner * channels, channels, 1)
+    else:
+        shape, step = (problem.batch, channels, inner), (image, 1, 0)
+        whole = (inner * channels, inner, 1)
+    return folding(
+        AFFINE, shape, [whole, step, step, step], [INPUT(0), *tables], OUTPUT, activation
+    )
