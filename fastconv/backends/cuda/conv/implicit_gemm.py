@@ -16,19 +16,15 @@ from numba import int32 as i32
 from numba import int64 as i64
 from numba import uint32 as u32
 
-from fastconv.backends.cuda.activation import scalar
+from fastconv.backends.cuda.conv.epilogue import epilogue
 from fastconv.backends.cuda.engine.intrinsics import (
-    add4,
     fill,
     load4,
     load4_where,
-    load_first,
     load_where,
-    map4,
     multiply_add,
     put4,
     store4,
-    store_first,
     take4,
 )
 from fastconv.backends.cuda.engine.kernel import Body, Float32, Int32, kernel
@@ -134,9 +130,7 @@ def implicit_gemm(
     WHOLE = geometry.whole_steps
     CHECK_D, CHECK_H, CHECK_W = geometry.checks
     QUADS_ACROSS = COLUMNS // 4
-    OUT_QUADS = GROUP_OUT % 4 == 0
-    BIAS, RESIDUAL, ACTIVATION = bias, residual, activation is not None
-    activate = map4(scalar(activation))
+    finish = epilogue(bias, residual, activation, GROUP_OUT % 4 == 0)
 
     def body(
         x: Float32, weight: Float32, table: Int32, offsets: Float32, other: Float32, y: Float32
@@ -251,23 +245,7 @@ def implicit_gemm(
                 if (pixel < i32(PIXELS)) & (column < i32(GROUP_OUT)):
                     channel = group * i32(GROUP_OUT) + column
                     place = cell_of(pixel) * i64(OUT_C) + i64(channel)
-                    count = i32(GROUP_OUT) - column
                     four = take4(sums, 8 * i + 4 * q)
-                    if BIAS:
-                        if OUT_QUADS:
-                            four = add4(four, load4(offsets, channel))
-                        else:
-                            four = add4(four, load_first(offsets, channel, count))
-                    if RESIDUAL:
-                        if OUT_QUADS:
-                            four = add4(four, load4(other, place))
-                        else:
-                            four = add4(four, load_first(other, place, count))
-                    if ACTIVATION:
-                        four = activate(four)
-                    if OUT_QUADS:
-                        store4(y, place, four)
-                    else:
-                        store_first(y, place, four, count)
+                    finish(four, offsets, other, y, channel, place, i32(GROUP_OUT) - column)
 
     return body, THREADS

@@ -115,6 +115,13 @@ def add4(left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, Any, Any, 
     return a, b, c, d
 
 
+def store(target: Any, index: Any, value: Any) -> None:
+    """Store one element."""
+    if index < 0:
+        raise IndexError(f"element {int(index)}")
+    target[index] = value
+
+
 def store4(target: Any, index: Any, four: tuple[Any, ...]) -> None:
     """Store four elements from ``index`` on."""
     _check(target, index)
@@ -127,6 +134,11 @@ def multiply_add(sums: Any, left: tuple[Any, ...], right: tuple[Any, ...]) -> No
     with np.errstate(all="ignore"):
         product = np.outer(np.array(left, np.float64), np.array(right, np.float64))
         sums[...] = (np.asarray(sums, np.float64) + product.ravel()).astype(np.float32)
+
+
+def multiply_add_at(sums: Any, start: Any, left: tuple[Any, ...], right: tuple[Any, ...]) -> None:
+    """Do as `multiply_add` to the elements from ``start`` on."""
+    multiply_add(sums[start : start + len(left) * len(right)], left, right)
 
 
 def multiply_add4(sums: Any, index: Any, left: tuple[Any, ...], right: tuple[Any, ...]) -> None:

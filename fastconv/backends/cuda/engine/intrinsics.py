@@ -27,8 +27,10 @@ if config.ENABLE_CUDASIM:
         map4,
         multiply_add,
         multiply_add4,
+        multiply_add_at,
         put4,
         sqrt,
+        store,
         store4,
         store_first,
         take4,
@@ -104,6 +106,16 @@ else:
             return value
 
         return source.dtype(source, index, types.boolean), codegen
+
+    @intrinsic
+    def store(typingctx: Any, target: Any, index: Any, value: Any) -> Any:
+        """Store one element: a plain assignment would ask whether ``index`` counts from the end."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.store(args[2], _address(context, builder, signature.args[0], *args[:2]))
+            return context.get_dummy_value()
+
+        return types.void(target, index, target.dtype), codegen
 
     @intrinsic
     def store4(typingctx: Any, target: Any, index: Any, four: Any) -> Any:
@@ -242,21 +254,34 @@ else:
 
         return mapped
 
+    def _fused(builder: Any) -> Any:
+        """Give the function that multiplies and adds with one rounding."""
+        kind = ir.FunctionType(_FLOAT, [_FLOAT] * 3)
+        return cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32")
+
     @intrinsic
     def multiply_add4(typingctx: Any, sums: Any, index: Any, left: Any, right: Any) -> Any:
         """Add the products of four pairs to a local array from ``index`` on."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             start = _address(context, builder, signature.args[0], *args[:2])
-            kind = ir.FunctionType(_FLOAT, [_FLOAT] * 3)
-            fused = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32")
             for i in range(4):
                 place = builder.gep(start, [ir.Constant(_WORD, i)])
                 pair = [builder.extract_value(side, i) for side in args[2:]]
-                builder.store(builder.call(fused, [*pair, builder.load(place)]), place)
+                builder.store(builder.call(_fused(builder), [*pair, builder.load(place)]), place)
             return context.get_dummy_value()
 
         return types.void(sums, index, left, right), codegen
+
+    def _add_products(builder: Any, start: Any, rows: list[Any], columns: list[Any]) -> None:
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                place = builder.gep(start, [ir.Constant(_WORD, i * len(columns) + j)])
+                total = builder.call(_fused(builder), [row, column, builder.load(place)])
+                builder.store(total, place)
+
+    def _parts(builder: Any, kind: Any, value: Any) -> list[Any]:
+        return [builder.extract_value(value, i) for i in range(kind.count)]
 
     @intrinsic
     def multiply_add(typingctx: Any, sums: Any, left: Any, right: Any) -> Any:
@@ -264,19 +289,23 @@ else:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
-            kind = ir.FunctionType(_FLOAT, [_FLOAT] * 3)
-            fused = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32")
-            columns = signature.args[2].count
-            rows = [builder.extract_value(args[1], i) for i in range(signature.args[1].count)]
-            others = [builder.extract_value(args[2], j) for j in range(columns)]
-            for i, row in enumerate(rows):
-                for j, other in enumerate(others):
-                    place = builder.gep(array.data, [ir.Constant(_WORD, i * columns + j)])
-                    total = builder.call(fused, [row, other, builder.load(place)])
-                    builder.store(total, place)
+            sides = map(_parts, [builder] * 2, signature.args[1:], args[1:])
+            _add_products(builder, array.data, *sides)
             return context.get_dummy_value()
 
         return types.void(sums, left, right), codegen
+
+    @intrinsic
+    def multiply_add_at(typingctx: Any, sums: Any, start: Any, left: Any, right: Any) -> Any:
+        """Do as `multiply_add` to the elements from ``start`` on."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            first = _address(context, builder, signature.args[0], *args[:2])
+            sides = map(_parts, [builder] * 2, signature.args[2:], args[2:])
+            _add_products(builder, first, *sides)
+            return context.get_dummy_value()
+
+        return types.void(sums, start, left, right), codegen
 
 
 __all__ = [
@@ -295,8 +324,10 @@ __all__ = [
     "map4",
     "multiply_add",
     "multiply_add4",
+    "multiply_add_at",
     "put4",
     "sqrt",
+    "store",
     "store4",
     "store_first",
     "take4",

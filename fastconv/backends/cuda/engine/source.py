@@ -40,6 +40,7 @@ def unrolled(function: Callable[..., Any]) -> Callable[..., Any]:
     definition.decorator_list = []
     around = inspect.getclosurevars(function).nonlocals
     scope = {**function.__globals__, **around}
+    _Constants(scope).visit(definition)
     _Unroller(scope).visit(definition)
     ast.fix_missing_locations(tree)
     names: dict[str, Any] = dict(scope)
@@ -48,6 +49,19 @@ def unrolled(function: Callable[..., Any]) -> Callable[..., Any]:
     made.__module__, made.__qualname__ = function.__module__, definition.name
     made.__unrolled_source__ = ast.unparse(tree)  # type: ignore[attr-defined]
     return made
+
+
+class _Constants(ast.NodeTransformer):
+    """Puts numbers in place of the constants' names, so that places in arrays are numbers too."""
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        self._scope = scope
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        value = self._scope.get(node.id)
+        if not node.id.isupper() or type(value) is not int or not isinstance(node.ctx, ast.Load):
+            return node
+        return ast.copy_location(ast.Constant(value), node)
 
 
 class _Unroller(ast.NodeTransformer):

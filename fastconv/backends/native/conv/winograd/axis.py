@@ -87,13 +87,16 @@ def _matrix(m: int, r: int, name: str) -> np.ndarray[Any, Any]:
     return matrix
 
 
-def winograd_bound(down: Axis, across: Axis, channels: int, unit: float) -> float:
+def winograd_bound(
+    down: Axis, across: Axis, channels: int, unit: float, chain: int = CHAIN_CHANNELS
+) -> float:
     """Largest error of two-dimensional filtering, relative to the output's standard deviation.
 
     Roundings are taken as independent and of relative size ``unit`` / sqrt(3) at each step, and
     their variances propagated through the squares of the matrices: for random data of mean zero,
     Var(element) of G g Gt and of Bt d B follow from the rows' norms, a frequency's sum over
-    channels in chains has the rounding of ``sum_bound``, and At sums the frequencies up.
+    channels in chains of ``chain`` has the rounding of ``sum_bound``, and At sums the frequencies
+    up.
     """
     axes = (down, across)
     data = np.outer(*((axis.matrix("bt") ** 2).sum(1) for axis in axes))
@@ -102,8 +105,8 @@ def winograd_bound(down: Axis, across: Axis, channels: int, unit: float) -> floa
     # Roundings on the way: one for the packed weight, two passes of n fused steps for the data
     # (each at most as large as the sum of the absolute terms), the channels' sum, the outputs'.
     growth = sum(axis.growth() for axis in axes)
-    chains = -(-channels // CHAIN_CHANNELS) * down.phases * across.phases
-    sums = (min(channels, CHAIN_CHANNELS) + chains) / 2
+    chains = -(-channels // chain) * down.phases * across.phases
+    sums = (min(channels, chain) + chains) / 2
     steps = sum(axis.n for axis in axes)
     relative = unit**2 / 3 * (1 + growth + sums + steps)
     at, at_across = (axis.matrix("at") ** 2 for axis in axes)

@@ -1,0 +1,125 @@
+"""Loads that a kernel begins long before it needs them, with constant offsets in the instruction.
+
+`copy4` goes from global to shared memory past the registers (cp.async, sm_80 and later): a thread's
+copies are there for itself after `wait_copies`, and for its block after the barrier behind that
+(PTX ISA, "Data movement and conversion: asynchronous copy").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import config
+
+if config.ENABLE_CUDASIM:
+    import threading
+
+    from fastconv.backends.cuda.engine.emulation import load4, load_where, store4
+
+    _own = threading.local()
+
+    def copy4(target: Any, index: Any, near: int, source: Any, place: Any, far: int) -> None:
+        """Begin to copy four elements: from ``place + far`` to ``index + near``."""
+        pending = _own.__dict__.setdefault("pending", [])
+        pending.append((target, index + near, load4(source, place + far)))
+
+    def wait_copies() -> None:
+        """Wait for all copies that this thread began."""
+        for copy in _own.__dict__.pop("pending", []):
+            store4(*copy)
+
+    def load_bit(source: Any, index: Any, offset: int, mask: Any, bit: int) -> Any:
+        """Load the element at ``index + offset`` where a bit of a mask is set; else give zero."""
+        return load_where(source, index + offset, int(mask) >> bit & 1)
+
+    def thread_again() -> Any:
+        """Give this thread's number, read anew."""
+        current: Any = threading.current_thread()
+        return current.threadIdx.x
+
+else:
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    from fastconv.backends.cuda.engine.intrinsics import _address
+
+    _WORD = ir.IntType(32)
+    _SHARED = 3
+
+    def _literal(*kinds: Any) -> bool:
+        return all(isinstance(kind, types.IntegerLiteral) for kind in kinds)
+
+    def _asm(builder: Any, result: Any, text: str, constraints: str, arguments: list[Any]) -> Any:
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        # It stays where it is written: what is begun early is not to be moved to where it is used.
+        return builder.call(ir.InlineAsm(kind, text, constraints, True), arguments)
+
+    @intrinsic
+    def copy4(
+        typingctx: Any, target: Any, index: Any, near: Any, source: Any, place: Any, far: Any
+    ) -> Any:
+        """Begin to copy four elements: from ``place + far`` to ``index + near``.
+
+        By one instruction; both addresses are 16-byte aligned, and both offsets constant numbers.
+        """
+        if not _literal(near, far):
+            return None
+        size = np.dtype(source.dtype.name).itemsize
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            shared = _address(context, builder, signature.args[0], *args[:2])
+            shared = builder.addrspacecast(shared, shared.type.pointee.as_pointer(_SHARED))
+            to = builder.trunc(builder.ptrtoint(shared, ir.IntType(64)), _WORD)
+            whence = _address(context, builder, signature.args[3], *args[3:5])
+            offsets = near.literal_value * size, far.literal_value * size
+            text = "cp.async.cg.shared.global [$0+{}], [$1+{}], 16;".format(*offsets)
+            _asm(builder, ir.VoidType(), text, "r,l,~{memory}", [to, whence])
+            return context.get_dummy_value()
+
+        return types.void(target, index, near, source, place, far), codegen
+
+    @intrinsic
+    def wait_copies(typingctx: Any) -> Any:
+        """Wait for all copies that this thread began."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _asm(builder, ir.VoidType(), "cp.async.wait_all;", "~{memory}", [])
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    @intrinsic
+    def load_bit(typingctx: Any, source: Any, index: Any, offset: Any, mask: Any, bit: Any) -> Any:
+        """Load the element at ``index + offset`` where a bit of a mask is set; else give zero.
+
+        Nothing may write to ``source`` while the kernel runs. ``offset`` and ``bit`` are constant
+        numbers.
+        """
+        if not _literal(offset, bit):
+            return None
+        size = np.dtype(source.dtype.name).itemsize
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place = _address(context, builder, signature.args[0], *args[:2])
+            text = (
+                f"{{ .reg .pred p; .reg .b32 t; and.b32 t, $2, {1 << bit.literal_value}; "
+                "setp.ne.b32 p, t, 0; mov.f32 $0, 0f00000000; "
+                f"@p ld.global.nc.f32 $0, [$1+{offset.literal_value * size}]; }}"
+            )
+            return _asm(builder, ir.FloatType(), text, "=f,l,r", [place, args[3]])
+
+        return types.float32(source, index, offset, mask, bit), codegen
+
+    @intrinsic
+    def thread_again(typingctx: Any) -> Any:
+        """Give this thread's number, read anew: what hangs on it takes no registers before."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return _asm(builder, _WORD, "mov.u32 $0, %tid.x;", "=r", [])
+
+        return types.int32(), codegen
+
+
+__all__ = ["copy4", "load_bit", "thread_again", "wait_copies"]

@@ -1,0 +1,107 @@
+"""Winograd's kernels in Numba's simulator: tiles of two outputs are exact on integers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastconv.backends.cuda.conv.winograd import plan_winograd
+from fastconv.backends.cuda.conv.winograd_kernel import NARROW, WIDE, winograd
+from fastconv.backends.cuda.engine.device import SimulatedDevice
+from fastconv.backends.reference.conv import Conv
+from fastconv.problem import ConvProblem
+from tests.backends.cuda.mutation import assert_caught
+
+RNG = np.random.default_rng(7)
+
+# Batch, size, channels in and out, padding, groups: ragged tiles, filters, quads and steps.
+CASES: dict[str, Any] = {
+    "padded": (1, (7, 9), 16, 36, 1, 1),
+    "ragged": (2, (6, 5), 11, 10, (0, 2), 1),
+    "groups": (1, (4, 4), 8, 12, 1, 2),
+}
+
+
+def problem_of(case: Any) -> tuple[ConvProblem, Any]:
+    batch, size, inputs, outputs, padding, groups = case
+    x = RNG.integers(-4, 5, (batch, *size, inputs)).astype("f4")
+    # Quarters of whole numbers are what the transform of weights makes of whole ones.
+    weight = RNG.integers(-4, 5, (outputs, inputs // groups, 3, 3)).astype("f4")
+    bias = RNG.integers(-4, 5, outputs).astype("f4")
+    options: Any = {"layout": "NHWC", "padding": padding, "groups": groups}
+    shape = ConvProblem.of(2, x, weight, **options).output_shape
+    residual = RNG.integers(-4, 5, shape).astype("f4")
+    problem = ConvProblem.of(2, x, weight, bias, residual=residual, activation="relu", **options)
+    return problem, (x, weight, bias, residual)
+
+
+def run(plan: Any, problem: ConvProblem, *inputs: Any) -> Any:
+    device = SimulatedDevice()
+    result = np.empty(problem.output_shape, "f4")
+    output = device.empty(result.nbytes)
+    plan.enqueue(device, [None if x is None else device.upload(x) for x in inputs], output)
+    device.download(output, result)
+    return result
+
+
+def check(case: Any, filtering: Any) -> None:
+    problem, (x, weight, bias, residual) = problem_of(case)
+    expected = Conv().plan(problem, weight, bias).run(x, residual)
+    result = run(plan_winograd(problem, weight, bias, (filtering,)), problem, x, residual)
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_tiles_of_two_are_exact(case: str) -> None:
+    check(CASES[case], NARROW)
+
+
+def test_tiles_of_two_of_many_filters_are_exact() -> None:
+    check((1, (3, 5), 9, 68, 1, 1), WIDE)
+
+
+def test_an_image_has_the_same_bits_in_any_batch() -> None:
+    x = RNG.standard_normal((2, 5, 5, 3)).astype("f4")
+    weight = RNG.standard_normal((6, 3, 3, 3)).astype("f4")
+    problem = ConvProblem.of(2, x, weight, layout="NHWC", padding=1)
+    alone = dataclasses.replace(problem, batch=1)
+    whole = run(plan_winograd(problem, weight, None, (NARROW,)), problem, x)
+    last = run(plan_winograd(alone, weight, None, (NARROW,)), alone, x[1:])
+    np.testing.assert_array_equal(whole[1:], last)
+
+
+MUTATIONS = {
+    "the barrier of a step": (
+        """            wait_copies()
+            cuda.syncthreads()
+        multiply(at)
+        cuda.syncthreads()""",
+        """            wait_copies()
+        multiply(at)
+        cuda.syncthreads()""",
+    ),
+    "the barrier before the exchange": (
+        "        multiply(at)\n        cuda.syncthreads()",
+        "        multiply(at)",
+    ),
+    "the barrier in the exchange": (
+        "            cuda.syncthreads()\n            if thread < i32(BACK_ITEMS)",
+        "            if thread < i32(BACK_ITEMS)",
+    ),
+    "a wait for copies": (
+        "            wait_copies()\n            cuda.syncthreads()\n        multiply(at)",
+        "            cuda.syncthreads()\n        multiply(at)",
+    ),
+    "rows above and below": ("if u32(h + i32(i)) < u32(IN_H)", "if True"),
+    "channels of the last step": ("if RAGGED:", "if False:"),
+    "an output's edge": ("(w + i32(j) < i32(OUT_W))", "True"),
+    "filters behind the last": ("& (count > i32(0))", "& True"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_broken_kernels_are_seen(name: str) -> None:
+    assert_caught(winograd, *MUTATIONS[name], lambda: check((1, (5, 5), 9, 12, 1, 1), NARROW))
