@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -33,9 +34,18 @@ def cubin_of(kernel: Kernel, arch: str) -> Cubin:
 
 
 def _path(kernel: Kernel, arch: str) -> Path:
-    parts = (kernel.name, kernel.source, repr(kernel.signature), arch, toolchain())
+    parts = (kernel.name, kernel.source, repr(kernel.signature), arch, toolchain(), _vocabulary())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     return settings.cache_dir() / "cuda" / f"{kernel.name}-{arch}-{digest}.cubin"
+
+
+@functools.cache
+def _vocabulary() -> str:
+    """Give a digest of the files that kernels take their words from: their sources name these."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _read(path: Path) -> Cubin | None:
