@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastconv.backends.cuda.conv.hopper import TILES
+from fastconv.backends.cuda.conv.hopper import tiles_for
 from fastconv.backends.cuda.conv.hopper_gemm import hopper_gemm
 from fastconv.backends.cuda.engine.compiler import compile_kernel
 from fastconv.backends.cuda.engine.kernel import Kernel
@@ -19,9 +19,11 @@ from tests.backends.cuda.test_compiled import LAYER, disassembled
 REGISTERS = {(128, 256): 168, (128, 128): 104, (128, 64): 72, (64, 64): 72}
 
 
-def kernel_of(rows: int, columns: int, kind: str = "f16", dimensions: int = 2) -> Kernel:
-    (tile,) = (t for t, _ in TILES if (t.rows, t.columns) == (rows, columns))
-    geometry = dataclasses.replace(LAYER, in_channels=256, out_channels=256)
+def kernel_of(
+    rows: int, columns: int, kind: str = "f16", dimensions: int = 2, channels: int = 256
+) -> Kernel:
+    geometry = dataclasses.replace(LAYER, in_channels=channels, out_channels=256)
+    (tile,) = (t for t in tiles_for(geometry) if (t.rows, t.columns) == (rows, columns))
     relu = Activation("relu")
     taps, steps = (1, 3, 3), (1, 1, 1)
     return hopper_gemm(tile, geometry, dimensions, taps, steps, kind, True, True, relu)
@@ -47,7 +49,7 @@ def test_products_follow_each_other(size: tuple[int, int], tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("dimensions", "mode"), [(1, "3D"), (3, "5D")])
 def test_signals_and_volumes(dimensions: int, mode: str, tmp_path: Path) -> None:
-    cubin = compile_kernel(kernel_of(64, 64, "bf16", dimensions), "sm_90a")
+    cubin = compile_kernel(kernel_of(64, 64, "bf16", dimensions, 32), "sm_90a")
     assert (cubin.spilled_bytes, cubin.losses) == (0, "")
     code = "\n".join(disassembled(cubin.code, tmp_path))
     assert f"UTMALDG.{mode}.IM2COL" in code

@@ -31,6 +31,8 @@ CASES: dict[str, Any] = {
     "3x3, ragged": ("f2", SMALL, 1, (5, 7), 8, 72, (3, 3), {"padding": 1}),
     "stride": (BF16, SMALL, 2, (9, 8), 72, 10, (3, 2), {"stride": (2, 3), "padding": (1, 0)}),
     "dilated": ("f2", SMALL, 1, (11, 9), 16, 64, (2, 3), {"dilation": (3, 2), "padding": 2}),
+    "16 channels": ("f2", Tile(1, 64, 3, 16), 1, (4, 9), 24, 8, (1, 3), {"padding": (0, 1)}),
+    "32 channels": (BF16, Tile(1, 64, 2, 32), 1, (6, 8), 96, 8, (2, 1), {}),
     "groups": (BF16, SMALL, 1, (4, 6), 128, 20, (1, 1), {"groups": 2}),
     "signal": ("f2", SMALL, 2, (50,), 64, 7, (5,), {"padding": ((3, 1),), "dilation": 2}),
     "volume": (
@@ -85,7 +87,7 @@ def test_halves_are_convolved_by_name() -> None:
 REFUSED: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "dtype": ("f4", (8, 8, 3, 3), {}, "float16 and bfloat16"),
     "channels": ("f2", (8, 12, 3, 3), {}, "12 channels"),
-    "groups": ("f2", (8, 8, 3, 3), {"groups": 2}, "groups of 8 channels"),
+    "groups": ("f2", (8, 8, 3, 3), {"groups": 2}, "groups of 8 channels: not a multiple of 16"),
     "stride": ("f2", (8, 8, 1, 1), {"stride": 9}, "stride 9"),
     "window": ("f2", (8, 8, 3, 3), {"dilation": 128, "padding": 128}, "window of 257"),
     "corner": ("f2", (8, 8, 1, 1), {"padding": 129}, "-128 to 127"),
@@ -107,14 +109,17 @@ def test_what_it_cannot_do_is_told(case: str) -> None:
 
 
 def test_tiles_fill_the_card_and_waste_little() -> None:
-    def tile(batch: int, side: int, outputs: int) -> tuple[int, int]:
-        size = (1, side, side)
-        found = tile_of(
-            Geometry(batch, size, size, (1, 1, 1), (0, 1, 1), 64, outputs, 1, 9, (False,) * 3)
-        )
-        return found.rows, found.columns
+    def tile(batch: int, side: int, inputs: int, outputs: int, groups: int = 1) -> Any:
+        size, ones = (1, side, side), (1, 1, 1)
+        given = (batch, size, size, ones, (0, 1, 1), inputs, outputs, groups, 9, (False,) * 3)
+        found = tile_of(Geometry(*given))
+        assert found.resident >= 1
+        return found.rows, found.columns, found.depth
 
-    assert tile(32, 56, 256) == (128, 256)
-    assert tile(32, 56, 128) == (128, 128)
-    assert tile(32, 56, 64) == (128, 64)
-    assert tile(1, 14, 64) == (64, 64)
+    assert tile(32, 56, 256, 256) == (128, 256, 64)
+    assert tile(32, 56, 64, 256) == (128, 128, 64)
+    assert tile(32, 56, 64, 64) == (128, 64, 64)
+    assert tile(1, 14, 64, 64) == (64, 64, 64)
+    assert tile(32, 56, 8, 64)[2] == 16
+    assert tile(32, 56, 96, 64)[2] == 32
+    assert tile(32, 56, 128, 128, 4)[2] == 32

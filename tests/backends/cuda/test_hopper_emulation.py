@@ -27,12 +27,13 @@ from fastconv.backends.cuda.engine.hopper import (
     spread,
 )
 from fastconv.backends.cuda.engine.tensormap import Matrix, SimulatedMap
-from fastconv.backends.cuda.engine.warpgroup import DESCRIPTOR
+from fastconv.backends.cuda.engine.warpgroup import descriptor
 
 # Tiles begin here; one of 64 lines has 8 KiB.
 BASE, TILE, SHARED = 0x800, 64 * 128, 0x800 + 2 * 64 * 128
 BARRIER = BASE + 2 * TILE
 STUCK = 0.2
+DESCRIPTOR = descriptor(128)
 
 
 @pytest.fixture
@@ -44,12 +45,13 @@ def run(body: Callable[..., None], threads: int, *arguments: Any) -> None:
     cuda.jit(body)[1, threads, 0, SHARED](*arguments)
 
 
-def matrix(seed: int) -> Any:
-    return np.random.default_rng(seed).integers(-4, 5, (64, 64)).astype("f2")
+def matrix(seed: int, terms: int = 64) -> Any:
+    return np.random.default_rng(seed).integers(-4, 5, (64, terms)).astype("f2")
 
 
 def map_of(tile: Any) -> SimulatedMap:
-    return SimulatedMap(Matrix("float16", 64, 64, 64, 64), tile.reshape(-1).view(np.uint8))
+    spec = Matrix("float16", *tile.shape, *tile.shape)
+    return SimulatedMap(spec, tile.reshape(-1).view(np.uint8))
 
 
 def test_a_copy_is_not_there_before_it_is_waited_for() -> None:
@@ -78,10 +80,22 @@ def test_a_copy_is_not_there_before_it_is_waited_for() -> None:
         np.testing.assert_array_equal(pieces[line, piece ^ line % 8], expected)
 
 
-def products(touch: Callable[..., None] = lambda *given: None, wait: bool = True) -> Any:
+@pytest.mark.parametrize(("line", "lines"), [(128, 1), (64, 2), (32, 4)])
+def test_swizzles(line: int, lines: int) -> None:
+    """A piece of 16 bytes of a line is crossed with the line's number, by so many lines."""
+    for row in range(64):
+        for piece in range(line // 16):
+            expected = row * line + 16 * (piece ^ row // lines % (line // 16)) + 6
+            assert hopper_emulation.swizzled(row * line + 16 * piece + 6, line) == expected
+
+
+def products(
+    touch: Callable[..., None] = lambda *given: None, wait: bool = True, terms: int = 64
+) -> Any:
     """Multiply two tiles by 128 threads, doing something while the product is in flight."""
-    left, right, result = matrix(1), matrix(2), np.zeros((64, 64), "f4")
-    fence, multiply = products_fence(32), multiply_tiles(64, "f16")
+    left, right, result = matrix(1, terms), matrix(2, terms), np.zeros((64, 64), "f4")
+    fence, multiply = products_fence(32), multiply_tiles(64, terms, "f16")
+    told = descriptor(2 * terms)
     finish, store = products_wait(32, 0), spread(64, 64)
 
     def body(a: Any, b: Any, out: Any) -> None:
@@ -94,14 +108,14 @@ def products(touch: Callable[..., None] = lambda *given: None, wait: bool = True
             fence_barriers()
             acquire_map(a)
             acquire_map(b)
-            barrier_expect(BARRIER, 2 * TILE)
+            barrier_expect(BARRIER, 2 * left.nbytes)
             load_tile(a, BASE, BARRIER, 0, 0)
             load_tile(b, BASE + TILE, BARRIER, 0, 0)
         cuda.syncthreads()
         barrier_wait(BARRIER, 0)
         sums[:] = 1
         fence(sums)
-        multiply(sums, DESCRIPTOR | BASE >> 4, DESCRIPTOR | (BASE + TILE) >> 4)
+        multiply(sums, told | BASE >> 4, told | (BASE + TILE) >> 4)
         commit_products()
         touch(thread, memory, sums)
         if wait:
@@ -113,8 +127,9 @@ def products(touch: Callable[..., None] = lambda *given: None, wait: bool = True
     return result, 1 + left.astype("f4") @ right.astype("f4").T
 
 
-def test_products_lie_as_fragments_do() -> None:
-    result, expected = products()
+@pytest.mark.parametrize("terms", [64, 32, 16])
+def test_products_lie_as_fragments_do(terms: int) -> None:
+    result, expected = products(terms=terms)
     np.testing.assert_array_equal(result, expected)
 
 
@@ -143,7 +158,11 @@ def test_what_products_use_stays_as_it_is(touch: Any, reason: str) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_all_of_a_warpgroup_multiply() -> None:
-    fence, multiply, finish = products_fence(32), multiply_tiles(64, "f16"), products_wait(32, 0)
+    fence, multiply, finish = (
+        products_fence(32),
+        multiply_tiles(64, 64, "f16"),
+        products_wait(32, 0),
+    )
 
     def body() -> None:
         shared_address(cuda.shared.array(0, f32))
@@ -208,5 +227,5 @@ def test_what_is_not_fenced_or_aligned_is_refused() -> None:
 
     with pytest.raises(RuntimeError, match="fenced"):
         run(unfenced, 1, map_of(matrix(4)))
-    with pytest.raises(ValueError, match="128 bytes"):
+    with pytest.raises(ValueError, match="not by 128 bytes"):
         run(misaligned, 1, map_of(matrix(4)))

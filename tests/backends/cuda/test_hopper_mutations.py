@@ -48,10 +48,10 @@ def test_broken_kernels_are_seen(name: str) -> None:
 
 
 def test_each_warpgroup_has_rows_of_its_own() -> None:
-    assert_caught(hopper_gemm, "(left + own_rows)", "left", two)
+    assert_caught(hopper_gemm, "((left + own_rows) &", "(left &", two)
 
 
 def test_a_swizzle_of_one_side_is_seen() -> None:
-    whole = "swizzled(int(target) + 2 * np.arange(tile.size))"
+    whole = "swizzled(int(target) + 2 * np.arange(tile.size), line)"
     plain = "int(target) + 2 * np.arange(tile.size)"
     assert_caught(hopper_emulation._copy, whole, plain, small)

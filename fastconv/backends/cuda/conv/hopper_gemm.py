@@ -44,12 +44,10 @@ from fastconv.backends.cuda.engine.hopper import (
 from fastconv.backends.cuda.engine.intrinsics import add4, fill, load4, load_first, map4
 from fastconv.backends.cuda.engine.kernel import Block, Body, Float32, TensorMap, UInt16, kernel
 from fastconv.backends.cuda.engine.source import unroll
-from fastconv.backends.cuda.engine.warpgroup import ATOM, DESCRIPTOR, LINE, WARPGROUP
+from fastconv.backends.cuda.engine.warpgroup import ADDRESS, ATOM, WARPGROUP, descriptor
 from fastconv.backends.cuda.engine.warpgroup import ROWS as GROUP_ROWS
 from fastconv.problem.activation import Activation
 
-# Channels of a step: a line of 128 bytes.
-DEPTH = LINE // 2
 # Floats behind each row of sums in shared memory: what a warp stores there lies in all banks once.
 _SKEW = 8
 # Shared memory of a multiprocessor, and what the system takes of it for each block.
@@ -59,11 +57,15 @@ _WARP = 32
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """What a block computes: 64 pixels a warpgroup, by ``columns`` output channels."""
+    """What a block computes: 64 pixels a warpgroup, by ``columns`` output channels.
+
+    A step of the sum has ``depth`` channels of a tap: 64, 32 or 16.
+    """
 
     warpgroups: int
     columns: int
     stages: int
+    depth: int = 64
 
     @property
     def rows(self) -> int:
@@ -78,7 +80,12 @@ class Tile:
     @property
     def stage_bytes(self) -> int:
         """The pixels' and the weights' tile of a step."""
-        return (self.rows + self.columns) * LINE
+        return (self.rows + self.columns) * self.line
+
+    @property
+    def line(self) -> int:
+        """Bytes of a step of a pixel or of an output channel."""
+        return 2 * self.depth
 
     @property
     def shared_bytes(self) -> int:
@@ -87,10 +94,14 @@ class Tile:
         return ATOM + max(self.stages * self.stage_bytes, sums) + 16 * self.stages
 
     @property
+    def resident(self) -> int:
+        """Blocks that share a multiprocessor: as many as its shared memory has room for."""
+        return SHARED_BYTES // (self.shared_bytes + RESERVED_BYTES)
+
+    @property
     def block(self) -> Block:
-        """What a block takes; as many share a multiprocessor as its shared memory has room for."""
-        resident = SHARED_BYTES // (self.shared_bytes + RESERVED_BYTES)
-        return Block(self.threads, self.shared_bytes, resident)
+        """What a block takes of a multiprocessor."""
+        return Block(self.threads, self.shared_bytes, self.resident)
 
 
 @kernel
@@ -108,7 +119,8 @@ def hopper_gemm(
     """Convolve: a block computes a tile of one group. ``kind``: f16 or bf16."""
     ROWS, COLUMNS, STAGES = tile.rows, tile.columns, tile.stages
     SUMS = COLUMNS // 2
-    STAGE, LEFT = tile.stage_bytes, tile.rows * LINE
+    DEPTH, LINE, STAGE, LEFT = tile.depth, tile.line, tile.stage_bytes, tile.rows * tile.line
+    DESCRIPTOR = descriptor(tile.line)
     BARRIERS = tile.shared_bytes - ATOM - 16 * STAGES
     CONSUMERS = WARPGROUP * tile.warpgroups
     WARPS = CONSUMERS // _WARP
@@ -127,7 +139,7 @@ def hopper_gemm(
     OUT_QUADS = GROUP_OUT % 4 == 0
     BIAS, RESIDUAL, ACTIVATION = bias, residual, activation is not None
     activate = map4(scalar(activation))
-    pixels_at, multiply = load_pixels(dimensions), multiply_tiles(COLUMNS, kind)
+    pixels_at, multiply = load_pixels(dimensions), multiply_tiles(COLUMNS, DEPTH, kind)
     sums_fence = products_fence(SUMS)
     wait_but_one, wait_all = products_wait(SUMS, 1), products_wait(SUMS, 0)
     spread_sums = spread(COLUMNS, PITCH)
@@ -203,8 +215,8 @@ def hopper_gemm(
                 sums_fence(sums)
                 multiply(
                     sums,
-                    u64(DESCRIPTOR) | u64((left + own_rows) >> u32(4)),
-                    u64(DESCRIPTOR) | u64((left + u32(LEFT)) >> u32(4)),
+                    u64(DESCRIPTOR) | u64(((left + own_rows) & u32(ADDRESS)) >> u32(4)),
+                    u64(DESCRIPTOR) | u64(((left + u32(LEFT)) & u32(ADDRESS)) >> u32(4)),
                 )
                 commit_products()
                 # The step before is done: its stage may be filled again.

@@ -10,7 +10,7 @@ from typing import Any
 
 from numba import config
 
-from fastconv.backends.cuda.engine.warpgroup import ADVANCE, LINE, TERMS
+from fastconv.backends.cuda.engine.warpgroup import ADVANCE, TERMS
 
 if config.ENABLE_CUDASIM:
     from fastconv.backends.cuda.engine.hopper_emulation import (
@@ -194,11 +194,11 @@ else:
 
         return fence
 
-    def multiply_tiles(columns: int, kind: str) -> Any:
-        """Give what adds 64 rows by 64 terms times 64 terms by ``columns`` to a warpgroup's sums.
+    def multiply_tiles(columns: int, terms: int, kind: str) -> Any:
+        """Give what adds 64 rows of ``terms`` times ``columns`` of them to a warpgroup's sums.
 
-        ``kind``: f16 or bf16. Both sides lie in shared memory behind descriptors, a line of 64
-        terms each row and column. The sums are not there before `products_wait`.
+        ``kind``: f16 or bf16. Both sides lie in shared memory behind descriptors, each row and
+        each column a line of its terms. The sums are not there before `products_wait`.
         """
         count = columns // 2
         listed = ", ".join(f"${i}" for i in range(count))
@@ -208,7 +208,7 @@ else:
             f"add.u64 right, ${2 * count + 1}, {ADVANCE * step}; "
             f"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{kind}.{kind} "
             f"{{{listed}}}, left, right, 1, 1, 1, 0, 0; "
-            for step in range(LINE // 2 // TERMS)
+            for step in range(terms // TERMS)
         )
         text = f"{{ .reg .u64 left, right; {steps}}}"
 

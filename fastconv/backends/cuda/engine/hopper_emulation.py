@@ -18,7 +18,7 @@ import numpy as np
 
 from fastconv.backends.cuda.engine.halves import widened
 from fastconv.backends.cuda.engine.tensormap import SimulatedMap, copied
-from fastconv.backends.cuda.engine.warpgroup import ATOM, LINE, ROWS, TERMS, WARPGROUP
+from fastconv.backends.cuda.engine.warpgroup import LINES, ROWS, TERMS, WARPGROUP
 
 # Seconds that a thread waits for others before it takes them for stuck.
 PATIENCE = 20.0
@@ -110,9 +110,12 @@ def shared_address(array: Any) -> Any:
     return np.uint32(_START)
 
 
-def swizzled(addresses: Any) -> Any:
-    """Give where the 128-byte swizzle puts bytes: bits 4 to 6 are crossed with bits 7 to 9."""
-    return addresses ^ (addresses >> 7 & 7) << 4
+def swizzled(addresses: Any, line: int) -> Any:
+    """Give where the swizzle of 128, 64 or 32 bytes puts bytes.
+
+    Bits from 4 on, which count the 16 bytes of a line, are crossed with those from 7 on.
+    """
+    return addresses ^ (addresses >> 7 & (line // 16 - 1)) << 4
 
 
 def barrier_init(barrier: Any, count: Any) -> None:
@@ -187,10 +190,11 @@ def _copy(map: SimulatedMap, target: Any, barrier: Any, at: Any, offsets: Any = 
     tile = copied(map.spec, words, at, offsets)
     if not block.fenced or id(map) not in block.acquired:
         raise RuntimeError("a copy before its barrier or its map was fenced")
-    if int(target) % LINE or tile.shape[1] * 2 != LINE:
-        raise ValueError(f"a tile of {tile.shape} at {int(target):#x}: its lines have 128 bytes")
+    line = 2 * tile.shape[1]
+    if int(target) % 128 or line not in LINES:
+        raise ValueError(f"a tile of {tile.shape} at {int(target):#x}: not by 128 bytes")
     with block.changed:
-        places = block.cells(swizzled(int(target) + 2 * np.arange(tile.size)))
+        places = block.cells(swizzled(int(target) + 2 * np.arange(tile.size), line))
         block.memory[places] = 0xFFFF
 
         def write() -> None:
@@ -276,13 +280,16 @@ def _fragment(columns: int, lane: int) -> tuple[Any, Any]:
 
 
 def _side(block: _Block, descriptor: int, rows: int) -> Any:
-    """Read the 64 terms of rows behind a descriptor, as 16-bit words."""
+    """Read the terms of rows behind a descriptor, a line each, as 16-bit words."""
     swizzle, stride = descriptor >> 62, (descriptor >> 32 & 0x3FFF) * 16
     start = (descriptor & 0x3FFF) * 16
-    if swizzle != 1 or start % ATOM or descriptor >> 49 & 7 or descriptor >> 14 & 3:
-        raise ValueError(f"descriptor {descriptor:#x}: not whole lines of a 128-byte swizzle")
-    row, term = np.arange(rows)[:, None], np.arange(LINE // 2)
-    places = swizzled(start + row // 8 * stride + row % 8 * LINE + 2 * term)
+    if not swizzle or descriptor >> 49 & 7 or descriptor >> 14 & 3:
+        raise ValueError(f"descriptor {descriptor:#x}: not lines of a swizzle")
+    line = {mode: line for line, mode in LINES.items()}[swizzle]
+    if start % (8 * line):
+        raise ValueError(f"a tile at {start:#x}: not where its swizzle begins")
+    row, term = np.arange(rows)[:, None], np.arange(line // 2)
+    places = swizzled(start + row // 8 * stride + row % 8 * line + 2 * term, line)
     return block.memory[block.cells(places)]
 
 
@@ -309,8 +316,8 @@ def products_fence(count: int) -> Any:
     return fence
 
 
-def multiply_tiles(columns: int, kind: str) -> Any:
-    """Give what adds 64 rows by 64 terms times 64 terms by ``columns`` to a warpgroup's sums."""
+def multiply_tiles(columns: int, terms: int, kind: str) -> Any:
+    """Give what adds 64 rows of ``terms`` times ``columns`` of them to a warpgroup's sums."""
 
     def multiply(sums: Any, left: Any, right: Any) -> None:
         block, sides = _block(), (int(left), int(right))
@@ -323,6 +330,8 @@ def multiply_tiles(columns: int, kind: str) -> Any:
                 sums[...] = np.nan
             if lane.begun == len(group.products):
                 found = (_side(block, sides[0], ROWS), _side(block, sides[1], columns))
+                if found[0].shape[1] != terms:
+                    raise ValueError(f"lines of {found[0].shape[1]} terms, not {terms}")
                 group.products.append(_Product(kind, sides, found))
             product = group.products[lane.begun]
             if product.sides != sides:

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.cuda.engine.warpgroup import LINES
+
 # Bytes of an element: float16 and bfloat16.
 _ITEM = 2
 # Limits that cuTensorMapEncodeIm2col and -Tiled state.
-MOST_CHANNELS, MOST_PIXELS, MOST_BOX, MOST_STRIDE = 256, 1024, 256, 8
+MOST_PIXELS, MOST_BOX, MOST_STRIDE = 1024, 256, 8
 _STRIDE_BYTES, _MOST_STRIDE_BYTES, _MOST_SIZE = 16, 1 << 40, 1 << 32
-# Lines that the 128-byte swizzle mixes.
-_SWIZZLE = 128
 # Bits of a corner's offset (signed), and of a tap's (unsigned), by the spatial dimensions.
 _BITS = {1: 16, 2: 8, 3: 5}
 
@@ -61,6 +61,11 @@ class Images:
         return (self.depth, *self.size, self.batch)
 
     @property
+    def line(self) -> int:
+        """Bytes of a tile's line, which are swizzled among each other."""
+        return self.channels * _ITEM
+
+    @property
     def box(self) -> tuple[int, ...]:
         """Windows of an image, in the order of ``size``."""
         columns = zip(self.size, self.first, self.last, self.stride, strict=True)
@@ -82,6 +87,11 @@ class Matrix:
         """Both dimensions, columns first."""
         return (self.columns, self.rows)
 
+    @property
+    def line(self) -> int:
+        """Bytes of a tile's line, which are swizzled among each other."""
+        return self.wide * _ITEM
+
 
 Spec = Images | Matrix
 
@@ -97,7 +107,7 @@ class SimulatedMap:
 def why_not(spec: Spec) -> str | None:
     """Say which of the driver's limits a description breaks; None: none."""
     if isinstance(spec, Matrix):
-        if not (1 <= spec.tall <= MOST_BOX and 0 < spec.wide * _ITEM <= _SWIZZLE):
+        if not (1 <= spec.tall <= MOST_BOX and spec.line in LINES):
             return f"a tile of {spec.tall} x {spec.wide}"
         return _why_not_sizes(spec.sizes)
     least, most = corner_range(len(spec.size))
@@ -108,7 +118,7 @@ def why_not(spec: Spec) -> str | None:
             )
     if not all(1 <= s <= MOST_STRIDE for s in spec.stride):
         return f"stride {max(spec.stride)}: TMA takes up to {MOST_STRIDE}"
-    if not (0 < spec.channels * _ITEM <= _SWIZZLE and 1 <= spec.pixels <= MOST_PIXELS):
+    if not (1 <= spec.pixels <= MOST_PIXELS and spec.line in LINES):
         return f"a tile of {spec.pixels} pixels x {spec.channels} channels"
     if not all(count > 0 for count in spec.box):
         return "a box without windows"

@@ -9,13 +9,21 @@ from __future__ import annotations
 WARPGROUP = 128
 # Rows of a warpgroup's product, and terms that one instruction sums (f16 and bf16).
 ROWS, TERMS = 64, 16
-# Bytes of a line of a tile: 64 halves, as many as the 128-byte swizzle mixes; eight lines repeat.
-LINE = 128
-ATOM = 8 * LINE
-# What a matrix descriptor holds beside its address ("Matrix Descriptor Format"): the stride
-# between eights of rows in 16 bytes at bit 32, and at bit 62 the 128-byte swizzle. The leading
-# offset (bit 16) is not read for swizzled tiles whose sum runs along a line; 1 by custom. The base
-# offset (bit 49) is 0: tiles begin where the swizzle does.
-DESCRIPTOR = 1 << 62 | ATOM // 16 << 32 | 1 << 16
+# Bytes of a line of a tile, as many as a swizzle mixes: what a descriptor calls the swizzle.
+LINES = {128: 1, 64: 2, 32: 3}
+# Tiles begin where every swizzle does: eight lines of the longest.
+ATOM = 1024
 # What the address of a descriptor grows by from one instruction's terms to the next's.
 ADVANCE = TERMS * 2 // 16
+# Of an address in shared memory a descriptor holds so many bits, without the last four.
+ADDRESS = (1 << 18) - 1
+
+
+def descriptor(line: int) -> int:
+    """Give what a matrix descriptor holds beside its address ("Matrix Descriptor Format").
+
+    The stride between eights of rows stands in 16 bytes at bit 32, the swizzle at bit 62. The
+    leading offset (bit 16) is not read for swizzled tiles whose sum runs along a line; 1 by custom.
+    The base offset (bit 49) is 0: tiles begin where the swizzle does.
+    """
+    return LINES[line] << 62 | 8 * line // 16 << 32 | 1 << 16
