@@ -15,6 +15,9 @@ _threads: int | None = None
 _threads_here: contextvars.ContextVar[int | None] = contextvars.ContextVar(
     "threads_here", default=None
 )
+_backend_here: contextvars.ContextVar[str | None] = contextvars.ContextVar(
+    "backend_here", default=None
+)
 _most_workspace: contextvars.ContextVar[int | None] = contextvars.ContextVar(
     "most_workspace", default=None
 )
@@ -70,8 +73,21 @@ def _default_threads() -> int:
     return cores_allowed()
 
 
+@contextlib.contextmanager
+def on_backend(name: str) -> Iterator[None]:
+    """Choose among one backend's algorithms; other threads' calls are left alone."""
+    token = _backend_here.set(name)
+    try:
+        yield
+    finally:
+        _backend_here.reset(token)
+
+
 def backend() -> str | None:
-    """Give the backend that FASTCONV_BACKEND forces, if any."""
+    """Give the backend that is in force (`on_backend`), or that FASTCONV_BACKEND forces, if any."""
+    here = _backend_here.get()
+    if here is not None:
+        return here
     name = os.environ.get("FASTCONV_BACKEND") or None
     if name is not None and name not in BACKENDS:
         raise ValueError(f"FASTCONV_BACKEND must be one of {', '.join(BACKENDS)}, but got {name!r}")

@@ -34,6 +34,11 @@ class Plan(abc.ABC):
     workspace_bytes: int = 0
     scratch_bytes: int = 0
 
+    @property
+    def is_staged(self) -> bool:
+        """Whether it is nothing but ``stages``, which may be joined with other plans' to one."""
+        return False
+
     @abc.abstractmethod
     def run(self, *inputs: Array | None, out: Array | None = None) -> Result:
         """Run on C-contiguous, aligned inputs in native byte order.

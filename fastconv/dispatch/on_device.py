@@ -53,7 +53,7 @@ def solve_on_device(
     device = device_of(leader, inputs)
     problem, inputs, turned = _as_it_lies(problem, inputs, out)
     specs = outputs_of(problem)
-    results = [_made(leader.kind, *spec, device) for spec in specs]
+    results = [made(leader.kind, *spec, device) for spec in specs]
     if out is not None:
         arrays = [value for value in (*inputs, *parameters) if value is not None]
         results[0] = _checked_out(out, specs[0], arrays)
@@ -75,8 +75,8 @@ def solve_on_device(
         results = [result.transposed(turned) for result in results]
     if out is not None:
         results[0] = out
-    given_back = [r if r is out else _given_back(r, turned) for r in results]
-    return given_back[0] if len(given_back) == 1 else tuple(given_back)
+    back = [r if r is out else given_back(r, turned) for r in results]
+    return back[0] if len(back) == 1 else tuple(back)
 
 
 def together(inputs: tuple[Any, ...], parameters: tuple[Any, ...] = ()) -> None:
@@ -159,12 +159,12 @@ def _packing_plan(
     return packed_on_card(chosen, problem, shapes, first)
 
 
-def _made(kind: Kind, shape: Shape, dtype: np.dtype[Any], device: Device) -> DeviceArray:
+def made(kind: Kind, shape: Shape, dtype: np.dtype[Any], device: Device) -> DeviceArray:
     """Give a new array of the caller's kind; of ours, where its library cannot make one."""
     if kind.empty is not None:
-        made = as_device_array(kind.empty(shape, dtype, device.ordinal))
-        assert made is not None
-        return made
+        given = as_device_array(kind.empty(shape, dtype, device.ordinal))
+        assert given is not None
+        return given
     size = int(np.prod(shape)) * dtype.itemsize
     memory = device.empty(size)
     return DeviceArray(
@@ -172,7 +172,7 @@ def _made(kind: Kind, shape: Shape, dtype: np.dtype[Any], device: Device) -> Dev
     )
 
 
-def _given_back(result: DeviceArray, turned: Shape | None) -> Any:
+def given_back(result: DeviceArray, turned: Shape | None = None) -> Any:
     """Give a result as the caller's library knows it."""
     if result.kind.empty is None:
         return result.kind.given(result)

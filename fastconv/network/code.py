@@ -24,7 +24,7 @@ from fastconv.backends.native.plan import (
     pack_program,
 )
 from fastconv.network.memory import Buffer, Layout, arrange
-from fastconv.network.planner import Planned, is_native
+from fastconv.network.planner import Planned, is_staged
 from fastconv.network.program import Call, Images, Op, Operand, Portion, Program, Solve, View
 from fastconv.problem import ConcatenateProblem
 
@@ -45,6 +45,14 @@ class NativePart:
 
 
 @dataclasses.dataclass(frozen=True)
+class LaunchPart:
+    """Operations that are launches on a GPU; ``spans`` as above."""
+
+    launches: tuple[Any, ...]
+    spans: tuple[tuple[Op, int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class PythonPart:
     """One operation that runs in Python: where its arrays lie, and what makes the results."""
 
@@ -52,6 +60,9 @@ class PythonPart:
     run: Callable[..., Any]
     inputs: tuple[Place | np.ndarray[Any, Any] | None, ...]
     outputs: tuple[Place, ...]
+
+
+Part = NativePart | LaunchPart | PythonPart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +82,7 @@ class Code:
     the array that they always are.
     """
 
-    parts: tuple[NativePart | PythonPart, ...]
+    parts: tuple[Part, ...]
     outputs: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
     copies: Mapping[int, Any]
     memory: Layout
@@ -150,14 +161,14 @@ class _Writer:
         return number, shift
 
     def code(self) -> Code:
-        parts: list[NativePart | PythonPart] = []
+        parts: list[Part] = []
         stages: list[Stage] = []
         spans: list[tuple[Op, int, int]] = []
         for op in self._program.ops:
             if isinstance(op, View):
                 continue
             plan = self._plans.get(op)
-            if is_native(plan) or isinstance(op, Images):
+            if is_staged(plan) or isinstance(op, Images):
                 for each, own in self._native(op):
                     spans.append((each, len(stages), len(stages) + len(own)))
                     stages += own
@@ -227,7 +238,7 @@ class _Writer:
             several = self._portions[op] if self._together else ()
             return max((portion.memory.size for portion in several), default=0)
         plan = self._plans.get(op)
-        return plan.workspace_bytes if isinstance(plan, NativePlan) else 0
+        return plan.workspace_bytes if plan is not None and plan.is_staged else 0
 
     def _place(self, number: int) -> Place:
         spec = self._program.values[number]
@@ -333,13 +344,14 @@ class _Writer:
         return PythonPart(op, run, inputs, tuple(self._place(v) for v in op.outputs))
 
 
-def _close(
-    stages: list[Stage], spans: list[tuple[Op, int, int]], parts: list[NativePart | PythonPart]
-) -> None:
-    """Make one native program of the stages gathered so far."""
+def _close(stages: list[Any], spans: list[tuple[Op, int, int]], parts: list[Part]) -> None:
+    """Make one program of the stages gathered so far."""
     if stages:
-        program, kept = pack_program(stages)
-        parts.append(NativePart(program, tuple(kept), tuple(spans)))
+        if isinstance(stages[0], Stage):
+            program, kept = pack_program(stages)
+            parts.append(NativePart(program, tuple(kept), tuple(spans)))
+        else:
+            parts.append(LaunchPart(tuple(stages), tuple(spans)))
         stages.clear()
         spans.clear()
 

@@ -7,12 +7,13 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import settings
-from fastconv.arrays import Array, ready
+from fastconv.arrays import ready
+from fastconv.device_arrays import DeviceArray
 from fastconv.dispatch import tuning
 from fastconv.network.code import NativePart
 from fastconv.network.executor import Executor
@@ -24,6 +25,9 @@ from fastconv.network.program import Program
 from fastconv.network.report import Footprint
 from fastconv.network.trace import Trace, trace
 from fastconv.problem import Shape
+
+if TYPE_CHECKING:
+    from fastconv.network.on_device import DeviceExecutor
 
 # How many shapes are kept, the latest ones.
 KEPT = 16
@@ -77,6 +81,8 @@ class Shapes:
         self._function = function
         self._max_memory = max_memory
         self._kept: collections.OrderedDict[Any, Compiled | None] = collections.OrderedDict()
+        self._on_devices: collections.OrderedDict[Any, DeviceExecutor | None]
+        self._on_devices = collections.OrderedDict()
         self._lock = threading.RLock()
         self._generation = tuning.generation()
 
@@ -92,14 +98,49 @@ class Shapes:
         found = self._kept.get(key)
         return None if found is None else found.executor
 
-    def run(self, inputs: Sequence[Array]) -> list[Any]:
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Run forward; give all outputs."""
+        on_device = any(isinstance(value, DeviceArray) for value in inputs)
+        if on_device or settings.backend() == "cuda":
+            return self._run_on_device(inputs, on_device)
         known = all(isinstance(value, np.ndarray) for value in inputs)
         found = self.compiled([(v.shape, v.dtype) for v in inputs]) if known else None
         if found is None:
-            results = self._function(*inputs)
-            return list(results) if isinstance(results, (tuple, list)) else [results]
+            return self._run_as_written(inputs)
         return found.executor.run([ready(value) for value in inputs])
+
+    def _run_as_written(self, inputs: Sequence[Any]) -> list[Any]:
+        results = self._function(*inputs)
+        return list(results) if isinstance(results, (tuple, list)) else [results]
+
+    def _run_on_device(self, inputs: Sequence[Any], on_device: bool) -> list[Any]:
+        """Run forward on a GPU: on its arrays, or on arrays in main memory that are copied."""
+        with settings.on_backend("cuda"):
+            if not on_device and not all(isinstance(value, np.ndarray) for value in inputs):
+                return self._run_as_written(inputs)
+            found = self._for_device([(v.shape, v.dtype) for v in inputs])
+            if found is None:
+                return self._run_as_written(inputs)
+            return found.run(inputs) if on_device else found.run_arrays(list(map(ready, inputs)))
+
+    def _for_device(self, specs: Sequence[tuple[Shape, Any]]) -> DeviceExecutor | None:
+        """Give what runs on GPUs for shapes and dtypes, made now if it is not kept."""
+        key = tuple(part for shape, dtype in specs for part in (tuple(shape), np.dtype(dtype)))
+        with self._lock:
+            if key not in self._on_devices:
+                self._on_devices[key] = self._made_for_device(specs)
+                while len(self._on_devices) > KEPT:
+                    self._on_devices.popitem(last=False)
+            return self._on_devices[key]
+
+    def _made_for_device(self, specs: Sequence[tuple[Shape, Any]]) -> DeviceExecutor | None:
+        traced = self._lowered(specs)
+        if traced is None:
+            return None
+        from fastconv.network.on_device import DeviceExecutor
+
+        program, _ = run_passes(traced[1], traced[1], on_device=True)
+        return DeviceExecutor(plan_program(program))
 
     def compiled(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
         """Give the program for shapes and dtypes, made now if it is not kept."""
@@ -118,6 +159,20 @@ class Shapes:
             return self._kept[key]
 
     def _compile(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
+        found = self._lowered(specs)
+        if found is None:
+            return None
+        traced, lowered = found
+        with memory_limit(self._max_memory):
+            for spec in lowered.values.values():
+                allow(spec.shape, spec.dtype)
+        passed = functools.partial(self._passed, lowered, specs)
+        program, reports = passed()
+        executor = self._planned(program)
+        return Compiled(traced, executor.planned.program, reports, executor, lambda: passed()[0])
+
+    def _lowered(self, specs: Sequence[tuple[Shape, Any]]) -> tuple[Trace, Program] | None:
+        """Trace and lower; None: it cannot be, or has nothing to do."""
         try:
             traced = trace(self._function, specs)
             if not all(hasattr(value, "shape") for value in traced.outputs):
@@ -126,16 +181,9 @@ class Shapes:
         except Exception:
             # It looks at data, or the input is not right: running it will tell.
             return None
-        specs_of_all = lowered.values.values()
-        if any(0 in spec.shape or spec.dtype.hasobject for spec in specs_of_all):
+        if any(0 in spec.shape or spec.dtype.hasobject for spec in lowered.values.values()):
             return None
-        with memory_limit(self._max_memory):
-            for spec in specs_of_all:
-                allow(spec.shape, spec.dtype)
-        passed = functools.partial(self._passed, lowered, specs)
-        program, reports = passed()
-        executor = self._planned(program)
-        return Compiled(traced, executor.planned.program, reports, executor, lambda: passed()[0])
+        return traced, lowered
 
     def _passed(
         self, lowered: Program, specs: Sequence[tuple[Shape, Any]]

@@ -134,7 +134,9 @@ def _run_parts(
             _run_python(part, arrays, memory)
             if times is not None:
                 times.append(Span(part.op, begin, time.perf_counter()))
-        elif times is None:
+            continue
+        assert isinstance(part, NativePart)
+        if times is None:
             drive(part.program, addresses, threads)
         else:
             times += _drive_timed(part, addresses, threads)

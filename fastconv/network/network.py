@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.arrays import ready
+from fastconv.device_arrays import as_device_array
 from fastconv.network.compiled import Compiled, Shapes
 from fastconv.network.explanation import Explanation, explain_compiled, explain_trace
 from fastconv.network.graph import Graph, Port
@@ -388,7 +389,8 @@ def _closed(port: Port) -> tuple[int, ...]:
 def _checked(value: Any, port: Port) -> Any:
     if port.kind:
         return value
-    array = np.asarray(value)
+    on_device = as_device_array(value)
+    array: Any = np.asarray(value) if on_device is None else on_device
     if port.dtype == "object" and array.dtype.kind in "US":
         array = array.astype(object)
     if array.dtype.name != port.dtype:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 
+from fastconv import settings
 from fastconv.backends.base import Plan
-from fastconv.backends.native.plan import NativePlan
 from fastconv.dispatch import find_plan
 from fastconv.network.program import Images, Op, Program, Solve, View
 
@@ -26,7 +26,7 @@ class Planned:
     def is_native(self) -> bool:
         """Whether all of it can run by one native call."""
         return all(
-            isinstance(op, View) or op in self.portions or is_native(self.plans.get(op))
+            isinstance(op, View) or op in self.portions or is_staged(self.plans.get(op))
             for op in self.program.ops
         )
 
@@ -49,9 +49,9 @@ class Planned:
                 yield from planned.all_plans()
 
 
-def is_native(plan: Plan | None) -> bool:
+def is_staged(plan: Plan | None) -> bool:
     """Tell whether a plan is nothing but stages of kernels."""
-    return isinstance(plan, NativePlan) and type(plan).run is NativePlan.run
+    return plan is not None and plan.is_staged
 
 
 def plan_program(program: Program) -> Planned:
@@ -75,7 +75,10 @@ class _Planner:
         light = _without_parameters(op)
         if isinstance(op, Solve):
             self.plans[light] = find_plan(
-                op.problem, op.arrays(), algorithm=op.algorithm, backend=op.backend
+                op.problem,
+                op.arrays(),
+                algorithm=op.algorithm,
+                backend=op.backend or settings.backend(),
             )
         return [light]
 

@@ -50,6 +50,10 @@ class HostPlan(Plan):
         self.stages, self.workspace_bytes = plan.launches, plan.workspace_bytes
         self.outputs = outputs_of(problem)
 
+    @property
+    def is_staged(self) -> bool:
+        return True
+
     def run(self, *inputs: Array | None, out: Array | None = None) -> Result:
         device = device_for()
         results = [np.empty(shape, dtype) for shape, dtype in self.outputs]

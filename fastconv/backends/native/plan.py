@@ -112,6 +112,10 @@ class NativePlan(Plan):
         self.seconds, self._serial = seconds, seconds < SERIAL_SECONDS
         self._program, self._constants = pack_program(stages)
 
+    @property
+    def is_staged(self) -> bool:
+        return type(self).run is NativePlan.run
+
     def run(self, *inputs: Array | None, out: Array | None = None) -> Any:
         threads = 1 if self._serial else settings.get_num_threads()
         if threads > 1 and (limit := settings.workspace_limit()) is not None:

@@ -53,13 +53,19 @@ class PassReport:
         return f"{self.name}: {self.changed} changed, {self.before} -> {self.after} operations"
 
 
-def run_passes(program: Program, image: Program) -> tuple[Program, tuple[PassReport, ...]]:
+def run_passes(
+    program: Program, image: Program, *, on_device: bool = False
+) -> tuple[Program, tuple[PassReport, ...]]:
     """Run all passes, and tell what each did.
 
     ``image`` is the program of a batch of one: what the layout is chosen by, so that a batch of
-    any size is computed alike.
+    any size is computed alike. On a GPU images lie channels last throughout, and a batch is done
+    as a whole.
     """
     result, reports = _run(PASSES, program)
+    if on_device:
+        result, more = _run(_layout(0), result)
+        return result, tuple(reports + more)
     of_one = result if image is program else _run(PASSES, image)[0]
     if len(of_one.ops) == len(result.ops):
         begin = last_from(of_one)

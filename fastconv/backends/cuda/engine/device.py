@@ -62,7 +62,11 @@ class Device(abc.ABC):
         """Wait for all that was launched, and copy memory to a contiguous array."""
 
     @abc.abstractmethod
-    def copy(self, target: Memory, offset: int, source: Memory, start: int, size: int) -> None:
+    def part(self, memory: Memory, start: int) -> Memory:
+        """Give memory from a byte on."""
+
+    @abc.abstractmethod
+    def copy(self, target: Memory, source: Memory, size: int) -> None:
         """Copy ``size`` bytes on the card, in the stream's order."""
 
     @abc.abstractmethod
@@ -110,8 +114,11 @@ class SimulatedDevice(Device):
     def download(self, memory: Memory, array: np.ndarray[Any, Any]) -> None:
         array.reshape(-1).view(np.uint8)[...] = memory[: array.nbytes]
 
-    def copy(self, target: Memory, offset: int, source: Memory, start: int, size: int) -> None:
-        target[offset : offset + size] = source[start : start + size]
+    def part(self, memory: Memory, start: int) -> Memory:
+        return memory[start:]
+
+    def copy(self, target: Memory, source: Memory, size: int) -> None:
+        target[:size] = source[:size]
 
     def wait_for(self, stream: int) -> None:
         """All is done at once here."""

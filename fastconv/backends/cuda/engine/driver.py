@@ -145,8 +145,11 @@ class CudaDevice(Device):
         self._copy(array.ctypes.data, int(memory.handle), array.nbytes)
         self._stream.sync()
 
-    def copy(self, target: Memory, offset: int, source: Memory, start: int, size: int) -> None:
-        self._copy(int(target.handle) + offset, int(source.handle) + start, size)
+    def part(self, memory: Memory, start: int) -> Memory:
+        return _Adopted(int(memory.handle) + start, memory)
+
+    def copy(self, target: Memory, source: Memory, size: int) -> None:
+        self._copy(int(target.handle), int(source.handle), size)
 
     def _copy(self, target: int, source: int, size: int) -> None:
         from cuda.bindings import driver
