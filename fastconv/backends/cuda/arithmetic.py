@@ -31,6 +31,7 @@ class Prelu(CudaAlgorithm):
     """Leaky relu with a slope a channel."""
 
     name = "elementwise"
+    moves_parameters = True
 
     def launches(self, problem: PreluProblem, *parameters: Array | None) -> CudaPlan:
         (slopes,) = parameters

@@ -59,6 +59,7 @@ class Linear(CudaAlgorithm):
     """Rows times a weight, with bias and activation."""
 
     name = "gemm"
+    moves_parameters = True
 
     def why_not(self, problem: LinearProblem) -> str | None:
         if problem.in_features == 0:
@@ -188,7 +189,7 @@ def plan_few_rows(problem: LinearProblem, weight: Array, bias: Array | None) -> 
     columns = -(-outputs // 4) * 4
     # A last slice that is shorter meets weights of zero.
     length = -(-cuts[0][1] // _AHEAD) * _AHEAD
-    packed = np.zeros((len(cuts), length, columns), np.float32)
+    packed = np.zeros((len(cuts), length, columns), weight.dtype)
     for number, (start, count) in enumerate(cuts):
         packed[number, :count, :outputs] = weight[:, start : start + count].T
     offsets = None

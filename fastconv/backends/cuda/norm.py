@@ -123,6 +123,7 @@ class GroupNorm(CudaAlgorithm):
     """Groups of channels of an image; instances are groups of one."""
 
     name = "two_pass"
+    moves_parameters = True
 
     def error_bound(self, problem: GroupNormProblem) -> float:
         return _bound(prod(problem.size) * problem.channels // problem.groups)
@@ -135,6 +136,7 @@ class LayerNorm(CudaAlgorithm):
     """The last axes of each row."""
 
     name = "two_pass"
+    moves_parameters = True
 
     def error_bound(self, problem: LayerNormProblem) -> float:
         return _bound(problem.length)

@@ -151,7 +151,7 @@ class Pool(CudaAlgorithm):
         if fold_of(problem) is None:
             return f"{problem.kind} pools: this kernel is for max, avg and lp with p of 1 or 2"
         if problem.return_indices:
-            return "indices are asked for"
+            return "indices are asked for: this kernel gives values alone"
         return super().why_not(problem)
 
     def error_bound(self, problem: AnyPool) -> float:
@@ -186,14 +186,14 @@ def plan_pool(problem: AnyPool) -> CudaPlan:
     items = problem.batch * prod(problem.output_size) * -(-problem.channels // 4)
     arguments: list[Argument] = [
         INPUT(0),
-        constant(_table(problem)),
+        constant(windows_table(problem)),
         constant(_counts(problem)),
         OUTPUT,
     ]
     return CudaPlan([Launch(kern, (-(-items // _THREADS), 1, 1), arguments)])
 
 
-def _table(problem: AnyPool) -> Array:
+def windows_table(problem: AnyPool) -> Array:
     """Give each output's first cell and the one behind its last, one dimension after the other."""
     whole = [np.array([[0, 1]])] * (3 - problem.n)
     own = [np.stack([w.start, w.stop], 1) for w in problem.windows()]

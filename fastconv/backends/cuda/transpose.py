@@ -131,35 +131,38 @@ def channels_last(problem: Any, plan: Callable[[Any], CudaPlan]) -> CudaPlan:
     bound: dict[int, Slot] = {}
     before: list[Launch] = []
     after: list[Launch] = []
-    at = _aligned(inner.workspace_bytes)
+    at = aligned(inner.workspace_bytes)
     for number, (size, channels) in enumerate(ends):
         if channels > 1 and prod(size) > 1:
             bound[number] = WORKSPACE + at
             before.append(
                 transposing(problem.batch, channels, prod(size), INPUT(number), WORKSPACE + at)
             )
-            at += _aligned(4 * problem.batch * channels * prod(size))
+            at += aligned(4 * problem.batch * channels * prod(size))
     size, channels = output
     if channels > 1 and prod(size) > 1:
         bound[OUTPUT.buffer] = WORKSPACE + at
         after.append(transposing(problem.batch, prod(size), channels, WORKSPACE + at, OUTPUT))
-        at += _aligned(4 * problem.batch * channels * prod(size))
-    launches = [*before, *_moved(inner.launches, bound), *after]
+        at += aligned(4 * problem.batch * channels * prod(size))
+    launches = [*before, *moved(inner.launches, bound), *after]
     return CudaPlan(launches, workspace_bytes=at)
 
 
-def _moved(launches: Sequence[Launch], bound: dict[int, Slot]) -> list[Launch]:
+def moved(launches: Sequence[Launch], bound: dict[int, Slot]) -> list[Launch]:
+    """Give launches whose buffers, where ``bound`` names them, lie elsewhere."""
+
     def new(argument: Argument) -> Argument:
         if isinstance(argument, Slot) and argument.buffer in bound:
             return bound[argument.buffer] + argument.offset
         if isinstance(argument, TensorMap) and isinstance(argument.source, Slot):
-            moved = new(argument.source)
-            assert isinstance(moved, Slot)
-            return TensorMap(moved, argument.spec)
+            where = new(argument.source)
+            assert isinstance(where, Slot)
+            return TensorMap(where, argument.spec)
         return argument
 
     return [dataclasses.replace(each, arguments=[*map(new, each.arguments)]) for each in launches]
 
 
-def _aligned(size: int) -> int:
+def aligned(size: int) -> int:
+    """Round up to what memory is aligned to."""
     return -(-size // 256) * 256

@@ -14,13 +14,32 @@ from fastconv.backends.cuda.engine.compiler import compile_kernel
 from fastconv.backends.cuda.moments import Parts, chunk_moments, combine
 from fastconv.backends.cuda.moves import Axis, moving
 from fastconv.backends.cuda.norm import standardise
+from fastconv.backends.cuda.pool_indices import pool_indices
+from fastconv.backends.cuda.resample import plan_weighted
 from fastconv.backends.cuda.response import response
 from fastconv.backends.cuda.softmax import softmax
-from fastconv.problem import LocalResponseNormProblem
+from fastconv.backends.cuda.unfold import gather, sum_windows
+from fastconv.backends.cuda.unpool import claim, settle
+from fastconv.problem import (
+    FoldProblem,
+    InterpolateProblem,
+    LocalResponseNormProblem,
+    UnfoldProblem,
+)
 from fastconv.problem.activation import Activation
 
 AFFINE, CHANNEL, FOUR = ("subtract", "multiply", "add"), [(0, 1, 0)] * 3, [None] * 4
 IMAGES = np.dtype("f4"), 8, 64, (56, 56), False
+PLANES = np.broadcast_to(np.float32(0), (2, 64, 56, 56))
+COLUMNS = np.broadcast_to(np.float32(0), (2, 576, 3136))
+SIZES = (1, 56, 56), (1, 28, 28)
+
+
+def weighing(layout: str) -> Any:
+    problem = InterpolateProblem.of(PLANES, (112, 112), mode="bilinear", layout=layout)
+    return plan_weighted(problem).launches[0].kernel
+
+
 RELU = Activation("relu")
 # Name: the kernel, and the most registers of a thread.
 TABLE: dict[str, tuple[Any, int]] = {
@@ -39,6 +58,13 @@ TABLE: dict[str, tuple[Any, int]] = {
     "moments of pixels": (chunk_moments(8, 3136, 64, 128, lanes_for(128, 64)), 48),
     "moments put together": (combine(Parts.of_pixels(8, 8, 8, 3136), True, True, 1e-5), 64),
     "neighbours": (response(LocalResponseNormProblem(*IMAGES, 5, 1e-4, 0.75, 1.0)), 40),
+    "two by two cells": (weighing("NCHW"), 40),
+    "two by two cells, quads": (weighing("NHWC"), 48),
+    "columns": (gather(UnfoldProblem.of(PLANES, 3, padding=1)), 56),
+    "columns summed": (sum_windows(FoldProblem.of(COLUMNS, (56, 56), 3, padding=1)), 32),
+    "places claimed": (claim(128, 784, 3136, 64), 24),
+    "places settled": (settle(2, 128, 784, 3136, 64), 24),
+    "places of the largest": (pool_indices(2, 64, *SIZES, (1, 1, 1)), 96),
     "slices added": (linear.added(8, 1001, 1004, 8, True, RELU), 48),
 }
 

@@ -9,6 +9,7 @@ import pytest
 
 from fastconv.backends.cuda.engine.device import SimulatedDevice
 from fastconv.backends.cuda.pool import plan_pool
+from fastconv.backends.cuda.pool_indices import PoolIndices
 from fastconv.backends.reference.pool import Pool
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
 
@@ -57,3 +58,21 @@ def test_adaptive_pools(kind: str) -> None:
     problem = AdaptivePoolProblem.of(kind, 2, x, (3, 2), layout="NHWC")
     expected = Pool().plan(problem).run(x)
     np.testing.assert_allclose(run(problem, x), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_places_of_the_largest(layout: str) -> None:
+    # Few values, so that many are the largest: the first of them counts, and the first NaN.
+    x = RNG.integers(-2, 3, (2, 5, 6, 3)).astype("f4")
+    x[0].flat[::17] = np.nan
+    x[1].flat[::3] = -np.inf
+    options: Any = {"padding": 1, "stride": 2, "return_indices": True, "layout": layout}
+    pools = [
+        PoolProblem.of("max", 2, x, (3, 2), dilation=(1, 2), **options),
+        AdaptivePoolProblem.of("max", 2, x, (2, 3), return_indices=True, layout=layout),
+    ]
+    for problem in pools:
+        expected = Pool().plan(problem).run(x)
+        result = PoolIndices().plan(problem).run(x)
+        np.testing.assert_array_equal(result[0], expected[0])
+        np.testing.assert_array_equal(result[1], expected[1])

@@ -19,6 +19,7 @@ from fastconv.backends.cuda.activation import scalar
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.conv.direct import geometry_of
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
+from fastconv.backends.cuda.conv.padded import padded_first
 from fastconv.backends.cuda.engine.intrinsics import (
     add4,
     fill,
@@ -60,8 +61,6 @@ class Depthwise(CudaAlgorithm):
             return "channels that do not come in fours"
         if problem.kernel_size[-1] > MOST_TAPS:
             return f"lines of more than {MOST_TAPS} taps"
-        if problem.padding_mode != "zeros":
-            return f"padding mode {problem.padding_mode}: this kernel pads with zeros"
         return super().why_not(problem)
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
@@ -74,7 +73,11 @@ class Depthwise(CudaAlgorithm):
     def launches(self, problem: ConvProblem, *parameters: Array | None) -> CudaPlan:
         weight, bias = parameters
         assert weight is not None
-        return channels_last(problem, lambda turned: plan_depthwise(turned, weight, bias))
+
+        def inner(zeros: ConvProblem) -> CudaPlan:
+            return plan_depthwise(zeros, weight, bias)
+
+        return channels_last(problem, lambda turned: padded_first(turned, inner))
 
 
 @kernel

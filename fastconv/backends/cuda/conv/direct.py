@@ -16,6 +16,7 @@ from fastconv.backends.cuda.conv.implicit_gemm import (
     Geometry,
     implicit_gemm,
 )
+from fastconv.backends.cuda.conv.padded import padded_first
 from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.tile import DEPTH, TILES, Tile
 from fastconv.backends.cuda.transpose import channels_last
@@ -41,8 +42,6 @@ class Direct(CudaAlgorithm):
     moves_parameters = True
 
     def why_not(self, problem: ConvProblem) -> str | None:
-        if problem.padding_mode != "zeros":
-            return f"padding mode {problem.padding_mode}: this kernel pads with zeros"
         return why_not_outsized(problem) or super().why_not(problem)
 
     def error_bound(self, problem: ConvProblem) -> float:
@@ -51,7 +50,11 @@ class Direct(CudaAlgorithm):
     def launches(self, problem: ConvProblem, *parameters: Array | None) -> CudaPlan:
         weight, bias = parameters
         assert weight is not None
-        return channels_last(problem, lambda turned: plan_direct(turned, weight, bias))
+
+        def inner(zeros: ConvProblem) -> CudaPlan:
+            return plan_direct(zeros, weight, bias)
+
+        return channels_last(problem, lambda turned: padded_first(turned, inner))
 
 
 def why_not_outsized(problem: Any) -> str | None:

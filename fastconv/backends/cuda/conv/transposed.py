@@ -33,6 +33,7 @@ class Transposed(CudaAlgorithm):
     """Implicit GEMM, a phase at a time."""
 
     name = "direct"
+    moves_parameters = True
 
     def why_not(self, problem: ConvTransposeProblem) -> str | None:
         return why_not_outsized(problem) or super().why_not(problem)
