@@ -11,7 +11,7 @@ from typing import Any
 from fastconv import machine, settings
 from fastconv._version import __version__
 from fastconv.dispatch import tuning
-from fastconv.dispatch.registry import backend_available
+from fastconv.dispatch.registry import why_not_installed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +57,8 @@ def show_config() -> Config:
 
 
 def _backend(name: str) -> str:
-    if not backend_available(name):
-        why = f"{name} is not installed"
-        if name == "c":
-            why = importlib.import_module("fastconv.backends.c").why_not()
+    why = why_not_installed(name)
+    if why is not None:
         return f"{name} (no: {why})"
     return f"{name} (forced by FASTCONV_BACKEND)" if settings.backend() == name else name
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastconv import settings
 from fastconv.backends.base import Algorithm, Cost
-from fastconv.dispatch.registry import algorithms
+from fastconv.dispatch.registry import algorithms, why_not_installed
 from fastconv.dispatch.tuning import Tuning, current
 from fastconv.machine import forced_isa, get_machine
 from fastconv.problem import Problem
@@ -151,6 +151,9 @@ def _best(offers: list[Candidate], problem: Problem, row: Row | None) -> Algorit
 def _check_names(
     problem: Problem, every: tuple[Algorithm, ...], algorithm: str | None, backend: str | None
 ) -> None:
+    missing = why_not_installed(backend)
+    if missing is not None:
+        raise ValueError(f"backend {backend!r} is not there: {missing}")
     names = sorted({a.name for a in every if backend in (None, a.backend)})
     backends = sorted({a.backend for a in every})
     if backend is not None and backend not in backends:

@@ -144,8 +144,19 @@ def _class(folder: str, module: str, name: str) -> Any:
 @functools.cache
 def backend_available(backend: str) -> bool:
     """Tell whether what a backend needs is installed; Numba is not imported to find out."""
+    return why_not_installed(backend) is None
+
+
+def why_not_installed(backend: str | None) -> str | None:
+    """Say what a backend needs that is not there; None: all is, or nobody knows the backend.
+
+    Whether there is a GPU is not asked: that would need its driver.
+    """
     if backend == "c":
-        return importlib.import_module("fastconv.backends.c").why_not() is None
+        reason: str | None = importlib.import_module("fastconv.backends.c").why_not()
+        return reason
     if backend == "cuda":
-        return importlib.import_module("fastconv.backends.cuda").why_not_compile() is None
-    return backend != "numba" or importlib.util.find_spec("numba") is not None
+        missing: str | None = importlib.import_module("fastconv.backends.cuda").why_not_compile()
+        return missing
+    absent = backend == "numba" and importlib.util.find_spec("numba") is None
+    return "numba is not installed" if absent else None

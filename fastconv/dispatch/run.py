@@ -13,6 +13,7 @@ from fastconv.backends.base import Plan, Result
 from fastconv.device_arrays import DeviceArray
 from fastconv.dispatch.choose import WORKERS, Without, choose
 from fastconv.dispatch.parameter import Parameter, plans_of
+from fastconv.dispatch.registry import why_not_installed
 from fastconv.dispatch.stored import StoredParameter, values_of
 from fastconv.dispatch.tuning import Tuning, current
 from fastconv.machine import forced_isa
@@ -39,6 +40,9 @@ def solve(
         if hasattr(value, "__fastconv_record__"):
             return value.__fastconv_record__(problem, inputs, parameters, algorithm, backend)
         if isinstance(value, DeviceArray):
+            missing = why_not_installed("cuda")
+            if missing is not None:
+                raise ValueError(f"arrays on the GPU need backend 'cuda': {missing}")
             from fastconv.dispatch.on_device import solve_on_device
 
             return solve_on_device(problem, inputs, parameters, out, algorithm, backend)

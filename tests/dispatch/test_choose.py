@@ -152,3 +152,9 @@ def test_fewer_threads_run_where_more_would_take_too_much(monkeypatch: pytest.Mo
     with settings.threads(2):
         assert np.array_equal(free.run(x, None), expected)
     assert taken[-1] <= limit
+
+
+def test_cuda_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastconv.backends.cuda.why_not_compile", lambda: "numba-cuda is missing")
+    with pytest.raises(ValueError, match="backend 'cuda' is not there: numba-cuda is missing"):
+        F.relu(np.ones(3, np.float32), backend="cuda")
