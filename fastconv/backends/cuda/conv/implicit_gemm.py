@@ -24,6 +24,7 @@ from fastconv.backends.cuda.engine.intrinsics import (
     load_where,
     multiply_add,
     put4,
+    store,
     store4,
     take4,
 )
@@ -202,7 +203,7 @@ def implicit_gemm(
                 first = own_quad * i32(4) + i32(4 * load)
                 place = half * i32(LEFT) + first * i32(LINE) + own_pixel
                 for i in unroll(4):
-                    left[place + i32(i * LINE)] = a[4 * load + i]
+                    store(left, place + i32(i * LINE), a[4 * load + i])
             for load in unroll(COLUMN_LOADS):
                 place = half * i32(RIGHT) + (thread + i32(load * THREADS)) * i32(4)
                 store4(right, place, take4(b, 4 * load))
