@@ -9,10 +9,12 @@ import pytest
 
 from fastconv.backends.cuda.conv.depthwise import plan_depthwise
 from fastconv.backends.cuda.conv.direct import plan_direct
+from fastconv.backends.cuda.conv.implicit_gemm import implicit_gemm
 from fastconv.backends.cuda.engine.device import SimulatedDevice
 from fastconv.backends.cuda.tile import TILES
 from fastconv.backends.reference.conv import Conv
 from fastconv.problem import ConvProblem
+from tests.backends.cuda.mutation import assert_caught
 
 RNG = np.random.default_rng(0)
 
@@ -75,3 +77,26 @@ def check(case: Any, plan: Any) -> None:
     result = np.empty_like(expected)
     device.download(output, result)
     np.testing.assert_array_equal(result, expected)
+
+
+MUTATIONS = {
+    "a barrier": (
+        "            keep(half)\n            cuda.syncthreads()",
+        "            keep(half)",
+    ),
+    "a wait for copies": ("            wait_copies()\n", "            pass\n"),
+    "lines above and below": ("inside = inside & (u32(h) < u32(IN_H))", "pass"),
+    "pixels' lines": ("i32((4 * load + i) * LINE)", "i32((4 * load + i) * ROWS)"),
+    "the half that is fetched": ("fetch(step, i32(half ^ i32(1)))", "fetch(step, half)"),
+    "pixels behind the last": ("(pixel < i32(PIXELS))", "True"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_broken_implicit_gemms_are_seen(name: str) -> None:
+    case = (1, (5, 5), 8, 12, (3, 3), {"padding": 1})
+    assert_caught(
+        implicit_gemm,
+        *MUTATIONS[name],
+        lambda: check(case, lambda *given: plan_direct(*given, TILES[-1])),
+    )

@@ -3,7 +3,7 @@
 Windows are found by a table: for each step of the sum, or each product, how far it lies from a
 pixel's window, and where its tap stands. So strides, dilation, padding, groups and one to three
 dimensions are one kernel. Both sides of a step of 8 lie in shared memory twice: while a block
-multiplies one, its threads hold the next in registers.
+multiplies one, its threads hold the next step's pixels in registers, and its weights are copied.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from numba import int64 as i64
 from numba import uint32 as u32
 
 from fastconv.backends.cuda.conv.epilogue import epilogue
+from fastconv.backends.cuda.engine.copying import copy4, load_if, part, wait_copies
 from fastconv.backends.cuda.engine.intrinsics import (
     fill,
     load4,
     load4_where,
-    load_where,
     multiply_add,
     put4,
     store,
-    store4,
     take4,
 )
-from fastconv.backends.cuda.engine.kernel import Body, Float32, Int32, kernel
+from fastconv.backends.cuda.engine.kernel import Block, Body, Float32, Int32, kernel
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.tile import DEPTH, SKEW, THREAD, Tile
 from fastconv.problem.activation import Activation
@@ -104,11 +103,11 @@ class Geometry:
 @kernel
 def implicit_gemm(
     tile: Tile, geometry: Geometry, bias: bool, residual: bool, activation: Activation | None
-) -> tuple[Body, int]:
+) -> tuple[Body, Block]:
     """Convolve: a block computes a tile of one group."""
     ROWS, COLUMNS, THREADS = tile.rows, tile.columns, tile.threads
     ROW_LOADS, COLUMN_LOADS = tile.row_loads, tile.column_loads
-    ROW_CELLS, COLUMN_CELLS = 4 * ROW_LOADS, 4 * COLUMN_LOADS
+    ROW_CELLS = 4 * ROW_LOADS
     LINE = ROWS + SKEW
     LEFT, RIGHT = DEPTH * LINE, DEPTH * COLUMNS
     LEFT_BOTH, RIGHT_BOTH = 2 * LEFT, 2 * RIGHT
@@ -131,6 +130,7 @@ def implicit_gemm(
     WHOLE = geometry.whole_steps
     CHECK_D, CHECK_H, CHECK_W = geometry.checks
     QUADS_ACROSS = COLUMNS // 4
+    LINES_LOAD = THREADS // QUADS_ACROSS
     finish = epilogue(bias, residual, activation, GROUP_OUT % 4 == 0)
 
     def body(
@@ -146,8 +146,8 @@ def implicit_gemm(
         group = i32(cuda.blockIdx.z)
         # A thread loads one pixel's channels: both quads of a step, or one. Pixels behind the last
         # are computed as that one, and not stored.
-        own_pixel = thread // i32(SHARE)
-        own_quad = thread % i32(SHARE)
+        own_pixel = i32(thread // i32(SHARE))
+        first_cell = i32(thread % i32(SHARE) * i32(4))
         pixel = min(first_row + own_pixel, i32(PIXELS - 1))
         out_w = pixel % i32(OUT_W)
         rest = pixel // i32(OUT_W)
@@ -157,13 +157,20 @@ def implicit_gemm(
         h = out_h * i32(STRIDE_H) - i32(BEFORE_H)
         w = out_w * i32(STRIDE_W) - i32(BEFORE_W)
         image = rest // i32(OUT_D)
-        line = (i64(image) * i64(IN_D) + i64(d)) * i64(IN_H) + i64(h)
-        window = (line * i64(IN_W) + i64(w)) * i64(IN_C) + i64(group) * i64(GROUP_IN)
-        weights = i64(group) * i64((SUM + DEPTH) * PADDED) + i64(first_column)
+        pixels = part(x, i64(image) * i64(IN_D * IN_H * IN_W * IN_C))
+        # Offsets inside an image have 32 bits.
+        line = (d * i32(IN_H) + h) * i32(IN_W) + w
+        window = i32(line * i32(IN_C) + group * i32(GROUP_IN))
+        if WHOLE:
+            window = i32(window + first_cell)
+        first = i64(group) * i64((SUM + DEPTH) * PADDED) + i64(first_column)
+        first = first + i64(thread // i32(QUADS_ACROSS)) * i64(PADDED)
+        weights = part(weight, first + i64(thread % i32(QUADS_ACROSS) * i32(4)))
         a = cuda.local.array(ROW_CELLS, f32)
-        b = cuda.local.array(COLUMN_CELLS, f32)
-        tx = thread % i32(ACROSS)
-        ty = thread // i32(ACROSS)
+        tx = i32(thread % i32(ACROSS))
+        ty = i32(thread // i32(ACROSS))
+        place_left = i32(first_cell * i32(LINE) + own_pixel)
+        place_right = i32(thread * i32(4))
 
         def inside_image(d, h, w):  # type: ignore[no-untyped-def]
             inside = True
@@ -175,38 +182,35 @@ def implicit_gemm(
                 inside = inside & (u32(w) < u32(IN_W))
             return inside
 
-        def fetch(step):  # type: ignore[no-untyped-def]
-            """Load a step of both sides into registers."""
+        def fetch(step, half):  # type: ignore[no-untyped-def]
+            """Load a step of pixels into registers, and begin to copy its weights."""
+            terms = i64(i32(step + first_cell)) * i64(TABLE_WORDS)
             for load in unroll(ROW_LOADS):
                 if WHOLE:
                     # All channels of a step are of one tap.
                     if load == 0:
                         offset, dd, dh, dw = load4(table, step // i32(DEPTH) * i32(TABLE_WORDS))
                         inside = inside_image(d + dd, h + dh, w + dw)
-                        start = window + i64(offset + own_quad * i32(4))
-                    put4(a, 4 * load, load4_where(x, start + i64(4 * load), inside))
+                        start = i32(window + offset)
+                    put4(a, 4 * load, load4_where(pixels, i64(start) + i64(4 * load), inside))
                 else:
                     for i in unroll(4):
-                        row = step + own_quad * i32(4) + i32(4 * load + i)
-                        offset, dd, dh, dw = load4(table, row * i32(TABLE_WORDS))
+                        term = terms + i64((4 * load + i) * TABLE_WORDS)
+                        offset, dd, dh, dw = load4(table, term)
                         inside = inside_image(d + dd, h + dh, w + dw)
-                        a[4 * load + i] = load_where(x, window + i64(offset), inside)
+                        a[4 * load + i] = load_if(pixels, i64(i32(window + offset)), inside)
+            to = i32(half * i32(RIGHT) + place_right)
             for load in unroll(COLUMN_LOADS):
-                quad = thread + i32(load * THREADS)
-                line = i64(step + quad // i32(QUADS_ACROSS)) * i64(PADDED)
-                place = weights + line + i64(quad % i32(QUADS_ACROSS) * i32(4))
-                put4(b, 4 * load, load4(weight, place))
+                near, far = load * THREADS * 4, load * LINES_LOAD * PADDED
+                copy4(right, to, near, weights, i64(step) * i64(PADDED), far)
 
         def keep(half):  # type: ignore[no-untyped-def]
-            """Store what was fetched in one half of the shared memory."""
+            """Store what was fetched in one half of the shared memory, and wait for copies."""
             for load in unroll(ROW_LOADS):
-                first = own_quad * i32(4) + i32(4 * load)
-                place = half * i32(LEFT) + first * i32(LINE) + own_pixel
+                place = i32(half * i32(LEFT) + place_left)
                 for i in unroll(4):
-                    store(left, place + i32(i * LINE), a[4 * load + i])
-            for load in unroll(COLUMN_LOADS):
-                place = half * i32(RIGHT) + (thread + i32(load * THREADS)) * i32(4)
-                store4(right, place, take4(b, 4 * load))
+                    store(left, place + i32((4 * load + i) * LINE), a[4 * load + i])
+            wait_copies()
 
         def cell_of(pixel):  # type: ignore[no-untyped-def]
             """Give where an output pixel stands."""
@@ -221,22 +225,22 @@ def implicit_gemm(
                 cell = line * i64(FULL_W) + i64(w)
             return cell
 
-        fetch(i32(0))
+        fetch(i32(0), i32(0))
         keep(i32(0))
         cuda.syncthreads()
         half = i32(0)
         # The last step that is fetched is one of zeros behind the sum: no round is another's like.
-        for step in range(DEPTH, SUM + DEPTH, DEPTH):
-            fetch(i32(step))
+        for step in range(i32(DEPTH), i32(SUM + DEPTH), i32(DEPTH)):
+            fetch(step, i32(half ^ i32(1)))
             for k in unroll(DEPTH):
-                rows = half * i32(LEFT) + i32(k * LINE) + ty * i32(4)
-                columns = half * i32(RIGHT) + i32(k * COLUMNS) + tx * i32(4)
+                rows = i32(half * i32(LEFT) + ty * i32(4)) + i32(k * LINE)
+                columns = i32(half * i32(RIGHT) + tx * i32(4)) + i32(k * COLUMNS)
                 multiply_add(
                     sums,
                     load4(left, rows) + load4(left, rows + i32(HALF_ROWS)),
                     load4(right, columns) + load4(right, columns + i32(HALF_COLUMNS)),
                 )
-            half = half ^ i32(1)
+            half = i32(half ^ i32(1))
             keep(half)
             cuda.syncthreads()
         for i in unroll(THREAD):
@@ -249,4 +253,5 @@ def implicit_gemm(
                     four = take4(sums, 8 * i + 4 * q)
                     finish(four, offsets, other, y, channel, place, i32(GROUP_OUT) - column)
 
-    return body, THREADS
+    # 128 registers a thread.
+    return body, Block(THREADS, resident=512 // THREADS)

@@ -29,9 +29,17 @@ if config.ENABLE_CUDASIM:
         for copy in _own.__dict__.pop("pending", []):
             store4(*copy)
 
+    def load_if(source: Any, index: Any, inside: Any) -> Any:
+        """Load an element where ``inside``; else give zero."""
+        return load_where(source, index, inside)
+
     def load_bit(source: Any, index: Any, offset: int, mask: Any, bit: int) -> Any:
         """Load the element at ``index + offset`` where a bit of a mask is set; else give zero."""
         return load_where(source, index + offset, int(mask) >> bit & 1)
+
+    def part(source: Any, index: Any) -> Any:
+        """Give memory from an element on."""
+        return source[index:]
 
     def thread_again() -> Any:
         """Give this thread's number, read anew."""
@@ -45,8 +53,8 @@ else:
 
     from fastconv.backends.cuda.engine.intrinsics import _address
 
-    _WORD = ir.IntType(32)
-    _SHARED = 3
+    _WORD, _LONG = ir.IntType(32), ir.IntType(64)
+    _GLOBAL, _SHARED = 1, 3
 
     def _literal(*kinds: Any) -> bool:
         return all(isinstance(kind, types.IntegerLiteral) for kind in kinds)
@@ -55,6 +63,13 @@ else:
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
         # It stays where it is written: what is begun early is not to be moved to where it is used.
         return builder.call(ir.InlineAsm(kind, text, constraints, True), arguments)
+
+    def _load_picked(builder: Any, place: Any, offset: int, mask: Any, picked: int) -> Any:
+        text = (
+            f"{{ .reg .pred p; .reg .b32 t; and.b32 t, $2, {picked}; setp.ne.b32 p, t, 0; "
+            f"mov.f32 $0, 0f00000000; @p ld.global.nc.f32 $0, [$1+{offset}]; }}"
+        )
+        return _asm(builder, ir.FloatType(), text, "=f,l,r", [place, mask])
 
     @intrinsic
     def copy4(
@@ -71,7 +86,7 @@ else:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             shared = _address(context, builder, signature.args[0], *args[:2])
             shared = builder.addrspacecast(shared, shared.type.pointee.as_pointer(_SHARED))
-            to = builder.trunc(builder.ptrtoint(shared, ir.IntType(64)), _WORD)
+            to = builder.trunc(builder.ptrtoint(shared, _LONG), _WORD)
             whence = _address(context, builder, signature.args[3], *args[3:5])
             offsets = near.literal_value * size, far.literal_value * size
             text = "cp.async.cg.shared.global [$0+{}], [$1+{}], 16;".format(*offsets)
@@ -103,14 +118,36 @@ else:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             place = _address(context, builder, signature.args[0], *args[:2])
-            text = (
-                f"{{ .reg .pred p; .reg .b32 t; and.b32 t, $2, {1 << bit.literal_value}; "
-                "setp.ne.b32 p, t, 0; mov.f32 $0, 0f00000000; "
-                f"@p ld.global.nc.f32 $0, [$1+{offset.literal_value * size}]; }}"
-            )
-            return _asm(builder, ir.FloatType(), text, "=f,l,r", [place, args[3]])
+            apart = offset.literal_value * size
+            return _load_picked(builder, place, apart, args[3], 1 << bit.literal_value)
 
         return types.float32(source, index, offset, mask, bit), codegen
+
+    @intrinsic
+    def load_if(typingctx: Any, source: Any, index: Any, inside: Any) -> Any:
+        """Load an element where ``inside``; else give zero. Its address is worked out in any case.
+
+        Nothing may write to ``source`` while the kernel runs.
+        """
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place = _address(context, builder, signature.args[0], *args[:2])
+            return _load_picked(builder, place, 0, builder.zext(args[2], _WORD), 1)
+
+        return types.float32(source, index, types.boolean), codegen
+
+    @intrinsic
+    def part(typingctx: Any, source: Any, index: Any) -> Any:
+        """Give memory from an element on: its address is worked out once, and kept."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place = _address(context, builder, signature.args[0], *args)
+            number = builder.ptrtoint(place, _LONG)
+            kept = _asm(builder, _LONG, "mov.u64 $0, $1;", "=l,l", [number])
+            there = builder.inttoptr(kept, place.type.pointee.as_pointer(_GLOBAL))
+            return builder.addrspacecast(there, place.type)
+
+        return source(source, index), codegen
 
     @intrinsic
     def thread_again(typingctx: Any) -> Any:
@@ -122,4 +159,4 @@ else:
         return types.int32(), codegen
 
 
-__all__ = ["copy4", "load_bit", "thread_again", "wait_copies"]
+__all__ = ["copy4", "load_bit", "load_if", "part", "thread_again", "wait_copies"]
