@@ -17,7 +17,14 @@ from numba import int64 as i64
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.engine.kernel import Body, Int64, kernel
-from fastconv.backends.cuda.engine.plan import WORKSPACE, Argument, CudaPlan, Launch
+from fastconv.backends.cuda.engine.plan import (
+    WORKSPACE,
+    Argument,
+    CudaPlan,
+    Launch,
+    source_of,
+    with_source,
+)
 from fastconv.backends.cuda.engine.words import Word, of_words, type_of
 from fastconv.backends.native.arena import ALIGNMENT
 from fastconv.backends.native.plan import INPUT, Constant, Slot, constant
@@ -85,14 +92,14 @@ def packed_on_card(
             before.append(gathering(own, size, moved[key], WORKSPACE + at))
             moved[key] = WORKSPACE + at
             at += own.size * size
+
+    def new(argument: Argument) -> Argument:
+        source = source_of(argument)
+        given = moved.get(id(source.array)) if isinstance(source, Constant) else None
+        return argument if given is None else with_source(argument, given)
+
     after = [
-        dataclasses.replace(
-            launch,
-            arguments=[
-                moved.get(id(a.array), a) if isinstance(a, Constant) else a
-                for a in launch.arguments
-            ],
-        )
+        dataclasses.replace(launch, arguments=[*map(new, launch.arguments)])
         for launch in inner.launches
     ]
     return CudaPlan([*before, *after], workspace_bytes=at)
@@ -124,7 +131,7 @@ def _constants(plan: CudaPlan) -> list[Constant]:
     """Give the constants that hold places."""
     found: dict[int, Constant] = {}
     for launch in plan.launches:
-        for argument in launch.arguments:
-            if isinstance(argument, Constant) and argument.array.dtype == _PLACE:
-                found[id(argument.array)] = argument
+        for source in map(source_of, launch.arguments):
+            if isinstance(source, Constant) and source.array.dtype == _PLACE:
+                found[id(source.array)] = source
     return list(found.values())

@@ -18,7 +18,8 @@ from fastconv.backends.cuda.engine.plan import (
     Argument,
     CudaPlan,
     Launch,
-    TensorMap,
+    source_of,
+    with_source,
 )
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.engine.words import Word, of_words, type_of
@@ -152,12 +153,9 @@ def moved(launches: Sequence[Launch], bound: dict[int, Slot]) -> list[Launch]:
     """Give launches whose buffers, where ``bound`` names them, lie elsewhere."""
 
     def new(argument: Argument) -> Argument:
-        if isinstance(argument, Slot) and argument.buffer in bound:
-            return bound[argument.buffer] + argument.offset
-        if isinstance(argument, TensorMap) and isinstance(argument.source, Slot):
-            where = new(argument.source)
-            assert isinstance(where, Slot)
-            return TensorMap(where, argument.spec)
+        source = source_of(argument)
+        if isinstance(source, Slot) and source.buffer in bound:
+            return with_source(argument, bound[source.buffer] + source.offset)
         return argument
 
     return [dataclasses.replace(each, arguments=[*map(new, each.arguments)]) for each in launches]

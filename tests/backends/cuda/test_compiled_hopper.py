@@ -12,6 +12,7 @@ from fastconv.backends.cuda.conv.hopper import tiles_for
 from fastconv.backends.cuda.conv.hopper_gemm import hopper_gemm
 from fastconv.backends.cuda.engine.compiler import compile_kernel
 from fastconv.backends.cuda.engine.kernel import Kernel
+from fastconv.backends.cuda.engine.warpgroup import ITEMS
 from fastconv.problem.activation import Activation
 from tests.backends.cuda.test_compiled import LAYER, disassembled
 
@@ -20,10 +21,15 @@ REGISTERS = {(128, 256): 168, (128, 128): 104, (128, 64): 72, (64, 64): 72}
 
 
 def kernel_of(
-    rows: int, columns: int, kind: str = "f16", dimensions: int = 2, channels: int = 256
+    rows: int,
+    columns: int,
+    kind: str = "f16",
+    dimensions: int = 2,
+    channels: int = 256,
 ) -> Kernel:
     geometry = dataclasses.replace(LAYER, in_channels=channels, out_channels=256)
-    (tile,) = (t for t in tiles_for(geometry) if (t.rows, t.columns) == (rows, columns))
+    tiles = tiles_for(geometry, ITEMS[kind])
+    (tile,) = (t for t in tiles if (t.rows, t.columns) == (rows, columns))
     relu = Activation("relu")
     taps, steps = (1, 3, 3), (1, 1, 1)
     return hopper_gemm(tile, geometry, dimensions, taps, steps, kind, True, True, relu)
@@ -54,3 +60,11 @@ def test_signals_and_volumes(dimensions: int, mode: str, tmp_path: Path) -> None
     code = "\n".join(disassembled(cubin.code, tmp_path))
     assert f"UTMALDG.{mode}.IM2COL" in code
     assert re.search(r"HGMMA\.64x64x16\.F32\.BF16", code)
+
+
+def test_float32_by_tf32(tmp_path: Path) -> None:
+    cubin = compile_kernel(kernel_of(128, 128, "tf32"), "sm_90a")
+    assert (cubin.spilled_bytes, cubin.stack_bytes, cubin.losses) == (0, 0, "")
+    assert cubin.registers <= REGISTERS[128, 128]
+    code = "\n".join(disassembled(cubin.code, tmp_path))
+    assert re.search(r"HGMMA\.64x128x8\.F32\.TF32", code)

@@ -15,6 +15,7 @@ from fastconv.backends.cuda.conv.implicit_gemm import Geometry
 from fastconv.backends.cuda.engine.device import SimulatedDevice
 from fastconv.backends.reference.conv import Conv
 from fastconv.problem import ConvProblem
+from tests.backends.cuda.device_memory import OnDevice, on_host
 
 RNG = np.random.default_rng(0)
 SMALL = Tile(1, 64, 2)
@@ -31,8 +32,8 @@ CASES: dict[str, Any] = {
     "3x3, ragged": ("f2", SMALL, 1, (5, 7), 8, 72, (3, 3), {"padding": 1}),
     "stride": (BF16, SMALL, 2, (9, 8), 72, 10, (3, 2), {"stride": (2, 3), "padding": (1, 0)}),
     "dilated": ("f2", SMALL, 1, (11, 9), 16, 64, (2, 3), {"dilation": (3, 2), "padding": 2}),
-    "16 channels": ("f2", Tile(1, 64, 3, 16), 1, (4, 9), 24, 8, (1, 3), {"padding": (0, 1)}),
-    "32 channels": (BF16, Tile(1, 64, 2, 32), 1, (6, 8), 96, 8, (2, 1), {}),
+    "16 channels": ("f2", Tile(1, 64, 3, 32), 1, (4, 9), 24, 8, (1, 3), {"padding": (0, 1)}),
+    "32 channels": (BF16, Tile(1, 64, 2, 64), 1, (6, 8), 96, 8, (2, 1), {}),
     "groups": (BF16, SMALL, 1, (4, 6), 128, 20, (1, 1), {"groups": 2}),
     "signal": ("f2", SMALL, 2, (50,), 64, 7, (5,), {"padding": ((3, 1),), "dilation": 2}),
     "volume": (
@@ -52,6 +53,12 @@ CASES: dict[str, Any] = {
 @pytest.mark.parametrize("case", CASES)
 def test_convolutions_are_exact(case: str) -> None:
     check(*CASES[case])
+
+
+def test_float32_is_rounded_where_it_may_be() -> None:
+    tile = Tile(1, 64, 2, 128, 4)
+    check("f4", tile, 1, (5, 7), 36, 9, (2, 3), {"padding": 1, "precision": "tf32"})
+    check("f4", tile, 1, (5, 7), 36, 12, (1, 2), {"stride": 2, "precision": "bf16"})
 
 
 def check(dtype: Any, tile: Tile, batch: int, size: Any, inputs: int, outputs: int, kernel: Any,
@@ -84,8 +91,23 @@ def test_halves_are_convolved_by_name() -> None:
     np.testing.assert_array_equal(found, F.conv2d(x, weight, **options, backend="reference"))
 
 
+def test_float32_channels_first_is_turned() -> None:
+    x, weight = integers("f4", 2, 8, 5, 3), integers("f4", 6, 8, 3, 1)
+    found = F.conv2d(x, weight, precision="tf32", backend="cuda", algorithm="direct_hopper")
+    np.testing.assert_array_equal(found, F.conv2d(x, weight, backend="reference"))
+
+
+def test_weights_on_the_card_are_packed_there() -> None:
+    x, weight, bias = integers("f2", 1, 4, 5, 8), integers("f2", 6, 8, 1, 3), integers("f2", 6)
+    given = map(OnDevice, (x, weight, bias))
+    found = F.conv2d(*given, layout="NHWC", algorithm="direct_hopper")
+    expected = F.conv2d(x, weight, bias, layout="NHWC", backend="reference")
+    np.testing.assert_array_equal(on_host(found), expected)
+
+
 REFUSED: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
-    "dtype": ("f4", (8, 8, 3, 3), {}, "float16 and bfloat16"),
+    "dtype": ("f4", (8, 8, 3, 3), {}, "precision None"),
+    "precision": ("f4", (8, 8, 3, 3), {"precision": "3xtf32"}, "precision 3xtf32"),
     "channels": ("f2", (8, 12, 3, 3), {}, "12 channels"),
     "groups": ("f2", (8, 8, 3, 3), {"groups": 2}, "groups of 8 channels: not a multiple of 16"),
     "stride": ("f2", (8, 8, 1, 1), {"stride": 9}, "stride 9"),
@@ -112,7 +134,7 @@ def test_tiles_fill_the_card_and_waste_little() -> None:
     def tile(batch: int, side: int, inputs: int, outputs: int, groups: int = 1) -> Any:
         size, ones = (1, side, side), (1, 1, 1)
         given = (batch, size, size, ones, (0, 1, 1), inputs, outputs, groups, 9, (False,) * 3)
-        found = tile_of(Geometry(*given))
+        found = tile_of(Geometry(*given), 2)
         assert found.resident >= 1
         return found.rows, found.columns, found.depth
 

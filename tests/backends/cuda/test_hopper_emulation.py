@@ -45,12 +45,12 @@ def run(body: Callable[..., None], threads: int, *arguments: Any) -> None:
     cuda.jit(body)[1, threads, 0, SHARED](*arguments)
 
 
-def matrix(seed: int, terms: int = 64) -> Any:
-    return np.random.default_rng(seed).integers(-4, 5, (64, terms)).astype("f2")
+def matrix(seed: int, terms: int = 64, dtype: str = "f2") -> Any:
+    return np.random.default_rng(seed).integers(-4, 5, (64, terms)).astype(dtype)
 
 
 def map_of(tile: Any) -> SimulatedMap:
-    spec = Matrix("float16", *tile.shape, *tile.shape)
+    spec = Matrix(tile.dtype.name, *tile.shape, *tile.shape)
     return SimulatedMap(spec, tile.reshape(-1).view(np.uint8))
 
 
@@ -90,12 +90,17 @@ def test_swizzles(line: int, lines: int) -> None:
 
 
 def products(
-    touch: Callable[..., None] = lambda *given: None, wait: bool = True, terms: int = 64
+    touch: Callable[..., None] = lambda *given: None,
+    wait: bool = True,
+    line: int = 128,
+    kind: str = "f16",
 ) -> Any:
     """Multiply two tiles by 128 threads, doing something while the product is in flight."""
-    left, right, result = matrix(1, terms), matrix(2, terms), np.zeros((64, 64), "f4")
-    fence, multiply = products_fence(32), multiply_tiles(64, terms, "f16")
-    told = descriptor(2 * terms)
+    dtype, item = ("f4", 4) if kind == "tf32" else ("f2", 2)
+    left, right = (matrix(seed, line // item, dtype) for seed in (1, 2))
+    result = np.zeros((64, 64), "f4")
+    fence, multiply = products_fence(32), multiply_tiles(64, line, kind)
+    told = descriptor(line)
     finish, store = products_wait(32, 0), spread(64, 64)
 
     def body(a: Any, b: Any, out: Any) -> None:
@@ -127,9 +132,11 @@ def products(
     return result, 1 + left.astype("f4") @ right.astype("f4").T
 
 
-@pytest.mark.parametrize("terms", [64, 32, 16])
-def test_products_lie_as_fragments_do(terms: int) -> None:
-    result, expected = products(terms=terms)
+@pytest.mark.parametrize(
+    ("line", "kind"), [(128, "f16"), (64, "f16"), (32, "f16"), (128, "tf32"), (32, "tf32")]
+)
+def test_products_lie_as_fragments_do(line: int, kind: str) -> None:
+    result, expected = products(line=line, kind=kind)
     np.testing.assert_array_equal(result, expected)
 
 
@@ -160,7 +167,7 @@ def test_what_products_use_stays_as_it_is(touch: Any, reason: str) -> None:
 def test_all_of_a_warpgroup_multiply() -> None:
     fence, multiply, finish = (
         products_fence(32),
-        multiply_tiles(64, 64, "f16"),
+        multiply_tiles(64, 128, "f16"),
         products_wait(32, 0),
     )
 

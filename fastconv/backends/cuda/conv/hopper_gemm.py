@@ -1,9 +1,9 @@
-"""fp16 and bf16 implicit GEMM on Hopper's tensor cores: tiles come by TMA, warpgroups multiply.
+"""Implicit GEMM on Hopper's tensor cores: tiles come by TMA, warpgroups multiply them.
 
-One thread of a warp of its own, the producer, has the pixels' and the weights' tiles of each step
-copied into a ring of stages; warpgroups multiply them as they come. A stage has two barriers: the
-producer fills it, consumers empty it. Sums lie in registers until the end, then go through the
-stages' memory, so that rows are written as they lie.
+Factors are fp16, bf16 or tf32. One thread of a warp of its own, the producer, has the pixels' and
+the weights' tiles of each step copied into a ring of stages; warpgroups multiply them as they come.
+A stage has two barriers: the producer fills it, consumers empty it. Sums lie in registers until the
+end, then go through the stages' memory, so that rows are written as they lie.
 """
 
 from __future__ import annotations
@@ -41,8 +41,16 @@ from fastconv.backends.cuda.engine.hopper import (
     shared_address,
     spread,
 )
-from fastconv.backends.cuda.engine.intrinsics import add4, fill, load4, load_first, map4
-from fastconv.backends.cuda.engine.kernel import Block, Body, Float32, TensorMap, UInt16, kernel
+from fastconv.backends.cuda.engine.intrinsics import (
+    add4,
+    fill,
+    load4,
+    load_first,
+    map4,
+    store4,
+    store_first,
+)
+from fastconv.backends.cuda.engine.kernel import Block, Body, TensorMap, UInt16, kernel
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.engine.warpgroup import ADDRESS, ATOM, WARPGROUP, descriptor
 from fastconv.backends.cuda.engine.warpgroup import ROWS as GROUP_ROWS
@@ -59,13 +67,14 @@ _WARP = 32
 class Tile:
     """What a block computes: 64 pixels a warpgroup, by ``columns`` output channels.
 
-    A step of the sum has ``depth`` channels of a tap: 64, 32 or 16.
+    A step of the sum has a line of 128, 64 or 32 bytes of a tap's channels, ``item`` bytes each.
     """
 
     warpgroups: int
     columns: int
     stages: int
-    depth: int = 64
+    line: int = 128
+    item: int = 2
 
     @property
     def rows(self) -> int:
@@ -83,9 +92,9 @@ class Tile:
         return (self.rows + self.columns) * self.line
 
     @property
-    def line(self) -> int:
-        """Bytes of a step of a pixel or of an output channel."""
-        return 2 * self.depth
+    def depth(self) -> int:
+        """Channels of a step."""
+        return self.line // self.item
 
     @property
     def shared_bytes(self) -> int:
@@ -116,7 +125,10 @@ def hopper_gemm(
     residual: bool,
     activation: Activation | None,
 ) -> tuple[Body, Block]:
-    """Convolve: a block computes a tile of one group. ``kind``: f16 or bf16."""
+    """Convolve: a block computes a tile of one group.
+
+    ``kind``: f16, bf16, or tf32 of float32 arrays.
+    """
     ROWS, COLUMNS, STAGES = tile.rows, tile.columns, tile.stages
     SUMS = COLUMNS // 2
     DEPTH, LINE, STAGE, LEFT = tile.depth, tile.line, tile.stage_bytes, tile.rows * tile.line
@@ -139,14 +151,16 @@ def hopper_gemm(
     OUT_QUADS = GROUP_OUT % 4 == 0
     BIAS, RESIDUAL, ACTIVATION = bias, residual, activation is not None
     activate = map4(scalar(activation))
-    pixels_at, multiply = load_pixels(dimensions), multiply_tiles(COLUMNS, DEPTH, kind)
+    pixels_at, multiply = load_pixels(dimensions), multiply_tiles(COLUMNS, tile.line, kind)
     sums_fence = products_fence(SUMS)
     wait_but_one, wait_all = products_wait(SUMS, 1), products_wait(SUMS, 0)
     spread_sums = spread(COLUMNS, PITCH)
-    load_quad, load_some = load_halves(kind), load_first_halves(kind)
-    store_quad, store_some = store_halves(kind), store_first_halves(kind)
+    load_quad, load_some, store_quad, store_some = load4, load_first, store4, store_first
+    if tile.item == 2:
+        load_quad, load_some = load_halves(kind), load_first_halves(kind)
+        store_quad, store_some = store_halves(kind), store_first_halves(kind)
 
-    def body(x: TensorMap, weight: TensorMap, offsets: Float32, other: UInt16, y: UInt16) -> None:
+    def body(x: TensorMap, weight: TensorMap, offsets: UInt16, other: UInt16, y: UInt16) -> None:
         memory = cuda.shared.array(0, f32)
         sums = cuda.local.array(SUMS, f32)
         thread = i32(cuda.threadIdx.x)
@@ -247,9 +261,9 @@ def hopper_gemm(
                 four = load4(memory, start + line * i32(PITCH) + column)
                 if BIAS:
                     if OUT_QUADS:
-                        four = add4(four, load4(offsets, channel))
+                        four = add4(four, load_quad(offsets, channel))
                     else:
-                        four = add4(four, load_first(offsets, channel, count))
+                        four = add4(four, load_some(offsets, channel, count))
                 if RESIDUAL:
                     if OUT_QUADS:
                         four = add4(four, load_quad(other, place))
@@ -262,4 +276,6 @@ def hopper_gemm(
                 else:
                     store_some(y, place, four, count)
 
+    if tile.item == 4:
+        body.__annotations__.update(offsets="Float32", other="Float32", y="Float32")
     return body, tile.block

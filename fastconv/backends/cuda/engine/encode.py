@@ -31,6 +31,7 @@ def encoded(spec: Spec, address: int) -> np.ndarray[Any, Any]:
     kind = {
         "float16": kinds.CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
         "bfloat16": kinds.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+        "float32": kinds.CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
     }[spec.dtype]
     sizes, strides, *middle, steps = encoding(spec)
     encode = driver.cuTensorMapEncodeTiled

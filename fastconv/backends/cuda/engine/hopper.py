@@ -10,7 +10,7 @@ from typing import Any
 
 from numba import config
 
-from fastconv.backends.cuda.engine.warpgroup import ADVANCE, TERMS
+from fastconv.backends.cuda.engine.warpgroup import ADVANCE, ITEMS, STEP
 
 if config.ENABLE_CUDASIM:
     from fastconv.backends.cuda.engine.hopper_emulation import (
@@ -194,21 +194,24 @@ else:
 
         return fence
 
-    def multiply_tiles(columns: int, terms: int, kind: str) -> Any:
-        """Give what adds 64 rows of ``terms`` times ``columns`` of them to a warpgroup's sums.
+    def multiply_tiles(columns: int, line: int, kind: str) -> Any:
+        """Give what adds 64 rows times ``columns`` columns to a warpgroup's sums.
 
-        ``kind``: f16 or bf16. Both sides lie in shared memory behind descriptors, each row and
-        each column a line of its terms. The sums are not there before `products_wait`.
+        Both sides lie in shared memory behind descriptors, each row and each column a line of
+        ``line`` bytes of factors: f16, bf16 or tf32. The sums are not there before `products_wait`.
         """
         count = columns // 2
         listed = ", ".join(f"${i}" for i in range(count))
-        # The scale of the sums is a predicate; sides are neither negated nor transposed.
+        # The scale of the sums is a predicate; sides are neither negated nor, where they may be,
+        # transposed: those of 16 bits.
+        scales = "1, 1, 1, 0, 0" if ITEMS[kind] == 2 else "1, 1, 1"
+        shape = f"m64n{columns}k{STEP // ITEMS[kind]}"
         steps = "".join(
             f"add.u64 left, ${2 * count}, {ADVANCE * step}; "
             f"add.u64 right, ${2 * count + 1}, {ADVANCE * step}; "
-            f"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{kind}.{kind} "
-            f"{{{listed}}}, left, right, 1, 1, 1, 0, 0; "
-            for step in range(terms // TERMS)
+            f"wgmma.mma_async.sync.aligned.{shape}.f32.{kind}.{kind} "
+            f"{{{listed}}}, left, right, {scales}; "
+            for step in range(line // STEP)
         )
         text = f"{{ .reg .u64 left, right; {steps}}}"
 

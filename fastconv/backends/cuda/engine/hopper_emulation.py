@@ -18,7 +18,7 @@ import numpy as np
 
 from fastconv.backends.cuda.engine.halves import widened
 from fastconv.backends.cuda.engine.tensormap import SimulatedMap, copied
-from fastconv.backends.cuda.engine.warpgroup import LINES, ROWS, TERMS, WARPGROUP
+from fastconv.backends.cuda.engine.warpgroup import ITEMS, LINES, ROWS, STEP, WARPGROUP
 
 # Seconds that a thread waits for others before it takes them for stuck.
 PATIENCE = 20.0
@@ -186,8 +186,8 @@ def acquire_map(map: SimulatedMap) -> None:
 
 def _copy(map: SimulatedMap, target: Any, barrier: Any, at: Any, offsets: Any = ()) -> None:
     """Poison the target now, and write it when the barrier's phase is waited for."""
-    block, words = _block(), map.memory.view(np.uint16)
-    tile = copied(map.spec, words, at, offsets)
+    block = _block()
+    tile = copied(map.spec, map.memory, at, offsets)
     if not block.fenced or id(map) not in block.acquired:
         raise RuntimeError("a copy before its barrier or its map was fenced")
     line = 2 * tile.shape[1]
@@ -264,12 +264,20 @@ class _Warpgroup:
         now = (_side(block, s, len(f)) for s, f in zip(product.sides, product.found, strict=True))
         if not all(map(np.array_equal, now, product.found)):
             raise RuntimeError("shared memory was written while products read it")
-        left, right = (widened(f, product.kind).astype(np.float64) for f in product.found)
+        left, right = (_factors(f, product.kind) for f in product.found)
+        terms = STEP // ITEMS[product.kind]
         with np.errstate(all="ignore"):
-            for k in range(0, left.shape[1], TERMS):
-                part = left[:, k : k + TERMS] @ right[:, k : k + TERMS].T
+            for k in range(0, left.shape[1], terms):
+                part = left[:, k : k + terms] @ right[:, k : k + terms].T
                 self.sums[...] = self.sums + part
         product.done = True
+
+
+def _factors(words: Any, kind: str) -> Any:
+    """Give lines of 16-bit words as numbers; of a tf32 the last 13 bits are not looked at."""
+    if kind == "tf32":
+        return (words.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32).astype(np.float64)
+    return widened(words, kind).astype(np.float64)
 
 
 def _fragment(columns: int, lane: int) -> tuple[Any, Any]:
@@ -280,7 +288,7 @@ def _fragment(columns: int, lane: int) -> tuple[Any, Any]:
 
 
 def _side(block: _Block, descriptor: int, rows: int) -> Any:
-    """Read the terms of rows behind a descriptor, a line each, as 16-bit words."""
+    """Read rows behind a descriptor, a line each, as 16-bit words."""
     swizzle, stride = descriptor >> 62, (descriptor >> 32 & 0x3FFF) * 16
     start = (descriptor & 0x3FFF) * 16
     if not swizzle or descriptor >> 49 & 7 or descriptor >> 14 & 3:
@@ -288,8 +296,8 @@ def _side(block: _Block, descriptor: int, rows: int) -> Any:
     line = {mode: line for line, mode in LINES.items()}[swizzle]
     if start % (8 * line):
         raise ValueError(f"a tile at {start:#x}: not where its swizzle begins")
-    row, term = np.arange(rows)[:, None], np.arange(line // 2)
-    places = swizzled(start + row // 8 * stride + row % 8 * line + 2 * term, line)
+    row, word = np.arange(rows)[:, None], np.arange(line // 2)
+    places = swizzled(start + row // 8 * stride + row % 8 * line + 2 * word, line)
     return block.memory[block.cells(places)]
 
 
@@ -316,8 +324,8 @@ def products_fence(count: int) -> Any:
     return fence
 
 
-def multiply_tiles(columns: int, terms: int, kind: str) -> Any:
-    """Give what adds 64 rows of ``terms`` times ``columns`` of them to a warpgroup's sums."""
+def multiply_tiles(columns: int, line: int, kind: str) -> Any:
+    """Give what adds 64 rows times ``columns`` columns to a warpgroup's sums."""
 
     def multiply(sums: Any, left: Any, right: Any) -> None:
         block, sides = _block(), (int(left), int(right))
@@ -330,8 +338,8 @@ def multiply_tiles(columns: int, terms: int, kind: str) -> Any:
                 sums[...] = np.nan
             if lane.begun == len(group.products):
                 found = (_side(block, sides[0], ROWS), _side(block, sides[1], columns))
-                if found[0].shape[1] != terms:
-                    raise ValueError(f"lines of {found[0].shape[1]} terms, not {terms}")
+                if found[0].nbytes != ROWS * line:
+                    raise ValueError(f"lines of {found[0].nbytes // ROWS} bytes, not {line}")
                 group.products.append(_Product(kind, sides, found))
             product = group.products[lane.begun]
             if product.sides != sides:

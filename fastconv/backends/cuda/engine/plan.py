@@ -24,6 +24,18 @@ class TensorMap:
 
 # What a launch's arguments begin at: a buffer's bytes, a constant's, or a tensor map's.
 Argument = Slot | Constant | TensorMap | None
+
+
+def source_of(argument: Argument) -> Slot | Constant | None:
+    """Give what an argument begins at, or what its tensor map is of."""
+    return argument.source if isinstance(argument, TensorMap) else argument
+
+
+def with_source(argument: Argument, source: Slot | Constant) -> Argument:
+    """Give an argument that is of another source."""
+    return TensorMap(source, argument.spec) if isinstance(argument, TensorMap) else source
+
+
 Buffer = Memory | None
 
 
@@ -87,8 +99,7 @@ class CudaPlan:
         """Give the constants as they lie on a device: brought there once."""
         found = self._constants.get(device.ordinal)
         if found is None:
-            every = (a for launch in self.launches for a in launch.arguments)
-            sources = (a.source if isinstance(a, TensorMap) else a for a in every)
+            sources = (source_of(a) for launch in self.launches for a in launch.arguments)
             arrays: dict[int, Any] = {
                 id(a.array): a.array for a in sources if isinstance(a, Constant)
             }
@@ -97,4 +108,13 @@ class CudaPlan:
         return found
 
 
-__all__ = ["OUTPUT", "WORKSPACE", "Argument", "CudaPlan", "Launch", "TensorMap"]
+__all__ = [
+    "OUTPUT",
+    "WORKSPACE",
+    "Argument",
+    "CudaPlan",
+    "Launch",
+    "TensorMap",
+    "source_of",
+    "with_source",
+]

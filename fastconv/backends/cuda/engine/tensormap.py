@@ -16,8 +16,8 @@ import numpy as np
 
 from fastconv.backends.cuda.engine.warpgroup import LINES
 
-# Bytes of an element: float16 and bfloat16.
-_ITEM = 2
+# Bytes of an element. A float32 is rounded to a tf32 on its way.
+ITEMS = {"float16": 2, "bfloat16": 2, "float32": 4}
 # Limits that cuTensorMapEncodeIm2col and -Tiled state.
 MOST_PIXELS, MOST_BOX, MOST_STRIDE = 1024, 256, 8
 _STRIDE_BYTES, _MOST_STRIDE_BYTES, _MOST_SIZE = 16, 1 << 40, 1 << 32
@@ -36,7 +36,7 @@ class Images:
     Parameters
     ----------
     dtype
-        float16 or bfloat16.
+        float16, bfloat16 or float32.
     size, batch, depth
         Pixels (width, height, depth: as many as there are), images, channels.
     first, last
@@ -63,7 +63,7 @@ class Images:
     @property
     def line(self) -> int:
         """Bytes of a tile's line, which are swizzled among each other."""
-        return self.channels * _ITEM
+        return self.channels * ITEMS[self.dtype]
 
     @property
     def box(self) -> tuple[int, ...]:
@@ -90,7 +90,7 @@ class Matrix:
     @property
     def line(self) -> int:
         """Bytes of a tile's line, which are swizzled among each other."""
-        return self.wide * _ITEM
+        return self.wide * ITEMS[self.dtype]
 
 
 Spec = Images | Matrix
@@ -109,7 +109,7 @@ def why_not(spec: Spec) -> str | None:
     if isinstance(spec, Matrix):
         if not (1 <= spec.tall <= MOST_BOX and spec.line in LINES):
             return f"a tile of {spec.tall} x {spec.wide}"
-        return _why_not_sizes(spec.sizes)
+        return _why_not_sizes(spec)
     least, most = corner_range(len(spec.size))
     for corner in (*spec.first, *spec.last):
         if not least <= corner <= most:
@@ -122,13 +122,14 @@ def why_not(spec: Spec) -> str | None:
         return f"a tile of {spec.pixels} pixels x {spec.channels} channels"
     if not all(count > 0 for count in spec.box):
         return "a box without windows"
-    return _why_not_sizes(spec.sizes)
+    return _why_not_sizes(spec)
 
 
-def _why_not_sizes(sizes: tuple[int, ...]) -> str | None:
-    strides = strides_of(sizes)
+def _why_not_sizes(spec: Spec) -> str | None:
+    sizes, strides = spec.sizes, strides_of(spec)
     if strides[0] % _STRIDE_BYTES:
-        return f"{sizes[0]} channels: TMA takes multiples of {_STRIDE_BYTES // _ITEM}"
+        each = _STRIDE_BYTES // ITEMS[spec.dtype]
+        return f"{sizes[0]} channels: TMA takes multiples of {each}"
     if max(sizes) > _MOST_SIZE or max(strides) >= _MOST_STRIDE_BYTES:
         return f"an array of {sizes} elements: larger than TMA takes"
     return None
@@ -145,9 +146,10 @@ def most_offset(dimensions: int) -> int:
     return (1 << _BITS[dimensions]) - 1
 
 
-def strides_of(sizes: Sequence[int]) -> tuple[int, ...]:
+def strides_of(spec: Spec) -> tuple[int, ...]:
     """Give the bytes from one to the next in each dimension but the innermost."""
-    return tuple(_ITEM * prod(sizes[: i + 1]) for i in range(len(sizes) - 1))
+    item, sizes = ITEMS[spec.dtype], spec.sizes
+    return tuple(item * prod(sizes[: i + 1]) for i in range(len(sizes) - 1))
 
 
 def encoding(spec: Spec) -> tuple[Any, ...]:
@@ -158,16 +160,16 @@ def encoding(spec: Spec) -> tuple[Any, ...]:
     """
     sizes, ones = spec.sizes, (1,) * len(spec.sizes)
     if isinstance(spec, Matrix):
-        return sizes, strides_of(sizes), (spec.wide, spec.tall), ones
+        return sizes, strides_of(spec), (spec.wide, spec.tall), ones
     steps = (1, *spec.stride, 1)
     # Corners in the order of the dimensions, width first: the driver's text names {D, H, W}.
-    return sizes, strides_of(sizes), spec.first, spec.last, spec.channels, spec.pixels, steps
+    return sizes, strides_of(spec), spec.first, spec.last, spec.channels, spec.pixels, steps
 
 
 def copied(spec: Spec, memory: Any, at: Sequence[int], offsets: Sequence[int] = ()) -> Any:
-    """Give what a copy brings, as (pixels or rows, channels or columns) 16-bit words.
+    """Give what a copy brings: a line of 16-bit words for each pixel or row.
 
-    ``memory``: the array's words. ``at``: coordinates, innermost first: of a matrix (column, row),
+    ``memory``: the array's bytes. ``at``: coordinates, innermost first: of a matrix (column, row),
     of images (channel, w, h, d, image), where the first window begins. ``offsets``: the tap's, from
     the width outwards.
 
@@ -176,14 +178,17 @@ def copied(spec: Spec, memory: Any, at: Sequence[int], offsets: Sequence[int] = 
     ValueError
         Where the first window begins outside the box, or an offset is out of range.
     """
+    items = memory[: prod(spec.sizes) * ITEMS[spec.dtype]].view(f"u{ITEMS[spec.dtype]}")
+    if spec.dtype == "float32":
+        items = rounded_tf32(items)
     if isinstance(spec, Matrix):
-        whole = memory[: spec.rows * spec.columns].reshape(spec.rows, spec.columns)
-        return _part(whole, at[1], spec.tall, at[0], spec.wide)
+        whole = items.reshape(spec.rows, spec.columns)
+        return _part(whole, at[1], spec.tall, at[0], spec.wide).view(np.uint16)
     starts, most = _starts(spec, at), most_offset(len(spec.size))
     if len(offsets) != len(spec.size) or not all(0 <= o <= most for o in offsets):
         raise ValueError(f"offsets {tuple(offsets)} of taps: 0 to {most}")
-    images = memory[: prod(spec.sizes)].reshape(-1, spec.depth)
-    result = np.zeros((spec.pixels, spec.channels), memory.dtype)
+    images = items.reshape(-1, spec.depth)
+    result = np.zeros((spec.pixels, spec.channels), items.dtype)
     for row, (*place, image) in enumerate(starts):
         pixel = [p + int(o) for p, o in zip(place, offsets, strict=True)]
         if image < spec.batch and all(0 <= p < n for p, n in zip(pixel, spec.size, strict=True)):
@@ -191,7 +196,14 @@ def copied(spec: Spec, memory: Any, at: Sequence[int], offsets: Sequence[int] = 
             for p, n in zip(reversed(pixel), reversed(spec.size), strict=True):
                 line = line * n + p
             result[row] = _part(images, line, 1, at[0], spec.channels)[0]
-    return result
+    return result.view(np.uint16)
+
+
+def rounded_tf32(words: Any) -> Any:
+    """Round float32, given and taken as words, to tf32: ten bits behind the point, to even ones."""
+    special = words & 0x7F800000 == 0x7F800000
+    near = (words + 0xFFF + (words >> 13 & 1)) & 0xFFFFE000
+    return np.where(special, words, near).astype(np.uint32)
 
 
 def _starts(spec: Images, at: Sequence[int]) -> list[list[int]]:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 # A warpgroup: four warps in a row, the first of which has a number that is a multiple of four.
 WARPGROUP = 128
-# Rows of a warpgroup's product, and terms that one instruction sums (f16 and bf16).
-ROWS, TERMS = 64, 16
+# Rows of a warpgroup's product, and bytes of the terms that one instruction sums.
+ROWS, STEP = 64, 32
+# Bytes of a factor, by the instructions' names of what factors are.
+ITEMS = {"f16": 2, "bf16": 2, "tf32": 4}
 # Bytes of a line of a tile, as many as a swizzle mixes: what a descriptor calls the swizzle.
 LINES = {128: 1, 64: 2, 32: 3}
 # Tiles begin where every swizzle does: eight lines of the longest.
 ATOM = 1024
 # What the address of a descriptor grows by from one instruction's terms to the next's.
-ADVANCE = TERMS * 2 // 16
+ADVANCE = STEP // 16
 # Of an address in shared memory a descriptor holds so many bits, without the last four.
 ADDRESS = (1 << 18) - 1
 
