@@ -25,6 +25,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd4"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd5"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd6"),
+    ("ConvProblem", "cuda", "conv.direct_tensor", "DirectTensor"),
     ("ConvProblem", "cuda", "conv.direct", "Direct"),
     ("ConvProblem", "cuda", "conv.hopper", "DirectHopper"),
     ("ConvProblem", "cuda", "conv.depthwise", "Depthwise"),

@@ -108,11 +108,13 @@ def turning(
     return Launch(kern, (blocks, 1, 1), [source, target])
 
 
-def transposing(batch: int, rows: int, columns: int, source: Argument, target: Argument) -> Launch:
+def transposing(
+    batch: int, rows: int, columns: int, source: Argument, target: Argument, *, size: int = 4
+) -> Launch:
     """Give the launch that turns ``batch`` matrices of ``rows`` x ``columns``."""
     return turning(
         Step(rows, columns, 1), Step(columns, 1, rows), source, target,
-        others=(Step(batch, rows * columns, rows * columns),),
+        others=(Step(batch, rows * columns, rows * columns),), size=size,
     )  # fmt: skip
 
 
@@ -129,6 +131,7 @@ def channels_last(problem: Any, plan: Callable[[Any], CudaPlan]) -> CudaPlan:
     if getattr(problem, "residual", False):
         ends.append((problem.output_size, problem.output_shape[1]))
     output = (problem.output_size, problem.output_shape[1])
+    each = problem.output_dtype.itemsize
     bound: dict[int, Slot] = {}
     before: list[Launch] = []
     after: list[Launch] = []
@@ -137,14 +140,18 @@ def channels_last(problem: Any, plan: Callable[[Any], CudaPlan]) -> CudaPlan:
         if channels > 1 and prod(size) > 1:
             bound[number] = WORKSPACE + at
             before.append(
-                transposing(problem.batch, channels, prod(size), INPUT(number), WORKSPACE + at)
+                transposing(
+                    problem.batch, channels, prod(size), INPUT(number), WORKSPACE + at, size=each
+                )
             )
-            at += aligned(4 * problem.batch * channels * prod(size))
+            at += aligned(each * problem.batch * channels * prod(size))
     size, channels = output
     if channels > 1 and prod(size) > 1:
         bound[OUTPUT.buffer] = WORKSPACE + at
-        after.append(transposing(problem.batch, prod(size), channels, WORKSPACE + at, OUTPUT))
-        at += aligned(4 * problem.batch * channels * prod(size))
+        after.append(
+            transposing(problem.batch, prod(size), channels, WORKSPACE + at, OUTPUT, size=each)
+        )
+        at += aligned(each * problem.batch * channels * prod(size))
     launches = [*before, *moved(inner.launches, bound), *after]
     return CudaPlan(launches, workspace_bytes=at)
 

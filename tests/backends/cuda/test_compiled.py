@@ -53,12 +53,12 @@ def test_registers_spills_and_density(name: str, arch: str, tmp_path: Path) -> N
     assert (cubin.spilled_bytes, cubin.stack_bytes) == (0, 0)
     assert cubin.registers <= registers
     if density:
-        found = densest(cubin.code, tmp_path)
+        _, found = densest(cubin.code, tmp_path, "FFMA")
         assert found >= density, f"{found:.3f} of the inner loop's instructions are FFMA"
 
 
-def densest(code: bytes, folder: Path) -> float:
-    """Give the part of FFMA among the instructions of the loop that has the most of them."""
+def densest(code: bytes, folder: Path, wanted: str) -> tuple[int, float]:
+    """Give how many of some instruction the loop has that has the most of them, and their part."""
     labels: dict[str, int] = {}
     ops: list[tuple[str, str]] = []
     for line in disassembled(code, folder):
@@ -73,8 +73,9 @@ def densest(code: bytes, folder: Path) -> float:
         target = re.search(r"L_x_\d+", rest) if name == "BRA" else None
         start = labels.get(target[0], place) if target else place
         counts = collections.Counter(op for op, _ in ops[start : place + 1])
-        best = max(best, (counts["FFMA"], counts["FFMA"] / (place + 1 - start)))
-    return best[1]
+        if target:
+            best = max(best, (counts[wanted], counts[wanted] / (place + 1 - start)))
+    return best
 
 
 def disassembled(code: bytes, folder: Path) -> list[str]:

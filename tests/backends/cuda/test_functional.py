@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import fastconv.functional as F
+from fastconv.dispatch import choose
+from fastconv.problem import ConvProblem
 
 RNG = np.random.default_rng(9)
 
@@ -42,3 +44,24 @@ def test_functions_by_name() -> None:
         lambda backend: F.adaptive_avg_pool2d(x, 1, backend=backend),
     ):
         np.testing.assert_allclose(call("cuda"), call("reference"), rtol=1e-6, atol=2e-6)
+
+
+def test_halves_and_precisions_by_name() -> None:
+    x = RNG.integers(-4, 5, (1, 4, 6, 5)).astype("f4")
+    weight = RNG.integers(-4, 5, (6, 4, 3, 3)).astype("f4")
+    half, half_weight = x.astype("f2"), weight.astype("f2")
+    expected = F.conv2d(x, weight, padding=1, backend="reference")
+    for problem, arrays in (
+        (ConvProblem.of(2, x, weight, padding=1, precision="tf32"), (x, weight)),
+        (ConvProblem.of(2, half, half_weight, padding=1), (half, half_weight)),
+    ):
+        assert choose(problem, backend="cuda").algorithm.name == "direct_tensor"
+        options = {"precision": problem.precision, "padding": 1}
+        found = F.conv2d(*arrays, backend="cuda", **options)
+        assert found.dtype == arrays[0].dtype
+        np.testing.assert_array_equal(found, expected)
+    options = {"padding": 1, "padding_mode": "circular"}
+    found = F.conv2d(half, half_weight, backend="cuda", **options)
+    np.testing.assert_array_equal(found, F.conv2d(x, weight, backend="reference", **options))
+    strict = ConvProblem.of(2, x, weight, padding=1)
+    assert choose(strict, backend="cuda").algorithm.name == "direct"
