@@ -17,7 +17,14 @@ from fastconv.problem.activation import Activation
 from tests.backends.cuda.test_compiled import LAYER, disassembled
 
 # The tile's columns and rows: the most registers of a thread.
-REGISTERS = {(128, 256): 168, (128, 128): 104, (128, 64): 72, (64, 64): 72}
+REGISTERS = {
+    (128, 256): 168,
+    (128, 192): 144,
+    (128, 128): 104,
+    (128, 96): 96,
+    (128, 64): 72,
+    (64, 64): 72,
+}
 
 
 def kernel_of(
@@ -60,6 +67,11 @@ def test_signals_and_volumes(dimensions: int, mode: str, tmp_path: Path) -> None
     code = "\n".join(disassembled(cubin.code, tmp_path))
     assert f"UTMALDG.{mode}.IM2COL" in code
     assert re.search(r"HGMMA\.64x64x16\.F32\.BF16", code)
+
+
+def test_few_channels() -> None:
+    cubin = compile_kernel(kernel_of(128, 128, channels=8), "sm_90a")
+    assert (cubin.spilled_bytes, cubin.stack_bytes, cubin.losses) == (0, 0, "")
 
 
 def test_float32_by_tf32(tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def test_tiles_fill_the_card_and_waste_little() -> None:
 
     assert tile(32, 56, 256, 256) == (128, 256, 64)
     assert tile(32, 56, 64, 256) == (128, 128, 64)
+    assert tile(32, 56, 256, 192) == (128, 192, 64)
+    assert tile(32, 56, 256, 96) == (128, 96, 64)
     assert tile(32, 56, 64, 64) == (128, 64, 64)
     assert tile(1, 14, 64, 64) == (64, 64, 64)
     assert tile(32, 56, 8, 64)[2] == 16

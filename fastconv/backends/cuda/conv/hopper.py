@@ -40,7 +40,9 @@ _BEGIN, _SUMS = 1500, 8
 # smaller side of a tile.
 TILES = (
     (Tile(2, 256, 4), 1.0),
+    (Tile(2, 192, 4), 0.95),
     (Tile(2, 128, 3), 0.9),
+    (Tile(2, 96, 3), 0.75),
     (Tile(2, 64, 4), 0.6),
     (Tile(1, 64, 6), 0.5),
 )

@@ -50,7 +50,7 @@ from fastconv.backends.cuda.engine.intrinsics import (
     store4,
     store_first,
 )
-from fastconv.backends.cuda.engine.kernel import Block, Body, TensorMap, UInt16, kernel
+from fastconv.backends.cuda.engine.kernel import REGISTERS, Block, Body, TensorMap, UInt16, kernel
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.engine.warpgroup import ADDRESS, ATOM, WARPGROUP, descriptor
 from fastconv.backends.cuda.engine.warpgroup import ROWS as GROUP_ROWS
@@ -60,6 +60,8 @@ from fastconv.problem.activation import Activation
 _SKEW = 8
 # Shared memory of a multiprocessor, and what the system takes of it for each block.
 SHARED_BYTES, RESERVED_BYTES = 228 << 10, 1 << 10
+# Registers of a thread beside its sums.
+_OWN_REGISTERS = 40
 _WARP = 32
 
 
@@ -104,8 +106,10 @@ class Tile:
 
     @property
     def resident(self) -> int:
-        """Blocks that share a multiprocessor: as many as its shared memory has room for."""
-        return SHARED_BYTES // (self.shared_bytes + RESERVED_BYTES)
+        """Blocks that share a multiprocessor, of whose memory and registers each takes its part."""
+        memory = SHARED_BYTES // (self.shared_bytes + RESERVED_BYTES)
+        registers = REGISTERS // (self.threads * (self.columns // 2 + _OWN_REGISTERS))
+        return min(memory, registers)
 
     @property
     def block(self) -> Block:
