@@ -35,6 +35,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvTransposeProblem", "cuda", "conv.transposed", "Transposed"),
     ("ConvTransposeProblem", "reference", "conv", "ConvTranspose"),
     ("LinearProblem", "c numba", "linear", "Linear"),
+    ("LinearProblem", "cuda", "linear_tensor", "LinearTensor"),
     ("LinearProblem", "cuda", "linear", "Linear"),
     ("PoolProblem", "c numba", "pool.halving", "Halving"),
     ("PoolProblem", "c numba", "pool.planar", "Planar"),

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastconv.functional as F
 from fastconv.backends.cuda.conv.direct_tensor import TILES, DirectTensor, plan_tensor
 from fastconv.backends.cuda.conv.tensor_gemm import tensor_gemm
 from fastconv.backends.cuda.conv.tensor_pack import table_of
 from fastconv.backends.cuda.conv.tensor_tile import TensorTile
 from fastconv.backends.cuda.engine.device import SimulatedDevice
 from fastconv.backends.reference.conv import Conv
-from fastconv.problem import ConvProblem
+from fastconv.dispatch import choose
+from fastconv.problem import ConvProblem, LinearProblem
+from tests.backends.cuda.device_memory import OnDevice, on_host
 from tests.backends.cuda.mutation import assert_caught
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
@@ -140,6 +143,18 @@ def test_what_tensor_cores_refuse() -> None:
         found = DirectTensor().why_not(problem)
         assert (found is None) == (words is None), found
         assert str(words) in str(found)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [("f2", None), ("f4", "3xtf32")])
+def test_linear_layers_and_weights_on_the_card(dtype: str, precision: str | None) -> None:
+    x, weight, bias = (integers(*shape).astype(dtype) for shape in ((2, 3, 21), (9, 21), (9,)))
+    found = F.linear(
+        OnDevice(x), OnDevice(weight), OnDevice(bias), activation="relu", precision=precision
+    )
+    expected = F.linear(x, weight, bias, activation="relu", backend="reference")
+    np.testing.assert_array_equal(on_host(found), expected)
+    problem = LinearProblem.of(x, weight, precision=precision)
+    assert choose(problem, backend="cuda").algorithm.name == "gemm_tensor"
 
 
 # What is left out of the kernel, or of its table.

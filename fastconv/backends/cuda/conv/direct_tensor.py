@@ -55,11 +55,9 @@ class DirectTensor(CudaAlgorithm):
     moves_parameters = True
 
     def why_not(self, problem: ConvProblem) -> str | None:
-        products = products_of(problem)
-        if products is None:
-            if problem.dtype.name == "float32":
-                return "tensor cores round float32's factors: ask for it by precision="
-            return f"{problem.dtype.name}: tensor cores have no such products here"
+        refused = why_not_products(problem)
+        if refused is not None:
+            return refused
         if 0 in problem.output_shape:
             return "an empty output"
         if tap_bits(geometry_of(problem), lead(problem.kernel_size, 1))[3] >= MOST_BITS:
@@ -71,10 +69,9 @@ class DirectTensor(CudaAlgorithm):
         assert products is not None
         geometry = geometry_of(problem)
         filled = _filled(geometry, products)
-        rate = RATES[products.factor] / (3 if products.thrice else 1)
         flops = problem.flops * filled.group_inputs / geometry.group_inputs
         launches = 1 if filled is geometry else 2
-        return Cost(launches * LAUNCH + max(flops / rate, problem.bytes / BYTES))
+        return Cost(launches * LAUNCH + max(flops / rate_of(problem), problem.bytes / BYTES))
 
     def error_bound(self, problem: ConvProblem) -> float:
         products = products_of(problem)
@@ -82,11 +79,7 @@ class DirectTensor(CudaAlgorithm):
         return bound(products, problem.sum_length)
 
     def manner(self, problem: ConvProblem) -> str | None:
-        products = products_of(problem)
-        if products is None or products.stored != "f32":
-            return "sums in float32"
-        parts = " in two parts" if products.thrice else ""
-        return f"factors rounded to {products.factor}{parts}, as allowed, sums in float32"
+        return manner_of(problem)
 
     def launches(self, problem: ConvProblem, *parameters: Array | None) -> CudaPlan:
         weight, bias = parameters
@@ -104,6 +97,31 @@ def products_of(problem: Problem) -> Products | None:
         precision = getattr(problem, "precision", None)
         return None if precision is None else BY_PRECISION[precision]
     return BY_DTYPE.get(problem.dtype.name)
+
+
+def why_not_products(problem: Problem) -> str | None:
+    """Say why tensor cores may not, or cannot, multiply a problem's factors; None: they can."""
+    if products_of(problem) is not None:
+        return None
+    if problem.dtype.name == "float32":
+        return "tensor cores round float32's factors: ask for it by precision="
+    return f"{problem.dtype.name}: tensor cores have no such products here"
+
+
+def manner_of(problem: Problem) -> str:
+    """Say how products are made."""
+    products = products_of(problem)
+    if products is None or products.stored != "f32":
+        return "sums in float32"
+    parts = " in two parts" if products.thrice else ""
+    return f"factors rounded to {products.factor}{parts}, as allowed, sums in float32"
+
+
+def rate_of(problem: Problem) -> float:
+    """Give the operations a second of a large card, by which algorithms are ranked."""
+    products = products_of(problem)
+    assert products is not None
+    return RATES[products.factor] / (3 if products.thrice else 1)
 
 
 def bound(products: Products, length: int) -> float:
@@ -190,15 +208,15 @@ def tensor_plan(
         tile, products, filled, kernel_size, dilation, bias is not None, residual is not None,
         activation,
     )  # fmt: skip
-    grid = (
-        -(-filled.rows // tile.rows),
-        -(-filled.group_outputs // tile.columns),
-        filled.groups,
-    )
+    blocks = -(-filled.rows // tile.rows) * -(-filled.group_outputs // tile.columns)
     packed = constant(packed_weights(weight, filled, tile, products))
     table = constant(table_of(filled, kernel_size, dilation, products))
     offsets = None if bias is None else constant(bias)
-    launches.append(Launch(kernel, grid, [source, packed, table, offsets, residual, OUTPUT]))
+    launches.append(
+        Launch(
+            kernel, (blocks, filled.groups, 1), [source, packed, table, offsets, residual, OUTPUT]
+        )
+    )
     return CudaPlan(launches, workspace_bytes=size)
 
 

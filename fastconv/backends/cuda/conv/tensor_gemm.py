@@ -154,9 +154,12 @@ def tensor_gemm(
         needed = cuda.local.array(1, bits)
         fill(sums, SUMS, f32(0))
         thread = i32(cuda.threadIdx.x)
-        first_row = i32(cuda.blockIdx.x) * i32(ROWS)
-        first_column = i32(cuda.blockIdx.y) * i32(COLUMNS)
-        group = i32(cuda.blockIdx.z)
+        # Blocks that follow each other read the same pixels: they find them in the cache.
+        block = i32(cuda.blockIdx.x)
+        column_block = block % i32(COLUMN_BLOCKS)
+        first_row = block // i32(COLUMN_BLOCKS) * i32(ROWS)
+        first_column = column_block * i32(COLUMNS)
+        group = i32(cuda.blockIdx.y)
         own_chunk = thread & i32(CHUNKS - 1)
         own_line = thread >> i32(3)
 
@@ -196,8 +199,8 @@ def tensor_gemm(
             if WIDE:
                 needed[0] = (bits(high) << bits(NARROW_BITS)) | bits(low)
 
-        column_block = group * i32(COLUMN_BLOCKS) + i32(cuda.blockIdx.y)
-        right_first = column_block * i32(SUM_STAGES * RIGHT_CHUNKS) + thread
+        right_block = group * i32(COLUMN_BLOCKS) + column_block
+        right_first = right_block * i32(SUM_STAGES * RIGHT_CHUNKS) + thread
         own_place = own_line * i32(LINE) + ((own_chunk ^ (own_line & i32(7))) << i32(2))
 
         def begin(stage, slot):  # type: ignore[no-untyped-def]
