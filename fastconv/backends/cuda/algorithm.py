@@ -23,10 +23,12 @@ class CudaAlgorithm(Algorithm):
     backend = "cuda"
     # Whether packing only moves parameters, so that those on the card can be packed there.
     moves_parameters = False
+    # Names of the dtypes that its kernels are for.
+    dtypes: tuple[str, ...] = ("float32",)
 
     def why_not(self, problem: Any) -> str | None:
-        if problem.dtype.name != "float32":
-            return f"{problem.dtype.name}: these kernels are for float32"
+        if problem.dtype.name not in self.dtypes:
+            return f"{problem.dtype.name}: these kernels are for {', '.join(self.dtypes)}"
         if 0 in problem.output_shape:
             return "an empty output"
         return None

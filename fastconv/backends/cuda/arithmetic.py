@@ -7,6 +7,7 @@ from math import prod
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.broadcast import folding
+from fastconv.backends.cuda.engine.cells import DTYPES, as_floats
 from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.problem import ArithmeticProblem, PreluProblem, Shape
@@ -31,6 +32,7 @@ class Prelu(CudaAlgorithm):
     """Leaky relu with a slope a channel."""
 
     name = "elementwise"
+    dtypes = DTYPES
     moves_parameters = True
 
     def launches(self, problem: PreluProblem, *parameters: Array | None) -> CudaPlan:
@@ -40,8 +42,14 @@ class Prelu(CudaAlgorithm):
         step = [0] * len(shape)
         if problem.slopes > 1:
             step[-1 if problem.channels_last else 1] = 1
-        operands: list[Argument] = [INPUT(0), constant(slopes.reshape(-1))]
-        launch = folding(("prelu",), shape, [strides_of(shape), tuple(step)], operands, OUTPUT)
+        operands: list[Argument] = [
+            INPUT(0),
+            constant(as_floats(slopes.reshape(-1), problem.dtype)),
+        ]
+        launch = folding(
+            ("prelu",), shape, [strides_of(shape), tuple(step)], operands, OUTPUT,
+            dtypes=(problem.dtype.name, problem.dtype.name),
+        )  # fmt: skip
         return CudaPlan([launch])
 
 

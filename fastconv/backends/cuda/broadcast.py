@@ -18,7 +18,8 @@ from numba import uint32 as u32
 from numba import uint64 as u64
 
 from fastconv.backends.cuda.activation import scalar
-from fastconv.backends.cuda.engine.intrinsics import combine4, map4, put4, store4, take4
+from fastconv.backends.cuda.engine.cells import Cell, Other, access, of_cells
+from fastconv.backends.cuda.engine.intrinsics import combine4, map4, put4, take4
 from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
 from fastconv.backends.cuda.engine.plan import Argument, Launch
 from fastconv.backends.cuda.engine.quads import load4_by
@@ -81,10 +82,12 @@ def broadcast(
     steps: tuple[Shape, ...],
     inner: Shape,
     activation: Activation | None,
+    dtypes: tuple[str, str] = ("float32", "float32"),
 ) -> tuple[Body, int]:
     """Fold operands, whose steps are an axis's each; the last axis comes first.
 
     ``inner``, where it is not empty, are the steps between the four results of a thread.
+    ``dtypes`` are the first operand's and the results'; all others are float32.
     """
     THREADS, AXES, ITEMS = _THREADS, len(lengths), prod(lengths)
     WIDE, NARROW, ACTIVATION = bool(inner), not inner, activation is not None
@@ -93,12 +96,15 @@ def broadcast(
     COUNT, LENGTHS = len(functions), lengths
     every: list[tuple[int, ...]] = [*steps] + [(0,) * AXES] * (OPERANDS - len(steps))
     X, A, B, C = every
-    take_x, take_a, take_b, take_c = (load4_by(s) for s in (*inner, 0, 0, 0, 0)[:OPERANDS])
+    _, take_a, take_b, take_c = (load4_by(s) for s in (*inner, 0, 0, 0, 0)[:OPERANDS])
+    load, load4 = access(dtypes[0]).load, access(dtypes[0]).load4
+    store, store4 = access(dtypes[1]).store, access(dtypes[1]).store4
+    BESIDE, REPEATED = inner[:1] == (1,), inner[:1] == (0,)
     first, second, third = (combine4(FUNCTIONS[f]) for f in (*functions, "add", "add")[:3])
     activate = map4(scalar(activation))
     count = u32 if ITEMS < 2**31 else u64
 
-    def body(x: Float32, a: Float32, b: Float32, c: Float32, y: Float32) -> None:
+    def body(x: Cell, a: Float32, b: Float32, c: Float32, y: Other) -> None:
         start = u64(cuda.blockIdx.x) * u64(SPAN) + u64(cuda.threadIdx.x)
         values = cuda.local.array(16, f32)
         for e in unroll(EACH):
@@ -115,14 +121,18 @@ def broadcast(
                 at_b += place * i64(B[axis])
                 at_c += place * i64(C[axis])
             if WIDE:
-                put4(values, 0, take_x(x, at))
+                if BESIDE:
+                    put4(values, 0, load4(x, at))
+                if REPEATED:
+                    one = load(x, at)
+                    put4(values, 0, (one, one, one, one))
                 put4(values, 4, take_a(a, at_a))
                 if COUNT > 1:
                     put4(values, 8, take_b(b, at_b))
                 if COUNT > 2:
                     put4(values, 12, take_c(c, at_c))
             if NARROW:
-                values[e] = x[at]
+                values[e] = load(x, at)
                 values[4 + e] = a[at_a]
                 if COUNT > 1:
                     values[8 + e] = b[at_b]
@@ -143,9 +153,9 @@ def broadcast(
             for e in unroll(EACH):
                 item = start + u64(e * THREADS)
                 if item < u64(ITEMS):
-                    y[i64(item)] = values[e]
+                    store(y, i64(item), values[e])
 
-    return body, THREADS
+    return of_cells(body, *dtypes), THREADS
 
 
 def folding(
@@ -155,6 +165,7 @@ def folding(
     operands: Sequence[Argument],
     target: Argument,
     activation: Activation | None = None,
+    dtypes: tuple[str, str] = ("float32", "float32"),
 ) -> Launch:
     """Give the launch that folds operands into an array of ``shape``.
 
@@ -168,7 +179,7 @@ def folding(
     axes = _merged(shape, steps)
     (length, *strides), outer = axes[0], axes[1:]
     aligned = all(
-        step != 1 or all(axis[number + 1] % 4 == 0 for axis in outer)
+        step == 0 or (step == 1 and all(axis[number + 1] % 4 == 0 for axis in outer))
         for number, step in enumerate(strides)
     )
     inner: Shape = ()
@@ -176,7 +187,7 @@ def folding(
         inner = tuple(strides)
         axes[0] = (length // 4, *(4 * step for step in strides))
     lengths, *each = zip(*axes, strict=True)
-    kern = broadcast(functions, lengths, tuple(each), inner, activation)
+    kern = broadcast(functions, lengths, tuple(each), inner, activation, dtypes)
     blocks = -(-prod(lengths) // (_THREADS * (1 if inner else 4)))
     given = [*operands, *[None] * (OPERANDS - len(operands)), target]
     return Launch(kern, (blocks, 1, 1), given)

@@ -17,6 +17,7 @@ from numba import int64 as i64
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.activation import scalar
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
+from fastconv.backends.cuda.carry import in_floats
 from fastconv.backends.cuda.conv.direct import (
     BLOCKS,
     MOST_CELLS,
@@ -25,6 +26,7 @@ from fastconv.backends.cuda.conv.direct import (
     tile_of,
 )
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
+from fastconv.backends.cuda.engine.cells import DTYPES, as_floats
 from fastconv.backends.cuda.engine.intrinsics import (
     add4,
     load4,
@@ -60,6 +62,7 @@ class Linear(CudaAlgorithm):
 
     name = "gemm"
     moves_parameters = True
+    dtypes = DTYPES
 
     def why_not(self, problem: LinearProblem) -> str | None:
         if problem.in_features == 0:
@@ -73,10 +76,10 @@ class Linear(CudaAlgorithm):
         return (cuts[0][1] + len(cuts)) * float(np.finfo(np.float32).eps)
 
     def launches(self, problem: LinearProblem, *parameters: Array | None) -> CudaPlan:
-        weight, bias = parameters
+        weight, bias = (None if p is None else as_floats(p, problem.dtype) for p in parameters)
         assert weight is not None
         plan = plan_few_rows if problem.batch <= FEW else plan_many_rows
-        return plan(problem, weight, bias)
+        return in_floats(problem, lambda wide: plan(wide, weight, bias))
 
 
 def slices_of(inputs: int, outputs: int) -> list[tuple[int, int]]:

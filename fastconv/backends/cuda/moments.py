@@ -15,6 +15,7 @@ from numba import int32 as i32
 from numba import int64 as i64
 
 from fastconv.backends.cuda.engine.blocks import THREADS, Lanes, lanes_for, sum_tree
+from fastconv.backends.cuda.engine.cells import Cell, access, of_cells
 from fastconv.backends.cuda.engine.kernel import Body, Float32, Float64, kernel
 from fastconv.backends.cuda.engine.plan import WORKSPACE, Argument, Launch
 from fastconv.backends.native.plan import INPUT
@@ -80,14 +81,15 @@ class Parts:
 
 @kernel
 def chunk_moments(
-    outer: int, length: int, inner: int, chunk: int, lanes: Lanes
+    outer: int, length: int, inner: int, chunk: int, lanes: Lanes, dtype: str = "float32"
 ) -> tuple[Body, int]:
     """Give each chunk's mean and its sum of squares about it, in each of ``inner`` columns."""
     LENGTH, INNER, CHUNK_LENGTH, CHUNKS = length, inner, chunk, -(-length // chunk)
     LANES, STEP, COLUMNS, CELLS = lanes.count, lanes.step, lanes.columns, THREADS
     BESIDE, BLOCKS = inner == 1, -(-inner // lanes.columns)
+    load = access(dtype).load
 
-    def body(x: Float32, means: Float64, sums: Float64) -> None:
+    def body(x: Cell, means: Float64, sums: Float64) -> None:
         cells = cuda.shared.array(CELLS, f32)
         thread = i32(cuda.threadIdx.x)
         lane = thread % i32(LANES) if BESIDE else thread // i32(COLUMNS)
@@ -102,13 +104,13 @@ def chunk_moments(
         count = f32(stop - start)
         total = f32(0)
         for j in range(start + lane, stop, LANES):
-            total += x[base + i64(j) * i64(INNER)]
+            total += load(x, base + i64(j) * i64(INNER))
         cells[thread] = total
         near = sum_tree(cells, thread, lane, i32(STEP), i32(LANES)) / count
         first = f32(0)
         second = f32(0)
         for j in range(start + lane, stop, LANES):
-            off = x[base + i64(j) * i64(INNER)] - near
+            off = load(x, base + i64(j) * i64(INNER)) - near
             first += off
             second += off * off
         cells[thread] = first
@@ -121,7 +123,7 @@ def chunk_moments(
             means[place] = f64(near) + left
             sums[place] = f64(second) - f64(first) * left
 
-    return body, THREADS
+    return of_cells(body, dtype), THREADS
 
 
 @kernel
@@ -181,11 +183,11 @@ def combine(parts: Parts, weight: bool, bias: bool, eps: float) -> tuple[Body, i
 
 
 def moments_of(
-    parts: Parts, weight: Argument, bias: Argument, eps: float
+    parts: Parts, weight: Argument, bias: Argument, eps: float, dtype: str
 ) -> tuple[list[Launch], list[Argument], int]:
     """Give the launches, where their tables lie (mean, scale, shift), and the workspace's bytes."""
     lanes = lanes_for(parts.chunk, parts.inner)
-    kern = chunk_moments(parts.outer, parts.length, parts.inner, parts.chunk, lanes)
+    kern = chunk_moments(parts.outer, parts.length, parts.inner, parts.chunk, lanes, dtype)
     blocks = parts.outer * parts.chunks * -(-parts.inner // lanes.columns)
     each = -(-8 * parts.count // 256) * 256
     channels = parts.images * parts.groups * parts.channels

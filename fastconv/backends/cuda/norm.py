@@ -23,9 +23,10 @@ from fastconv.backends.cuda.activation import scalar
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.broadcast import folding
 from fastconv.backends.cuda.engine.blocks import THREADS, Lanes, lanes_for, map1, sum_tree
+from fastconv.backends.cuda.engine.cells import DTYPES, Cell, access, as_floats, of_cells
 from fastconv.backends.cuda.engine.intrinsics import sqrt
 from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
-from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
+from fastconv.backends.cuda.engine.plan import OUTPUT, WORKSPACE, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.moments import CHUNK, Parts, moments_of
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.problem import BatchNormProblem, GroupNormProblem, LayerNormProblem
@@ -46,6 +47,7 @@ def standardise(
     parameters: tuple[bool, bool],
     eps: float,
     activation: Activation | None,
+    dtype: str = "float32",
 ) -> tuple[Body, int]:
     """Bring rows to mean 0 and variance 1.
 
@@ -56,8 +58,9 @@ def standardise(
     WEIGHT, BIAS = parameters
     ACTIVATION, EPSILON, CELLS = activation is not None, eps, THREADS
     activate = map1(scalar(activation))
+    load, store = access(dtype).load, access(dtype).store
 
-    def body(x: Float32, weight: Float32, bias: Float32, y: Float32) -> None:
+    def body(x: Cell, weight: Float32, bias: Float32, y: Cell) -> None:
         cells = cuda.shared.array(CELLS, f32)
         thread = i32(cuda.threadIdx.x)
         lane = thread % i32(LANES)
@@ -67,13 +70,13 @@ def standardise(
         base = own * i64(LENGTH)
         total = f32(0)
         for j in range(lane, LENGTH, LANES):
-            total += x[base + i64(j)]
+            total += load(x, base + i64(j))
         cells[thread] = total
         near = sum_tree(cells, thread, lane, i32(1), i32(LANES)) / f32(LENGTH)
         first = f32(0)
         second = f32(0)
         for j in range(lane, LENGTH, LANES):
-            off = x[base + i64(j)] - near
+            off = load(x, base + i64(j)) - near
             first += off
             second += off * off
         cells[thread] = first
@@ -86,22 +89,23 @@ def standardise(
         if row < i64(ROWS):
             channel = i32(own % i64(GROUPS)) * i32(CHANNELS)
             for j in range(lane, LENGTH, LANES):
-                value = ((x[base + i64(j)] - near) - left) * scale
+                value = ((load(x, base + i64(j)) - near) - left) * scale
                 if WEIGHT:
                     value = value * weight[channel + i32(j) // i32(INNER)]
                 if BIAS:
                     value = value + bias[channel + i32(j) // i32(INNER)]
                 if ACTIVATION:
                     value = activate(value)
-                y[base + i64(j)] = value
+                store(y, base + i64(j), value)
 
-    return body, THREADS
+    return of_cells(body, dtype), THREADS
 
 
 class BatchNorm(CudaAlgorithm):
     """A mean, a scale and a shift a channel, made when the plan is."""
 
     name = "affine"
+    dtypes = DTYPES
 
     def error_bound(self, problem: BatchNormProblem) -> float:
         return 4 * EPS
@@ -123,6 +127,7 @@ class GroupNorm(CudaAlgorithm):
     """Groups of channels of an image; instances are groups of one."""
 
     name = "two_pass"
+    dtypes = DTYPES
     moves_parameters = True
 
     def error_bound(self, problem: GroupNormProblem) -> float:
@@ -136,6 +141,7 @@ class LayerNorm(CudaAlgorithm):
     """The last axes of each row."""
 
     name = "two_pass"
+    dtypes = DTYPES
     moves_parameters = True
 
     def error_bound(self, problem: LayerNormProblem) -> float:
@@ -153,19 +159,25 @@ def _bound(length: int) -> float:
 
 def plan_group_norm(problem: GroupNormProblem, *parameters: Array | None) -> CudaPlan:
     """Plan the normalisation of groups of channels."""
-    weight, bias = (None if p is None else constant(p) for p in parameters)
+    weight, bias = (
+        None if p is None else constant(as_floats(p, problem.dtype)) for p in parameters
+    )
     inner, each = prod(problem.size), problem.channels // problem.groups
     last = problem.channels_last and inner > 1
     length = each * inner
     if not last and length <= LONG:
         launch = _rows(
             problem.batch * problem.groups, length, (problem.groups, each, inner), weight, bias,
-            problem.eps, problem.activation,
+            problem.eps, problem.activation, problem.dtype.name,
         )  # fmt: skip
         return CudaPlan([launch])
     parts = Parts.of_pixels if last else Parts.of_rows
     launches, tables, size = moments_of(
-        parts(problem.batch, problem.groups, each, inner), weight, bias, problem.eps
+        parts(problem.batch, problem.groups, each, inner),
+        weight,
+        bias,
+        problem.eps,
+        problem.dtype.name,
     )
     launches.append(_affine(problem, tables, problem.activation, own=True))
     return CudaPlan(launches, workspace_bytes=size)
@@ -173,21 +185,33 @@ def plan_group_norm(problem: GroupNormProblem, *parameters: Array | None) -> Cud
 
 def plan_layer_norm(problem: LayerNormProblem, *parameters: Array | None) -> CudaPlan:
     """Plan the normalisation of rows."""
-    weight, bias = (None if p is None else constant(p.reshape(-1)) for p in parameters)
+    weight, bias = (
+        None if p is None else constant(as_floats(p.reshape(-1), problem.dtype)) for p in parameters
+    )
+    dtype = problem.dtype.name
     rows, length = problem.rows, problem.length
     if length <= LONG:
-        return CudaPlan([_rows(rows, length, (1, length, 1), weight, bias, problem.eps, None)])
-    launches, tables, size = moments_of(Parts.of_rows(rows, 1, 1, length), None, None, problem.eps)
+        launch = _rows(rows, length, (1, length, 1), weight, bias, problem.eps, None, dtype)
+        return CudaPlan([launch])
+    launches, tables, size = moments_of(
+        Parts.of_rows(rows, 1, 1, length), None, None, problem.eps, dtype
+    )
     shape, whole, place = (rows, length), (length, 1), (0, 1)
     row: list[tuple[int, ...]] = [(1, 0)] * 3
-    launches.append(folding(AFFINE, shape, [whole, *row], [INPUT(0), *tables], OUTPUT))
     given = [("multiply", weight), ("add", bias)]
     names = tuple(name for name, table in given if table is not None)
+    # What is between the two steps is not rounded to halves.
+    middle, middle_dtype = (WORKSPACE + size, "float32") if names else (OUTPUT, dtype)
+    launches.append(
+        folding(
+            AFFINE, shape, [whole, *row], [INPUT(0), *tables], middle, dtypes=(dtype, middle_dtype)
+        )
+    )
     if names:
-        # Each cell is read before it is written, by the thread that writes it.
-        operands: list[Argument] = [OUTPUT, *(table for _, table in given if table is not None)]
+        operands: list[Argument] = [middle, *(table for _, table in given if table is not None)]
         steps = [whole, *[place] * len(names)]
-        launches.append(folding(names, shape, steps, operands, OUTPUT))
+        launches.append(folding(names, shape, steps, operands, OUTPUT, dtypes=("float32", dtype)))
+        size += 4 * rows * length
     return CudaPlan(launches, workspace_bytes=size)
 
 
@@ -199,10 +223,11 @@ def _rows(
     bias: Argument,
     eps: float,
     activation: Activation | None,
+    dtype: str,
 ) -> Launch:
     lanes = lanes_for(length, 1)
     given = weight is not None, bias is not None
-    kern = standardise(rows, length, lanes, channels, given, eps, activation)
+    kern = standardise(rows, length, lanes, channels, given, eps, activation, dtype)
     return Launch(kern, (-(-rows // lanes.columns), 1, 1), [INPUT(0), weight, bias, OUTPUT])
 
 
@@ -221,6 +246,8 @@ def _affine(
     else:
         shape, step = (problem.batch, channels, inner), (image, 1, 0)
         whole = (inner * channels, inner, 1)
+    dtype = problem.dtype.name
     return folding(
-        AFFINE, shape, [whole, step, step, step], [INPUT(0), *tables], OUTPUT, activation
-    )
+        AFFINE, shape, [whole, step, step, step], [INPUT(0), *tables], OUTPUT, activation,
+        (dtype, dtype),
+    )  # fmt: skip

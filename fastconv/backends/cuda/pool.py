@@ -18,15 +18,8 @@ from numba import int64 as i64
 
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
-from fastconv.backends.cuda.engine.intrinsics import (
-    combine4,
-    load4,
-    load_first,
-    map4,
-    sqrt,
-    store4,
-    store_first,
-)
+from fastconv.backends.cuda.engine.cells import DTYPES, Cell, access, of_cells
+from fastconv.backends.cuda.engine.intrinsics import combine4, map4, sqrt
 from fastconv.backends.cuda.engine.kernel import Body, Float32, Int32, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.transpose import channels_last
@@ -90,6 +83,7 @@ def pool(
     input_size: tuple[int, int, int],
     output_size: tuple[int, int, int],
     steps: tuple[int, int, int],
+    dtype: str = "float32",
 ) -> tuple[Body, int]:
     """Bring the cells of windows together."""
     IN_D, IN_H, IN_W = input_size
@@ -103,8 +97,11 @@ def pool(
     START, MEAN, ROOTED = fold.start, fold.mean, fold.rooted
     combine, root = combine4(_COMBINE[fold.name]), map4(_root)
     divide = combine4(_divide)
+    cells = access(dtype)
+    load4, load_first = cells.load4, cells.load_first
+    store4, store_first = cells.store4, cells.store_first
 
-    def body(x: Float32, table: Int32, counts: Float32, y: Float32) -> None:
+    def body(x: Cell, table: Int32, counts: Float32, y: Cell) -> None:
         item = i64(cuda.blockIdx.x) * i64(THREADS) + i64(cuda.threadIdx.x)
         if item < i64(ITEMS):
             channel = i32(item % i64(QUADS)) * i32(4)
@@ -139,13 +136,14 @@ def pool(
             else:
                 store_first(y, target, total, count)
 
-    return body, THREADS
+    return of_cells(body, dtype), THREADS
 
 
 class Pool(CudaAlgorithm):
     """Max, average and Lp pools of every shape of window, adaptive ones too."""
 
     name = "pool"
+    dtypes = DTYPES
 
     def why_not(self, problem: AnyPool) -> str | None:
         if fold_of(problem) is None:
@@ -182,7 +180,7 @@ def plan_pool(problem: AnyPool) -> CudaPlan:
     windows = problem.windows()
     steps = lead(tuple(w.step for w in windows), 1)
     sizes = lead(problem.input_size, 1), lead(problem.output_size, 1)
-    kern = pool(fold, problem.batch, problem.channels, *sizes, steps)
+    kern = pool(fold, problem.batch, problem.channels, *sizes, steps, problem.dtype.name)
     items = problem.batch * prod(problem.output_size) * -(-problem.channels // 4)
     arguments: list[Argument] = [
         INPUT(0),

@@ -12,7 +12,8 @@ from numba import int64 as i64
 
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
-from fastconv.backends.cuda.engine.kernel import Body, Float32, Int32, Int64, kernel
+from fastconv.backends.cuda.engine.cells import DTYPES, Cell, access, of_cells
+from fastconv.backends.cuda.engine.kernel import Body, Int32, Int64, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.pool import AnyPool, windows_table
 from fastconv.backends.native.conv.geometry import lead
@@ -28,6 +29,7 @@ def pool_indices(
     input_size: tuple[int, int, int],
     output_size: tuple[int, int, int],
     steps: tuple[int, int, int],
+    dtype: str = "float32",
 ) -> tuple[Body, int]:
     """Give the largest cells, and their places in a plane; ``lanes`` planes lie side by side."""
     _, IN_H, IN_W = input_size
@@ -36,8 +38,9 @@ def pool_indices(
     LANES, CELLS = lanes, prod(input_size)
     ITEMS, THREADS = images * lanes * prod(output_size), _THREADS
     ROWS, COLUMNS = OUT_D, OUT_D + OUT_H
+    load, store = access(dtype).load, access(dtype).store
 
-    def body(x: Float32, table: Int32, y: Float32, indices: Int64) -> None:
+    def body(x: Cell, table: Int32, y: Cell, indices: Int64) -> None:
         item = i64(cuda.blockIdx.x) * i64(THREADS) + i64(cuda.threadIdx.x)
         if item < i64(ITEMS):
             lane = item % i64(LANES)
@@ -53,22 +56,23 @@ def pool_indices(
                 for v in range(table[h_row], table[h_row + i32(1)], STEP_H):
                     line = (i64(z) * i64(IN_H) + i64(v)) * i64(IN_W)
                     for u in range(table[w_row], table[w_row + i32(1)], STEP_W):
-                        value = x[(image + line + i64(u)) * i64(LANES) + lane]
+                        value = load(x, (image + line + i64(u)) * i64(LANES) + lane)
                         # The first cell, then what is more; the first NaN wins, and stays.
                         if (found < i64(0)) | (
                             (most == most) & ((value > most) | (value != value))
                         ):
                             most, found = value, line + i64(u)
-            y[item] = most
+            store(y, item, most)
             indices[item] = found
 
-    return body, THREADS
+    return of_cells(body, dtype), THREADS
 
 
 class PoolIndices(CudaAlgorithm):
     """Max pools with ``return_indices``."""
 
     name = "indices"
+    dtypes = DTYPES
 
     def why_not(self, problem: AnyPool) -> str | None:
         if not problem.return_indices:
@@ -87,7 +91,7 @@ def plan_pool_indices(problem: AnyPool) -> CudaPlan:
     images = problem.batch * problem.channels // lanes
     steps = lead(tuple(w.step for w in problem.windows()), 1)
     sizes = lead(problem.input_size, 1), lead(problem.output_size, 1)
-    kern = pool_indices(images, lanes, *sizes, steps)
+    kern = pool_indices(images, lanes, *sizes, steps, problem.dtype.name)
     items = problem.batch * problem.channels * prod(problem.output_size)
     arguments: list[Argument] = [INPUT(0), constant(windows_table(problem)), OUTPUT, INPUT(1)]
     return CudaPlan([Launch(kern, (-(-items // _THREADS), 1, 1), arguments)])

@@ -18,7 +18,8 @@ from numba import int64 as i64
 
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
-from fastconv.backends.cuda.engine.intrinsics import load4, multiply_add4, put4, store4, take4
+from fastconv.backends.cuda.engine.cells import DTYPES, Cell, Other, access, of_cells
+from fastconv.backends.cuda.engine.intrinsics import multiply_add4, put4, take4
 from fastconv.backends.cuda.engine.kernel import Body, Float32, Int32, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, WORKSPACE, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.moves import Axis, Moving, moving, table_of, view
@@ -78,6 +79,7 @@ class Weighted(CudaAlgorithm):
     """Interpolation that sums: linear, cubic, area and antialiased modes."""
 
     name = "separable"
+    dtypes = DTYPES
 
     def why_not(self, problem: InterpolateProblem) -> str | None:
         if problem.copies:
@@ -134,12 +136,13 @@ def weigh(
     after: tuple[int, int, int],
     inner: int,
     taps: tuple[int, int, int],
+    dtypes: tuple[str, str] = ("float32", "float32"),
 ) -> tuple[Body, int]:
     """Sum weighted cells along up to three axes.
 
     ``taps`` are the cells that each output of an axis sums; 0 where that varies: ``first`` tells
     where each output's begin then, one more than there are outputs. ``index`` and ``weight`` have
-    the axes' taps one after the other.
+    the axes' taps one after the other. ``dtypes`` are the cells' and the sums'.
     """
     IN_A, IN_B, IN_C = before
     OUT_A, OUT_B, OUT_C = after
@@ -152,8 +155,10 @@ def weigh(
     # Where a dimension's taps begin, if those before it are as many for every output.
     BASE_B = OUT_A * TAPS_A
     BASE_C = BASE_B + OUT_B * TAPS_B
+    load, load4 = access(dtypes[0]).load, access(dtypes[0]).load4
+    store, store4 = access(dtypes[1]).store, access(dtypes[1]).store4
 
-    def body(x: Float32, first: Int32, index: Int32, weight: Float32, y: Float32) -> None:
+    def body(x: Cell, first: Int32, index: Int32, weight: Float32, y: Other) -> None:
         item = i64(cuda.blockIdx.x) * i64(THREADS) + i64(cuda.threadIdx.x)
         if item < i64(ITEMS):
             cell = item % i64(CELLS) * i64(EACH)
@@ -195,13 +200,13 @@ def weigh(
                         if WIDE:
                             multiply_add4(sums, 0, (w, w, w, w), load4(x, place))
                         if NARROW:
-                            sums[0] += w * x[place]
+                            sums[0] += w * load(x, place)
             if WIDE:
                 store4(y, item * i64(4), take4(sums, 0))
             if NARROW:
-                y[item] = sums[0]
+                store(y, item, sums[0])
 
-    return body, THREADS
+    return of_cells(body, *dtypes), THREADS
 
 
 def plan_weighted(problem: InterpolateProblem) -> CudaPlan:
@@ -210,14 +215,22 @@ def plan_weighted(problem: InterpolateProblem) -> CudaPlan:
     taps = [problem.taps(i) for i in range(problem.n)]
     sizes = list(problem.input_size)
     if prod(max(1, t.most) for t in taps) <= _MANY_TAPS:
-        return CudaPlan([_weighing(outer, sizes, taps, inner, INPUT(0), OUTPUT)])
+        dtypes = (problem.dtype.name, problem.dtype.name)
+        return CudaPlan([_weighing(outer, sizes, taps, inner, INPUT(0), OUTPUT, dtypes)])
     # What shrinks most comes first.
     order = sorted(range(problem.n), key=lambda i: problem.output_size[i] / sizes[i])
     launches, source, size = [], INPUT(0), 0
     for i in order:
         before, after = outer * prod(sizes[:i]), prod(sizes[i + 1 :]) * inner
         target = OUTPUT if i == order[-1] else WORKSPACE + size
-        launches.append(_weighing(before, sizes[i : i + 1], taps[i : i + 1], after, source, target))
+        # What lies between two dimensions is float32.
+        dtypes = (
+            problem.dtype.name if i == order[0] else "float32",
+            problem.dtype.name if i == order[-1] else "float32",
+        )
+        launches.append(
+            _weighing(before, sizes[i : i + 1], taps[i : i + 1], after, source, target, dtypes)
+        )
         sizes[i] = problem.output_size[i]
         if i != order[-1]:
             size += -(-4 * outer * prod(sizes) * inner // 256) * 256
@@ -232,6 +245,7 @@ def _weighing(
     inner: int,
     source: Argument,
     target: Argument,
+    dtypes: tuple[str, str],
 ) -> Launch:
     """Give the launch of `weigh` for up to three dimensions."""
     every = [_ONE] * (3 - len(taps)) + list(taps)
@@ -243,7 +257,7 @@ def _weighing(
         firsts.append(t.first + base)
         base += len(t.index)
     a, b, c = lengths
-    kern = weigh(outer, lead(tuple(sizes), 1), (a, b, c), inner, counts)
+    kern = weigh(outer, lead(tuple(sizes), 1), (a, b, c), inner, counts, dtypes)
     items = outer * a * b * c * inner // (4 if inner % 4 == 0 else 1)
     arguments = [
         source, None if uniform else constant(np.concatenate(firsts), np.int32),

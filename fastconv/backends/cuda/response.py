@@ -12,8 +12,9 @@ from numba import int64 as i64
 
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
+from fastconv.backends.cuda.engine.cells import DTYPES, Cell, access, of_cells
 from fastconv.backends.cuda.engine.intrinsics import sqrt
-from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
+from fastconv.backends.cuda.engine.kernel import Body, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
 from fastconv.backends.native.plan import INPUT
 from fastconv.problem import LocalResponseNormProblem
@@ -31,8 +32,9 @@ def response(problem: LocalResponseNormProblem) -> tuple[Body, int]:
     BEFORE, AFTER = problem.before, problem.after
     FACTOR, TERM, BETA = problem.alpha / problem.neighbours, problem.k, problem.beta
     ROOTS = problem.beta == 0.75
+    load, store = access(problem.dtype.name).load, access(problem.dtype.name).store
 
-    def body(x: Float32, y: Float32) -> None:
+    def body(x: Cell, y: Cell) -> None:
         place = i64(cuda.blockIdx.x) * i64(THREADS) + i64(cuda.threadIdx.x)
         if place < i64(ITEMS):
             channel = i32(place // i64(STEP) % i64(CHANNELS))
@@ -40,22 +42,23 @@ def response(problem: LocalResponseNormProblem) -> tuple[Body, int]:
             last = min(channel + i32(AFTER), i32(CHANNELS - 1))
             total = f32(0)
             for other in range(first, last + i32(1)):
-                value = x[place + i64(other - channel) * i64(STEP)]
+                value = load(x, place + i64(other - channel) * i64(STEP))
                 total += value * value
             base = f32(TERM) + f32(FACTOR) * total
             if ROOTS:
                 root = sqrt(base)
-                y[place] = x[place] / (root * sqrt(root))
+                store(y, place, load(x, place) / (root * sqrt(root)))
             else:
-                y[place] = x[place] / base ** f32(BETA)
+                store(y, place, load(x, place) / base ** f32(BETA))
 
-    return body, THREADS
+    return of_cells(body, problem.dtype.name), THREADS
 
 
 class LocalResponseNorm(CudaAlgorithm):
     """A thread a cell: its neighbours are in the cache."""
 
     name = "direct"
+    dtypes = DTYPES
 
     def error_bound(self, problem: LocalResponseNormProblem) -> float:
         reach = min(problem.neighbours, problem.channels)

@@ -15,21 +15,25 @@ from numba import int64 as i64
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.engine.blocks import THREADS, Lanes, lanes_for, max_tree, sum_tree
+from fastconv.backends.cuda.engine.cells import DTYPES, Cell, access, of_cells
 from fastconv.backends.cuda.engine.intrinsics import exp, log
-from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
+from fastconv.backends.cuda.engine.kernel import Body, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
 from fastconv.backends.native.plan import INPUT
 from fastconv.problem import SoftmaxProblem
 
 
 @kernel
-def softmax(outer: int, length: int, inner: int, lanes: Lanes, log_of: bool) -> tuple[Body, int]:
+def softmax(
+    outer: int, length: int, inner: int, lanes: Lanes, log_of: bool, dtype: str = "float32"
+) -> tuple[Body, int]:
     """Normalise columns of ``length`` cells that lie ``inner`` apart."""
     ITEMS, LENGTH, INNER = outer * inner, length, inner
     LANES, STEP, COLUMNS = lanes.count, lanes.step, lanes.columns
     BESIDE, CELLS, LOG = inner == 1, THREADS, log_of
+    load, store = access(dtype).load, access(dtype).store
 
-    def body(x: Float32, y: Float32) -> None:
+    def body(x: Cell, y: Cell) -> None:
         cells = cuda.shared.array(CELLS, f32)
         thread = i32(cuda.threadIdx.x)
         lane = thread % i32(LANES) if BESIDE else thread // i32(COLUMNS)
@@ -40,13 +44,13 @@ def softmax(outer: int, length: int, inner: int, lanes: Lanes, log_of: bool) -> 
         base = own // i64(INNER) * i64(LENGTH * INNER) + own % i64(INNER)
         most = f32(-np.inf)
         for j in range(lane, LENGTH, LANES):
-            value = x[base + i64(j) * i64(INNER)]
+            value = load(x, base + i64(j) * i64(INNER))
             most = most if most != most or most >= value else value
         cells[thread] = most
         most = max_tree(cells, thread, lane, i32(STEP), i32(LANES))
         total, lost = f32(0), f32(0)
         for j in range(lane, LENGTH, LANES):
-            term = exp(x[base + i64(j) * i64(INNER)] - most) - lost
+            term = exp(load(x, base + i64(j) * i64(INNER)) - most) - lost
             bigger = total + term
             lost = (bigger - total) - term
             total = bigger
@@ -55,18 +59,20 @@ def softmax(outer: int, length: int, inner: int, lanes: Lanes, log_of: bool) -> 
         if item < i64(ITEMS):
             for j in range(lane, LENGTH, LANES):
                 place = base + i64(j) * i64(INNER)
+                below = load(x, place) - most
                 if LOG:
-                    y[place] = (x[place] - most) - log(total)
+                    store(y, place, below - log(total))
                 else:
-                    y[place] = exp(x[place] - most) / total
+                    store(y, place, exp(below) / total)
 
-    return body, THREADS
+    return of_cells(body, dtype), THREADS
 
 
 class Softmax(CudaAlgorithm):
     """Three passes over an axis."""
 
     name = "softmax"
+    dtypes = DTYPES
 
     def why_not(self, problem: SoftmaxProblem) -> str | None:
         if problem.dtype != problem.result:
@@ -86,6 +92,6 @@ def plan_softmax(problem: SoftmaxProblem) -> CudaPlan:
     """Plan softmax, or its logarithm, along an axis."""
     outer, length, inner = problem.extents
     lanes = lanes_for(length, inner)
-    kern = softmax(outer, length, inner, lanes, problem.log)
+    kern = softmax(outer, length, inner, lanes, problem.log, problem.dtype.name)
     blocks = -(-outer * inner // lanes.columns)
     return CudaPlan([Launch(kern, (blocks, 1, 1), [INPUT(0), OUTPUT])])

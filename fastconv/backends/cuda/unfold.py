@@ -14,7 +14,8 @@ from numba import uint64 as u64
 
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
-from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
+from fastconv.backends.cuda.engine.cells import DTYPES, Cell, access, of_cells
+from fastconv.backends.cuda.engine.kernel import Body, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.engine.words import Word, of_words, type_of
@@ -87,8 +88,9 @@ def sum_windows(problem: FoldProblem) -> tuple[Body, int]:
     DILATION_Y, DILATION_X = problem.dilation
     (TOP, _), (LEFT, _) = problem.padding
     LAST = problem.channels_last
+    load, store = access(problem.dtype.name).load, access(problem.dtype.name).store
 
-    def body(x: Float32, y: Float32) -> None:
+    def body(x: Cell, y: Cell) -> None:
         item = i64(cuda.blockIdx.x) * i64(THREADS) + i64(cuda.threadIdx.x)
         if item < i64(ITEMS):
             rest = item
@@ -115,10 +117,10 @@ def sum_windows(problem: FoldProblem) -> tuple[Body, int]:
                         if fits & (u32(block_x) < u32(BLOCKS_X)):
                             row = (plane * i64(TAPS_Y) + i64(i)) * i64(TAPS_X) + i64(j)
                             line = row * i64(BLOCKS_Y) + i64(block_y)
-                            total += x[line * i64(BLOCKS_X) + i64(block_x)]
-            y[item] = total
+                            total += load(x, line * i64(BLOCKS_X) + i64(block_x))
+            store(y, item, total)
 
-    return body, THREADS
+    return of_cells(body, problem.dtype.name), THREADS
 
 
 class Unfold(Moving):
@@ -140,6 +142,7 @@ class Fold(CudaAlgorithm):
     """Each cell of the image summed by one thread, in one order."""
 
     name = "gather"
+    dtypes = DTYPES
 
     def error_bound(self, problem: FoldProblem) -> float:
         return float(np.finfo(np.float32).eps) * prod(problem.kernel_size)

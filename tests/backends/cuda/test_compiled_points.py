@@ -14,6 +14,7 @@ from fastconv.backends.cuda.engine.compiler import compile_kernel
 from fastconv.backends.cuda.moments import Parts, chunk_moments, combine
 from fastconv.backends.cuda.moves import Axis, moving
 from fastconv.backends.cuda.norm import standardise
+from fastconv.backends.cuda.pointwise import elementwise
 from fastconv.backends.cuda.pool_indices import pool_indices
 from fastconv.backends.cuda.resample import plan_weighted
 from fastconv.backends.cuda.response import response
@@ -35,8 +36,10 @@ COLUMNS = np.broadcast_to(np.float32(0), (2, 576, 3136))
 SIZES = (1, 56, 56), (1, 28, 28)
 
 
-def weighing(layout: str) -> Any:
-    problem = InterpolateProblem.of(PLANES, (112, 112), mode="bilinear", layout=layout)
+def weighing(layout: str, dtype: Any = np.float32) -> Any:
+    problem = InterpolateProblem.of(
+        PLANES.astype(dtype), (112, 112), mode="bilinear", layout=layout
+    )
     return plan_weighted(problem).launches[0].kernel
 
 
@@ -65,6 +68,8 @@ TABLE: dict[str, tuple[Any, int]] = {
     "places claimed": (claim(128, 784, 3136, 64), 24),
     "places settled": (settle(2, 128, 784, 3136, 64), 24),
     "places of the largest": (pool_indices(2, 64, *SIZES, (1, 1, 1)), 96),
+    "halves resized": (weighing("NHWC", np.float16), 48),
+    "bfloat16 activated": (elementwise(1001, RELU, "bfloat16", "bfloat16"), 32),
     "slices added": (linear.added(8, 1001, 1004, 8, True, RELU), 48),
 }
 

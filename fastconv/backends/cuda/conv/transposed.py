@@ -13,6 +13,7 @@ import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
+from fastconv.backends.cuda.carry import in_floats
 from fastconv.backends.cuda.conv.direct import (
     gemm_launch,
     table_of,
@@ -20,6 +21,7 @@ from fastconv.backends.cuda.conv.direct import (
     why_not_outsized,
 )
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry, Spread
+from fastconv.backends.cuda.engine.cells import DTYPES, as_floats
 from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.tile import Tile
 from fastconv.backends.cuda.transpose import channels_last
@@ -34,6 +36,7 @@ class Transposed(CudaAlgorithm):
 
     name = "direct"
     moves_parameters = True
+    dtypes = DTYPES
 
     def why_not(self, problem: ConvTransposeProblem) -> str | None:
         return why_not_outsized(problem) or super().why_not(problem)
@@ -42,9 +45,13 @@ class Transposed(CudaAlgorithm):
         return problem.sum_length * float(np.finfo(np.float32).eps)
 
     def launches(self, problem: ConvTransposeProblem, *parameters: Array | None) -> CudaPlan:
-        weight, bias = parameters
+        weight, bias = (None if p is None else as_floats(p, problem.dtype) for p in parameters)
         assert weight is not None
-        return channels_last(problem, lambda turned: plan_transposed(turned, weight, bias))
+
+        def inner(wide: ConvTransposeProblem) -> CudaPlan:
+            return channels_last(wide, lambda turned: plan_transposed(turned, weight, bias))
+
+        return in_floats(problem, inner)
 
 
 def plan_transposed(

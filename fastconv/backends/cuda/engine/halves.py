@@ -42,6 +42,18 @@ if config.ENABLE_CUDASIM:
 
         return load
 
+    def load_half(kind: str) -> Any:
+        """Give what loads one half."""
+        return lambda source, index: widened([source[index]], kind)[0]
+
+    def store_half(kind: str) -> Any:
+        """Give what rounds a float and stores it."""
+
+        def store(target: Any, index: Any, value: Any) -> None:
+            target[index] = narrowed([value], kind)[0]
+
+        return store
+
     def load_first_halves(kind: str) -> Any:
         """Give what loads the first ``count`` of four halves, and zeros for the others."""
 
@@ -112,6 +124,33 @@ else:
             return types.UniTuple(types.float32, 4)(source, index), codegen
 
         return load
+
+    def load_half(kind: str) -> Any:
+        """Give what loads one half."""
+
+        @intrinsic
+        def load(typingctx: Any, source: Any, index: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return _wide(builder, builder.load(builder.gep(args[0], [args[1]])), kind)
+
+            return types.float32(source, index), codegen
+
+        return load
+
+    def store_half(kind: str) -> Any:
+        """Give what rounds a float and stores it."""
+        form, text = ir.FunctionType(_SHORT, [_FLOAT]), f"cvt.rn.{kind}.f32 $0, $1;"
+
+        @intrinsic
+        def store(typingctx: Any, target: Any, index: Any, value: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                word = builder.call(ir.InlineAsm(form, text, "=h,f"), [args[2]])
+                builder.store(word, builder.gep(args[0], [args[1]]))
+                return context.get_dummy_value()
+
+            return types.void(target, index, types.float32), codegen
+
+        return store
 
     def load_first_halves(kind: str) -> Any:
         """Give what loads the first ``count`` of four halves, and zeros for the others."""
