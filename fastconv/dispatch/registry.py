@@ -30,6 +30,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "cuda", "conv.hopper", "DirectHopper"),
     ("ConvProblem", "cuda", "conv.depthwise", "Depthwise"),
     ("ConvProblem", "cuda", "conv.winograd", "Winograd2"),
+    ("ConvProblem", "cuda", "conv.winograd", "Winograd4"),
     ("ConvProblem", "reference", "conv", "Conv"),
     ("ConvTransposeProblem", "c numba", "conv.transposed", "Transposed"),
     ("ConvTransposeProblem", "cuda", "conv.transposed", "Transposed"),

@@ -12,7 +12,7 @@ import pytest
 
 from fastconv.backends.cuda.conv.depthwise import depthwise
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry, implicit_gemm
-from fastconv.backends.cuda.conv.winograd_kernel import NARROW, WIDE, winograd
+from fastconv.backends.cuda.conv.winograd_kernel import LARGE, NARROW, WIDE, winograd
 from fastconv.backends.cuda.engine.compiler import compile_kernel
 from fastconv.backends.cuda.pointwise import elementwise
 from fastconv.backends.cuda.pool import FOLDS, pool
@@ -38,6 +38,7 @@ TABLE: dict[str, tuple[Any, int, float]] = {
     "stem 128x64": (implicit_gemm(TILES[1], STEM, True, False, RELU), 128, 0.78),
     "winograd F(2), wide": (winograd(WIDE, LAYER, True, True, RELU), 232, 0.84),
     "winograd F(2), narrow": (winograd(NARROW, LAYER, True, True, RELU), 128, 0.77),
+    "winograd F(4)": (winograd(LARGE, LAYER, True, True, RELU), 168, 0.59),
     "depthwise 3x3": (depthwise(LINES, (1, 3, 3), (1, 1, 1), True, False, RELU), 80, 0.0),
     "max pool": (pool(FOLDS["max"], 1, 64, (1, 56, 56), (1, 28, 28), (1, 1, 1)), 96, 0.0),
     "gelu": (elementwise(1001, Activation.of("gelu")), 48, 0.0),

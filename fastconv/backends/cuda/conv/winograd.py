@@ -9,6 +9,7 @@ from fastconv.backends.cuda.algorithm import BYTES, FLOPS, LAUNCH, CudaAlgorithm
 from fastconv.backends.cuda.conv.direct import geometry_of, why_not_outsized
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
 from fastconv.backends.cuda.conv.winograd_kernel import (
+    LARGE,
     NARROW,
     TILES,
     WIDE,
@@ -74,7 +75,13 @@ class Winograd(CudaAlgorithm):
 class Winograd2(Winograd):
     """Tiles of 2 x 2 outputs: 2.25 times fewer multiplications."""
 
-    name, m, filterings, pace = "winograd", 2, (WIDE, NARROW), 0.95
+    name, m, filterings, pace = "winograd", 2, (WIDE, NARROW), 0.9
+
+
+class Winograd4(Winograd):
+    """Tiles of 4 x 4 outputs: 4 times fewer."""
+
+    name, m, filterings, pace = "winograd4", 4, (LARGE,), 0.7
 
 
 def axis_of(m: int) -> Axis:

@@ -1,10 +1,10 @@
 """fp32 Winograd F(m x m, 3 x 3) in one kernel: what is transformed never leaves the chip.
 
-A block holds 32 tiles and some filters at all frequencies. In each step its threads multiply a few
-channels, a GEMM a frequency with all sums in registers, while they load the next ones; then they
-transform those, one tile of one channel each. At the end products change hands through the same
-shared memory, and each thread transforms tiles of four filters back (Lavin and Gray, 2015; Yan,
-Wang and Chu, Optimizing batched Winograd convolution on GPUs, PPoPP 2020).
+A block holds 32 tiles and some filters at all frequencies. In each step its threads transform the
+next few channels, one tile of one channel each, ask for those behind them, and multiply the present
+ones: a GEMM a frequency with all sums in registers. At the end products change hands through the
+same shared memory, and each thread transforms tiles of four filters back (Lavin and Gray, 2015;
+Yan, Wang and Chu, Optimizing batched Winograd convolution on GPUs, PPoPP 2020).
 """
 
 from __future__ import annotations
@@ -19,9 +19,16 @@ from numba import uint32 as u32
 
 from fastconv.backends.cuda.conv.epilogue import epilogue
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
-from fastconv.backends.cuda.engine.copying import copy4, load_bit, thread_again, wait_copies
+from fastconv.backends.cuda.engine.copying import (
+    copy4,
+    copy_bit,
+    load_bit,
+    thread_again,
+    wait_copies,
+)
 from fastconv.backends.cuda.engine.intrinsics import (
     fill,
+    load,
     load4,
     multiply_add_at,
     put4,
@@ -38,6 +45,8 @@ from fastconv.problem.activation import Activation
 # Tiles of a block.
 TILES = 32
 _WARP, _BANKS = 32, 32
+# Bits of a mask that are used: the sign is left alone.
+_MASK_BITS = 31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +90,11 @@ class Filtering:
         return self.n**2
 
     @property
+    def staged(self) -> bool:
+        """Whether tiles wait for their transform in shared memory: in registers where they can."""
+        return self.n > 4
+
+    @property
     def shares(self) -> int:
         """Threads that share a frequency's products."""
         return TILES // (4 * self.row_quads) * (self.filters // 8)
@@ -118,12 +132,16 @@ class Filtering:
     @property
     def shared_bytes(self) -> int:
         """Shared memory: two steps of both sides, and later the products."""
-        return 4 * max(2 * (self.left + self.right), self.points * TILES * self.exchange_line)
+        steps = 2 * (self.left + self.right) + self.staged * self.points * TILES * self.depth
+        return 4 * max(steps, self.points * TILES * self.exchange_line)
 
 
 # F(2 x 2) of many filters: 128 sums a thread, for which a block has a multiprocessor's registers.
 # Of few filters or tiles: 64 sums, and two blocks.
 WIDE, NARROW = Filtering(2, 64, 8, 2, 2, 32, 1), Filtering(2, 32, 8, 2, 1, 32, 2)
+# F(4 x 4): 96 sums, and three warps for each of a multiprocessor's four parts, of which one
+# transforms; within the 99 KiB of shared memory that cards since sm_80 grant.
+LARGE = Filtering(4, 32, 4, 1, 3, 16, 1)
 
 
 def tiles_of(geometry: Geometry, m: int) -> tuple[int, int]:
@@ -150,12 +168,14 @@ def winograd(
     LEFT_POINT = DEPTH * LINE + filtering.shift
     RIGHT_POINT = DEPTH * FILTERS + filtering.shift
     ITEMS = TILES * DEPTH
-    SOME_LOAD = ITEMS < THREADS
+    STAGED, STAGED_START = filtering.staged, 2 * HALF
     QUADS_POINT = DEPTH * FILTERS // 4
     WEIGHT_LOADS = POINTS * QUADS_POINT // THREADS
     POINTS_LOAD = THREADS // QUADS_POINT
     WEIGHTS_STEP = POINTS * DEPTH * FILTERS
     CELLS = N * N
+    MASK_ROWS = _MASK_BITS // N
+    MASKS = -(-N // MASK_ROWS)
     DOWN, BESIDE = tiles_of(geometry, M)
     ALL_TILES = geometry.batch * DOWN * BESIDE
     _, IN_H, IN_W = geometry.input_size
@@ -164,7 +184,6 @@ def winograd(
     IN_C, OUT_C = geometry.in_channels, geometry.out_channels
     GROUP_IN, GROUP_OUT = geometry.group_inputs, geometry.group_outputs
     STEPS = -(-GROUP_IN // DEPTH)
-    RAGGED = GROUP_IN % DEPTH != 0
     FILTER_BLOCKS = -(-GROUP_OUT // FILTERS)
     EXCHANGED, EXCHANGE_LINE = filtering.exchanged, filtering.exchange_line
     ROUNDS = FILTERS // EXCHANGED
@@ -196,19 +215,18 @@ def winograd(
         image = rest // i32(DOWN)
         line = (i64(image) * i64(IN_H) + i64(h)) * i64(IN_W) + i64(w)
         window = line * i64(IN_C) + i64(group * i32(GROUP_IN) + channel)
-        # Which of a tile's rows and columns are inside the image, a bit each.
-        rows_inside, columns_inside = i32(0), i32(0)
+        # Which of a tile's cells are inside the image, a bit each; as many rows a word as fit.
+        masks = cuda.local.array(MASKS, i32)
+        fill(masks, MASKS, i32(0))
         for i in unroll(N):
-            if u32(h + i32(i)) < u32(IN_H):
-                rows_inside = rows_inside | i32(1 << i)
-            if u32(w + i32(i)) < u32(IN_W):
-                columns_inside = columns_inside | i32(1 << i)
-        if SOME_LOAD:
-            rows_inside = rows_inside if thread < i32(ITEMS) else i32(0)
-        inside = i32(rows_inside * i32(1 << N) + columns_inside)
+            for j in unroll(N):
+                if (u32(h + i32(i)) < u32(IN_H)) & (u32(w + i32(j)) < u32(IN_W)):
+                    bit = i32(1 << (i % MASK_ROWS * N + j))
+                    masks[i // MASK_ROWS] = i32(masks[i // MASK_ROWS] | bit)
         weights = i64(group * i32(FILTER_BLOCKS) + filter_block) * i64(STEPS * WEIGHTS_STEP)
         weights = weights + i64(thread * i32(4))
         cells = cuda.local.array(CELLS, f32)
+        staged = i32(i32(STAGED_START) + thread)
         place_left = i32(channel * i32(LINE) + own_tile)
         quad = thread % i32(QUADS_POINT) * i32(4)
         place_right = i32(i32(LEFT) + thread // i32(QUADS_POINT) * i32(RIGHT_POINT) + quad)
@@ -218,28 +236,31 @@ def winograd(
         own_left = i32(point * i32(LEFT_POINT) + ty * i32(4))
         own_right = i32(i32(LEFT) + point * i32(RIGHT_POINT) + tx * i32(4))
 
-        def load_tile(step):  # type: ignore[no-untyped-def]
+        def request(step):  # type: ignore[no-untyped-def]
+            """Begin to load a step's cells of one tile: zeros outside, and behind the last step."""
             start = window + i64(step) * i64(DEPTH)
-            there = inside
-            if RAGGED:
-                there = inside if i32(step * i32(DEPTH)) < own_inputs else i32(0)
+            there = i32(step * i32(DEPTH)) < own_inputs
             for i in unroll(N):
-                mask = there if (there & i32(1 << (N + i))) != i32(0) else i32(0)
+                mask = masks[i // MASK_ROWS] if there else i32(0)
                 for j in unroll(N):
-                    cells[i * N + j] = load_bit(x, start, (i * IN_W + j) * IN_C, mask, j)
+                    far, bit = (i * IN_W + j) * IN_C, i % MASK_ROWS * N + j
+                    if STAGED:
+                        copy_bit(shared, staged, (i * N + j) * ITEMS, x, start, far, mask, bit)
+                    else:
+                        cells[i * N + j] = load_bit(x, start, far, mask, bit)
 
-        def fetch(step, at):  # type: ignore[no-untyped-def]
-            """Load a step of tiles into registers, and begin to copy its weights."""
-            load_tile(step)
+        def copy_weights(step, at):  # type: ignore[no-untyped-def]
             start = weights + i64(step) * i64(WEIGHTS_STEP)
             to = i32(at + place_right)
-            for load in unroll(WEIGHT_LOADS):
-                copy4(
-                    shared, to, load * POINTS_LOAD * RIGHT_POINT, weight, start, load * THREADS * 4
-                )
+            for i in unroll(WEIGHT_LOADS):
+                near, far = i * POINTS_LOAD * RIGHT_POINT, i * THREADS * 4
+                copy4(shared, to, near, weight, start, far)
 
         def keep(at):  # type: ignore[no-untyped-def]
-            """Transform what was fetched, and store it in one half of the shared memory."""
+            """Transform the tile that was requested into one half of the shared memory."""
+            if STAGED:
+                for i in unroll(CELLS):
+                    cells[i] = load(shared, staged + i32(i * ITEMS))
             for i in unroll(N):
                 forward(cells, i * N, 1)
             for j in unroll(N):
@@ -259,20 +280,25 @@ def winograd(
                     else:
                         multiply_add_at(sums, 8 * ROWS * p, load4(shared, rows), right)
 
-        fetch(i32(0), i32(0))
+        # Tiles are requested two steps before they are multiplied, and transformed one before.
+        if thread < i32(ITEMS):
+            request(i32(0))
+        copy_weights(i32(0), i32(0))
+        wait_copies()
         if thread < i32(ITEMS):
             keep(i32(0))
+            request(i32(1))
         wait_copies()
         cuda.syncthreads()
         at = i32(0)
         for step in range(i32(1), i32(STEPS)):
-            fetch(step, i32(i32(HALF) - at))
-            multiply(at)
-            at = i32(i32(HALF) - at)
-            # A branch of its own: else the assembler transforms, and waits for what was loaded,
-            # before it multiplies.
+            next_half = i32(i32(HALF) - at)
             if thread < i32(ITEMS):
-                keep(at)
+                keep(next_half)
+                request(i32(step + i32(1)))
+            copy_weights(step, next_half)
+            multiply(at)
+            at = next_half
             wait_copies()
             cuda.syncthreads()
         multiply(at)

@@ -15,7 +15,7 @@ from numba import config
 if config.ENABLE_CUDASIM:
     import threading
 
-    from fastconv.backends.cuda.engine.emulation import load4, load_where, store4
+    from fastconv.backends.cuda.engine.emulation import load4, load_where, store, store4
 
     _own = threading.local()
 
@@ -24,10 +24,17 @@ if config.ENABLE_CUDASIM:
         pending = _own.__dict__.setdefault("pending", [])
         pending.append((target, index + near, load4(source, place + far)))
 
+    def copy_bit(
+        target: Any, index: Any, near: int, source: Any, place: Any, far: int, mask: Any, bit: int
+    ) -> None:
+        """Begin to copy the element at ``place + far`` to ``index + near``, or a zero."""
+        pending = _own.__dict__.setdefault("pending", [])
+        pending.append((target, index + near, load_bit(source, place, far, mask, bit)))
+
     def wait_copies() -> None:
         """Wait for all copies that this thread began."""
-        for copy in _own.__dict__.pop("pending", []):
-            store4(*copy)
+        for target, index, value in _own.__dict__.pop("pending", []):
+            (store4 if isinstance(value, tuple) else store)(target, index, value)
 
     def load_if(source: Any, index: Any, inside: Any) -> Any:
         """Load an element where ``inside``; else give zero."""
@@ -64,6 +71,12 @@ else:
         # It stays where it is written: what is begun early is not to be moved to where it is used.
         return builder.call(ir.InlineAsm(kind, text, constraints, True), arguments)
 
+    def _shared_place(context: Any, builder: Any, kind: Any, value: Any, index: Any) -> Any:
+        """Give the address of an element of a shared array as asm takes it: one word."""
+        place = _address(context, builder, kind, value, index)
+        place = builder.addrspacecast(place, place.type.pointee.as_pointer(_SHARED))
+        return builder.trunc(builder.ptrtoint(place, _LONG), _WORD)
+
     def _load_picked(builder: Any, place: Any, offset: int, mask: Any, picked: int) -> Any:
         text = (
             f"{{ .reg .pred p; .reg .b32 t; and.b32 t, $2, {picked}; setp.ne.b32 p, t, 0; "
@@ -84,9 +97,7 @@ else:
         size = np.dtype(source.dtype.name).itemsize
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            shared = _address(context, builder, signature.args[0], *args[:2])
-            shared = builder.addrspacecast(shared, shared.type.pointee.as_pointer(_SHARED))
-            to = builder.trunc(builder.ptrtoint(shared, _LONG), _WORD)
+            to = _shared_place(context, builder, signature.args[0], *args[:2])
             whence = _address(context, builder, signature.args[3], *args[3:5])
             offsets = near.literal_value * size, far.literal_value * size
             text = "cp.async.cg.shared.global [$0+{}], [$1+{}], 16;".format(*offsets)
@@ -94,6 +105,32 @@ else:
             return context.get_dummy_value()
 
         return types.void(target, index, near, source, place, far), codegen
+
+    @intrinsic
+    def copy_bit(
+        typingctx: Any, target: Any, index: Any, near: Any, source: Any, place: Any, far: Any,
+        mask: Any, bit: Any,
+    ) -> Any:  # fmt: skip
+        """Begin to copy the element at ``place + far`` to ``index + near``, or a zero.
+
+        A zero where a bit of a mask is not set. Offsets and ``bit`` are constant numbers.
+        """
+        if not _literal(near, far, bit):
+            return None
+        size = np.dtype(source.dtype.name).itemsize
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            to = _shared_place(context, builder, signature.args[0], *args[:2])
+            whence = _address(context, builder, signature.args[3], *args[3:5])
+            text = (
+                f"{{ .reg .pred p; .reg .b32 t; and.b32 t, $2, {1 << bit.literal_value}; "
+                "setp.eq.b32 p, t, 0; cp.async.ca.shared.global "
+                f"[$0+{near.literal_value * size}], [$1+{far.literal_value * size}], {size}, p; }}"
+            )
+            _asm(builder, ir.VoidType(), text, "r,l,r,~{memory}", [to, whence, args[6]])
+            return context.get_dummy_value()
+
+        return types.void(target, index, near, source, place, far, mask, bit), codegen
 
     @intrinsic
     def wait_copies(typingctx: Any) -> Any:
@@ -159,4 +196,4 @@ else:
         return types.int32(), codegen
 
 
-__all__ = ["copy4", "load_bit", "load_if", "part", "thread_again", "wait_copies"]
+__all__ = ["copy4", "copy_bit", "load_bit", "load_if", "part", "thread_again", "wait_copies"]

@@ -36,6 +36,11 @@ def _check(array: Any, index: Any) -> None:
         raise IndexError(f"elements {int(index)} to {int(index) + 3} of {len(array)}")
 
 
+def load(source: Any, index: Any) -> Any:
+    """Load one element."""
+    return load_where(source, index, True)
+
+
 def load4(source: Any, index: Any) -> tuple[Any, Any, Any, Any]:
     """Load four elements from ``index`` on."""
     _check(source, index)

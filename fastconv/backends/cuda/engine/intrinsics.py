@@ -18,6 +18,7 @@ if config.ENABLE_CUDASIM:
         exp,
         expm1,
         fill,
+        load,
         load4,
         load4_where,
         load_first,
@@ -106,6 +107,15 @@ else:
             return value
 
         return source.dtype(source, index, types.boolean), codegen
+
+    @intrinsic
+    def load(typingctx: Any, source: Any, index: Any) -> Any:
+        """Load one element, without the question whether ``index`` counts from the end."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load(_address(context, builder, signature.args[0], *args))
+
+        return source.dtype(source, index), codegen
 
     @intrinsic
     def store(typingctx: Any, target: Any, index: Any, value: Any) -> Any:
@@ -315,6 +325,7 @@ __all__ = [
     "exp",
     "expm1",
     "fill",
+    "load",
     "load4",
     "load4_where",
     "load_first",
