@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-c test-numba test-cuda bench sanitize lint format clean
+.PHONY: help demo test test-c test-numba test-cuda gpu bench sanitize lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,19 @@ test-numba: $(VENV)/.installed-test ## Run the tests of the kernels as where the
 test-cuda: $(VENV_CUDA)/.installed ## Simulate the CUDA kernels, then compile them; no GPU is needed.
 	NUMBA_ENABLE_CUDASIM=1 $(strip $(VENV_CUDA)/bin/python -m pytest -n $(JOBS) tests/backends/cuda --ignore-glob "*/test_compiled*" $(ARGS))
 	$(strip $(VENV_CUDA)/bin/python -m pytest -n $(JOBS) tests/backends/cuda/test_compiled*.py $(ARGS))
+
+# With what is installed there: PYTHON is one that has numba-cuda, and PyTorch for the card.
+GPU_ENV = PYTHONPATH="$(CURDIR)" FASTCONV_CACHE_DIR="$(CURDIR)/build/gpu" FASTCONV_TUNING=off
+GPU_TESTS = -m pytest -q -p no:cacheprovider tests/gpu
+SANITIZER = timeout 90 compute-sanitizer --error-exitcode 9 --target-processes all
+GPU_OUT ?= benchmarks/report
+
+gpu: ## On a machine with an NVIDIA GPU: check against float64, under compute-sanitizer, and time against cuDNN, within 9 minutes.
+	mkdir -p "$(GPU_OUT)"
+	$(GPU_ENV) $(PYTHON) $(GPU_TESTS) -n 8
+	$(GPU_ENV) $(SANITIZER) --tool memcheck $(PYTHON) $(GPU_TESTS) -m small
+	$(GPU_ENV) $(SANITIZER) --tool racecheck $(PYTHON) $(GPU_TESTS) -m small
+	$(GPU_ENV) $(PYTHON) -m benchmarks.gpu --out "$(GPU_OUT)" --seconds 270 $(ARGS)
 
 bench: $(VENV)/.installed-bench ## Time against peers that are installed; ARGS= goes to the report (ARGS=--quick, ARGS=--help).
 	$(strip $(PY) -m benchmarks.report $(ARGS))

@@ -99,6 +99,11 @@ def isa() -> str | None:
     return os.environ.get("FASTCONV_ISA") or None
 
 
+def cuda_arch() -> str | None:
+    """Give the architecture, such as "sm_90a", that FASTCONV_CUDA_ARCH asks kernels to be for."""
+    return os.environ.get("FASTCONV_CUDA_ARCH") or None
+
+
 def workspace_limit() -> int | None:
     """Give the most bytes of workspace that one plan may take, if there is a limit.
 

@@ -12,7 +12,7 @@ from fastconv.backends.cuda.algorithm import BYTES, LAUNCH, CudaAlgorithm
 from fastconv.backends.cuda.conv.direct import geometry_of
 from fastconv.backends.cuda.conv.hopper_gemm import Tile, hopper_gemm
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
-from fastconv.backends.cuda.engine.device import device_for
+from fastconv.backends.cuda.engine.device import current_arch
 from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch, TensorMap
 from fastconv.backends.cuda.engine.tensormap import Images, Matrix, most_offset, why_not
 from fastconv.backends.cuda.transpose import channels_last
@@ -113,7 +113,7 @@ def _why_not_tiles(problem: ConvProblem) -> str | None:
 
 def _why_not_here() -> str | None:
     try:
-        arch = device_for().arch
+        arch = current_arch()
     except ValueError as error:
         return str(error)
     return None if arch == ARCH else f"this kernel is for {ARCH}, and the card is {arch}"

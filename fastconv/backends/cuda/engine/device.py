@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import settings
 from fastconv.backends.cuda.engine.kernel import SIMULATED, Kernel
 from fastconv.backends.cuda.engine.tensormap import SimulatedMap, Spec
 
@@ -152,6 +153,17 @@ def _from(memory: Memory, offset: int, element: np.dtype[Any]) -> Any:
     size = element.itemsize
     whole: np.ndarray[Any, Any] = memory[offset:]
     return whole[: len(whole) // size * size].view(element)
+
+
+def current_arch() -> str:
+    """Give what kernels are compiled for: the first card's architecture, unless one is asked for.
+
+    Raises
+    ------
+    ValueError
+        Where none is asked for, and there is no GPU.
+    """
+    return settings.cuda_arch() or device_for().arch
 
 
 def device_for(ordinal: int = 0, stream: int | None = None) -> Device:

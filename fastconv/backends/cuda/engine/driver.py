@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import settings
 from fastconv.backends.cuda.engine.cache import cubin_of
 from fastconv.backends.cuda.engine.device import Device, Given, Graph, Memory, Run
 from fastconv.backends.cuda.engine.encode import encoded
@@ -56,7 +57,7 @@ class _Card:
     def __init__(self, ordinal: int, handle: Any) -> None:
         self.ordinal, self.handle = ordinal, handle
         major, minor = handle.compute_capability
-        self.arch = _OWN.get((major, minor), f"sm_{major}{minor}")
+        self.arch = settings.cuda_arch() or _OWN.get((major, minor), f"sm_{major}{minor}")
         self._kernels: dict[Kernel, Any] = {}
         self._maps: dict[tuple[Spec, int], Memory] = {}
         self._lock = threading.Lock()
