@@ -17,7 +17,7 @@ from fastconv.dispatch.stored import StoredParameter
 from fastconv.network.errors import raise_of_node
 from fastconv.network.limits import memory_limit, owned, signature, try_on_shapes
 from fastconv.network.operations import operation
-from fastconv.network.tolerance import share_out, trace_of
+from fastconv.network.tolerance import allow_precision, share_out, trace_of
 from fastconv.network.trace import Traced, scope
 
 _MOST_TRIED = 4096
@@ -57,7 +57,8 @@ class Node:
 class Graph:
     """Nodes in an order in which each comes after those that it reads from.
 
-    ``rtol`` is an error bound for the whole: see `Network.within`.
+    ``rtol`` is an error bound for the whole, and ``precision`` what products may be rounded to: see
+    `Network.within` and `Network.with_precision`.
     """
 
     inputs: tuple[Port, ...]
@@ -66,6 +67,7 @@ class Graph:
     constants: Mapping[str, Any]
     name: str = ""
     rtol: float | None = None
+    precision: str | None = None
     _tried: set[Any] = dataclasses.field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -129,6 +131,8 @@ class Graph:
                     held.pop(name, None)
         if self.rtol is not None:
             share_out(self.rtol, traced, begin, tuple(values.values()))
+        if self.precision is not None:
+            allow_precision(self.precision, traced, begin)
         return [_as_result(held[name]) for name in names]
 
     def _run_node(

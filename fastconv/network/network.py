@@ -19,9 +19,9 @@ from fastconv.network.graph import Graph, Port
 from fastconv.network.layers import Layers
 from fastconv.network.profile import Profile, take_profile
 from fastconv.network.summary import Summary, tabulate
-from fastconv.network.tolerance import Bounded
+from fastconv.network.tolerance import Bounded, Rounded, unwrapped
 from fastconv.network.trace import Trace, trace
-from fastconv.problem.conv import check_rtol
+from fastconv.problem.conv import check_precision, check_rtol
 
 
 class Network:
@@ -107,8 +107,41 @@ class Network:
             graph = dataclasses.replace(function.graph, rtol=check_rtol(rtol))
             function = dataclasses.replace(function, graph=graph)
         else:
-            own = function.function if isinstance(function, Bounded) else function
-            function = Bounded(own, check_rtol(rtol))
+            function = Bounded(unwrapped(function, Bounded), check_rtol(rtol))
+        return self._of(function)
+
+    def with_precision(self, precision: str) -> Network:
+        """Give the same network with leave to round the factors of float32 products.
+
+        Tensor cores of a GPU need that; a CPU computes in float32 as before. Sums are float32.
+        Operations that were given a precision of their own keep it.
+
+        Parameters
+        ----------
+        precision : {"tf32", "3xtf32", "fp16", "bf16"}
+            The coarsest rounding, as in `fastconv.conv2d`.
+
+        Returns
+        -------
+        Network
+            It shares the weights. Files and pickles of it keep the precision.
+
+        Raises
+        ------
+        ValueError
+            For another name.
+        """
+        found = check_precision(precision, np.dtype(np.float32))
+        function: Callable[..., Any] = self.function
+        if isinstance(function, GraphFunction):
+            graph = dataclasses.replace(function.graph, precision=found)
+            function = dataclasses.replace(function, graph=graph)
+        elif found is not None:
+            function = Rounded(unwrapped(function, Rounded), found)
+        return self._of(function)
+
+    def _of(self, function: Callable[..., Any]) -> Network:
+        """Give the network of another function of the same inputs."""
         return Network(
             function, self.inputs, self.outputs, self.name,
             max_memory=self.max_memory, fallbacks=self.fallbacks,

@@ -1,4 +1,4 @@
-"""One error bound for a whole network, shared out among what rounds."""
+"""One error bound for a whole network, shared out among what rounds; one precision for all."""
 
 from __future__ import annotations
 
@@ -25,6 +25,46 @@ class Bounded:
         results = self.function(*values)
         share_out(self.rtol, traced, begin, values)
         return results
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounded:
+    """A function whose problems may round products, wherever it is traced."""
+
+    function: Callable[..., Any]
+    precision: str
+
+    def __call__(self, *values: Any) -> Any:
+        """Call the function."""
+        traced = trace_of(values)
+        begin = 0 if traced is None else len(traced.steps)
+        results = self.function(*values)
+        allow_precision(self.precision, traced, begin)
+        return results
+
+
+def unwrapped(function: Callable[..., Any], kind: type[Any]) -> Callable[..., Any]:
+    """Give a function without the earlier bound or precision that it has, if any."""
+    if isinstance(function, kind):
+        inner: Callable[..., Any] = function.function
+        return inner
+    if isinstance(function, (Bounded, Rounded)):
+        return dataclasses.replace(function, function=unwrapped(function.function, kind))
+    return function
+
+
+def allow_precision(precision: str, traced: Trace | None, begin: int) -> None:
+    """Let the float32 problems of a trace's steps from ``begin`` on round their products.
+
+    One that was told a precision of its own keeps it. Arrays that are run as they come are
+    computed in float32.
+    """
+    steps = [] if traced is None else traced.steps
+    for place in range(begin, len(steps)):
+        problem: Any = steps[place].problem
+        if getattr(problem, "precision", "") is None and problem.dtype.name == "float32":
+            rounded = dataclasses.replace(problem, precision=precision)
+            steps[place] = dataclasses.replace(steps[place], problem=rounded)
 
 
 def trace_of(values: Sequence[Any]) -> Trace | None:

@@ -115,3 +115,38 @@ def test_what_cannot_be_bounded_is_refused() -> None:
     assert looking(image((2, 3))).shape == (2, 3)
     with pytest.raises(ValueError, match="rtol cannot be shared out"):
         looking.within(1e-4)(image((2, 3)))
+
+
+def precisions(network: Network) -> set[Any]:
+    compiled = network.compiled(SHAPE)
+    assert compiled is not None
+    problems = [getattr(op, "problem", None) for op in compiled.program.ops]
+    return {problem.precision for problem in problems if hasattr(problem, "precision")}
+
+
+def test_a_precision_for_the_whole_network(tmp_path: Path) -> None:
+    network = compile_module(Ways(), SHAPE)
+    rounded = network.with_precision("tf32")
+    assert precisions(network) == {None}
+    assert precisions(rounded) == {"tf32"}
+    assert precisions(rounded.with_precision("bf16")) == {"bf16"}
+    both = rounded.within(1e-7).within(1e-5)
+    assert (precisions(both), shares(both)) == ({"tf32"}, {1e-5 / sqrt(4)})
+    rounded.save(tmp_path / "rounded.fastconv")
+    again = fastconv.load(tmp_path / "rounded.fastconv")
+    assert precisions(again) == {"tf32"}
+    assert precisions(again.with_precision("fp16")) == {"tf32"}
+    assert precisions(pickle.loads(pickle.dumps(rounded))) == {"tf32"}
+    # The CPU rounds nothing.
+    np.testing.assert_array_equal(rounded(image()), network(image()))
+
+
+def test_an_operations_own_precision_stays() -> None:
+    weight = image((16, 16, 3, 3))
+    own = compile_module(lambda x: F.conv2d(x, weight, precision="3xtf32"), SHAPE)
+    assert precisions(own.with_precision("bf16")) == {"3xtf32"}
+
+
+def test_what_is_no_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="precision must be"):
+        compile_module(Ways(), SHAPE).with_precision("fp8")

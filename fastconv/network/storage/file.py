@@ -36,7 +36,7 @@ from fastconv.network.storage.values import (
     encode,
     whole,
 )
-from fastconv.problem.conv import check_rtol
+from fastconv.problem.conv import check_precision, check_rtol
 
 SUFFIX = ".fastconv"
 FORMAT = 1
@@ -176,6 +176,7 @@ def _encode_graph(graph: Graph, arrays: Arrays) -> Json:
     return {
         "name": graph.name,
         "rtol": graph.rtol,
+        "precision": graph.precision,
         "inputs": [_encode_port(port) for port in graph.inputs],
         "outputs": [_encode_port(port) for port in graph.outputs],
         "constants": {k: _encode_constant(k, v, arrays) for k, v in graph.constants.items()},
@@ -226,6 +227,7 @@ def _decode_graph(told: Json, arrays: list[Any]) -> Graph:
         constants={_word(k): _decode_constant(v, arrays) for k, v in told["constants"].items()},
         name=_word(told["name"]),
         rtol=None if told.get("rtol") is None else check_rtol(told["rtol"]),
+        precision=check_precision(told.get("precision"), np.dtype(np.float32)),
     )
 
 
