@@ -38,6 +38,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("LinearProblem", "c numba", "linear", "Linear"),
     ("LinearProblem", "cuda", "linear_tensor", "LinearTensor"),
     ("LinearProblem", "cuda", "linear", "Linear"),
+    ("LinearProblem", "cuda", "linear_hopper", "LinearHopper"),
     ("PoolProblem", "c numba", "pool.halving", "Halving"),
     ("PoolProblem", "c numba", "pool.planar", "Planar"),
     ("PoolProblem", "c numba", "pool.separable", "Separable"),

@@ -91,9 +91,11 @@ def test_halves_are_convolved_by_name() -> None:
     np.testing.assert_array_equal(found, F.conv2d(x, weight, **options, backend="reference"))
 
 
-def test_float32_channels_first_is_turned() -> None:
-    x, weight = integers("f4", 2, 8, 5, 3), integers("f4", 6, 8, 3, 1)
-    found = F.conv2d(x, weight, precision="tf32", backend="cuda", algorithm="direct_hopper")
+@pytest.mark.parametrize(("dtype", "precision"), [("f4", "tf32"), ("f2", None)])
+def test_channels_first_are_turned(dtype: str, precision: str | None) -> None:
+    x, weight = integers(dtype, 2, 8, 5, 3), integers(dtype, 6, 8, 3, 1)
+    options: Any = {"precision": precision, "backend": "cuda", "algorithm": "direct_hopper"}
+    found = F.conv2d(x, weight, **options)
     np.testing.assert_array_equal(found, F.conv2d(x, weight, backend="reference"))
 
 
@@ -102,6 +104,17 @@ def test_weights_on_the_card_are_packed_there() -> None:
     given = map(OnDevice, (x, weight, bias))
     found = F.conv2d(*given, layout="NHWC", algorithm="direct_hopper")
     expected = F.conv2d(x, weight, bias, layout="NHWC", backend="reference")
+    np.testing.assert_array_equal(on_host(found), expected)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [("f4", "tf32"), ("f2", None)])
+def test_rows_are_multiplied(dtype: str, precision: str | None) -> None:
+    x, weight, bias = integers(dtype, 3, 2, 40), integers(dtype, 9, 40), integers(dtype, 9)
+    options: Any = {"precision": precision, "algorithm": "gemm_hopper", "activation": "relu"}
+    expected = F.linear(x, weight, bias, activation="relu", backend="reference")
+    found = F.linear(x, weight, bias, backend="cuda", **options)
+    np.testing.assert_array_equal(found, expected)
+    found = F.linear(OnDevice(x), OnDevice(weight), OnDevice(bias), **options)
     np.testing.assert_array_equal(on_host(found), expected)
 
 
@@ -114,7 +127,6 @@ REFUSED: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "window": ("f2", (8, 8, 3, 3), {"dilation": 128, "padding": 128}, "window of 257"),
     "corner": ("f2", (8, 8, 1, 1), {"padding": 129}, "-128 to 127"),
     "mode": ("f2", (8, 8, 3, 3), {"padding": 1, "padding_mode": "reflect"}, "reflect"),
-    "layout": ("f2", (8, 8, 3, 3), {"layout": "NCHW"}, "channels first"),
 }
 
 
@@ -123,8 +135,7 @@ def test_what_it_cannot_do_is_told(case: str) -> None:
     dtype, (outputs, each, *kernel), options, reason = REFUSED[case]
     options = {"layout": "NHWC", **options}
     inputs = each * options.get("groups", 1)
-    channels_first = options["layout"] == "NCHW"
-    x = np.zeros((1, inputs, 20, 20) if channels_first else (1, 20, 20, inputs), dtype)
+    x = np.zeros((1, 20, 20, inputs), dtype)
     weight = np.zeros((outputs, each, *kernel), dtype)
     problem = ConvProblem.of(2, x, weight, **options)
     assert reason in str(DirectHopper().why_not(problem))

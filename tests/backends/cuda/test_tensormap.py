@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import types
 from typing import Any
 
 import numpy as np
 import pytest
+from cuda.bindings import driver
 
 from fastconv.backends.cuda.conv.direct import geometry_of
 from fastconv.backends.cuda.conv.hopper import images_of, matrix_of
 from fastconv.backends.cuda.conv.hopper_gemm import Tile
+from fastconv.backends.cuda.engine import driver as on_card
+from fastconv.backends.cuda.engine.encode import encoded
 from fastconv.backends.cuda.engine.tensormap import Images, Matrix, copied, encoding, why_not
 from fastconv.problem import ConvProblem
 
@@ -126,3 +130,49 @@ def test_the_drivers_limits(case: str) -> None:
     assert why_not(PLAIN) is None
     assert reason in str(why_not(dataclasses.replace(PLAIN, **changes)))
     assert why_not(Matrix("float16", 64, 64, 257, 64)) is not None
+
+
+def test_the_driver_is_given_these_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def encode(*given: Any) -> Any:
+        calls.append([[*map(int, g)] if isinstance(g, list) else g for g in given])
+        words = [driver.cuuint64_t(i) for i in range(16)]
+        return driver.CUresult.CUDA_SUCCESS, types.SimpleNamespace(opaque=words)
+
+    monkeypatch.setattr(driver, "cuTensorMapEncodeIm2col", encode)
+    monkeypatch.setattr(driver, "cuTensorMapEncodeTiled", encode)
+    images = Images("bfloat16", 8, (7, 5), 2, (-1, -2), (-3, 0), (2, 1), 32, 64)
+    np.testing.assert_array_equal(encoded(images, 0x1000), np.arange(16))
+    encoded(Matrix("float32", 6, 12, 4, 32), 0x2000)
+    kinds, swizzles = driver.CUtensorMapDataType, driver.CUtensorMapSwizzle
+    kind, rank, address, *numbers = calls[0][:10]
+    assert (kind, rank, address) == (kinds.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, 0x1000)
+    sizes, strides, first, last, channels, pixels, steps = numbers
+    assert (sizes, strides) == ([8, 7, 5, 2], [16, 112, 560])
+    assert (first, last, channels, pixels, steps) == ([-1, -2], [-3, 0], 32, 64, [1, 2, 1, 1])
+    assert calls[0][11] == swizzles.CU_TENSOR_MAP_SWIZZLE_64B
+    kind, rank, address, sizes, strides, box, steps = calls[1][:7]
+    assert (kind, rank, address) == (kinds.CU_TENSOR_MAP_DATA_TYPE_TFLOAT32, 2, 0x2000)
+    assert (sizes, strides, box, steps) == ([12, 6], [48], [32, 4], [1, 1])
+    assert calls[1][8] == swizzles.CU_TENSOR_MAP_SWIZZLE_128B
+    with pytest.raises(ValueError, match="misaligned"):
+        encoded(images, 0x1008)
+
+
+def test_a_card_keeps_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_card, "encoded", lambda spec, address: (spec, address))
+    monkeypatch.setattr(on_card, "_MOST_MAPS", 2)
+    waits: list[int] = []
+    handle = types.SimpleNamespace(compute_capability=(9, 0), sync=lambda: waits.append(1))
+    card, uploads = on_card._Card(0, handle), []
+
+    def upload(words: Any) -> Any:
+        uploads.append(words)
+        return len(uploads)
+
+    assert [card.tensor_map(PLAIN, at, upload) for at in (0, 16, 0, 16)] == [1, 2, 1, 2]
+    assert not waits
+    # A third is one too many: what runs is waited for, and all are made again as they come.
+    assert [card.tensor_map(PLAIN, at, upload) for at in (32, 0, 32)] == [3, 4, 3]
+    assert len(waits) == 1

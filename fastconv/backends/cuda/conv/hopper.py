@@ -16,6 +16,7 @@ from fastconv.backends.cuda.engine.device import current_arch
 from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan, Launch, TensorMap
 from fastconv.backends.cuda.engine.tensormap import Images, Matrix, most_offset, why_not
 from fastconv.backends.cuda.transpose import channels_last
+from fastconv.backends.native.bounds import FILTER_SIGMAS
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.machine import Machine
@@ -48,9 +49,8 @@ TILES = (
 )
 # Bytes of a step of a pixel, and what part of the speed is left: each step has its barriers.
 LINES = {128: 1.0, 64: 0.9, 32: 0.75}
-# The most that a product errs by for its two factors: TMA makes tf32 of them, and how it rounds is
-# not told.
-_TF32 = 2 * 2.0**-10
+# The largest relative error of a factor of which TMA makes a tf32: how it rounds is not told.
+_TF32 = 2.0**-10
 # Steps on their way, where these have less than 128 bytes.
 _MOST_STAGES = 8
 
@@ -71,8 +71,6 @@ class DirectHopper(CudaAlgorithm):
             return f"padding mode {problem.padding_mode}: this kernel pads with zeros"
         if 0 in problem.output_shape:
             return "an empty output"
-        if not problem.channels_last and problem.dtype.itemsize != 4:
-            return f"{problem.dtype.name} channels first: this kernel is for channels last"
         return _why_not_tiles(problem) or _why_not_here()
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
@@ -88,7 +86,7 @@ class DirectHopper(CudaAlgorithm):
     def error_bound(self, problem: ConvProblem) -> float:
         # Tensor cores cut off where a float32 sum would be rounded.
         sums = problem.sum_length * 2 * float(np.finfo(np.float32).eps)
-        return sums + (_TF32 if kind_of(problem) == "tf32" else 0.0)
+        return sums + (2 * _TF32 * FILTER_SIGMAS if kind_of(problem) == "tf32" else 0.0)
 
     def launches(self, problem: ConvProblem, *parameters: Array | None) -> CudaPlan:
         weight, bias = parameters

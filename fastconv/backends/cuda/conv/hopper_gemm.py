@@ -19,12 +19,7 @@ from numba import uint64 as u64
 
 from fastconv.backends.cuda.activation import scalar
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
-from fastconv.backends.cuda.engine.halves import (
-    load_first_halves,
-    load_halves,
-    store_first_halves,
-    store_halves,
-)
+from fastconv.backends.cuda.conv.tensor_gemm import access
 from fastconv.backends.cuda.engine.hopper import (
     acquire_map,
     barrier_arrive,
@@ -41,15 +36,7 @@ from fastconv.backends.cuda.engine.hopper import (
     shared_address,
     spread,
 )
-from fastconv.backends.cuda.engine.intrinsics import (
-    add4,
-    fill,
-    load4,
-    load_first,
-    map4,
-    store4,
-    store_first,
-)
+from fastconv.backends.cuda.engine.intrinsics import add4, fill, load4, map4
 from fastconv.backends.cuda.engine.kernel import REGISTERS, Block, Body, TensorMap, UInt16, kernel
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.engine.warpgroup import ADDRESS, ATOM, WARPGROUP, descriptor
@@ -159,10 +146,8 @@ def hopper_gemm(
     sums_fence = products_fence(SUMS)
     wait_but_one, wait_all = products_wait(SUMS, 1), products_wait(SUMS, 0)
     spread_sums = spread(COLUMNS, PITCH)
-    load_quad, load_some, store_quad, store_some = load4, load_first, store4, store_first
-    if tile.item == 2:
-        load_quad, load_some = load_halves(kind), load_first_halves(kind)
-        store_quad, store_some = store_halves(kind), store_first_halves(kind)
+    stored = kind if tile.item == 2 else "f32"
+    (load_quad, load_some, store_quad, store_some), element = access(stored)
 
     def body(x: TensorMap, weight: TensorMap, offsets: UInt16, other: UInt16, y: UInt16) -> None:
         memory = cuda.shared.array(0, f32)
@@ -280,6 +265,5 @@ def hopper_gemm(
                 else:
                     store_some(y, place, four, count)
 
-    if tile.item == 4:
-        body.__annotations__.update(offsets="Float32", other="Float32", y="Float32")
+    body.__annotations__.update(offsets=element, other=element, y=element)
     return body, tile.block
