@@ -45,6 +45,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("PoolProblem", "c numba", "pool.weighted", "Weighted"),
     ("PoolProblem", "cuda", "pool", "Pool"),
     ("PoolProblem", "cuda", "pool_indices", "PoolIndices"),
+    ("PoolProblem", "cuda", "pool_weighted", "PoolWeighted"),
     ("PoolProblem", "reference", "pool", "Pool"),
     ("AdaptivePoolProblem", "c numba", "pool.whole", "Whole"),
     ("AdaptivePoolProblem", "c numba", "pool.planar", "Planar"),

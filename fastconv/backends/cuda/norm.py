@@ -15,6 +15,7 @@ from math import prod
 import numpy as np
 from numba import cuda
 from numba import float32 as f32
+from numba import float64 as f64
 from numba import int32 as i32
 from numba import int64 as i64
 
@@ -28,6 +29,7 @@ from fastconv.backends.cuda.engine.intrinsics import sqrt
 from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, WORKSPACE, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.moments import CHUNK, Parts, moments_of
+from fastconv.backends.cuda.packing import are_places
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.problem import BatchNormProblem, GroupNormProblem, LayerNormProblem
 from fastconv.problem.activation import Activation
@@ -101,26 +103,40 @@ def standardise(
     return of_cells(body, dtype), THREADS
 
 
+@kernel
+def scales(channels: int, weight: bool, bias: bool, eps: float) -> tuple[Body, int]:
+    """Give each channel's scale and shift."""
+    CHANNELS, WEIGHT, BIAS, EPSILON, SIZE = channels, weight, bias, eps, THREADS
+
+    def body(
+        variance: Float32, weights: Float32, biases: Float32, scale: Float32, shift: Float32
+    ) -> None:
+        channel = i32(cuda.blockIdx.x) * i32(SIZE) + i32(cuda.threadIdx.x)
+        if channel < i32(CHANNELS):
+            factor = f64(1) / (f64(variance[channel]) + f64(EPSILON)) ** f64(0.5)
+            added = f32(0)
+            if WEIGHT:
+                factor = factor * f64(weights[channel])
+            if BIAS:
+                added = biases[channel]
+            scale[channel] = f32(factor)
+            shift[channel] = added
+
+    return body, THREADS
+
+
 class BatchNorm(CudaAlgorithm):
-    """A mean, a scale and a shift a channel, made when the plan is."""
+    """A mean, a scale and a shift a channel, made when the plan is, or on the card."""
 
     name = "affine"
+    moves_parameters = True
     dtypes = DTYPES
 
     def error_bound(self, problem: BatchNormProblem) -> float:
         return 4 * EPS
 
     def launches(self, problem: BatchNormProblem, *parameters: Array | None) -> CudaPlan:
-        mean, variance, weight, bias = parameters
-        assert mean is not None
-        assert variance is not None
-        with np.errstate(all="ignore"):
-            scale = 1 / np.sqrt(variance.astype(np.float64) + problem.eps)
-        if weight is not None:
-            scale = scale * weight
-        shift = np.zeros(problem.channels) if bias is None else bias
-        tables = [constant(table, np.float32) for table in (mean, scale, shift)]
-        return CudaPlan([_affine(problem, tables, problem.activation)])
+        return plan_batch_norm(problem, *parameters)
 
 
 class GroupNorm(CudaAlgorithm):
@@ -155,6 +171,31 @@ def _bound(length: int) -> float:
     """Bound the error: half of it is the variance's, whose sums are a lane's and a tree's."""
     lanes = lanes_for(min(length, CHUNK), 1)
     return (min(length, CHUNK) / lanes.count + lanes.levels + 8) / 2 * EPS
+
+
+def plan_batch_norm(problem: BatchNormProblem, *parameters: Array | None) -> CudaPlan:
+    """Plan the normalisation of channels by what is given for each."""
+    mean, variance, weight, bias = (
+        None if p is None else as_floats(p, problem.dtype) for p in parameters
+    )
+    assert mean is not None
+    assert variance is not None
+    if are_places(variance):
+        given = [None if p is None else constant(p) for p in (mean, variance, weight, bias)]
+        kern = scales(problem.channels, weight is not None, bias is not None, problem.eps)
+        table = -(-4 * problem.channels // 256) * 256
+        slots = [WORKSPACE, WORKSPACE + table]
+        making = Launch(kern, (-(-problem.channels // THREADS), 1, 1), [*given[1:], *slots])
+        tables = [given[0], *slots]
+        whole = _affine(problem, tables, problem.activation)
+        return CudaPlan([making, whole], workspace_bytes=2 * table)
+    with np.errstate(all="ignore"):
+        scale = 1 / np.sqrt(variance.astype(np.float64) + problem.eps)
+    if weight is not None:
+        scale = scale * weight
+    shift = np.zeros(problem.channels) if bias is None else bias
+    ready = [constant(table, np.float32) for table in (mean, scale, shift)]
+    return CudaPlan([_affine(problem, ready, problem.activation)])
 
 
 def plan_group_norm(problem: GroupNormProblem, *parameters: Array | None) -> CudaPlan:

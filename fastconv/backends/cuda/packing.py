@@ -105,6 +105,11 @@ def packed_on_card(
     return CudaPlan([*before, *after], workspace_bytes=at)
 
 
+def are_places(parameter: Array) -> bool:
+    """Tell whether a parameter stands for one that comes with each run."""
+    return parameter.dtype == _PLACE
+
+
 def _origin(packed: Array, begins: Any) -> tuple[int, Array]:
     """Give which parameter a packed array is of, and its places within that one."""
     number = int(np.searchsorted(begins, packed.max(), "left")) - 1

@@ -33,12 +33,16 @@ AnyPool = PoolProblem | AdaptivePoolProblem
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """How cells are brought together: what is begun with, and whether a mean or root ends it."""
+    """How cells are brought together: what is begun with, and whether a mean or root ends it.
+
+    ``power``: that of an Lp pool whose cells are raised to it, and whose root ends it.
+    """
 
     name: str
     start: float
     mean: bool = False
     rooted: bool = False
+    power: float = 2.0
 
 
 FOLDS = {
@@ -46,6 +50,7 @@ FOLDS = {
     "avg": Fold("sum", 0.0, mean=True),
     "magnitudes": Fold("magnitudes", 0.0),
     "squares": Fold("squares", 0.0, rooted=True),
+    "largest": Fold("largest", 0.0),
 }
 
 
@@ -68,11 +73,36 @@ def _squares(total: Any, x: Any) -> Any:
     return total + x * x
 
 
+def _largest(total: Any, x: Any) -> Any:
+    size = abs(x)
+    if total != total:
+        return total
+    return total if size <= total else size
+
+
 def _root(x: Any) -> Any:
     return sqrt(x)
 
 
-_COMBINE = {"max": _max, "sum": _sum, "magnitudes": _magnitudes, "squares": _squares}
+_COMBINE = {
+    "max": _max,
+    "sum": _sum,
+    "magnitudes": _magnitudes,
+    "squares": _squares,
+    "largest": _largest,
+}
+
+
+def _powers(power: float) -> tuple[Any, Any]:
+    """Give how a power of a magnitude is added, and the root that ends a sum of them."""
+
+    def add(total: Any, x: Any) -> Any:
+        return total + abs(x) ** f32(power)
+
+    def root(x: Any) -> Any:
+        return x ** f32(1 / power)
+
+    return add, root
 
 
 @kernel
@@ -95,7 +125,8 @@ def pool(
     THREADS = _THREADS
     ROWS, COLUMNS = OUT_D, OUT_D + OUT_H
     START, MEAN, ROOTED = fold.start, fold.mean, fold.rooted
-    combine, root = combine4(_COMBINE[fold.name]), map4(_root)
+    adding, rooting = _powers(fold.power) if fold.name == "powers" else (_COMBINE[fold.name], _root)
+    combine, root = combine4(adding), map4(rooting)
     divide = combine4(_divide)
     cells = access(dtype)
     load4, load_first = cells.load4, cells.load_first
@@ -147,7 +178,7 @@ class Pool(CudaAlgorithm):
 
     def why_not(self, problem: AnyPool) -> str | None:
         if fold_of(problem) is None:
-            return f"{problem.kind} pools: this kernel is for max, avg and lp with p of 1 or 2"
+            return f"{problem.kind} pools: this kernel is for max, avg and lp pools"
         if problem.return_indices:
             return "indices are asked for: this kernel gives values alone"
         return super().why_not(problem)
@@ -169,7 +200,9 @@ def _divide(total: Any, over: Any) -> Any:
 def fold_of(problem: AnyPool) -> Fold | None:
     """Give how a pool brings cells together; None where this kernel does not."""
     if problem.kind == "lp":
-        return FOLDS.get({1.0: "magnitudes", 2.0: "squares"}.get(float(problem.norm_type or 0), ""))
+        power = float(problem.norm_type or 0)
+        named = {1.0: "magnitudes", 2.0: "squares", np.inf: "largest"}.get(power)
+        return FOLDS[named] if named else Fold("powers", 0.0, rooted=True, power=power)
     return FOLDS.get(problem.kind)
 
 

@@ -13,9 +13,10 @@ from fastconv.backends.cuda.engine.blocks import lanes_for
 from fastconv.backends.cuda.engine.compiler import compile_kernel
 from fastconv.backends.cuda.moments import Parts, chunk_moments, combine
 from fastconv.backends.cuda.moves import Axis, moving
-from fastconv.backends.cuda.norm import standardise
+from fastconv.backends.cuda.norm import scales, standardise
 from fastconv.backends.cuda.pointwise import elementwise
 from fastconv.backends.cuda.pool_indices import pool_indices
+from fastconv.backends.cuda.pool_weighted import pool_weighted
 from fastconv.backends.cuda.resample import plan_weighted
 from fastconv.backends.cuda.response import response
 from fastconv.backends.cuda.softmax import softmax
@@ -25,6 +26,7 @@ from fastconv.problem import (
     FoldProblem,
     InterpolateProblem,
     LocalResponseNormProblem,
+    PoolProblem,
     UnfoldProblem,
 )
 from fastconv.problem.activation import Activation
@@ -33,6 +35,7 @@ AFFINE, CHANNEL, FOUR = ("subtract", "multiply", "add"), [(0, 1, 0)] * 3, [None]
 IMAGES = np.dtype("f4"), 8, 64, (56, 56), False
 PLANES = np.broadcast_to(np.float32(0), (2, 64, 56, 56))
 COLUMNS = np.broadcast_to(np.float32(0), (2, 576, 3136))
+WINDOWS = PoolProblem.of("weighted", 2, PLANES, 3, stride=2, weights="gaussian")
 SIZES = (1, 56, 56), (1, 28, 28)
 
 
@@ -70,6 +73,8 @@ TABLE: dict[str, tuple[Any, int]] = {
     "places of the largest": (pool_indices(2, 64, *SIZES, (1, 1, 1)), 96),
     "halves resized": (weighing("NHWC", np.float16), 48),
     "bfloat16 activated": (elementwise(1001, RELU, "bfloat16", "bfloat16"), 32),
+    "scales of channels": (scales(64, True, True, 1e-5), 32),
+    "weighted windows": (pool_weighted(WINDOWS, (1, 1, 1), (1, 1, 1)), 96),
     "slices added": (linear.added(8, 1001, 1004, 8, True, RELU), 48),
 }
 

@@ -10,6 +10,7 @@ import pytest
 from fastconv.backends.cuda.engine.device import SimulatedDevice
 from fastconv.backends.cuda.pool import plan_pool
 from fastconv.backends.cuda.pool_indices import PoolIndices
+from fastconv.backends.cuda.pool_weighted import PoolWeighted
 from fastconv.backends.reference.pool import Pool
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
 
@@ -36,6 +37,8 @@ CASES: dict[str, Any] = {
     "volume": ("avg", (3, 4, 5), 2, {}),
     "lp2": ("lp", (6, 6), 2, {"norm_type": 2}),
     "lp1": ("lp", (6, 6), 2, {"norm_type": 1}),
+    "lp3": ("lp", (6, 6), 2, {"norm_type": 3}),
+    "lp of the largest": ("lp", (6, 6), 2, {"norm_type": np.inf}),
 }
 
 
@@ -76,3 +79,17 @@ def test_places_of_the_largest(layout: str) -> None:
         result = PoolIndices().plan(problem).run(x)
         np.testing.assert_array_equal(result[0], expected[0])
         np.testing.assert_array_equal(result[1], expected[1])
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("named", [False, True])
+def test_weighted_pools(layout: str, named: bool) -> None:
+    x = RNG.standard_normal((2, 5, 6, 3)).astype("f4")
+    weights = None if named else RNG.random((3, 2))
+    problem = PoolProblem.of(
+        "weighted", 2, x, (3, 2), stride=(2, 1), padding=1, ceil_mode=True, layout=layout,
+        count_include_pad=named, weights="gaussian" if weights is None else weights,
+    )  # fmt: skip
+    expected = Pool().plan(problem, weights).run(x)
+    result = PoolWeighted().plan(problem, weights).run(x)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)

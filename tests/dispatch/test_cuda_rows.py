@@ -1,0 +1,13 @@
+"""Every type of problem has an algorithm on the card; none is forgotten when one is added."""
+
+from __future__ import annotations
+
+import fastconv.problem
+from fastconv.dispatch.registry import ROWS
+
+
+def test_every_problem_has_a_row() -> None:
+    names = {name for name, *_ in ROWS}
+    assert names == {name for name, backend, *_ in ROWS if backend == "cuda"}
+    public = {name for name in fastconv.problem.__all__ if name.endswith("Problem")}
+    assert public - {"Problem"} <= names
