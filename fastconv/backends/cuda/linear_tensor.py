@@ -8,17 +8,20 @@ from __future__ import annotations
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cuda.algorithm import BYTES, LAUNCH, CudaAlgorithm
 from fastconv.backends.cuda.conv.direct import MOST_CELLS
-from fastconv.backends.cuda.conv.direct_tensor import (
+from fastconv.backends.cuda.conv.implicit_gemm import Geometry
+from fastconv.backends.cuda.conv.tensor_plan import (
     bound,
+    images_of,
     manner_of,
+    plan_of,
     products_of,
     rate_of,
-    tensor_plan,
+    tensor_launch,
     why_not_products,
 )
-from fastconv.backends.cuda.conv.implicit_gemm import Geometry
 from fastconv.backends.cuda.conv.tensor_tile import TensorTile
 from fastconv.backends.cuda.engine.plan import CudaPlan
+from fastconv.backends.native.plan import constant
 from fastconv.machine import Machine
 from fastconv.problem import LinearProblem
 
@@ -64,6 +67,9 @@ def plan_linear(
         problem.batch, one, one, one, (0, 0, 0), problem.in_features, problem.out_features, 1, 1,
         (False, False, False),
     )  # fmt: skip
-    return tensor_plan(
-        products, geometry, weight, bias=bias, activation=problem.activation, tile=tile
-    )
+    images = images_of(products, geometry)
+    launch = tensor_launch(
+        products, geometry, weight[..., None], images,
+        bias=None if bias is None else constant(bias), activation=problem.activation, tile=tile,
+    )  # fmt: skip
+    return plan_of(images, launch)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fastconv.backends.cuda.conv.direct_tensor import BY_DTYPE, BY_PRECISION, THRICE_TILES, TILES
 from fastconv.backends.cuda.conv.tensor_gemm import tensor_gemm
+from fastconv.backends.cuda.conv.tensor_plan import BY_DTYPE, BY_PRECISION, THRICE_TILES, TILES
 from fastconv.backends.cuda.engine.compiler import compile_kernel
 from tests.backends.cuda.test_compiled import LAYER, RELU, densest
 

@@ -8,16 +8,20 @@ import numpy as np
 import pytest
 
 import fastconv.functional as F
-from fastconv.backends.cuda.conv.direct_tensor import TILES, DirectTensor, plan_tensor
+from fastconv.backends.cuda.algorithm import HostPlan
+from fastconv.backends.cuda.conv.direct_tensor import DirectTensor, plan_tensor
 from fastconv.backends.cuda.conv.tensor_gemm import tensor_gemm
 from fastconv.backends.cuda.conv.tensor_pack import table_of
+from fastconv.backends.cuda.conv.tensor_plan import TILES
 from fastconv.backends.cuda.conv.tensor_tile import TensorTile
+from fastconv.backends.cuda.conv.transposed_tensor import plan_transposed
 from fastconv.backends.cuda.engine.device import SimulatedDevice
-from fastconv.backends.reference.conv import Conv
+from fastconv.backends.reference.conv import Conv, ConvTranspose
 from fastconv.dispatch import choose
-from fastconv.problem import ConvProblem, LinearProblem
+from fastconv.problem import ConvProblem, ConvTransposeProblem, LinearProblem
 from tests.backends.cuda.device_memory import OnDevice, on_host
 from tests.backends.cuda.mutation import assert_caught
+from tests.backends.cuda.test_transposed import CASES as TRANSPOSED
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
@@ -143,6 +147,25 @@ def test_what_tensor_cores_refuse() -> None:
         found = DirectTensor().why_not(problem)
         assert (found is None) == (words is None), found
         assert str(words) in str(found)
+
+
+@pytest.mark.parametrize("case", ["3x3, stride 2", "phases without taps", "dilated, in groups"])
+def test_transposed_convolutions_are_exact(case: str) -> None:
+    size, inputs, outputs, kernel, options = TRANSPOSED[case]
+    groups, dtype = options.get("groups", 1), "f4" if "groups" in options else "f2"
+    x = integers(2, *size, groups * inputs).astype(dtype)
+    weight = integers(groups * inputs, outputs, *kernel).astype(dtype)
+    bias = integers(groups * outputs).astype(dtype)
+    options = {**options, "layout": "NHWC", "precision": "tf32" if dtype == "f4" else None}
+    plain = ConvTransposeProblem.of(2, x, weight, **options)
+    residual = integers(*plain.output_shape).astype(dtype)
+    problem = ConvTransposeProblem.of(
+        2, x, weight, bias, residual=residual, activation="relu", **options
+    )
+    expected = ConvTranspose().plan(problem, weight, bias).run(x, residual)
+    plan = plan_transposed(problem, weight, bias, SMALL)
+    np.testing.assert_array_equal(HostPlan(problem, plan).run(x, residual), expected)
+    assert choose(problem, backend="cuda").algorithm.name == "direct_tensor"
 
 
 @pytest.mark.parametrize(("dtype", "precision"), [("f2", None), ("f4", "3xtf32")])

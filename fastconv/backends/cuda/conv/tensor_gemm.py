@@ -21,13 +21,14 @@ from numba import int32 as i32
 from numba import int64 as i64
 
 from fastconv.backends.cuda.activation import scalar
-from fastconv.backends.cuda.conv.implicit_gemm import Geometry
+from fastconv.backends.cuda.conv.implicit_gemm import Geometry, Spread
 from fastconv.backends.cuda.conv.tensor_tile import (
     CHUNK_WORDS,
     CHUNKS,
     LINE_WORDS,
     Products,
     TensorTile,
+    stages_of,
 )
 from fastconv.backends.cuda.engine.halves import (
     load_first_halves,
@@ -127,10 +128,14 @@ def tensor_gemm(
     bits = i64 if WIDE else i32
     PIXEL_CHUNKS = geometry.in_channels // products.chunk
     GROUP_CHUNKS = geometry.group_inputs // products.chunk
-    SUM_STAGES = -(-geometry.taps * GROUP_CHUNKS // CHUNKS)
+    SUM_STAGES = stages_of(geometry.taps, geometry.group_inputs, products)
     GROUP_OUT, OUT_C = geometry.group_outputs, geometry.out_channels
     COLUMN_BLOCKS = -(-GROUP_OUT // COLUMNS)
     OUT_QUADS = GROUP_OUT % 4 == 0
+    SPREAD = geometry.spread is not None
+    spread = geometry.spread or Spread((1, 1, 1), (1, 1, 1))
+    FULL_D, FULL_H, FULL_W = spread.size
+    STEP_D, STEP_H, STEP_W = spread.step
     BIAS, RESIDUAL, ACTIVATION = bias, residual, activation is not None
     activate = map4(scalar(activation))
     load_tile = matrices(TILE_LINES)
@@ -289,12 +294,21 @@ def tensor_gemm(
         for i in unroll(LINE_TILES):
             for half in unroll(2):
                 pixel = first_row + warp_row + i32(16 * i + 8 * half) + (lane >> i32(2))
+                cell = i64(pixel)
+                if SPREAD:
+                    rest = pixel // i32(OUT_W)
+                    w = pixel % i32(OUT_W) * i32(STEP_W)
+                    h = rest % i32(OUT_H) * i32(STEP_H)
+                    rest = rest // i32(OUT_H)
+                    d = rest % i32(OUT_D) * i32(STEP_D)
+                    plane = i64(rest // i32(OUT_D)) * i64(FULL_D) + i64(d)
+                    cell = (plane * i64(FULL_H) + i64(h)) * i64(FULL_W) + i64(w)
                 for pair in unroll(PAIRS):
                     column = first_column + warp_column + i32(16 * pair)
                     column = column + ((lane & i32(3)) << i32(2))
                     if (pixel < i32(PIXELS)) & (column < i32(GROUP_OUT)):
                         channel = group * i32(GROUP_OUT) + column
-                        place = i64(pixel) * i64(OUT_C) + i64(channel)
+                        place = cell * i64(OUT_C) + i64(channel)
                         count = i32(GROUP_OUT) - column
                         four = take4(sums, ((2 * i + half) * PAIRS + pair) * 4)
                         if BIAS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from fastconv.backends.cuda.conv.tensor_tile import (
     CHUNKS,
     Products,
     TensorTile,
+    stages_of,
     swizzle,
 )
 from fastconv.backends.native.conv.geometry import offsets
@@ -34,12 +34,14 @@ def packed_weights(
     """
     groups, outputs, inputs = geometry.groups, geometry.group_outputs, geometry.group_inputs
     blocks = -(-outputs // tile.columns)
-    stages = -(-geometry.taps * inputs // products.depth)
-    own = weight.reshape(groups, outputs, -1, geometry.taps).transpose(0, 1, 3, 2)
-    filled = np.zeros((groups, outputs, geometry.taps, inputs), weight.dtype)
-    filled[..., : own.shape[-1]] = own
+    stages = stages_of(geometry.taps, inputs, products)
+    _, own_inputs, taps = weight.shape
+    own = weight.reshape(groups, outputs, own_inputs, taps).transpose(0, 1, 3, 2)
+    # Images' channels may have been filled up.
+    filled = np.zeros((groups, outputs, taps, inputs), weight.dtype)
+    filled[..., :own_inputs] = own
     lines = np.zeros((groups, blocks * tile.columns, stages * products.depth), weight.dtype)
-    lines[:, :outputs, : geometry.taps * inputs] = filled.reshape(groups, outputs, -1)
+    lines[:, :outputs, : taps * inputs] = filled.reshape(groups, outputs, taps * inputs)
     lines = _in_order(lines).reshape(groups, blocks, tile.columns, stages, CHUNKS, products.chunk)
     columns = np.arange(tile.columns)[:, None]
     # Chunks are swapped: where one goes is where it comes from.
@@ -83,7 +85,7 @@ def table_of(
         ),
         np.full(each, (1 << PIXEL_BITS) - 1),
     )
-    stages = -(-prod(kernel_size) * each // CHUNKS)
+    stages = stages_of(geometry.taps, geometry.group_inputs, products)
     table: Any = np.zeros(((stages + 1) * CHUNKS, TABLE_WORDS), np.int64)
     needed = np.full(len(table), 1 << end)
     needed[: len(need)] = need

@@ -6,6 +6,7 @@ implicit GEMM over the input, whose tile is written straight to those places.
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import product
 from typing import Any
 
@@ -22,11 +23,11 @@ from fastconv.backends.cuda.conv.direct import (
 )
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry, Spread
 from fastconv.backends.cuda.engine.cells import DTYPES, as_floats
-from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
+from fastconv.backends.cuda.engine.plan import OUTPUT, CudaPlan
 from fastconv.backends.cuda.tile import Tile
 from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.geometry import lead
-from fastconv.backends.native.conv.phases import Taps, phase_length, phase_taps
+from fastconv.backends.native.conv.phases import phase_length, phase_taps
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.problem import ConvTransposeProblem, Shape
 
@@ -60,43 +61,60 @@ def plan_transposed(
     """Plan a transposed convolution of channels-last images."""
     offsets = None if bias is None else constant(bias)
     launches = []
-    for phase in product(*map(range, problem.stride)):
-        geometry = _geometry(problem, phase)
-        if 0 in geometry.output_size:
-            continue
-        reached = [phase_taps(problem, i, phase[i]) for i in range(problem.n)]
-        launches.append(_launch(problem, phase, geometry, reached, weight, offsets, tile))
+    for phase in phases_of(problem, weight):
+        geometry, first = phase.geometry, phase.first * problem.dtype.itemsize
+        launch = gemm_launch(
+            tile_of(geometry) if tile is None else tile, geometry, phase.weight,
+            table_of(geometry, phase.shifts), bias=offsets, activation=problem.activation,
+            residual=INPUT(1) + first if problem.residual else None, target=OUTPUT + first,
+        )  # fmt: skip
+        launches.append(launch)
     return CudaPlan(launches)
 
 
-def _launch(
-    problem: ConvTransposeProblem,
-    phase: Shape,
-    geometry: Geometry,
-    reached: list[Taps],
-    weight: Array,
-    offsets: Argument,
-    tile: Tile | None,
-) -> Launch:
-    """Give one phase: its first output is where the addresses begin."""
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One phase as a convolution.
+
+    Parameters
+    ----------
+    geometry
+        What is baked into its kernel: the same for phases of as many taps and outputs.
+    shifts
+        Where the taps stand in its windows, a dimension: each further to the left.
+    weight
+        (groups, out / groups, in / groups, taps).
+    first
+        The element of the output that is its first.
+    """
+
+    geometry: Geometry
+    shifts: list[Array]
+    weight: Array
+    first: int
+
+
+def phases_of(problem: ConvTransposeProblem, weight: Array) -> list[Phase]:
+    """Give the phases that have outputs."""
+    found = (_phase(problem, phase, weight) for phase in product(*map(range, problem.stride)))
+    return [phase for phase in found if 0 not in phase.geometry.output_size]
+
+
+def _phase(problem: ConvTransposeProblem, phase: Shape, weight: Array) -> Phase:
+    geometry = _geometry(problem, phase)
+    reached = [phase_taps(problem, i, phase[i]) for i in range(problem.n)]
     shifts = [np.zeros(1, np.int64)] * (3 - problem.n)
     shifts += [np.array([shift for _, shift in taps], np.int64) for taps in reached]
     key: Any = (..., *np.ix_(*([tap for tap, _ in taps] for taps in reached)))
     shape = (problem.groups, geometry.group_inputs, geometry.group_outputs, geometry.taps)
-    own = weight[key].reshape(shape)
+    own = weight[key].reshape(shape).transpose(0, 2, 1, 3)
     first = 0
     for place, size in zip(phase, problem.output_size, strict=True):
         first = first * size + place
-    first *= 4 * problem.out_channels
-    return gemm_launch(
-        tile_of(geometry) if tile is None else tile, geometry, own.transpose(0, 2, 1, 3),
-        table_of(geometry, shifts), bias=offsets, activation=problem.activation,
-        residual=INPUT(1) + first if problem.residual else None, target=OUTPUT + first,
-    )  # fmt: skip
+    return Phase(geometry, shifts, own, first * problem.out_channels)
 
 
 def _geometry(problem: ConvTransposeProblem, phase: Shape) -> Geometry:
-    """Give what is baked into a phase's kernel: the same for phases of as many taps and outputs."""
     sizes = tuple(phase_length(problem, i, phase[i]) for i in range(problem.n))
     taps = 1
     for i in range(problem.n):
