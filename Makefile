@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-c test-numba test-cuda gpu bench sanitize lint format clean
+.PHONY: help demo test test-c test-numba test-cuda trust mutations gpu bench sanitize lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,21 @@ test-c: $(VENV)/.installed-test ## Run the tests as where there is no Numba, on 
 
 test-numba: $(VENV)/.installed-test ## Run the tests of the kernels as where the C extension was not built.
 	PYTHONPATH="$(CURDIR)/tests/without/c" $(strip $(PY) -m pytest -n $(JOBS) tests/backends tests/dispatch $(ARGS))
+
+# `make test` runs the short form among the rest. The table is printed where a check failed, too.
+TRUST ?= full
+TRUST_TABLE := build/trust.jsonl
+
+trust: $(VENV)/.installed-test ## Check the promises of docs/reliability.md within 40 minutes and print their table; TRUST=short within 6.
+	@mkdir -p build
+	@rm -f $(TRUST_TABLE)
+	@status=0; \
+	$(strip $(PY) -m pytest tests/trust --trust $(TRUST) --trust-table $(TRUST_TABLE) -n $(JOBS) $(ARGS)) || status=$$?; \
+	$(PY) -m tests.trust.table $(TRUST_TABLE) || status=$$?; \
+	exit $$status
+
+mutations: $(VENV)/.installed-test ## Break each promise in a copy of the source, and look that a test turns red; ARGS= are topics.
+	$(strip $(PY) -m tests.mutations --jobs $(JOBS) $(ARGS))
 
 # In an environment of its own, so that all else is tested as where there is no numba-cuda.
 test-cuda: $(VENV_CUDA)/.installed ## Simulate the CUDA kernels, then compile them; no GPU is needed.

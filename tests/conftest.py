@@ -15,6 +15,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--onnx-mutations", type=int, default=300, help="how many damaged ONNX models to draw"
     )
+    # They stand here and not in tests/trust: only this file is sure to be read before options are.
+    parser.addoption(
+        "--trust",
+        choices=("short", "full"),
+        default="short",
+        help="the form in which tests/trust checks the promises",
+    )
+    parser.addoption("--trust-table", help="where tests/trust appends its rows, as JSON lines")
 
 
 @pytest.fixture(autouse=True)

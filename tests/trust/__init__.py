@@ -1,0 +1,1 @@
+"""What the promises of README and docs/architecture.md come to under abuse: docs/reliability.md."""
