@@ -35,6 +35,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvTransposeProblem", "c numba", "conv.transposed", "Transposed"),
     ("ConvTransposeProblem", "cuda", "conv.transposed_tensor", "TransposedTensor"),
     ("ConvTransposeProblem", "cuda", "conv.transposed", "Transposed"),
+    ("ConvTransposeProblem", "cuda", "conv.depthwise_transposed", "DepthwiseTransposed"),
     ("ConvTransposeProblem", "reference", "conv", "ConvTranspose"),
     ("LinearProblem", "c numba", "linear", "Linear"),
     ("LinearProblem", "cuda", "linear_tensor", "LinearTensor"),

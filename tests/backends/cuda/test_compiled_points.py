@@ -9,6 +9,7 @@ import pytest
 
 from fastconv.backends.cuda import linear
 from fastconv.backends.cuda.broadcast import folding
+from fastconv.backends.cuda.conv.depthwise_transposed import depthwise_transposed
 from fastconv.backends.cuda.engine.blocks import lanes_for
 from fastconv.backends.cuda.engine.compiler import compile_kernel
 from fastconv.backends.cuda.moments import Parts, chunk_moments, combine
@@ -23,6 +24,7 @@ from fastconv.backends.cuda.softmax import softmax
 from fastconv.backends.cuda.unfold import gather, sum_windows
 from fastconv.backends.cuda.unpool import claim, settle
 from fastconv.problem import (
+    ConvTransposeProblem,
     FoldProblem,
     InterpolateProblem,
     LocalResponseNormProblem,
@@ -34,8 +36,11 @@ from fastconv.problem.activation import Activation
 AFFINE, CHANNEL, FOUR = ("subtract", "multiply", "add"), [(0, 1, 0)] * 3, [None] * 4
 IMAGES = np.dtype("f4"), 8, 64, (56, 56), False
 PLANES = np.broadcast_to(np.float32(0), (2, 64, 56, 56))
+PIXELS = np.broadcast_to(np.float32(0), (2, 56, 56, 64))
 COLUMNS = np.broadcast_to(np.float32(0), (2, 576, 3136))
 WINDOWS = PoolProblem.of("weighted", 2, PLANES, 3, stride=2, weights="gaussian")
+FILTERS = np.broadcast_to(np.float32(0), (64, 1, 4, 4))
+DOUBLED = ConvTransposeProblem.of(2, PIXELS, FILTERS, stride=2, padding=1, groups=64, layout="NHWC")
 SIZES = (1, 56, 56), (1, 28, 28)
 
 
@@ -75,6 +80,7 @@ TABLE: dict[str, tuple[Any, int]] = {
     "bfloat16 activated": (elementwise(1001, RELU, "bfloat16", "bfloat16"), 32),
     "scales of channels": (scales(64, True, True, 1e-5), 32),
     "weighted windows": (pool_weighted(WINDOWS, (1, 1, 1), (1, 1, 1)), 96),
+    "depthwise doubled": (depthwise_transposed(DOUBLED), 64),
     "slices added": (linear.added(8, 1001, 1004, 8, True, RELU), 48),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastconv.backends.cuda.conv.depthwise_transposed import DepthwiseTransposed
 from fastconv.backends.cuda.conv.transposed import Transposed
 from fastconv.backends.reference.conv import ConvTranspose
 from fastconv.problem import ConvTransposeProblem
@@ -30,12 +31,27 @@ CASES: dict[str, Any] = {
 }
 
 
+DEPTHWISE: dict[str, Any] = {
+    "doubling": ((3, 4), 1, 1, (4, 4), {"stride": 2, "padding": 1, "groups": 8}),
+    "dilated": ((4, 3), 1, 1, (2, 3), {"dilation": 3, "stride": (2, 1), "groups": 4}),
+    "signal": ((9,), 1, 1, (3,), {"stride": 4, "output_padding": 1, "groups": 4}),
+}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_transposed_convolutions_are_exact(case: str) -> None:
-    size, inputs, outputs, kernel, options = CASES[case]
+    check(Transposed(), CASES[case], 2 if case in ("doubling", "signal") else 1)
+
+
+@pytest.mark.parametrize("case", DEPTHWISE)
+def test_transposed_depthwise_convolutions_are_exact(case: str) -> None:
+    check(DepthwiseTransposed(), DEPTHWISE[case], 2)
+
+
+def check(algorithm: Any, case: Any, batch: int) -> None:
+    size, inputs, outputs, kernel, options = case
     n, groups = len(size), options.get("groups", 1)
     layout = {1: "NWC", 2: "NHWC", 3: "NDHWC"}[n]
-    batch = 2 if case in ("doubling", "signal") else 1
     x = integers(batch, *size, groups * inputs)
     weight = integers(groups * inputs, outputs, *kernel)
     bias = integers(groups * outputs)
@@ -45,5 +61,6 @@ def test_transposed_convolutions_are_exact(case: str) -> None:
         n, x, weight, bias, layout=layout, residual=residual, activation="relu", **options
     )
     expected = ConvTranspose().plan(problem, weight, bias).run(x, residual)
-    result = Transposed().plan(problem, weight, bias).run(x, residual)
+    assert algorithm.why_not(problem) is None
+    result = algorithm.plan(problem, weight, bias).run(x, residual)
     np.testing.assert_array_equal(result, expected)
