@@ -93,7 +93,7 @@ def broadcast(
     WIDE, NARROW, ACTIVATION = bool(inner), not inner, activation is not None
     EACH = 1 if WIDE else 4
     SPAN = THREADS * EACH
-    COUNT, LENGTHS = len(functions), lengths
+    COUNT, LENGTHS, LAST = len(functions), lengths, len(lengths) - 1
     every: list[tuple[int, ...]] = [*steps] + [(0,) * AXES] * (OPERANDS - len(steps))
     X, A, B, C = every
     _, take_a, take_b, take_c = (load4_by(s) for s in (*inner, 0, 0, 0, 0)[:OPERANDS])
@@ -114,8 +114,10 @@ def broadcast(
             at_b = i64(0)
             at_c = i64(0)
             for axis in unroll(AXES):
-                place = i64(rest % count(LENGTHS[axis]))
-                rest = rest // count(LENGTHS[axis])
+                place = i64(rest)
+                if axis != LAST:
+                    place = i64(rest % count(LENGTHS[axis]))
+                    rest = rest // count(LENGTHS[axis])
                 at += place * i64(X[axis])
                 at_a += place * i64(A[axis])
                 at_b += place * i64(B[axis])

@@ -186,7 +186,7 @@ def moments_of(
     parts: Parts, weight: Argument, bias: Argument, eps: float, dtype: str
 ) -> tuple[list[Launch], list[Argument], int]:
     """Give the launches, where their tables lie (mean, scale, shift), and the workspace's bytes."""
-    lanes = lanes_for(parts.chunk, parts.inner)
+    lanes = lanes_for(min(parts.chunk, parts.length), parts.inner)
     kern = chunk_moments(parts.outer, parts.length, parts.inner, parts.chunk, lanes, dtype)
     blocks = parts.outer * parts.chunks * -(-parts.inner // lanes.columns)
     each = -(-8 * parts.count // 256) * 256

@@ -67,6 +67,7 @@ def move(
     THREADS, EACH, AXES = _THREADS, 1 if size == 16 else _EACH, len(lengths)
     ITEMS, SPAN = prod(lengths), THREADS * EACH
     LENGTHS, SOURCES, TARGETS, TABLES = lengths, sources, targets, tables
+    LAST = AXES - 1
     START, FIRST = starts
     WIDE = size == 16
     NARROW, WORD = not WIDE, type_of(size)
@@ -83,8 +84,10 @@ def move(
             source = i64(START)
             inside = True
             for a in unroll(AXES):
-                place = i64(rest % count(LENGTHS[a]))
-                rest = rest // count(LENGTHS[a])
+                place = i64(rest)
+                if a != LAST:
+                    place = i64(rest % count(LENGTHS[a]))
+                    rest = rest // count(LENGTHS[a])
                 if TABLES[a] >= 0:
                     step = table[i64(TABLES[a]) + place]
                     inside = inside & (step >= i64(0))

@@ -27,7 +27,7 @@ CASES: dict[str, Any] = {
     "dilated, in groups": ((4, 3), 4, 3, (2, 2), {"dilation": 3, "stride": (2, 1), "groups": 2}),
     "cropped": ((6, 5), 3, 2, (3, 3), {"padding": ((2, 1), (0, 2))}),
     "signal": ((9,), 3, 4, (5,), {"stride": 2, "padding": 2}),
-    "volume": ((2, 3, 2), 2, 3, (2, 2, 3), {"stride": (2, 1, 1)}),
+    "volume": ((2, 2, 2), 2, 3, (2, 1, 3), {"stride": (2, 1, 1)}),
 }
 
 
@@ -40,7 +40,7 @@ DEPTHWISE: dict[str, Any] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_transposed_convolutions_are_exact(case: str) -> None:
-    check(Transposed(), CASES[case], 2 if case in ("doubling", "signal") else 1)
+    check(Transposed(), CASES[case], 1 if case in ("cropped", "3x3, stride 2") else 2)
 
 
 @pytest.mark.parametrize("case", DEPTHWISE)
