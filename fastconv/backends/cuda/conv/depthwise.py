@@ -20,18 +20,16 @@ from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.conv.direct import geometry_of
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
 from fastconv.backends.cuda.conv.padded import padded_first
+from fastconv.backends.cuda.engine.cells import DTYPES, Cell, access, of_cells
 from fastconv.backends.cuda.engine.intrinsics import (
     add4,
     fill,
-    load4,
-    load4_where,
     map4,
     multiply_add4,
     put4,
-    store4,
     take4,
 )
-from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
+from fastconv.backends.cuda.engine.kernel import Body, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.transpose import channels_last
@@ -53,6 +51,7 @@ class Depthwise(CudaAlgorithm):
 
     name = "depthwise"
     moves_parameters = True
+    dtypes = DTYPES
 
     def why_not(self, problem: ConvProblem) -> str | None:
         if problem.groups != problem.in_channels or problem.out_channels != problem.in_channels:
@@ -88,8 +87,12 @@ def depthwise(
     bias: bool,
     residual: bool,
     activation: Activation | None,
+    dtype: str = "float32",
 ) -> tuple[Body, int]:
-    """Convolve each channel by itself."""
+    """Convolve each channel by itself; sums are float32."""
+    load4, load4_where, store4 = (
+        getattr(access(dtype), name) for name in ("load4", "load4_where", "store4")
+    )
     IN_D, IN_H, IN_W = geometry.input_size
     OUT_D, OUT_H, OUT_W = geometry.output_size
     STRIDE_D, STRIDE_H, STRIDE_W = geometry.stride
@@ -104,7 +107,7 @@ def depthwise(
     BIAS, RESIDUAL, ACTIVATION = bias, residual, activation is not None
     activate = map4(scalar(activation))
 
-    def body(x: Float32, weight: Float32, offsets: Float32, other: Float32, y: Float32) -> None:
+    def body(x: Cell, weight: Cell, offsets: Cell, other: Cell, y: Cell) -> None:
         item = i64(cuda.blockIdx.x) * i64(THREADS) + i64(cuda.threadIdx.x)
         if item < i64(ITEMS):
             channel = i32(item % i64(QUADS)) * i32(4)
@@ -152,7 +155,7 @@ def depthwise(
                         four = activate(four)
                     store4(y, place, four)
 
-    return body, THREADS
+    return of_cells(body, dtype), THREADS
 
 
 def plan_depthwise(problem: ConvProblem, weight: Array, bias: Array | None) -> CudaPlan:
@@ -160,7 +163,7 @@ def plan_depthwise(problem: ConvProblem, weight: Array, bias: Array | None) -> C
     geometry = geometry_of(problem)
     kern = depthwise(
         geometry, lead(problem.kernel_size, 1), lead(problem.dilation, 1), bias is not None,
-        problem.residual, problem.activation,
+        problem.residual, problem.activation, problem.dtype.name,
     )  # fmt: skip
     packed = np.ascontiguousarray(weight.reshape(problem.out_channels, -1).T)
     items = (

@@ -19,7 +19,7 @@ from numba import uint64 as u64
 
 from fastconv.backends.cuda.activation import scalar
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
-from fastconv.backends.cuda.conv.tensor_gemm import access
+from fastconv.backends.cuda.engine.cells import Cell, access, of_cells
 from fastconv.backends.cuda.engine.hopper import (
     acquire_map,
     barrier_arrive,
@@ -37,7 +37,7 @@ from fastconv.backends.cuda.engine.hopper import (
     spread,
 )
 from fastconv.backends.cuda.engine.intrinsics import add4, fill, load4, map4
-from fastconv.backends.cuda.engine.kernel import REGISTERS, Block, Body, TensorMap, UInt16, kernel
+from fastconv.backends.cuda.engine.kernel import REGISTERS, Block, Body, TensorMap, kernel
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.engine.warpgroup import ADDRESS, ATOM, WARPGROUP, descriptor
 from fastconv.backends.cuda.engine.warpgroup import ROWS as GROUP_ROWS
@@ -50,6 +50,8 @@ SHARED_BYTES, RESERVED_BYTES = 228 << 10, 1 << 10
 # Registers of a thread beside its sums.
 _OWN_REGISTERS = 40
 _WARP = 32
+# Arrays' dtypes, as instructions name them.
+_HALVES = {"f16": "float16", "bf16": "bfloat16"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,10 +148,12 @@ def hopper_gemm(
     sums_fence = products_fence(SUMS)
     wait_but_one, wait_all = products_wait(SUMS, 1), products_wait(SUMS, 0)
     spread_sums = spread(COLUMNS, PITCH)
-    stored = kind if tile.item == 2 else "f32"
-    (load_quad, load_some, store_quad, store_some), element = access(stored)
+    dtype = _HALVES[kind] if tile.item == 2 else "float32"
+    cells = access(dtype)
+    load_quad, load_some = cells.load4, cells.load_first
+    store_quad, store_some = cells.store4, cells.store_first
 
-    def body(x: TensorMap, weight: TensorMap, offsets: UInt16, other: UInt16, y: UInt16) -> None:
+    def body(x: TensorMap, weight: TensorMap, offsets: Cell, other: Cell, y: Cell) -> None:
         memory = cuda.shared.array(0, f32)
         sums = cuda.local.array(SUMS, f32)
         thread = i32(cuda.threadIdx.x)
@@ -265,5 +269,4 @@ def hopper_gemm(
                 else:
                     store_some(y, place, four, count)
 
-    body.__annotations__.update(offsets=element, other=element, y=element)
-    return body, tile.block
+    return of_cells(body, dtype), tile.block

@@ -30,24 +30,16 @@ from fastconv.backends.cuda.conv.tensor_tile import (
     TensorTile,
     stages_of,
 )
-from fastconv.backends.cuda.engine.halves import (
-    load_first_halves,
-    load_halves,
-    store_first_halves,
-    store_halves,
-)
+from fastconv.backends.cuda.engine.cells import Cell, access, of_cells
 from fastconv.backends.cuda.engine.intrinsics import (
     add4,
     fill,
     load4,
-    load_first,
     map4,
     put4,
-    store4,
-    store_first,
     take4,
 )
-from fastconv.backends.cuda.engine.kernel import Block, Body, Float32, Int32, kernel
+from fastconv.backends.cuda.engine.kernel import Block, Body, Int32, kernel
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.engine.tensor import (
     commit_copies,
@@ -76,14 +68,6 @@ def tap_bits(geometry: Geometry, kernel_size: tuple[int, int, int]) -> tuple[int
     for taps, checked in zip(kernel_size, geometry.leaves):
         at.append(at[-1] + (taps if checked else 0))
     return at[0], at[1], at[2], at[3]
-
-
-def access(stored: str) -> tuple[tuple[Any, Any, Any, Any], str]:
-    """Give what loads and stores four elements as float32, all or the first few, and their type."""
-    if stored == "f32":
-        return (load4, load_first, store4, store_first), "Float32"
-    loads = load_halves(stored), load_first_halves(stored)
-    return (*loads, store_halves(stored), store_first_halves(stored)), "UInt16"
 
 
 @kernel
@@ -141,11 +125,11 @@ def tensor_gemm(
     load_tile = matrices(TILE_LINES)
     multiply = multiplying(products.factor, LINE_TILES, COLUMN_TILES)
     pack: Any = packing(products.factor) if PACKED else None
-    (load, load_some, store, store_some), element = access(products.stored)
+    cells = access(products.stored)
+    load, load_some = cells.load4, cells.load_first
+    store, store_some = cells.store4, cells.store_first
 
-    def body(
-        x: Int32, weight: Int32, table: Int32, offsets: Float32, other: Float32, y: Float32
-    ) -> None:
+    def body(x: Int32, weight: Int32, table: Int32, offsets: Cell, other: Cell, y: Cell) -> None:
         words = cuda.shared.array(0, i32)
         sums = cuda.local.array(SUMS, f32)
         a = cuda.local.array(LEFT_CELLS, i32)
@@ -328,6 +312,6 @@ def tensor_gemm(
                         else:
                             store_some(y, place, four, count)
 
-    # Arrays of halves are read and written as such.
-    body.__annotations__.update(offsets=element, other=element, y=element)
-    return body, Block(THREADS, 4 * STAGES * STAGE, 1 if THRICE else None)
+    return of_cells(body, products.stored), Block(
+        THREADS, 4 * STAGES * STAGE, 1 if THRICE else None
+    )

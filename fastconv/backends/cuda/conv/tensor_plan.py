@@ -21,12 +21,12 @@ from fastconv.problem import Problem
 from fastconv.problem.activation import Activation
 
 # What arrays of a dtype, and float32 arrays that allow a precision, are multiplied as.
-BY_DTYPE = {"float16": Products("f16", "f16"), "bfloat16": Products("bf16", "bf16")}
+BY_DTYPE = {"float16": Products("f16", "float16"), "bfloat16": Products("bf16", "bfloat16")}
 BY_PRECISION = {
-    "tf32": Products("tf32", "f32"),
-    "3xtf32": Products("tf32", "f32", thrice=True),
-    "fp16": Products("f16", "f32"),
-    "bf16": Products("bf16", "f32"),
+    "tf32": Products("tf32", "float32"),
+    "3xtf32": Products("tf32", "float32", thrice=True),
+    "fp16": Products("f16", "float32"),
+    "bf16": Products("bf16", "float32"),
 }
 # The largest relative error of a factor that is rounded.
 UNITS = {"tf32": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}
@@ -57,7 +57,7 @@ def why_not_products(problem: Problem) -> str | None:
 def manner_of(problem: Problem) -> str:
     """Say how products are made."""
     products = products_of(problem)
-    if products is None or products.stored != "f32":
+    if products is None or products.stored != "float32":
         return "sums in float32"
     parts = " in two parts" if products.thrice else ""
     return f"factors rounded to {products.factor}{parts}, as allowed, sums in float32"
@@ -77,7 +77,7 @@ def bound(products: Products, length: int) -> float:
     random numbers do. Split factors leave what a rest is rounded by, and the product of two rests:
     a unit of each unit. Tensor cores cut what does not fit in a sum, which adds up.
     """
-    unit = UNITS[products.factor] if products.stored == "f32" else 0.0
+    unit = UNITS[products.factor] if products.stored == "float32" else 0.0
     if products.thrice:
         unit = 2 * unit**2
     terms = 3 * length if products.thrice else length

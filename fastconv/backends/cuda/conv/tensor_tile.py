@@ -42,7 +42,7 @@ class Products:
     factor
         What tensor cores multiply: f16, bf16 or tf32.
     stored
-        What arrays have: f32, or the factor's own halves.
+        The arrays' dtype: float32, or the factor's own.
     thrice
         Whether factors are split in two: three products of four are summed (3xTF32).
     """
@@ -54,12 +54,12 @@ class Products:
     @property
     def packed(self) -> bool:
         """Whether float32 are rounded to halves on their way to registers."""
-        return self.factor != "tf32" and self.stored == "f32"
+        return self.factor != "tf32" and self.stored == "float32"
 
     @property
     def element_bytes(self) -> int:
         """Bytes of an array's element."""
-        return 4 if self.stored == "f32" else 2
+        return 4 if self.stored == "float32" else 2
 
     @property
     def chunk(self) -> int:

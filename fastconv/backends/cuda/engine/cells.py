@@ -14,11 +14,18 @@ from fastconv.backends.cuda.engine.halves import (
     load_first_halves,
     load_half,
     load_halves,
+    load_halves_where,
     store_first_halves,
     store_half,
     store_halves,
 )
-from fastconv.backends.cuda.engine.intrinsics import load4, load_first, store4, store_first
+from fastconv.backends.cuda.engine.intrinsics import (
+    load4,
+    load4_where,
+    load_first,
+    store4,
+    store_first,
+)
 from fastconv.backends.cuda.engine.kernel import Body
 
 # What a kernel's parameters are annotated with whose elements `of_cells` decides.
@@ -32,10 +39,14 @@ DTYPES = tuple(_ELEMENTS)
 
 @dataclass(frozen=True)
 class Access:
-    """How kernels come to an array's cells: one, four of an aligned quad, the first of four."""
+    """How kernels come to an array's cells: one, four of an aligned quad, the first of four.
+
+    ``load4_where`` gives zeros where there is no quad.
+    """
 
     load: Callable[..., Any]
     load4: Callable[..., Any]
+    load4_where: Callable[..., Any]
     load_first: Callable[..., Any]
     store: Callable[..., None]
     store4: Callable[..., None]
@@ -70,11 +81,11 @@ else:
         return types.void(target, index, target.dtype), codegen
 
 
-_FLOATS = Access(_load, load4, load_first, _store, store4, store_first)
+_FLOATS = Access(_load, load4, load4_where, load_first, _store, store4, store_first)
 _ACCESS = {"float32": _FLOATS} | {
     name: Access(
-        load_half(kind), load_halves(kind), load_first_halves(kind), store_half(kind),
-        store_halves(kind), store_first_halves(kind),
+        load_half(kind), load_halves(kind), load_halves_where(kind), load_first_halves(kind),
+        store_half(kind), store_halves(kind), store_first_halves(kind),
     )
     for name, kind in _KINDS.items()
 }  # fmt: skip

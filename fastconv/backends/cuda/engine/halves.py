@@ -42,6 +42,17 @@ if config.ENABLE_CUDASIM:
 
         return load
 
+    def load_halves_where(kind: str) -> Any:
+        """Give what loads four halves where ``inside``: 8-byte aligned; else zeros."""
+
+        def load(source: Any, index: Any, inside: Any) -> Any:
+            if not inside:
+                return (np.float32(0),) * 4
+            _check(source, index)
+            return tuple(widened(source[index : index + 4], kind))
+
+        return load
+
     def load_half(kind: str) -> Any:
         """Give what loads one half."""
         return lambda source, index: widened([source[index]], kind)[0]
@@ -122,6 +133,28 @@ else:
                 return context.make_tuple(builder, signature.return_type, wide)
 
             return types.UniTuple(types.float32, 4)(source, index), codegen
+
+        return load
+
+    def load_halves_where(kind: str) -> Any:
+        """Give what loads four halves where ``inside``: 8-byte aligned; else zeros."""
+
+        @intrinsic
+        def load(typingctx: Any, source: Any, index: Any, inside: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                zeros, before = ir.Constant(ir.VectorType(_SHORT, 4), None), builder.block
+                with builder.if_then(args[2]):
+                    place = _vector(builder, builder.gep(args[0], [args[1]]), _SHORT, 4)
+                    loaded = builder.load(place, align=8)
+                    there = builder.block
+                given = builder.phi(zeros.type)
+                given.add_incoming(zeros, before)
+                given.add_incoming(loaded, there)
+                parts = [builder.extract_element(given, ir.Constant(_WORD, i)) for i in range(4)]
+                wide = [_wide(builder, part, kind) for part in parts]
+                return context.make_tuple(builder, signature.return_type, wide)
+
+            return types.UniTuple(types.float32, 4)(source, index, types.boolean), codegen
 
         return load
 
