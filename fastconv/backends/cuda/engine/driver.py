@@ -127,7 +127,12 @@ class CudaDevice(Device):
         return int(self._stream.handle)
 
     def empty(self, size: int) -> Memory:
-        return self._card.handle.allocate(max(size, 1), stream=self._stream)
+        try:
+            return self._card.handle.allocate(max(size, 1), stream=self._stream)
+        except Exception as error:
+            if "OUT_OF_MEMORY" not in str(error):
+                raise
+            raise MemoryError(f"GPU {self.ordinal} has no {size:,} bytes left") from error
 
     def adopt(self, pointer: int, size: int, owner: Any) -> Memory:
         return _Adopted(pointer, owner)
@@ -183,6 +188,9 @@ class CudaDevice(Device):
         launch(target, config, self._card.loaded(kernel), *addresses)
 
     def capture(self, runs: list[Run]) -> Graph:
+        # What loading asks of the driver is no part of a graph.
+        for kernel, _, _ in runs:
+            self._card.loaded(kernel)
         # Captured on a stream of its own: the default stream cannot be.
         builder = self._card.handle.create_stream().create_graph_builder().begin_building()
         for kernel, grid, arguments in runs:
