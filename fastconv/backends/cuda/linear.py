@@ -1,12 +1,15 @@
 """The fully connected layer on the card: sums cut into slices, which are added in order.
 
 How a sum is cut depends on the layer alone, and each slice is summed from its first product to its
-last, so a row has the same bits in every batch. Many rows are a GEMM a slice, which adds to what
-the one before left in the output; few rows wait for the weights alone, so all slices are read at
-once, and a second kernel adds them.
+last, so a row has the same bits in every batch. Few rows wait for the weights alone: all slices are
+read at once, and a second kernel adds them. More rows are a GEMM whose groups are the slices. Of
+many rows the slices' sums would take much memory: they are a GEMM a slice, which adds to what the
+one before left in the output.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numba import cuda
@@ -40,7 +43,7 @@ from fastconv.backends.cuda.engine.intrinsics import (
     take4,
 )
 from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
-from fastconv.backends.cuda.engine.plan import OUTPUT, WORKSPACE, CudaPlan, Launch
+from fastconv.backends.cuda.engine.plan import OUTPUT, WORKSPACE, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.tile import Tile
 from fastconv.backends.native.plan import INPUT, constant
@@ -55,6 +58,8 @@ _ADDING = 256
 ROWS, FEW = 8, 32
 # A slice's least products, and the most slices: a GEMM reads and writes its output for each.
 LEAST, MOST = 256, 16
+# Bytes that the sums of slices may take.
+ROOM = 64 << 20
 
 
 class Linear(CudaAlgorithm):
@@ -78,7 +83,7 @@ class Linear(CudaAlgorithm):
     def launches(self, problem: LinearProblem, *parameters: Array | None) -> CudaPlan:
         weight, bias = (None if p is None else as_floats(p, problem.dtype) for p in parameters)
         assert weight is not None
-        plan = plan_few_rows if problem.batch <= FEW else plan_many_rows
+        plan = _plan_for(problem)
         return in_floats(problem, lambda wide: plan(wide, weight, bias))
 
 
@@ -88,6 +93,17 @@ def slices_of(inputs: int, outputs: int) -> list[tuple[int, int]]:
     count = max(1, min(inputs // LEAST, MOST, -(-BLOCKS // blocks)))
     length = -(-inputs // (count * _AHEAD)) * _AHEAD
     return [(start, min(length, inputs - start)) for start in range(0, inputs, length)]
+
+
+def _plan_for(problem: LinearProblem) -> Callable[..., CudaPlan]:
+    """Give what plans so many rows: all of them give the same bits."""
+    if problem.batch <= FEW:
+        return plan_few_rows
+    inputs, outputs = problem.in_features, problem.out_features
+    cuts = slices_of(inputs, outputs)
+    even = inputs == len(cuts) * cuts[0][1] and outputs % 4 == 0
+    fits = 4 * problem.batch * outputs * len(cuts) <= ROOM
+    return plan_more_rows if len(cuts) > 1 and even and fits else plan_many_rows
 
 
 @kernel
@@ -154,11 +170,21 @@ def slices(rows: int, inputs: int, columns: int, length: int) -> tuple[Body, int
 
 @kernel
 def added(
-    rows: int, outputs: int, columns: int, parts: int, bias: bool, activation: Activation | None
+    rows: int,
+    outputs: int,
+    columns: int,
+    parts: int,
+    steps: tuple[int, int],
+    bias: bool,
+    activation: Activation | None,
 ) -> tuple[Body, int]:
-    """Add slices in order: the first with the bias, each other one to what is there."""
-    THREADS, OUTPUTS, COLUMNS, QUADS = _ADDING, outputs, columns, columns // 4
-    ITEMS, PARTS, PART = rows * (columns // 4), parts, rows * columns
+    """Add slices in order: the first with the bias, each other one to what is there.
+
+    ``steps`` are from a slice's sums, and from a row's, to the next one's.
+    """
+    THREADS, OUTPUTS, QUADS = _ADDING, outputs, columns // 4
+    ITEMS, PARTS = rows * (columns // 4), parts
+    PART, ROW = steps
     WHOLE = outputs % 4 == 0
     BIAS, ACTIVATION = bias, activation is not None
     activate = map4(scalar(activation))
@@ -168,7 +194,7 @@ def added(
         if item < i64(ITEMS):
             row = item // i64(QUADS)
             column = i32(item % i64(QUADS)) * i32(4)
-            place = row * i64(COLUMNS) + i64(column)
+            place = row * i64(ROW) + i64(column)
             total = load4(x, place)
             if BIAS:
                 total = add4(total, load4(offsets, column))
@@ -199,16 +225,49 @@ def plan_few_rows(problem: LinearProblem, weight: Array, bias: Array | None) -> 
     if bias is not None:
         offsets = constant(np.pad(bias, (0, columns - outputs)))
     grid = (-(-columns // (4 * _THREADS)), -(-rows // min(rows, ROWS)), len(cuts))
-    items = rows * (columns // 4)
-    adding = added(rows, outputs, columns, len(cuts), bias is not None, problem.activation)
     launches = [
         Launch(
             slices(rows, problem.in_features, columns, length), grid,
             [INPUT(0), constant(packed), WORKSPACE],
         ),
-        Launch(adding, (-(-items // _ADDING), 1, 1), [WORKSPACE, offsets, OUTPUT]),
+        _adding(problem, columns, len(cuts), (rows * columns, columns), offsets),
     ]  # fmt: skip
     return CudaPlan(launches, workspace_bytes=4 * len(cuts) * rows * columns)
+
+
+def _adding(
+    problem: LinearProblem, columns: int, parts: int, steps: tuple[int, int], bias: Argument
+) -> Launch:
+    """Give the launch that adds the slices' sums in the workspace."""
+    kern = added(
+        problem.batch, problem.out_features, columns, parts, steps, bias is not None,
+        problem.activation,
+    )  # fmt: skip
+    items = problem.batch * (columns // 4)
+    return Launch(kern, (-(-items // _ADDING), 1, 1), [WORKSPACE, bias, OUTPUT])
+
+
+def plan_more_rows(
+    problem: LinearProblem, weight: Array, bias: Array | None, tile: Tile | None = None
+) -> CudaPlan:
+    """Plan a product as one GEMM, a group a slice; slices are alike, and outputs in fours."""
+    one, inside, outputs = (1, 1, 1), (False, False, False), problem.out_features
+    cuts = slices_of(problem.in_features, outputs)
+    parts, length = len(cuts), cuts[0][1]
+    geometry = Geometry(
+        problem.batch, one, one, one, (0, 0, 0), problem.in_features, parts * outputs, parts, 1,
+        inside,
+    )  # fmt: skip
+    own = weight.reshape(outputs, parts, length).transpose(1, 0, 2)
+    launch = gemm_launch(
+        tile_of(geometry) if tile is None else tile, geometry,
+        np.ascontiguousarray(own).reshape(parts * outputs, length),
+        table_of(geometry, [np.zeros(1, np.int64)] * 3), target=WORKSPACE,
+    )  # fmt: skip
+    offsets = None if bias is None else constant(bias)
+    adding = _adding(problem, outputs, parts, (outputs, parts * outputs), offsets)
+    size = 4 * problem.batch * parts * outputs
+    return CudaPlan([launch, adding], workspace_bytes=size)
 
 
 def plan_many_rows(

@@ -81,7 +81,7 @@ TABLE: dict[str, tuple[Any, int]] = {
     "scales of channels": (scales(64, True, True, 1e-5), 32),
     "weighted windows": (pool_weighted(WINDOWS, (1, 1, 1), (1, 1, 1)), 96),
     "depthwise doubled": (depthwise_transposed(DOUBLED), 64),
-    "slices added": (linear.added(8, 1001, 1004, 8, True, RELU), 48),
+    "slices added": (linear.added(8, 1001, 1004, 8, (8032, 1004), True, RELU), 48),
 }
 
 
