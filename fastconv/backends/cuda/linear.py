@@ -22,7 +22,6 @@ from fastconv.backends.cuda.activation import scalar
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.carry import in_floats
 from fastconv.backends.cuda.conv.direct import (
-    BLOCKS,
     MOST_CELLS,
     gemm_launch,
     table_of,
@@ -45,7 +44,7 @@ from fastconv.backends.cuda.engine.intrinsics import (
 from fastconv.backends.cuda.engine.kernel import Body, Float32, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, WORKSPACE, Argument, CudaPlan, Launch
 from fastconv.backends.cuda.engine.source import unroll
-from fastconv.backends.cuda.tile import Tile
+from fastconv.backends.cuda.tile import BLOCKS, Tile
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.problem import LinearProblem
 from fastconv.problem.activation import Activation

@@ -6,6 +6,8 @@ import dataclasses
 
 # Rows and columns that a thread computes, by quads: half of them lie half a tile further.
 THREAD = 8
+# Blocks that a card runs at a time, in rough numbers: fewer leave it idle.
+BLOCKS = 264
 # Steps of the sum in shared memory at a time.
 DEPTH = 8
 # Floats behind each line of the left side, so that what threads write lies in different banks.

@@ -30,12 +30,17 @@ STEM = Geometry(
 LINES = Geometry(
     1, (1, 56, 56), (1, 56, 56), (1, 1, 1), (0, 1, 1), 96, 96, 96, 9, (False, True, True)
 )
+APART = Geometry(
+    1, (1, 7, 7), (1, 7, 7), (1, 1, 1), (0, 1, 1), 512, 512, 1, 9, (False, True, True),
+    slices=32, apart=True,
+)  # fmt: skip
 # Name: the kernel, the most registers of a thread, the least part of FFMA in its inner loop.
 TABLE: dict[str, tuple[Any, int, float]] = {
     "implicit GEMM 128x128": (implicit_gemm(TILES[0], LAYER, True, True, RELU), 128, 0.87),
     "implicit GEMM 128x64": (implicit_gemm(TILES[1], LAYER, True, True, RELU), 128, 0.86),
     "implicit GEMM 64x64": (implicit_gemm(TILES[2], LAYER, True, True, RELU), 128, 0.86),
     "stem 128x64": (implicit_gemm(TILES[1], STEM, True, False, RELU), 128, 0.78),
+    "slices apart": (implicit_gemm(TILES[2], APART, False, False, None), 168, 0.83),
     "winograd F(2), wide": (winograd(WIDE, LAYER, True, True, RELU), 232, 0.84),
     "winograd F(2), narrow": (winograd(NARROW, LAYER, True, True, RELU), 128, 0.77),
     "winograd F(4)": (winograd(LARGE, LAYER, True, True, RELU), 168, 0.59),

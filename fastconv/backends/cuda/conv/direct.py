@@ -17,17 +17,14 @@ from fastconv.backends.cuda.conv.implicit_gemm import (
     implicit_gemm,
 )
 from fastconv.backends.cuda.conv.padded import padded_first
-from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
-from fastconv.backends.cuda.tile import DEPTH, TILES, Tile
+from fastconv.backends.cuda.conv.split import adding, sliced
+from fastconv.backends.cuda.engine.plan import OUTPUT, WORKSPACE, Argument, CudaPlan, Launch
+from fastconv.backends.cuda.tile import BLOCKS, DEPTH, TILES, Tile
 from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.geometry import lead, offsets
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.problem import ConvProblem
 from fastconv.problem.activation import Activation
-
-# Blocks that a card runs at a time, in rough numbers: fewer leave it idle.
-BLOCKS = 264
-
 
 # The first input.
 IMAGES = INPUT(0)
@@ -86,8 +83,12 @@ def geometry_of(problem: ConvProblem) -> Geometry:
 
 
 def tile_of(geometry: Geometry) -> Tile:
-    """Give the largest tile of which there are enough for all of the card."""
-    for tile in TILES:
+    """Give the largest tile of which there are enough for all of the card.
+
+    What a block adds up of slices lies in the shared memory that every card grants: the largest
+    tile has too much of it.
+    """
+    for tile in TILES if geometry.slices == 1 else TILES[1:]:
         columns = -(-geometry.group_outputs // tile.columns)
         blocks = -(-geometry.rows // tile.rows) * columns * geometry.groups
         wasted = columns * tile.columns >= 2 * geometry.group_outputs
@@ -100,15 +101,24 @@ def plan_direct(
     problem: ConvProblem, weight: Array, bias: Array | None, tile: Tile | None = None
 ) -> CudaPlan:
     """Plan a convolution of channels-last images."""
-    geometry = geometry_of(problem)
+    geometry = sliced(geometry_of(problem))
     tile = tile_of(geometry) if tile is None else tile
     steps = zip(lead(problem.kernel_size, 1), lead(problem.dilation, 1), strict=True)
     table = table_of(geometry, [np.arange(k) * d for k, d in steps])
-    launch = gemm_launch(
-        tile, geometry, weight, table, bias=None if bias is None else constant(bias),
-        residual=INPUT(1) if problem.residual else None, activation=problem.activation,
-    )  # fmt: skip
-    return CudaPlan([launch])
+    biases = None if bias is None else constant(bias)
+    residual = INPUT(1) if problem.residual else None
+    if not geometry.apart:
+        launch = gemm_launch(
+            tile, geometry, weight, table, bias=biases, residual=residual,
+            activation=problem.activation,
+        )  # fmt: skip
+        return CudaPlan([launch])
+    launches = [
+        gemm_launch(tile, geometry, weight, table, target=WORKSPACE),
+        adding(geometry, WORKSPACE, biases, residual, problem.activation, OUTPUT),
+    ]
+    size = 4 * geometry.slices * geometry.rows * geometry.out_channels
+    return CudaPlan(launches, workspace_bytes=size)
 
 
 def gemm_launch(
@@ -138,7 +148,7 @@ def gemm_launch(
     grid = (
         -(-geometry.rows // tile.rows),
         -(-geometry.group_outputs // tile.columns),
-        geometry.groups,
+        geometry.groups * (geometry.slices if geometry.apart else 1),
     )
     packed = constant(packed_weights(weight, geometry, tile))
     return Launch(kernel, grid, [source, packed, constant(table), bias, residual, target])

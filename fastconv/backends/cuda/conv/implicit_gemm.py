@@ -19,15 +19,17 @@ from numba import uint32 as u32
 from fastconv.backends.cuda.conv.epilogue import epilogue
 from fastconv.backends.cuda.engine.copying import copy4, load_if, part, wait_copies
 from fastconv.backends.cuda.engine.intrinsics import (
+    add4,
     fill,
     load4,
     load4_where,
     multiply_add,
     put4,
     store,
+    store4,
     take4,
 )
-from fastconv.backends.cuda.engine.kernel import Block, Body, Float32, Int32, kernel
+from fastconv.backends.cuda.engine.kernel import Body, Float32, Int32, kernel
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.tile import DEPTH, SKEW, THREAD, Tile
 from fastconv.problem.activation import Activation
@@ -65,6 +67,10 @@ class Geometry:
     pitch: int = 0
     # Where output pixels stand; None: one after the other.
     spread: Spread | None = None
+    # Slices of the sum, added in order, and whether each has blocks of its own: then a block
+    # stores its slice's sums as (slices, rows, channels), and nothing is added to them.
+    slices: int = 1
+    apart: bool = False
 
     @property
     def rows(self) -> int:
@@ -99,11 +105,16 @@ class Geometry:
         """Steps of the sum, rounded up to whole ones of shared memory."""
         return -(-self.taps * self.group_inputs // DEPTH) * DEPTH
 
+    @property
+    def slice_depth(self) -> int:
+        """Terms of each slice but the last."""
+        return -(-self.depth // DEPTH // self.slices) * DEPTH
+
 
 @kernel
 def implicit_gemm(
     tile: Tile, geometry: Geometry, bias: bool, residual: bool, activation: Activation | None
-) -> tuple[Body, Block]:
+) -> tuple[Body, int]:
     """Convolve: a block computes a tile of one group."""
     ROWS, COLUMNS, THREADS = tile.rows, tile.columns, tile.threads
     ROW_LOADS, COLUMN_LOADS = tile.row_loads, tile.column_loads
@@ -124,7 +135,9 @@ def implicit_gemm(
     FULL_D, FULL_H, FULL_W = spread.size
     STEP_D, STEP_H, STEP_W = spread.step
     GROUP_IN, GROUP_OUT = geometry.group_inputs, geometry.group_outputs
-    SUM = geometry.depth
+    SUM, SLICES, SLICE = geometry.depth, geometry.slices, geometry.slice_depth
+    APART, INSIDE = geometry.apart, geometry.slices > 1 and not geometry.apart
+    TOTALS = 64 * THREADS
     PADDED = -(-GROUP_OUT // COLUMNS) * COLUMNS
     SHARE = 2 // ROW_LOADS
     WHOLE = geometry.whole_steps
@@ -144,6 +157,13 @@ def implicit_gemm(
         first_row = i32(cuda.blockIdx.x) * i32(ROWS)
         first_column = i32(cuda.blockIdx.y) * i32(COLUMNS)
         group = i32(cuda.blockIdx.z)
+        # Which terms of the sum are this block's; where slices have blocks of their own, a grid's
+        # last dimension counts them first.
+        begin, end = i32(0), i32(SUM)
+        if APART:
+            begin = i32(group % i32(SLICES) * i32(SLICE))
+            end = i32(min(begin + i32(SLICE), i32(SUM)))
+            group = i32(group // i32(SLICES))
         # A thread loads one pixel's channels: both quads of a step, or one. Pixels behind the last
         # are computed as that one, and not stored.
         own_pixel = i32(thread // i32(SHARE))
@@ -225,12 +245,8 @@ def implicit_gemm(
                 cell = line * i64(FULL_W) + i64(w)
             return cell
 
-        fetch(i32(0), i32(0))
-        keep(i32(0))
-        cuda.syncthreads()
-        half = i32(0)
-        # The last step that is fetched is one of zeros behind the sum: no round is another's like.
-        for step in range(i32(DEPTH), i32(SUM + DEPTH), i32(DEPTH)):
+        def advance(step, half):  # type: ignore[no-untyped-def]
+            """Multiply a step while the next one is fetched; give the half that holds that."""
             fetch(step, i32(half ^ i32(1)))
             for k in unroll(DEPTH):
                 rows = i32(half * i32(LEFT) + ty * i32(4)) + i32(k * LINE)
@@ -240,18 +256,45 @@ def implicit_gemm(
                     load4(left, rows) + load4(left, rows + i32(HALF_ROWS)),
                     load4(right, columns) + load4(right, columns + i32(HALF_COLUMNS)),
                 )
-            half = i32(half ^ i32(1))
-            keep(half)
+            keep(i32(half ^ i32(1)))
             cuda.syncthreads()
+            return i32(half ^ i32(1))
+
+        fetch(begin, i32(0))
+        keep(i32(0))
+        cuda.syncthreads()
+        half = i32(0)
+        # The last step that is fetched is one of zeros behind the sum: no round is another's like.
+        if INSIDE:
+            totals = cuda.shared.array(TOTALS, f32)
+            for first in range(i32(0), i32(SUM), i32(SLICE)):
+                last = i32(min(first + i32(SLICE), i32(SUM)))
+                for step in range(i32(first + i32(DEPTH)), i32(last + i32(DEPTH)), i32(DEPTH)):
+                    half = advance(step, half)
+                for i in unroll(16):
+                    place = i32(i32(i * THREADS * 4) + thread * i32(4))
+                    four = take4(sums, 4 * i)
+                    if first > i32(0):
+                        four = add4(load4(totals, place), four)
+                    store4(totals, place, four)
+                fill(sums, 64, f32(0))
+            for i in unroll(16):
+                place = i32(i32(i * THREADS * 4) + thread * i32(4))
+                put4(sums, 4 * i, load4(totals, place))
+        else:
+            for step in range(i32(begin + i32(DEPTH)), i32(end + i32(DEPTH)), i32(DEPTH)):
+                half = advance(step, half)
+        slice_start = i64(0)
+        if APART:
+            slice_start = i64(i32(cuda.blockIdx.z) % i32(SLICES)) * i64(PIXELS * OUT_C)
         for i in unroll(THREAD):
             pixel = first_row + i32(i // 4 * HALF_ROWS + i % 4) + ty * i32(4)
             for q in unroll(2):
                 column = first_column + i32(q * HALF_COLUMNS) + tx * i32(4)
                 if (pixel < i32(PIXELS)) & (column < i32(GROUP_OUT)):
                     channel = group * i32(GROUP_OUT) + column
-                    place = cell_of(pixel) * i64(OUT_C) + i64(channel)
+                    place = slice_start + cell_of(pixel) * i64(OUT_C) + i64(channel)
                     four = take4(sums, 8 * i + 4 * q)
                     finish(four, offsets, other, y, channel, place, i32(GROUP_OUT) - column)
 
-    # 128 registers a thread.
-    return body, Block(THREADS, resident=512 // THREADS)
+    return body, THREADS

@@ -9,12 +9,13 @@ import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.conv.channels import filling
-from fastconv.backends.cuda.conv.direct import BLOCKS, IMAGES, MOST_CELLS
+from fastconv.backends.cuda.conv.direct import IMAGES, MOST_CELLS
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
 from fastconv.backends.cuda.conv.tensor_gemm import tensor_gemm
 from fastconv.backends.cuda.conv.tensor_pack import packed_weights, table_of
 from fastconv.backends.cuda.conv.tensor_tile import Products, TensorTile
 from fastconv.backends.cuda.engine.plan import OUTPUT, WORKSPACE, Argument, CudaPlan, Launch
+from fastconv.backends.cuda.tile import BLOCKS
 from fastconv.backends.native.bounds import FILTER_SIGMAS
 from fastconv.backends.native.plan import constant
 from fastconv.problem import Problem
