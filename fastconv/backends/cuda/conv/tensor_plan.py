@@ -33,7 +33,13 @@ BY_PRECISION = {
 UNITS = {"tf32": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}
 # A large card's multiply-adds, by which algorithms are ranked.
 RATES = {"f16": 300e12, "bf16": 300e12, "tf32": 150e12}
-TILES = (TensorTile(128, 128, 64, 64), TensorTile(128, 64, 64, 32), TensorTile(64, 64, 32, 32))
+# The smallest is for what leaves most of a card idle: more copies are on their way in each block.
+TILES = (
+    TensorTile(128, 128, 64, 64),
+    TensorTile(128, 64, 64, 32),
+    TensorTile(64, 64, 32, 32),
+    TensorTile(32, 32, 16, 16, stages=6),
+)
 # Factors in two parts take twice the registers.
 THRICE_TILES = (TensorTile(128, 128, 64, 32), *TILES[1:])
 
