@@ -31,9 +31,27 @@ def integers(dtype: Any, *shape: int) -> Any:
 CASES: dict[str, Any] = {
     "3x3, ragged": ("f2", SMALL, 1, (5, 7), 8, 72, (3, 3), {"padding": 1}),
     "stride": (BF16, SMALL, 2, (9, 8), 72, 10, (3, 2), {"stride": (2, 3), "padding": (1, 0)}),
-    "dilated": ("f2", SMALL, 1, (11, 9), 16, 64, (2, 3), {"dilation": (3, 2), "padding": 2}),
+    "dilated": (
+        "f2",
+        Tile(1, 128, 2),
+        1,
+        (11, 9),
+        16,
+        72,
+        (2, 3),
+        {"dilation": (3, 2), "padding": 2},
+    ),
     "16 channels": ("f2", Tile(1, 64, 3, 32), 1, (4, 9), 24, 8, (1, 3), {"padding": (0, 1)}),
-    "32 channels": (BF16, Tile(1, 64, 2, 64), 1, (6, 8), 96, 8, (2, 1), {}),
+    "32 channels, alone on its multiprocessor": (
+        BF16,
+        Tile(1, 64, 18, 64),
+        1,
+        (6, 8),
+        96,
+        8,
+        (2, 1),
+        {},
+    ),
     "groups": (BF16, SMALL, 1, (4, 6), 128, 20, (1, 1), {"groups": 2}),
     "signal": ("f2", SMALL, 2, (50,), 64, 7, (5,), {"padding": ((3, 1),), "dilation": 2}),
     "volume": (
@@ -46,7 +64,6 @@ CASES: dict[str, Any] = {
         (2, 3, 1),
         {"padding": (1, 0, 1), "stride": (1, 2, 1)},
     ),
-    "two warpgroups": ("f2", Tile(2, 128, 3), 1, (12, 10), 64, 132, (3, 1), {"padding": (1, 0)}),
 }
 
 

@@ -32,7 +32,7 @@ MUTATIONS = {
     "last wait": ("wait_all(sums)", "pass"),
     "bytes": ("barrier_expect(own, u32(STAGE))", "barrier_expect(own, u32(LEFT))"),
     "fence of maps": ("acquire_map(weight)", "pass"),
-    "last pixels": ("(pixel < i32(PIXELS)) & ", ""),
+    "last pixels": ("(pixel < i32(PIXELS)) & (count", "(count"),
 }
 
 

@@ -36,7 +36,7 @@ from fastconv.backends.cuda.engine.hopper import (
     shared_address,
     spread,
 )
-from fastconv.backends.cuda.engine.intrinsics import add4, fill, load4, map4
+from fastconv.backends.cuda.engine.intrinsics import add4, fill, load4, map4, put4, take4
 from fastconv.backends.cuda.engine.kernel import REGISTERS, Block, Body, TensorMap, kernel
 from fastconv.backends.cuda.engine.source import unroll
 from fastconv.backends.cuda.engine.warpgroup import ADDRESS, ATOM, WARPGROUP, descriptor
@@ -47,8 +47,8 @@ from fastconv.problem.activation import Activation
 _SKEW = 8
 # Shared memory of a multiprocessor, and what the system takes of it for each block.
 SHARED_BYTES, RESERVED_BYTES = 228 << 10, 1 << 10
-# Registers of a thread beside its sums.
-_OWN_REGISTERS = 40
+# Registers of a thread beside its sums, and of one that finishes some fours of them together.
+_OWN_REGISTERS, _FINISHING_REGISTERS = 40, 88
 _WARP = 32
 # Arrays' dtypes, as instructions name them.
 _HALVES = {"f16": "float16", "bf16": "bfloat16"}
@@ -97,8 +97,8 @@ class Tile:
     def resident(self) -> int:
         """Blocks that share a multiprocessor, of whose memory and registers each takes its part."""
         memory = SHARED_BYTES // (self.shared_bytes + RESERVED_BYTES)
-        registers = REGISTERS // (self.threads * (self.columns // 2 + _OWN_REGISTERS))
-        return min(memory, registers)
+        need = max(self.columns // 2 + _OWN_REGISTERS, _FINISHING_REGISTERS)
+        return min(memory, REGISTERS // (self.threads * need))
 
     @property
     def block(self) -> Block:
@@ -141,6 +141,10 @@ def hopper_gemm(
     STEPS = geometry.taps * TAP // DEPTH
     TILES = -(-GROUP_OUT // COLUMNS)
     PITCH, QUADS = COLUMNS + _SKEW, COLUMNS // 4
+    # Fours of sums, and those of a thread that are finished together: a block that is alone waits
+    # for what it adds, and has registers for more.
+    ALL_QUADS, EACH = ROWS * QUADS, 8 if tile.resident == 1 else 4
+    HELD = 4 * EACH
     OUT_QUADS = GROUP_OUT % 4 == 0
     BIAS, RESIDUAL, ACTIVATION = bias, residual, activation is not None
     activate = map4(scalar(activation))
@@ -156,6 +160,7 @@ def hopper_gemm(
     def body(x: TensorMap, weight: TensorMap, offsets: Cell, other: Cell, y: Cell) -> None:
         memory = cuda.shared.array(0, f32)
         sums = cuda.local.array(SUMS, f32)
+        others = cuda.local.array(HELD, f32)
         thread = i32(cuda.threadIdx.x)
         first_row = i32(cuda.blockIdx.x) // i32(TILES) * i32(ROWS)
         first_column = i32(cuda.blockIdx.x) % i32(TILES) * i32(COLUMNS)
@@ -164,18 +169,25 @@ def hopper_gemm(
         base = (address + u32(ATOM - 1)) & u32(0xFFFFFFFF - (ATOM - 1))
         full = base + u32(BARRIERS)
         empty = full + u32(8 * STAGES)
-        if thread == i32(0):
+        if thread == i32(CONSUMERS):
             for i in unroll(STAGES):
                 barrier_init(full + u32(8 * i), u32(1))
                 barrier_init(empty + u32(8 * i), u32(WARPS))
             fence_barriers()
+            acquire_map(x)
+            acquire_map(weight)
         cuda.syncthreads()
+
+        def position(quad):  # type: ignore[no-untyped-def]
+            """Give the pixel and the channel of four sums, and how many channels there are."""
+            column = first_column + quad % i32(QUADS) * i32(4)
+            pixel = first_row + quad // i32(QUADS)
+            return pixel, group * i32(GROUP_OUT) + column, i32(GROUP_OUT) - column
+
         stage = u32(0)
         parity = u32(0)
         if thread >= i32(CONSUMERS):
             if thread == i32(CONSUMERS):
-                acquire_map(x)
-                acquire_map(weight)
                 rest = first_row // i32(OUT_W)
                 w = first_row % i32(OUT_W) * i32(STRIDE_W) - i32(BEFORE_W)
                 h = rest % i32(OUT_H) * i32(STRIDE_H) - i32(BEFORE_H)
@@ -243,30 +255,41 @@ def hopper_gemm(
             line = thread // i32(_WARP) * i32(16) + thread % i32(_WARP) // i32(4)
             spread_sums(memory, start + line * i32(PITCH) + thread % i32(4) * i32(2), sums)
         cuda.syncthreads()
-        for quad in range(thread, ROWS * QUADS, CONSUMERS + _WARP):
-            line = i32(quad) // i32(QUADS)
-            column = i32(quad) % i32(QUADS) * i32(4)
-            pixel = first_row + line
-            count = i32(GROUP_OUT) - first_column - column
-            if (pixel < i32(PIXELS)) & (count > i32(0)):
-                channel = group * i32(GROUP_OUT) + first_column + column
-                place = i64(pixel) * i64(OUT_C) + i64(channel)
-                four = load4(memory, start + line * i32(PITCH) + column)
-                if BIAS:
-                    if OUT_QUADS:
-                        four = add4(four, load_quad(offsets, channel))
-                    else:
-                        four = add4(four, load_some(offsets, channel, count))
+        if thread < i32(CONSUMERS):
+            for first in range(thread, ALL_QUADS, EACH * CONSUMERS):
                 if RESIDUAL:
-                    if OUT_QUADS:
-                        four = add4(four, load_quad(other, place))
-                    else:
-                        four = add4(four, load_some(other, place, count))
-                if ACTIVATION:
-                    four = activate(four)
-                if OUT_QUADS:
-                    store_quad(y, place, four)
-                else:
-                    store_some(y, place, four, count)
+                    # All are on their way before the first is waited for.
+                    for i in unroll(EACH):
+                        pixel, column, count = position(i32(first) + i32(i * CONSUMERS))
+                        if OUT_QUADS:
+                            # What lies outside is not stored: any place will do.
+                            pixel = min(pixel, i32(PIXELS - 1))
+                            column = column if count > i32(0) else i32(0)
+                            four = load_quad(other, i64(pixel) * i64(OUT_C) + i64(column))
+                        else:
+                            count = count if pixel < i32(PIXELS) else i32(0)
+                            place = i64(pixel) * i64(OUT_C) + i64(column)
+                            four = load_some(other, place, count)
+                        put4(others, 4 * i, four)
+                for i in unroll(EACH):
+                    quad = i32(first) + i32(i * CONSUMERS)
+                    pixel, column, count = position(quad)
+                    if (pixel < i32(PIXELS)) & (count > i32(0)):
+                        place = i64(pixel) * i64(OUT_C) + i64(column)
+                        line = quad // i32(QUADS) * i32(PITCH) + quad % i32(QUADS) * i32(4)
+                        four = load4(memory, start + line)
+                        if BIAS:
+                            if OUT_QUADS:
+                                four = add4(four, load_quad(offsets, column))
+                            else:
+                                four = add4(four, load_some(offsets, column, count))
+                        if RESIDUAL:
+                            four = add4(four, take4(others, 4 * i))
+                        if ACTIVATION:
+                            four = activate(four)
+                        if OUT_QUADS:
+                            store_quad(y, place, four)
+                        else:
+                            store_some(y, place, four, count)
 
     return of_cells(body, dtype), tile.block
