@@ -1,4 +1,4 @@
-"""Pools of channels-last images: four channels of one output a thread, windows read by tables.
+"""Pools: four channels of one output a thread, or one, windows read by tables.
 
 A table has each output's first cell and the one behind its last, a dimension: windows that share a
 shape, those that are clipped by the image's edge and adaptive ones are one kernel.
@@ -22,7 +22,6 @@ from fastconv.backends.cuda.engine.cells import DTYPES, Cell, access, of_cells
 from fastconv.backends.cuda.engine.intrinsics import combine4, map4, sqrt
 from fastconv.backends.cuda.engine.kernel import Body, Float32, Int32, kernel
 from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
-from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.plan import INPUT, constant
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
@@ -48,6 +47,7 @@ class Fold:
 FOLDS = {
     "max": Fold("max", -np.inf),
     "avg": Fold("sum", 0.0, mean=True),
+    "sum": Fold("sum", 0.0),
     "magnitudes": Fold("magnitudes", 0.0),
     "squares": Fold("squares", 0.0, rooted=True),
     "largest": Fold("largest", 0.0),
@@ -93,6 +93,13 @@ _COMBINE = {
 }
 
 
+def functions_of(fold: Fold) -> tuple[Any, Any]:
+    """Give how a cell is brought to those before, and the root that may end them."""
+    powers, root = _powers(fold.power)
+    adding = powers if fold.name == "powers" else _COMBINE[fold.name]
+    return adding, _root if fold.power == 2 else root
+
+
 def _powers(power: float) -> tuple[Any, Any]:
     """Give how a power of a magnitude is added, and the root that ends a sum of them."""
 
@@ -120,17 +127,17 @@ def pool(
     OUT_D, OUT_H, OUT_W = output_size
     STEP_D, STEP_H, STEP_W = steps
     CHANNELS, QUADS = channels, -(-channels // 4)
-    WHOLE = channels % 4 == 0
+    WHOLE, ONE = channels % 4 == 0, channels == 1
     ITEMS = batch * OUT_D * OUT_H * OUT_W * QUADS
     THREADS = _THREADS
     ROWS, COLUMNS = OUT_D, OUT_D + OUT_H
     START, MEAN, ROOTED = fold.start, fold.mean, fold.rooted
-    adding, rooting = _powers(fold.power) if fold.name == "powers" else (_COMBINE[fold.name], _root)
+    adding, rooting = functions_of(fold)
     combine, root = combine4(adding), map4(rooting)
     divide = combine4(_divide)
     cells = access(dtype)
     load4, load_first = cells.load4, cells.load_first
-    store4, store_first = cells.store4, cells.store_first
+    store4, store_first, load = cells.store4, cells.store_first, cells.load
 
     def body(x: Cell, table: Int32, counts: Float32, y: Cell) -> None:
         item = i64(cuda.blockIdx.x) * i64(THREADS) + i64(cuda.threadIdx.x)
@@ -154,6 +161,10 @@ def pool(
                         cell = (line + i64(u)) * i64(CHANNELS) + i64(channel)
                         if WHOLE:
                             total = combine(total, load4(x, cell))
+                        elif ONE:
+                            # The compiler sees that four are the same, and does one.
+                            value = load(x, cell)
+                            total = combine(total, (value, value, value, value))
                         else:
                             total = combine(total, load_first(x, cell, count))
             if MEAN:
@@ -190,7 +201,7 @@ class Pool(CudaAlgorithm):
         return float(cells + 1) * float(np.finfo(np.float32).eps)
 
     def launches(self, problem: AnyPool, *parameters: Array | None) -> CudaPlan:
-        return channels_last(problem, plan_pool)
+        return plan_pool(problem)
 
 
 def _divide(total: Any, over: Any) -> Any:
@@ -207,14 +218,16 @@ def fold_of(problem: AnyPool) -> Fold | None:
 
 
 def plan_pool(problem: AnyPool) -> CudaPlan:
-    """Plan a pool of channels-last images."""
+    """Plan a pool; planes of channels that come first are images of one channel."""
     fold = fold_of(problem)
     assert fold is not None
+    channels = problem.channels if problem.channels_last else 1
+    images = problem.batch * problem.channels // channels
     windows = problem.windows()
     steps = lead(tuple(w.step for w in windows), 1)
     sizes = lead(problem.input_size, 1), lead(problem.output_size, 1)
-    kern = pool(fold, problem.batch, problem.channels, *sizes, steps, problem.dtype.name)
-    items = problem.batch * prod(problem.output_size) * -(-problem.channels // 4)
+    kern = pool(fold, images, channels, *sizes, steps, problem.dtype.name)
+    items = images * prod(problem.output_size) * -(-channels // 4)
     arguments: list[Argument] = [
         INPUT(0),
         constant(windows_table(problem)),

@@ -16,8 +16,10 @@ from fastconv.backends.cuda.moments import Parts, chunk_moments, combine
 from fastconv.backends.cuda.moves import Axis, moving
 from fastconv.backends.cuda.norm import scales, standardise
 from fastconv.backends.cuda.pointwise import elementwise
+from fastconv.backends.cuda.pool import FOLDS
 from fastconv.backends.cuda.pool_indices import pool_indices
 from fastconv.backends.cuda.pool_weighted import pool_weighted
+from fastconv.backends.cuda.pool_whole import Planes, whole
 from fastconv.backends.cuda.resample import plan_weighted
 from fastconv.backends.cuda.response import response
 from fastconv.backends.cuda.softmax import softmax
@@ -41,6 +43,7 @@ COLUMNS = np.broadcast_to(np.float32(0), (2, 576, 3136))
 WINDOWS = PoolProblem.of("weighted", 2, PLANES, 3, stride=2, weights="gaussian")
 FILTERS = np.broadcast_to(np.float32(0), (64, 1, 4, 4))
 DOUBLED = ConvTransposeProblem.of(2, PIXELS, FILTERS, stride=2, padding=1, groups=64, layout="NHWC")
+FLOATS = ("float32", "float32")
 SIZES = (1, 56, 56), (1, 28, 28)
 
 
@@ -81,6 +84,7 @@ TABLE: dict[str, tuple[Any, int]] = {
     "scales of channels": (scales(64, True, True, 1e-5), 32),
     "weighted windows": (pool_weighted(WINDOWS, (1, 1, 1), (1, 1, 1)), 96),
     "depthwise doubled": (depthwise_transposed(DOUBLED), 64),
+    "whole planes": (whole(Planes(8, 49, 2048, 256), FOLDS["avg"], 49, FLOATS), 40),
     "slices added": (linear.added(8, 1001, 1004, 8, (8032, 1004), True, RELU), 48),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastconv.backends.cuda import pool_whole
 from fastconv.backends.cuda.engine.device import SimulatedDevice
 from fastconv.backends.cuda.pool import plan_pool
 from fastconv.backends.cuda.pool_indices import PoolIndices
@@ -53,6 +54,39 @@ def test_pools(case: str, channels: int) -> None:
     problem = PoolProblem.of(kind, n, x, kernel, layout=LAYOUTS[n], **options)
     expected = Pool().plan(problem).run(x)
     np.testing.assert_allclose(run(problem, x), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_planes_of_channels_first(kind: str) -> None:
+    x = RNG.standard_normal((2, 3, 6, 5)).astype("f4")
+    problem = PoolProblem.of(kind, 2, x, 3, stride=2, padding=1)
+    expected = Pool().plan(problem).run(x)
+    np.testing.assert_allclose(run(problem, x), expected, rtol=1e-6, atol=1e-6)
+
+
+GLOBAL: dict[str, Any] = {"max": {}, "avg": {}, "lp": {"p": 3}, "largest": {"p": np.inf}}
+
+
+@pytest.mark.parametrize("kind", GLOBAL)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_whole_planes(kind: str, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_whole, "_CELLS", 2)
+    x = RNG.standard_normal((2, 7, 9, 10)).astype("f4")
+    name = "lp" if kind == "largest" else kind
+    problem = AdaptivePoolProblem.of_global(name, x, layout=layout, **GLOBAL[kind])
+    assert (pool_whole.planes_of(problem).chunks > 1) == (layout == "NHWC")
+    assert pool_whole.PoolWhole().why_not(problem) is None
+    expected = Pool().plan(problem).run(x)
+    result = pool_whole.PoolWhole().plan(problem).run(x)
+    np.testing.assert_allclose(result, expected, rtol=2e-6, atol=1e-6)
+
+
+def test_windows_that_are_not_the_plane() -> None:
+    x = np.zeros((1, 1, 4, 4), "f4")
+    for options in ({"padding": 1}, {"stride": 1}, {"divisor_override": 3}, {"dilation": 1}):
+        problem = PoolProblem.of("avg", 2, x, 3 if "padding" in options else 4, **options)
+        whole = set(options) in ({"stride"}, {"dilation"})
+        assert (pool_whole.PoolWhole().why_not(problem) is None) == whole
 
 
 @pytest.mark.parametrize("kind", ["max", "avg"])

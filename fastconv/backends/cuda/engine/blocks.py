@@ -94,6 +94,15 @@ if config.ENABLE_CUDASIM:
 
         return mapped
 
+    def map2(function: Any) -> Callable[[Any, Any], Any]:
+        """Give a function of two numbers to kernels."""
+
+        def mapped(x: Any, y: Any) -> Any:
+            with np.errstate(all="ignore"):
+                return function(x, y)
+
+        return mapped
+
 else:
     from numba.extending import intrinsic
 
@@ -124,5 +133,17 @@ else:
                 return context.compile_internal(builder, function, signature, args)
 
             return x(x), codegen
+
+        return mapped
+
+    def map2(function: Any) -> Callable[[Any, Any], Any]:
+        """Give a function of two numbers to kernels."""
+
+        @intrinsic
+        def mapped(typingctx: Any, x: Any, y: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return context.compile_internal(builder, function, signature, args)
+
+            return x(x, x), codegen
 
         return mapped
