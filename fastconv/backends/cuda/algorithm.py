@@ -15,6 +15,8 @@ from fastconv.problem import Shape
 
 # A large card's float32 multiply-adds and memory, by which algorithms are ranked; and a launch.
 FLOPS, BYTES, LAUNCH = 50e12, 4e12, 4e-6
+# Images of a batch that fills such a card: one alone does not, and its algorithm is that of all.
+CROWD = 64
 
 
 class CudaAlgorithm(Algorithm):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.cuda.algorithm import BYTES, LAUNCH, CudaAlgorithm
+from fastconv.backends.cuda.algorithm import BYTES, CROWD, LAUNCH, CudaAlgorithm
 from fastconv.backends.cuda.conv.direct import geometry_of, why_not_outsized
 from fastconv.backends.cuda.conv.padded import padded_first
 from fastconv.backends.cuda.conv.tensor_gemm import MOST_BITS, tap_bits
@@ -47,10 +49,13 @@ class DirectTensor(CudaAlgorithm):
         products = products_of(problem)
         assert products is not None
         geometry = geometry_of(problem)
-        filled = filled_inputs(geometry, products)
-        flops = problem.flops * filled / geometry.group_inputs
-        launches = 1 if filled == geometry.group_inputs else 2
-        return Cost(launches * LAUNCH + max(flops / rate_of(problem), problem.bytes / BYTES))
+        more = filled_inputs(geometry, products) / geometry.group_inputs
+        seconds = max(problem.flops * more / rate_of(problem), problem.bytes / BYTES)
+        if more > 1:
+            # Images are read and written once more.
+            image = prod(problem.input_shape) * problem.dtype.itemsize
+            seconds += LAUNCH / CROWD + image * (1 + more) / BYTES
+        return Cost(LAUNCH + seconds)
 
     def error_bound(self, problem: ConvProblem) -> float:
         products = products_of(problem)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
-from fastconv.backends.cuda.algorithm import BYTES, LAUNCH, CudaAlgorithm
+from fastconv.backends.cuda.algorithm import BYTES, CROWD, LAUNCH, CudaAlgorithm
 from fastconv.backends.cuda.conv.direct import geometry_of
 from fastconv.backends.cuda.conv.hopper_gemm import Tile, hopper_gemm
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
@@ -74,9 +74,10 @@ class DirectHopper(CudaAlgorithm):
         return _why_not_tiles(problem) or _why_not_here()
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        geometry = geometry_of(problem)
-        seconds = _clocks(geometry, tile_of(geometry, problem.dtype.itemsize)) / _CLOCK
-        return Cost(LAUNCH + max(seconds, problem.bytes / BYTES))
+        one = geometry_of(problem)
+        geometry = dataclasses.replace(one, batch=CROWD * one.batch)
+        clocks = _clocks(geometry, tile_of(geometry, problem.dtype.itemsize)) / CROWD
+        return Cost(LAUNCH + max(clocks / _CLOCK, problem.bytes / BYTES))
 
     def manner(self, problem: ConvProblem) -> str | None:
         if kind_of(problem) == "tf32":
