@@ -15,6 +15,7 @@ from tests.backends.cuda.device_memory import OnDevice
 STREAM, OTHER = 4096, 8192
 X, WEIGHT = np.ones((1, 4, 6, 6), "f4"), np.ones((4, 4, 3, 3), "f4")
 HALF, FILTERS = np.ones((1, 16, 16, 64), "f2"), np.ones((64, 64, 3, 3), "f2")
+PLACES = np.ones((2, 1, 8, 8, 64), "f2")
 RESIDUAL = np.ones((1, 4, 4, 4), "f4")
 KEPT = fastconv.nn.Conv2d(4, 4, 3, bias=False)
 
@@ -24,6 +25,12 @@ def network() -> Any:
 
 
 NETWORK = network()
+
+
+def mapped(x: Any) -> Any:
+    given = OnDevice(x, STREAM), OnDevice(FILTERS, STREAM)
+    return F.conv2d(*given, layout="NHWC", algorithm="direct_hopper")
+
 
 CALLS: dict[str, Callable[[], Any]] = {
     "main memory": lambda: F.relu(X, backend="cuda"),
@@ -38,6 +45,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "tensor cores": lambda: F.conv2d(
         OnDevice(HALF, STREAM), FILTERS, layout="NHWC", padding=1, algorithm="direct_hopper"
     ),
+    "map": lambda: mapped(PLACES[0]),
+    "map of another array": lambda: mapped(PLACES[1]),
     "network": lambda: NETWORK(OnDevice(X, STREAM)),
     "network again": lambda: NETWORK(OnDevice(X, STREAM)),
     "network on another stream": lambda: NETWORK(OnDevice(X, OTHER)),

@@ -105,6 +105,12 @@ def test_tensor_maps_and_shared_memory_are_asked_for(told: dict[str, list[str]])
     assert f"allow {shared[1]}" in lines
 
 
+def test_a_map_of_another_array_waits_for_no_work(told: dict[str, list[str]]) -> None:
+    lines = told["map of another array"]
+    assert "map im2col" in lines
+    assert f"synchronize {STREAM}" not in lines
+
+
 def test_a_full_card_is_a_memory_error(driver: Path) -> None:
     with pytest.raises(AssertionError, match=r"MemoryError: .*576 bytes"):
         asked(driver, "main memory", DRIVER_MEMORY="100")

@@ -171,8 +171,10 @@ def test_a_card_keeps_maps(monkeypatch: pytest.MonkeyPatch) -> None:
         uploads.append(words)
         return len(uploads)
 
-    assert [card.tensor_map(PLAIN, at, upload) for at in (0, 16, 0, 16)] == [1, 2, 1, 2]
+    uploader = types.SimpleNamespace(upload=upload)
+    monkeypatch.setattr(card, "_uploader", lambda: uploader)
+    assert [card.tensor_map(PLAIN, at) for at in (0, 16, 0, 16)] == [1, 2, 1, 2]
     assert not waits
     # A third is one too many: what runs is waited for, and all are made again as they come.
-    assert [card.tensor_map(PLAIN, at, upload) for at in (32, 0, 32)] == [3, 4, 3]
+    assert [card.tensor_map(PLAIN, at) for at in (32, 0, 32)] == [3, 4, 3]
     assert len(waits) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,6 +59,7 @@ class _Card:
         self.arch = settings.cuda_arch() or _OWN.get((major, minor), f"sm_{major}{minor}")
         self._kernels: dict[Kernel, Any] = {}
         self._maps: dict[tuple[Spec, int], Memory] = {}
+        self._own_stream: Any = None
         self._lock = threading.Lock()
 
     def loaded(self, kernel: Kernel) -> Any:
@@ -75,7 +75,7 @@ class _Card:
                 self._kernels[kernel] = found
         return found
 
-    def tensor_map(self, spec: Spec, address: int, upload: Callable[[Any], Memory]) -> Memory:
+    def tensor_map(self, spec: Spec, address: int) -> Memory:
         """Give the map of what lies at an address: encoded and uploaded where there is none yet."""
         with self._lock:
             found = self._maps.get((spec, address))
@@ -84,8 +84,15 @@ class _Card:
                     # Launches on any stream may still read them; graphs keep their own.
                     self.handle.sync()
                     self._maps.clear()
-                found = self._maps[spec, address] = upload(encoded(spec, address))
+                found = self._uploader().upload(encoded(spec, address))
+                self._maps[spec, address] = found
         return found
+
+    def _uploader(self) -> CudaDevice:
+        """Give a stream of the card's own: who waits for it waits for nobody's work."""
+        if self._own_stream is None:
+            self._own_stream = self.handle.create_stream()
+        return CudaDevice(self, int(self._own_stream.handle))
 
     def _allow_shared(self, loaded: Any, kernel: Kernel) -> None:
         """Let a kernel have more dynamic shared memory than every card grants unasked."""
@@ -167,7 +174,7 @@ class CudaDevice(Device):
             raise RuntimeError(f"copying {size} bytes failed: {status}")
 
     def tensor_map(self, spec: Spec, memory: Memory, offset: int) -> Memory:
-        return self._card.tensor_map(spec, int(memory.handle) + offset, self.upload)
+        return self._card.tensor_map(spec, int(memory.handle) + offset)
 
     def wait_for(self, stream: int) -> None:
         from cuda.core import Stream
