@@ -13,7 +13,7 @@ from fastconv.backends.cuda.conv.direct_tensor import DirectTensor, plan_tensor
 from fastconv.backends.cuda.conv.tensor_gemm import tensor_gemm
 from fastconv.backends.cuda.conv.tensor_pack import table_of
 from fastconv.backends.cuda.conv.tensor_plan import TILES
-from fastconv.backends.cuda.conv.tensor_tile import TensorTile
+from fastconv.backends.cuda.conv.tensor_tile import CHUNKS, TensorTile, swizzle
 from fastconv.backends.cuda.conv.transposed_tensor import plan_transposed
 from fastconv.backends.cuda.engine.device import SimulatedDevice
 from fastconv.backends.reference.conv import Conv, ConvTranspose
@@ -197,6 +197,13 @@ def test_linear_layers_and_weights_on_the_card(dtype: str, precision: str | None
     np.testing.assert_array_equal(on_host(found), expected)
     problem = LinearProblem.of(x, weight, precision=precision)
     assert choose(problem, backend="cuda").algorithm.name == "gemm_tensor"
+
+
+def test_lines_that_are_read_together_lie_in_different_banks() -> None:
+    lines, chunks = np.arange(8)[:, None], np.arange(CHUNKS)
+    # Of 128 bytes, which are all banks, the 16 that each of 8 lines has a chunk in.
+    banks = (lines * CHUNKS + (chunks ^ swizzle(lines))) % 8
+    assert all(sorted(column) == list(range(8)) for column in banks.T.tolist())
 
 
 # What is left out of the kernel, or of its table.
