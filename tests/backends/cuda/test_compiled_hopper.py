@@ -49,6 +49,10 @@ def test_products_follow_each_other(size: tuple[int, int], tmp_path: Path) -> No
     # Four products a step, which it may write out more than once, as often as its copies.
     assert len(products) in range(4, 65, 4)
     assert len(copies[0]) == len(copies[1]) >= 1
+    # Residuals and results go by fours of halves.
+    assert re.search(r"LDG\.E\.64", code)
+    assert re.search(r"STG\.E\.64", code)
+    assert not re.search(r"LDG\.E(\.U16)? R", code)
     waits = re.findall(r"WARPGROUP\.DEPBAR\.LE gsb0, 0x(\d)", code)
     assert waits == ["1"] * (len(products) // 4) + ["0"]
 

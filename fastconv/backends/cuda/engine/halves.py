@@ -106,6 +106,15 @@ else:
         shifted = builder.shl(builder.zext(word, _WORD), ir.Constant(_WORD, 16))
         return builder.bitcast(shifted, _FLOAT)
 
+    def _four(builder: Any, given: Any, kind: str) -> list[Any]:
+        """Give the floats of two words of two halves: four halves would be loaded in two."""
+        parts = []
+        for i in range(2):
+            word = builder.extract_element(given, ir.Constant(_WORD, i))
+            upper = builder.lshr(word, ir.Constant(_WORD, 16))
+            parts += [builder.trunc(each, _SHORT) for each in (word, upper)]
+        return [_wide(builder, part, kind) for part in parts]
+
     def _pairs(builder: Any, four: Any, kind: str) -> list[Any]:
         """Give four floats as two words of two halves, the first in the lower half."""
         form = ir.FunctionType(_WORD, [_FLOAT, _FLOAT])
@@ -126,10 +135,8 @@ else:
         @intrinsic
         def load(typingctx: Any, source: Any, index: Any) -> Any:
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                place = _vector(builder, builder.gep(args[0], [args[1]]), _SHORT, 4)
-                given = builder.load(place, align=8)
-                parts = [builder.extract_element(given, ir.Constant(_WORD, i)) for i in range(4)]
-                wide = [_wide(builder, part, kind) for part in parts]
+                place = _vector(builder, builder.gep(args[0], [args[1]]), _WORD, 2)
+                wide = _four(builder, builder.load(place, align=8), kind)
                 return context.make_tuple(builder, signature.return_type, wide)
 
             return types.UniTuple(types.float32, 4)(source, index), codegen
@@ -142,16 +149,15 @@ else:
         @intrinsic
         def load(typingctx: Any, source: Any, index: Any, inside: Any) -> Any:
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                zeros, before = ir.Constant(ir.VectorType(_SHORT, 4), None), builder.block
+                zeros, before = ir.Constant(ir.VectorType(_WORD, 2), None), builder.block
                 with builder.if_then(args[2]):
-                    place = _vector(builder, builder.gep(args[0], [args[1]]), _SHORT, 4)
+                    place = _vector(builder, builder.gep(args[0], [args[1]]), _WORD, 2)
                     loaded = builder.load(place, align=8)
                     there = builder.block
                 given = builder.phi(zeros.type)
                 given.add_incoming(zeros, before)
                 given.add_incoming(loaded, there)
-                parts = [builder.extract_element(given, ir.Constant(_WORD, i)) for i in range(4)]
-                wide = [_wide(builder, part, kind) for part in parts]
+                wide = _four(builder, given, kind)
                 return context.make_tuple(builder, signature.return_type, wide)
 
             return types.UniTuple(types.float32, 4)(source, index, types.boolean), codegen
