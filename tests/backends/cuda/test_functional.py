@@ -19,7 +19,7 @@ def test_functions_by_name() -> None:
     for call in (
         lambda backend: F.conv2d(x, weight, padding=1, activation="relu", backend=backend),
         lambda backend: F.conv2d(x, lines, padding=1, groups=4, backend=backend),
-        lambda backend: F.conv_transpose2d(x, lines[:, :, :2, :2], stride=2, backend=backend),
+        lambda backend: F.conv_transpose2d(x, lines[:, :, :2, :2], backend=backend),
         lambda backend: F.linear(x, square, activation="relu", backend=backend),
         lambda backend: F.max_pool2d(x, 2, backend=backend),
         lambda backend: F.prelu(x, x[0, :, 0, 0], backend=backend),

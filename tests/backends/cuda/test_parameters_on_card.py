@@ -21,7 +21,7 @@ X = normal(2, 6, 3, 4)
 CALLS: dict[str, tuple[Any, list[Any]]] = {
     "linear": (F.linear, [normal(5, 4), normal(5)]),
     "conv_transpose": (
-        lambda *given, **more: F.conv_transpose2d(*given, stride=(1, 2), **more),
+        lambda *given, **more: F.conv_transpose2d(*given, **more),
         [normal(6, 2, 1, 3), normal(2)],
     ),
     "prelu": (F.prelu, [normal(6)]),
