@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastconv.backends.cuda.conv import winograd as winograd_module
+from fastconv.backends.cuda.conv.direct import geometry_of
 from fastconv.backends.cuda.conv.winograd import Winograd4, plan_winograd
 from fastconv.backends.cuda.conv.winograd_kernel import LARGE, NARROW, WIDE, winograd
 from fastconv.backends.cuda.engine.device import SimulatedDevice
@@ -85,20 +87,20 @@ def test_an_image_has_the_same_bits_in_any_batch() -> None:
 
 MUTATIONS = {
     "the barrier of a step": (
-        "            at = next_half\n            wait_copies()\n            cuda.syncthreads()",
-        "            at = next_half\n            wait_copies()",
+        "at = next_half\n                wait_copies()\n                cuda.syncthreads()",
+        "at = next_half\n                wait_copies()",
     ),
     "a wait for copies": (
-        "            at = next_half\n            wait_copies()\n            cuda.syncthreads()",
-        "            at = next_half\n            cuda.syncthreads()",
+        "at = next_half\n                wait_copies()\n",
+        "at = next_half\n",
     ),
     "the barrier before the exchange": (
-        "        multiply(at)\n        cuda.syncthreads()",
-        "        multiply(at)",
+        "            multiply(at)\n            cuda.syncthreads()",
+        "            multiply(at)",
     ),
     "the barrier in the exchange": (
-        "            cuda.syncthreads()\n            if thread < i32(BACK_ITEMS)",
-        "            if thread < i32(BACK_ITEMS)",
+        "cuda.syncthreads()\n                if own_thread < i32(BACK_ITEMS)",
+        "if own_thread < i32(BACK_ITEMS)",
     ),
     "rows above and below": ("if (u32(h + i32(i)) < u32(IN_H)) &", "if"),
     "channels of the last step": ("there = i32(step * i32(DEPTH)) < own_inputs", "there = True"),
@@ -110,3 +112,19 @@ MUTATIONS = {
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_broken_kernels_are_seen(name: str) -> None:
     assert_caught(winograd, *MUTATIONS[name], lambda: check((1, (5, 5), 9, 12, 1, 1), NARROW))
+
+
+def test_slices_are_added_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A small card: five images have blocks for all of it, and one has not.
+    monkeypatch.setattr(winograd_module, "LEAST_CHANNELS", 8)
+    monkeypatch.setattr(winograd_module, "BLOCKS", 4)
+    monkeypatch.setattr(winograd_module, "MULTIPROCESSORS", 2)
+    whole, (x, weight, bias, residual) = problem_of((5, (5, 5), 20, 12, 1, 1))
+    expected = Conv().plan(whole, weight, bias).run(x, residual)
+    for batch, apart in ((1, True), (5, False)):
+        problem = dataclasses.replace(whole, batch=batch)
+        geometry = winograd_module.sliced(geometry_of(problem), NARROW)
+        assert (geometry.slices, geometry.apart) == (3, apart)
+        plan = plan_winograd(problem, weight, bias, (NARROW,))
+        result = run(plan, problem, x[-batch:], residual[-batch:])
+        np.testing.assert_array_equal(result, expected[-batch:])

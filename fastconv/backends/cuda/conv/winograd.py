@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from math import prod
+
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.cuda.algorithm import BYTES, FLOPS, LAUNCH, CudaAlgorithm
 from fastconv.backends.cuda.conv.direct import geometry_of, why_not_outsized
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
+from fastconv.backends.cuda.conv.split import adding
 from fastconv.backends.cuda.conv.winograd_kernel import (
     LARGE,
     NARROW,
@@ -17,7 +21,8 @@ from fastconv.backends.cuda.conv.winograd_kernel import (
     tiles_of,
     winograd,
 )
-from fastconv.backends.cuda.engine.plan import OUTPUT, Argument, CudaPlan, Launch
+from fastconv.backends.cuda.engine.plan import OUTPUT, WORKSPACE, CudaPlan, Launch
+from fastconv.backends.cuda.tile import BLOCKS
 from fastconv.backends.cuda.transpose import channels_last
 from fastconv.backends.native.conv.common import unit
 from fastconv.backends.native.conv.winograd.axis import Axis, winograd_bound
@@ -25,6 +30,8 @@ from fastconv.backends.native.plan import INPUT, constant
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 
+# A slice's least channels: what a block does beside its products is done for each.
+LEAST_CHANNELS = 64
 # Multiprocessors of a large card: fewer blocks leave some idle.
 MULTIPROCESSORS = 132
 
@@ -106,21 +113,45 @@ def grid_of(geometry: Geometry, filtering: Filtering) -> tuple[int, int, int]:
     down, across = tiles_of(geometry, filtering.m)
     tiles = geometry.batch * down * across
     filters = -(-geometry.group_outputs // filtering.filters)
-    return -(-tiles // TILES), filters, geometry.groups
+    slices = geometry.slices if geometry.apart else 1
+    return -(-tiles // TILES), filters, geometry.groups * slices
 
 
 def plan_winograd(
     problem: ConvProblem, weight: Array, bias: Array | None, filterings: tuple[Filtering, ...]
 ) -> CudaPlan:
     """Plan a 3 x 3 convolution of channels-last images, by the first cut that suits it."""
-    geometry = geometry_of(problem)
+    geometry = sliced(geometry_of(problem), filterings[-1])
     filtering = filtering_of(geometry, filterings)
-    kernel = winograd(filtering, geometry, bias is not None, problem.residual, problem.activation)
-    arguments: list[Argument] = [
-        INPUT(0), constant(packed_weights(weight, geometry, filtering)),
-        None if bias is None else constant(bias), INPUT(1) if problem.residual else None, OUTPUT,
-    ]  # fmt: skip
-    return CudaPlan([Launch(kernel, grid_of(geometry, filtering), arguments)])
+    packed = constant(packed_weights(weight, geometry, filtering))
+    biases = None if bias is None else constant(bias)
+    residual = INPUT(1) if problem.residual else None
+    grid = grid_of(geometry, filtering)
+    if not geometry.apart:
+        kernel = winograd(
+            filtering, geometry, bias is not None, problem.residual, problem.activation
+        )
+        return CudaPlan([Launch(kernel, grid, [INPUT(0), packed, biases, residual, OUTPUT])])
+    kernel = winograd(filtering, geometry, False, False, None)
+    launches = [
+        Launch(kernel, grid, [INPUT(0), packed, None, None, WORKSPACE]),
+        adding(geometry, WORKSPACE, biases, residual, problem.activation, OUTPUT),
+    ]
+    size = 4 * geometry.slices * geometry.rows * geometry.out_channels
+    return CudaPlan(launches, workspace_bytes=size)
+
+
+def sliced(geometry: Geometry, filtering: Filtering) -> Geometry:
+    """Give a geometry with its sum of channels cut as one image asks for (see `split`)."""
+    one = grid_of(dataclasses.replace(geometry, batch=1), filtering)
+    steps = -(-geometry.group_inputs // filtering.depth)
+    least = LEAST_CHANNELS // filtering.depth
+    count = min(BLOCKS // prod(one), steps // least)
+    if count < 2 or geometry.group_outputs % 4:
+        return geometry
+    count = -(-steps // -(-steps // count))
+    blocks = prod(grid_of(geometry, filtering))
+    return dataclasses.replace(geometry, slices=count, apart=blocks < MULTIPROCESSORS)
 
 
 def packed_weights(weight: Array, geometry: Geometry, filtering: Filtering) -> Array:

@@ -27,6 +27,7 @@ from fastconv.backends.cuda.engine.copying import (
     wait_copies,
 )
 from fastconv.backends.cuda.engine.intrinsics import (
+    add4,
     fill,
     load,
     load4,
@@ -183,7 +184,9 @@ def winograd(
     _, BEFORE_H, BEFORE_W = geometry.before
     IN_C, OUT_C = geometry.in_channels, geometry.out_channels
     GROUP_IN, GROUP_OUT = geometry.group_inputs, geometry.group_outputs
-    STEPS = -(-GROUP_IN // DEPTH)
+    STEPS, SLICES = -(-GROUP_IN // DEPTH), geometry.slices
+    SLICE, SLICE_CELLS = -(-STEPS // SLICES), geometry.rows * OUT_C
+    APART, INSIDE = geometry.apart, geometry.slices > 1 and not geometry.apart
     FILTER_BLOCKS = -(-GROUP_OUT // FILTERS)
     EXCHANGED, EXCHANGE_LINE = filtering.exchanged, filtering.exchange_line
     ROUNDS = FILTERS // EXCHANGED
@@ -199,11 +202,14 @@ def winograd(
     def body(x: Float32, weight: Float32, offsets: Float32, other: Float32, y: Float32) -> None:
         shared = cuda.shared.array(0, f32)
         sums = cuda.local.array(SUMS, f32)
-        fill(sums, SUMS, f32(0))
         thread = i32(cuda.threadIdx.x)
         first_tile = i32(cuda.blockIdx.x) * i32(TILES)
         filter_block = i32(cuda.blockIdx.y)
         group = i32(cuda.blockIdx.z)
+        own_slice = i32(0)
+        if APART:
+            own_slice = i32(group % i32(SLICES))
+            group = i32(group // i32(SLICES))
         # A thread loads one channel of one tile. Those behind the last are loaded as that one.
         channel = i32(thread % i32(DEPTH))
         own_tile = i32(thread // i32(DEPTH))
@@ -280,75 +286,98 @@ def winograd(
                     else:
                         multiply_add_at(sums, 8 * ROWS * p, load4(shared, rows), right)
 
-        # Tiles are requested two steps before they are multiplied, and transformed one before.
-        if thread < i32(ITEMS):
-            request(i32(0))
-        copy_weights(i32(0), i32(0))
-        wait_copies()
-        if thread < i32(ITEMS):
-            keep(i32(0))
-            request(i32(1))
-        wait_copies()
-        cuda.syncthreads()
-        at = i32(0)
-        for step in range(i32(1), i32(STEPS)):
-            next_half = i32(i32(HALF) - at)
-            if thread < i32(ITEMS):
-                keep(next_half)
-                request(i32(step + i32(1)))
-            copy_weights(step, next_half)
-            multiply(at)
-            at = next_half
-            wait_copies()
-            cuda.syncthreads()
-        multiply(at)
-        cuda.syncthreads()
-
-        thread = i32(thread_again())
-        point = i32(thread // i32(SHARES) * i32(OWN))
-        tx = i32(thread % i32(SHARES) % i32(ACROSS))
-        ty = i32(thread % i32(SHARES) // i32(ACROSS))
         row = cuda.local.array(LINE_OUT, f32)
         result = cuda.local.array(TILE_OUT, f32)
-        for turn in unroll(ROUNDS):
-            for p in unroll(OWN):
-                for i in unroll(ROWS):
-                    own = ty * i32(4) + i32(i // 4 * (TILES // 2) + i % 4)
-                    place = ((point + i32(p)) * i32(TILES) + own) * i32(EXCHANGE_LINE)
-                    place = place + tx * i32(4)
-                    for q in unroll(2 * turn // ROUNDS, 2 * (turn + 1) // ROUNDS):
-                        beside = i32(q * (FILTERS // 2) - turn * EXCHANGED)
-                        four = take4(sums, 8 * (ROWS * p + i) + 4 * q)
-                        store4(shared, place + beside, four)
+
+        def convolve(number):  # type: ignore[no-untyped-def]
+            """Sum a slice of the channels, and store what it makes of the tiles."""
+            first = i32(number * i32(SLICE))
+            last = i32(min(first + i32(SLICE), i32(STEPS)))
+            fill(sums, SUMS, f32(0))
+            # Tiles are requested two steps before they are multiplied, and transformed one before.
+            if thread < i32(ITEMS):
+                request(first)
+            copy_weights(first, i32(0))
+            wait_copies()
+            if thread < i32(ITEMS):
+                keep(i32(0))
+                request(i32(first + i32(1)))
+            wait_copies()
             cuda.syncthreads()
-            if thread < i32(BACK_ITEMS):
-                own = thread // i32(QUADS_EXCHANGED)
-                quad = thread % i32(QUADS_EXCHANGED) * i32(4)
-                fill(result, TILE_OUT, f32(0))
-                for i in unroll(N):
-                    for j in unroll(N):
-                        place = (i32((i * N + j) * TILES) + own) * i32(EXCHANGE_LINE) + quad
-                        put4(row, 4 * j, load4(shared, place))
-                    for lane in unroll(4):
-                        back(row, lane, 4)
-                    add_row(result, i, row)
-                column = filter_block * i32(FILTERS) + i32(turn * EXCHANGED) + quad
-                tile = first_tile + own
-                rest = tile // i32(BESIDE)
-                h = rest % i32(DOWN) * i32(M)
-                w = tile % i32(BESIDE) * i32(M)
-                line = (i64(rest // i32(DOWN)) * i64(OUT_H) + i64(h)) * i64(OUT_W) + i64(w)
-                channel = group * i32(GROUP_OUT) + column
-                cell = line * i64(OUT_C) + i64(channel)
-                count = i32(GROUP_OUT) - column
-                if (tile < i32(ALL_TILES)) & (count > i32(0)):
-                    for i in unroll(M):
-                        for j in unroll(M):
-                            if (h + i32(i) < i32(OUT_H)) & (w + i32(j) < i32(OUT_W)):
-                                place = cell + i64((i * OUT_W + j) * OUT_C)
-                                four = take4(result, 4 * (i * M + j))
-                                finish(four, offsets, other, y, channel, place, count)
-            if turn + 1 < ROUNDS:
+            at = i32(0)
+            for step in range(i32(first + i32(1)), last):
+                next_half = i32(i32(HALF) - at)
+                if thread < i32(ITEMS):
+                    keep(next_half)
+                    request(i32(step + i32(1)))
+                copy_weights(step, next_half)
+                multiply(at)
+                at = next_half
+                wait_copies()
                 cuda.syncthreads()
+            multiply(at)
+            cuda.syncthreads()
+
+            own_thread = i32(thread_again())
+            own_point = i32(own_thread // i32(SHARES) * i32(OWN))
+            across = i32(own_thread % i32(SHARES) % i32(ACROSS))
+            down = i32(own_thread % i32(SHARES) // i32(ACROSS))
+            for turn in unroll(ROUNDS):
+                for p in unroll(OWN):
+                    for i in unroll(ROWS):
+                        own = down * i32(4) + i32(i // 4 * (TILES // 2) + i % 4)
+                        place = ((own_point + i32(p)) * i32(TILES) + own) * i32(EXCHANGE_LINE)
+                        place = place + across * i32(4)
+                        for q in unroll(2 * turn // ROUNDS, 2 * (turn + 1) // ROUNDS):
+                            beside = i32(q * (FILTERS // 2) - turn * EXCHANGED)
+                            four = take4(sums, 8 * (ROWS * p + i) + 4 * q)
+                            store4(shared, place + beside, four)
+                cuda.syncthreads()
+                if own_thread < i32(BACK_ITEMS):
+                    own = own_thread // i32(QUADS_EXCHANGED)
+                    quad = own_thread % i32(QUADS_EXCHANGED) * i32(4)
+                    fill(result, TILE_OUT, f32(0))
+                    for i in unroll(N):
+                        for j in unroll(N):
+                            place = (i32((i * N + j) * TILES) + own) * i32(EXCHANGE_LINE) + quad
+                            put4(row, 4 * j, load4(shared, place))
+                        for lane in unroll(4):
+                            back(row, lane, 4)
+                        add_row(result, i, row)
+                    column = filter_block * i32(FILTERS) + i32(turn * EXCHANGED) + quad
+                    tile = first_tile + own
+                    rest = tile // i32(BESIDE)
+                    h = rest % i32(DOWN) * i32(M)
+                    w = tile % i32(BESIDE) * i32(M)
+                    line = (i64(rest // i32(DOWN)) * i64(OUT_H) + i64(h)) * i64(OUT_W) + i64(w)
+                    channel = group * i32(GROUP_OUT) + column
+                    cell = line * i64(OUT_C) + i64(channel)
+                    count = i32(GROUP_OUT) - column
+                    if (tile < i32(ALL_TILES)) & (count > i32(0)):
+                        for i in unroll(M):
+                            for j in unroll(M):
+                                if (h + i32(i) < i32(OUT_H)) & (w + i32(j) < i32(OUT_W)):
+                                    place = cell + i64((i * OUT_W + j) * OUT_C)
+                                    four = take4(result, 4 * (i * M + j))
+                                    if APART:
+                                        place = place + i64(number) * i64(SLICE_CELLS)
+                                    if INSIDE:
+                                        if number > i32(0):
+                                            four = add4(load4(y, place), four)
+                                        if number < i32(SLICES - 1):
+                                            store4(y, place, four)
+                                        else:
+                                            finish(four, offsets, other, y, channel, place, count)
+                                    else:
+                                        finish(four, offsets, other, y, channel, place, count)
+                if turn + 1 < ROUNDS:
+                    cuda.syncthreads()
+
+        if INSIDE:
+            for number in range(i32(0), i32(SLICES)):
+                convolve(number)
+                cuda.syncthreads()
+        else:
+            convolve(own_slice)
 
     return body, Block(THREADS, filtering.shared_bytes, filtering.resident)
