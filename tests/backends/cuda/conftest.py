@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,6 @@ from fastconv.backends.cuda import why_not_compile
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 # Kernels of these are compiled, those of all others simulated.
 COMPILED = "test_compiled"
-
-if SIMULATED:
-    # The simulator's threads wait for each other at barriers: they are to take turns often.
-    sys.setswitchinterval(5e-5)
 
 
 def why_not(path: Path) -> str | None:

@@ -10,11 +10,6 @@ from tests.backends.cuda.mutation import assert_caught
 from tests.backends.cuda.test_hopper import SMALL, check
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hopper_emulation, "PATIENCE", 2.0)
-
-
 def small() -> None:
     """Five steps through two stages; the last pixels and columns of the tile are outside."""
     check("f2", SMALL, 1, (3, 20), 64, 60, (1, 5), {"padding": (0, 2)})
@@ -41,7 +36,6 @@ def test_whole_kernels_pass() -> None:
     two()
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_broken_kernels_are_seen(name: str) -> None:
     assert_caught(hopper_gemm, *MUTATIONS[name], small)

@@ -7,14 +7,10 @@ from typing import Any
 from numba import config
 
 if config.ENABLE_CUDASIM:
-    from threading import Lock
-
-    _LOCK = Lock()
 
     def raise_to(target: Any, index: Any, value: Any) -> None:
         """Raise an int32 in global memory to ``value``, where that is more."""
-        with _LOCK:
-            target[index] = max(target[index], value)
+        target[index] = max(target[index], value)
 
 else:
     from llvmlite import ir

@@ -75,13 +75,13 @@ def _max_tree(cells: Any, thread: Any, lane: Any, step: Any, lanes: Any) -> Any:
 
 
 if config.ENABLE_CUDASIM:
-    from threading import current_thread
-
     import numpy as np
+
+    from fastconv.backends.cuda.engine.simulator import current
 
     def barrier() -> None:
         """Wait for the block's other threads."""
-        current_thread().syncthreads()  # type: ignore[attr-defined]
+        current().syncthreads()
 
     sum_tree, max_tree = _sum_tree, _max_tree
 

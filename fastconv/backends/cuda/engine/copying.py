@@ -13,27 +13,24 @@ import numpy as np
 from numba import config
 
 if config.ENABLE_CUDASIM:
-    import threading
-
     from fastconv.backends.cuda.engine.emulation import load4, load_where, store, store4
-
-    _own = threading.local()
+    from fastconv.backends.cuda.engine.simulator import current
 
     def copy4(target: Any, index: Any, near: int, source: Any, place: Any, far: int) -> None:
         """Begin to copy four elements: from ``place + far`` to ``index + near``."""
-        pending = _own.__dict__.setdefault("pending", [])
+        pending = vars(current()).setdefault("pending", [])
         pending.append((target, index + near, load4(source, place + far)))
 
     def copy_bit(
         target: Any, index: Any, near: int, source: Any, place: Any, far: int, mask: Any, bit: int
     ) -> None:
         """Begin to copy the element at ``place + far`` to ``index + near``, or a zero."""
-        pending = _own.__dict__.setdefault("pending", [])
+        pending = vars(current()).setdefault("pending", [])
         pending.append((target, index + near, load_bit(source, place, far, mask, bit)))
 
     def wait_copies() -> None:
         """Wait for all copies that this thread began."""
-        for target, index, value in _own.__dict__.pop("pending", []):
+        for target, index, value in vars(current()).pop("pending", []):
             (store4 if isinstance(value, tuple) else store)(target, index, value)
 
     def load_if(source: Any, index: Any, inside: Any) -> Any:
@@ -50,8 +47,7 @@ if config.ENABLE_CUDASIM:
 
     def thread_again() -> Any:
         """Give this thread's number, read anew."""
-        current: Any = threading.current_thread()
-        return current.threadIdx.x
+        return current().threadIdx.x
 
 else:
     from llvmlite import ir

@@ -9,21 +9,16 @@ end.
 from __future__ import annotations
 
 import dataclasses
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastconv.backends.cuda.engine.halves import widened
+from fastconv.backends.cuda.engine.simulator import Stuck, current, wait_until
 from fastconv.backends.cuda.engine.tensormap import SimulatedMap, copied
 from fastconv.backends.cuda.engine.warpgroup import ITEMS, LINES, ROWS, STEP, WARPGROUP
 
-# Seconds that a thread waits for others before it takes them for stuck.
-PATIENCE = 20.0
-# Seconds after which it looks whether another thread has failed.
-_LOOK = 0.5
 # Where the launch's shared memory begins: no more aligned than the hardware promises.
 _START = 0x410
 _MOST_BYTES = (1 << 20) - 1
@@ -52,22 +47,11 @@ class _Block:
     """A block's shared memory, barriers and warpgroups."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
         self.memory: Any = None
         self.barriers: dict[int, _Barrier] = {}
         self.fenced = False
         self.acquired: set[int] = set()
         self.warpgroups: dict[int, _Warpgroup] = {}
-
-    def wait_for(self, done: Callable[[], bool], what: str) -> None:
-        """Wait until something is so; its lock is held."""
-        thread: Any = threading.current_thread()
-        end = time.monotonic() + PATIENCE
-        while not self.changed.wait_for(done, _LOOK):
-            if thread.abort:
-                raise RuntimeError("another thread of the block has failed")
-            if time.monotonic() > end:
-                raise RuntimeError(f"{what}: nothing came in {PATIENCE} s; the kernel is stuck")
 
     def barrier(self, address: Any) -> _Barrier:
         found = self.barriers.get(int(address))
@@ -83,30 +67,22 @@ class _Block:
         return places
 
 
-_making = threading.Lock()
-
-
 def _block() -> _Block:
     """Give the state of the block that this thread is of."""
-    manager: Any = threading.current_thread()._manager  # type: ignore[attr-defined]
-    with _making:
-        if not hasattr(manager, "hopper"):
-            manager.hopper = _Block()
-        found: _Block = manager.hopper
+    found: _Block = vars(current().block).setdefault("hopper", _Block())
     return found
 
 
 def _thread() -> int:
-    return int(threading.current_thread().thread_id)  # type: ignore[attr-defined]
+    return int(current().thread_id)
 
 
 def shared_address(array: Any) -> Any:
     """Give the address of the launch's shared memory, all of which is poisoned at first."""
     block = _block()
-    with block.changed:
-        if block.memory is None:
-            block.memory = np.asarray(array).reshape(-1).view(np.uint16)
-            block.memory.view(np.uint8)[...] = _POISON
+    if block.memory is None:
+        block.memory = np.asarray(array).reshape(-1).view(np.uint16)
+        block.memory.view(np.uint8)[...] = _POISON
     return np.uint32(_START)
 
 
@@ -123,12 +99,11 @@ def barrier_init(barrier: Any, count: Any) -> None:
     block = _block()
     if int(barrier) % 8 or int(count) < 1:
         raise ValueError(f"a barrier at {int(barrier):#x} for {int(count)} arrivals")
-    with block.changed:
-        block.cells([int(barrier), int(barrier) + 6])
-        if int(barrier) in block.barriers:
-            raise RuntimeError(f"the barrier at {int(barrier):#x} is made twice")
-        block.barriers[int(barrier)] = _Barrier(int(count))
-        block.fenced = False
+    block.cells([int(barrier), int(barrier) + 6])
+    if int(barrier) in block.barriers:
+        raise RuntimeError(f"the barrier at {int(barrier):#x} is made twice")
+    block.barriers[int(barrier)] = _Barrier(int(count))
+    block.fenced = False
 
 
 def fence_barriers() -> None:
@@ -139,19 +114,17 @@ def fence_barriers() -> None:
 def barrier_expect(barrier: Any, size: Any) -> None:
     """Arrive, and let the phase last until ``size`` bytes more have come."""
     block = _block()
-    with block.changed:
-        own = block.barrier(barrier)
-        own.bytes += int(size)
-        if own.bytes > _MOST_BYTES:
-            raise ValueError(f"a barrier expects {own.bytes} bytes: more than {_MOST_BYTES}")
-        _arrive(block, own)
+    own = block.barrier(barrier)
+    own.bytes += int(size)
+    if own.bytes > _MOST_BYTES:
+        raise ValueError(f"a barrier expects {own.bytes} bytes: more than {_MOST_BYTES}")
+    _arrive(block, own)
 
 
 def barrier_arrive(barrier: Any) -> None:
     """Arrive; what this thread did before is done for those who wait."""
     block = _block()
-    with block.changed:
-        _arrive(block, block.barrier(barrier))
+    _arrive(block, block.barrier(barrier))
 
 
 def _arrive(block: _Block, barrier: _Barrier) -> None:
@@ -160,7 +133,6 @@ def _arrive(block: _Block, barrier: _Barrier) -> None:
     barrier.pending -= 1
     if not barrier.copies:
         barrier.settle()
-    block.changed.notify_all()
 
 
 def barrier_wait(barrier: Any, parity: Any) -> None:
@@ -172,11 +144,9 @@ def barrier_wait(barrier: Any, parity: Any) -> None:
         # The phase before the one that runs has ended: the first finds one of parity 1.
         return own.phase % 2 != int(parity)
 
-    with block.changed:
-        own = block.barrier(barrier)
-        phase = own.phase
-        block.wait_for(done, f"phase {phase} of the barrier at {int(barrier):#x}")
-        block.changed.notify_all()
+    own = block.barrier(barrier)
+    phase = own.phase
+    wait_until(done, Stuck(f"phase {phase} of the barrier at {int(barrier):#x} does not end"))
 
 
 def acquire_map(map: SimulatedMap) -> None:
@@ -193,16 +163,14 @@ def _copy(map: SimulatedMap, target: Any, barrier: Any, at: Any, offsets: Any = 
     line = 2 * tile.shape[1]
     if int(target) % 128 or line not in LINES:
         raise ValueError(f"a tile of {tile.shape} at {int(target):#x}: not by 128 bytes")
-    with block.changed:
-        places = block.cells(swizzled(int(target) + 2 * np.arange(tile.size), line))
-        block.memory[places] = 0xFFFF
+    places = block.cells(swizzled(int(target) + 2 * np.arange(tile.size), line))
+    block.memory[places] = 0xFFFF
 
-        def write() -> None:
-            block.memory[places] = tile.reshape(-1)
+    def write() -> None:
+        block.memory[places] = tile.reshape(-1)
 
-        # What is out of bounds counts like what was copied.
-        block.barrier(barrier).copies.append((tile.nbytes, write))
-        block.changed.notify_all()
+    # What is out of bounds counts like what was copied.
+    block.barrier(barrier).copies.append((tile.nbytes, write))
 
 
 def load_pixels(dimensions: int) -> Any:
@@ -318,8 +286,7 @@ def products_fence(count: int) -> Any:
     def fence(sums: Any) -> None:
         assert len(sums) == count
         block = _block()
-        with block.changed:
-            _own(block, 2 * count)[2].fenced = True
+        _own(block, 2 * count)[2].fenced = True
 
     return fence
 
@@ -329,25 +296,23 @@ def multiply_tiles(columns: int, line: int, kind: str) -> Any:
 
     def multiply(sums: Any, left: Any, right: Any) -> None:
         block, sides = _block(), (int(left), int(right))
-        with block.changed:
-            group, number, lane = _own(block, columns)
-            if not lane.fenced:
-                raise RuntimeError("products without a fence after their sums were written")
-            if lane.begun == lane.finished:
-                group.sums[_fragment(columns, number)] = sums
-                sums[...] = np.nan
-            if lane.begun == len(group.products):
-                found = (_side(block, sides[0], ROWS), _side(block, sides[1], columns))
-                if found[0].nbytes != ROWS * line:
-                    raise ValueError(f"lines of {found[0].nbytes // ROWS} bytes, not {line}")
-                group.products.append(_Product(kind, sides, found))
-            product = group.products[lane.begun]
-            if product.sides != sides:
-                raise RuntimeError("threads of a warpgroup multiply different tiles")
-            product.joined += 1
-            lane.begun += 1
-            lane.uncommitted += 1
-            block.changed.notify_all()
+        group, number, lane = _own(block, columns)
+        if not lane.fenced:
+            raise RuntimeError("products without a fence after their sums were written")
+        if lane.begun == lane.finished:
+            group.sums[_fragment(columns, number)] = sums
+            sums[...] = np.nan
+        if lane.begun == len(group.products):
+            found = (_side(block, sides[0], ROWS), _side(block, sides[1], columns))
+            if found[0].nbytes != ROWS * line:
+                raise ValueError(f"lines of {found[0].nbytes // ROWS} bytes, not {line}")
+            group.products.append(_Product(kind, sides, found))
+        product = group.products[lane.begun]
+        if product.sides != sides:
+            raise RuntimeError("threads of a warpgroup multiply different tiles")
+        product.joined += 1
+        lane.begun += 1
+        lane.uncommitted += 1
 
     return multiply
 
@@ -355,10 +320,9 @@ def multiply_tiles(columns: int, line: int, kind: str) -> Any:
 def commit_products() -> None:
     """Make what was multiplied since the last time a group that can be waited for."""
     block, thread = _block(), _thread()
-    with block.changed:
-        lane = block.warpgroups[thread // WARPGROUP].lanes[thread % WARPGROUP]
-        lane.groups.append(lane.uncommitted)
-        lane.uncommitted = 0
+    lane = block.warpgroups[thread // WARPGROUP].lanes[thread % WARPGROUP]
+    lane.groups.append(lane.uncommitted)
+    lane.uncommitted = 0
 
 
 def products_wait(count: int, pending: int) -> Any:
@@ -366,23 +330,22 @@ def products_wait(count: int, pending: int) -> Any:
 
     def wait(sums: Any) -> None:
         block = _block()
-        with block.changed:
-            group, number, lane = _own(block, 2 * count)
-            first, kept = lane.finished, lane.groups[max(len(lane.groups) - pending, 0) :]
-            last = lane.begun - lane.uncommitted - sum(kept)
-            for product in group.products[first:last]:
-                block.wait_for(
-                    lambda p=product: p.joined == WARPGROUP,  # type: ignore[misc]
-                    "128 threads for a product",
-                )
-                if not product.done:
-                    group.finish(block, product)
-            if lane.begun > first and not np.isnan(sums).all():
-                raise RuntimeError("sums were touched while products added to them")
-            lane.groups = kept
-            if first < lane.begun == lane.finished:
-                sums[...] = group.sums[_fragment(2 * count, number)]
-                lane.fenced = False
+        group, number, lane = _own(block, 2 * count)
+        first, kept = lane.finished, lane.groups[max(len(lane.groups) - pending, 0) :]
+        last = lane.begun - lane.uncommitted - sum(kept)
+        for product in group.products[first:last]:
+            wait_until(
+                lambda p=product: p.joined == WARPGROUP,  # type: ignore[misc]
+                Stuck("a product whose warpgroup does not come to it"),
+            )
+            if not product.done:
+                group.finish(block, product)
+        if lane.begun > first and not np.isnan(sums).all():
+            raise RuntimeError("sums were touched while products added to them")
+        lane.groups = kept
+        if first < lane.begun == lane.finished:
+            sums[...] = group.sums[_fragment(2 * count, number)]
+            lane.fenced = False
 
     return wait
 

@@ -11,10 +11,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numba import config, cuda, types
 
+from fastconv.backends.cuda.engine.simulator import install
 from fastconv.backends.cuda.engine.source import unrolled
 
 # Whether kernels run as Python, in Numba's simulator (NUMBA_ENABLE_CUDASIM=1).
 SIMULATED = bool(config.ENABLE_CUDASIM)
+if SIMULATED:
+    install()
 
 # What a kernel's parameters are annotated with: addresses of elements in the card's memory. A
 # tensor map is 16 words that the driver encoded.

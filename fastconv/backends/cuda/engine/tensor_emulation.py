@@ -8,8 +8,6 @@ thread waits for it: what reads earlier reads NaN.
 from __future__ import annotations
 
 import dataclasses
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,26 +15,20 @@ import numpy as np
 
 from fastconv.backends.cuda.engine.fragments import CUT_MASK, HALF_UNIT, WARP, sum_places
 from fastconv.backends.cuda.engine.halves import narrowed, widened
+from fastconv.backends.cuda.engine.simulator import current, wait_until
 
-# Seconds that a thread waits for the others of its warp before they are taken for divergent, and
-# how often it may find one of them away, with so many seconds from one look to the next.
-PATIENCE, LOOKS = 60.0, 6
-_GLANCE = 0.5
 _POISON = np.int32(-1)
-_lock = threading.Lock()
 
 
 class Divergence(RuntimeError):
     """Threads of a warp did not come to an instruction that they execute together."""
 
 
-class _Warp:
-    """Where the threads of a warp meet."""
+class _Meeting:
+    """What the threads of a warp bring to an instruction, and what they get."""
 
-    def __init__(self) -> None:
-        self.condition = threading.Condition()
-        self.meeting = 0
-        self.name = ""
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.brought: dict[int, Any] = {}
         self.results: list[Any] = []
 
@@ -49,50 +41,19 @@ def together(name: str, brought: Any, work: Callable[[list[Any]], list[Any]]) ->
     Divergence
         Where another thread of the warp is at another instruction, at a barrier, or gone.
     """
-    thread: Any = threading.current_thread()
-    warp = _warp_of(thread)
-    with warp.condition:
-        if warp.brought and warp.name != name:
-            raise Divergence(f"a warp's threads are at {warp.name} and at {name}")
-        warp.name = name
-        warp.brought[thread.thread_id % WARP] = brought
-        if len(warp.brought) == WARP:
-            warp.results = work([warp.brought[lane] for lane in range(WARP)])
-            warp.brought = {}
-            warp.meeting += 1
-            warp.condition.notify_all()
-        else:
-            _wait(warp, thread)
-        # No later meeting is over before this thread has come to it.
-        return warp.results[thread.thread_id % WARP]
-
-
-def _wait(warp: _Warp, thread: Any) -> None:
-    meeting, start, looks = warp.meeting, time.monotonic(), 0
-    while warp.meeting == meeting:
-        if warp.condition.wait(_GLANCE) or warp.meeting != meeting:
-            continue
-        if thread.abort:
-            raise RuntimeError("another thread failed")
-        mates = _mates(thread)
-        # At a barrier, or gone: but barriers let threads go one by one, and threads start so.
-        away = len(mates) < WARP or any(mate.syncthreads_blocked for mate in mates)
-        looks = looks + 1 if away else 0
-        if looks >= LOOKS or time.monotonic() - start > PATIENCE:
-            raise Divergence(f"{len(warp.brought)} of a warp's {WARP} threads are at {warp.name}")
-
-
-def _warp_of(thread: Any) -> _Warp:
-    with _lock:
-        warps = vars(thread._manager).setdefault("warps", {})
-        found: _Warp = warps.setdefault(thread.thread_id // WARP, _Warp())
-        return found
-
-
-def _mates(thread: Any) -> list[Any]:
-    every: list[Any] = [t for t in threading.enumerate() if hasattr(t, "thread_id")]
-    warp = thread.thread_id // WARP
-    return [t for t in every if t._manager is thread._manager and t.thread_id // WARP == warp]
+    thread = current()
+    warp, lane = divmod(thread.thread_id, WARP)
+    meetings: dict[int, _Meeting] = vars(thread.block).setdefault("meetings", {})
+    meeting = meetings.setdefault(warp, _Meeting(name))
+    if meeting.name != name:
+        raise Divergence(f"a warp's threads are at {meeting.name} and at {name}")
+    meeting.brought[lane] = brought
+    if len(meeting.brought) == WARP:
+        del meetings[warp]
+        meeting.results = work([meeting.brought[lane] for lane in range(WARP)])
+    absent = Divergence(f"not all of a warp's {WARP} threads are at {name}")
+    wait_until(lambda: bool(meeting.results), absent)
+    return meeting.results[lane]
 
 
 def copy_async(shared: Any, place: Any, source: Any, chunk: Any, inside: Any) -> None:
@@ -127,7 +88,7 @@ class _Copies:
 
 
 def _copies() -> _Copies:
-    found: _Copies = vars(threading.current_thread()).setdefault("copies", _Copies())
+    found: _Copies = vars(current()).setdefault("copies", _Copies())
     return found
 
 
