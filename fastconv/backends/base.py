@@ -71,6 +71,10 @@ class Algorithm(abc.ABC):
     def cost(self, problem: Any, machine: Machine) -> Cost:
         """Predict the cost from fixed figures; no clock is read."""
 
+    def limits(self, problem: Any, machine: Machine) -> tuple[float, float]:
+        """Give the FLOP and the bytes a second that bound it: one core's of the machine."""
+        return machine.peak_flops(problem.dtype), machine.memory_bandwidth
+
     def error_bound(self, problem: Any) -> float:
         """Largest error to expect, relative to the output's standard deviation."""
         return 0.0

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from fastconv.backends.base import roofline
 from fastconv.dispatch.choose import Candidate, Choice
 from fastconv.machine import get_machine
 from fastconv.network.trace import Step
@@ -112,8 +111,9 @@ class StepReport:
             )
             return cls(*where, runner, why)
         problem, machine = choice.problem, get_machine()
-        roof = roofline(problem, machine, flops=problem.flops, bytes=problem.bytes)
-        compute = problem.flops / machine.peak_flops(problem.dtype)
+        peak, bandwidth = choice.algorithm.limits(problem, machine)
+        compute = problem.flops / peak
+        roof = max(compute, problem.bytes / bandwidth)
         manner = choice.algorithm.manner(problem)
         return cls(
             *where,

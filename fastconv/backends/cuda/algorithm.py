@@ -15,6 +15,10 @@ from fastconv.problem import Shape
 
 # A large card's float32 multiply-adds and memory, by which algorithms are ranked; and a launch.
 FLOPS, BYTES, LAUNCH = 50e12, 4e12, 4e-6
+# An H200's limits, by its data sheet and a copy that was measured elsewhere: what a plan is held
+# against where it is explained. FLOP a second by what factors are rounded to.
+PEAKS = {"float32": 67e12, "tf32": 494e12, "3xtf32": 494e12 / 3}
+PEAK_OF_HALVES, PEAK_BYTES = 989e12, 4.3e12
 # Images of a batch that fills such a card: one alone does not, and its algorithm is that of all.
 CROWD = 64
 
@@ -37,6 +41,10 @@ class CudaAlgorithm(Algorithm):
 
     def cost(self, problem: Any, machine: Machine) -> Cost:
         return Cost(LAUNCH + max(problem.flops / FLOPS, problem.bytes / BYTES))
+
+    def limits(self, problem: Any, machine: Machine) -> tuple[float, float]:
+        factors = getattr(problem, "precision", None) or problem.dtype.name
+        return PEAKS.get(factors, PEAK_OF_HALVES), PEAK_BYTES
 
     @abc.abstractmethod
     def launches(self, problem: Any, *parameters: Array | None) -> CudaPlan:
