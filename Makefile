@@ -21,7 +21,7 @@ test: $(VENV)/.installed-test ## Run the tests; ARGS= goes to pytest, JOBS= is t
 	$(strip $(PY) -m pytest -n $(JOBS) $(ARGS))
 
 test-c: $(VENV)/.installed-test ## Run the tests as where there is no Numba, on buffers between guard pages.
-	PYTHONPATH="$(CURDIR)/tests/without/numba" $(strip $(PY) -m pytest -n $(JOBS) --guard-pages $(ARGS))
+	PYTHONPATH="$(CURDIR)/tests/without/numba" $(strip $(PY) -m pytest -n $(JOBS) --guard-pages --ignore tests/trust $(ARGS))
 
 test-numba: $(VENV)/.installed-test ## Run the tests of the kernels as where the C extension was not built.
 	PYTHONPATH="$(CURDIR)/tests/without/c" $(strip $(PY) -m pytest -n $(JOBS) tests/backends tests/dispatch $(ARGS))
