@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-c test-numba test-cuda trust mutations gpu bench sanitize lint format clean
+.PHONY: help demo test test-c test-numba test-cuda trust mutations audit gpu bench sanitize lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,11 @@ lint: $(VENV)/.installed-lint ## Check style, types and the import contracts.
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-logo
 
+audit: $(VENV)/.installed-test $(VENV)/.installed-audit ## Look up what is installed in the database of known weaknesses; it needs the network.
+	@mkdir -p build
+	$(PIP) freeze --exclude-editable > build/installed.txt
+	$(PY) -m pip_audit --strict --no-deps --disable-pip --progress-spinner off -r build/installed.txt $(ARGS)
+
 format: $(VENV)/.installed-lint ## Mend style in place.
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
@@ -92,16 +97,16 @@ clean: ## Remove what the other targets and the tools made.
 	rm -rf $(VENV) $(VENV_CUDA) benchmarks/report build dist fastconv.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp for each extra. The install is editable: only a change of these files needs another.
-$(VENV)/.installed-%: pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*.py) $(shell find fastconv/backends/native -name '*.py') | $(VENV)/.made
+# A stamp for each extra; the tools among them have the versions of constraints.txt. The install is editable: only a change of these files needs another.
+$(VENV)/.installed-%: pyproject.toml constraints.txt setup.py $(wildcard csrc/*.[ch] csrc/*.py) $(shell find fastconv/backends/native -name '*.py') | $(VENV)/.made
 	@echo "Installing fastconv[$*] into $(VENV); the first time takes a few minutes."
-	@$(PIP) install --quiet --editable ".[$*]"
+	@$(PIP) install --quiet --constraint constraints.txt --editable ".[$*]"
 	@touch $@
 
 # The C extension has no part in it.
-$(VENV_CUDA)/.installed: pyproject.toml setup.py | $(VENV_CUDA)/.made
+$(VENV_CUDA)/.installed: pyproject.toml constraints.txt setup.py | $(VENV_CUDA)/.made
 	@echo "Installing fastconv[cuda-test] into $(VENV_CUDA): some 300 MB of compiler."
-	@FASTCONV_SKIP_C=1 $(VENV_CUDA)/bin/python -m pip --disable-pip-version-check install --quiet --editable ".[cuda-test]"
+	@FASTCONV_SKIP_C=1 $(VENV_CUDA)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable ".[cuda-test]"
 	@touch $@
 
 # Some systems ship Python without ensurepip; their own pip can then fill the environment.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from fastconv.device_arrays import as_device_array
 from fastconv.problem.base import Shape
+from fastconv.settings import memory_allowed
 
 Array = np.ndarray[Any, Any]
 
@@ -35,7 +37,9 @@ def as_array(value: Any, name: str) -> Any:
             return on_device
         try:
             array = np.asarray(value)
-        except ValueError as error:
+        except MemoryError as error:
+            raise ValueError(f"{name} must fit in memory: {error}") from None
+        except Exception as error:  # whatever a foreign object's own conversion raises
             raise TypeError(f"{name} must be an array: {error}") from None
     if array.dtype.kind in "OSUmM" or array.dtype.names is not None:
         raise TypeError(f"{name} must be an array of numbers, not of dtype {array.dtype}")
@@ -72,6 +76,16 @@ def check_out(
         raise ValueError("out must be writeable, but it is read-only")
     if any(array is not None and _overlap(out, array) for array in inputs):
         raise ValueError("out must not overlap an input or a parameter in memory")
+
+
+def check_memory(shape: Shape, dtype: np.dtype[Any], what: str) -> None:
+    """Refuse an array that no memory of this process holds, before anything is made for it."""
+    size, most = prod(shape) * dtype.itemsize, memory_allowed()
+    if size > most:
+        raise ValueError(
+            f"{what} of size {list(shape)} in {dtype.name} takes {size:,} bytes, and this "
+            f"process may have {most:,}"
+        )
 
 
 def _overlap(a: Array, b: Array) -> bool:

@@ -8,6 +8,7 @@ import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 BACKENDS = ("numba", "c", "cuda", "reference")
 
@@ -159,11 +160,47 @@ def cores_allowed() -> int:
     return max(1, min(cores, limit) if limit else cores)
 
 
-@functools.cache
+def existing_file(path: Any, name: str) -> Path:
+    """Give a path that a caller named, where there is a file.
+
+    Raises
+    ------
+    TypeError
+        For what is no path.
+    ValueError
+        Where there is no file.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a str or a path, not {type(path).__name__}")
+    file = Path(path)
+    try:
+        found = file.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        found = False
+    if not found:
+        raise ValueError(f"{name}: there is no file {str(file)[:300]}")
+    return file
+
+
 def memory_allowed() -> int:
-    """Bytes of memory that this process may use: the machine's, and the container's limit."""
+    """Bytes of memory that this process may use: the machine's, the container's, its own limit."""
+    return min(_memory_here(), _address_space() or 2**62)
+
+
+@functools.cache
+def _memory_here() -> int:
     limits = [limit for limit in (_physical_memory(), _cgroup_memory()) if limit]
     return min(limits, default=2**40)
+
+
+def _address_space() -> int | None:
+    """Give the most bytes that this process may have mapped (``ulimit -v``), if that is limited."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _physical_memory() -> int | None:

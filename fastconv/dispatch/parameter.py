@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.arrays import as_array
 from fastconv.backends.base import Plan
+from fastconv.problem.values import dtype_of
 
 
 class Parameter(np.ndarray[Any, Any]):
@@ -25,7 +27,9 @@ class Parameter(np.ndarray[Any, Any]):
     _plans: dict[Any, Plans]
 
     def __new__(cls, value: Any, dtype: Any = None) -> Parameter:
-        array = np.asarray(value, dtype=dtype)
+        array = np.asarray(as_array(value, "value"))
+        if dtype is not None:
+            array = array.astype(dtype_of(dtype, "dtype"), copy=False)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         frozen = np.frombuffer(array.tobytes() or b"\0" * 8, dtype=array.dtype, count=array.size)
         return frozen.reshape(array.shape).view(cls)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import settings
-from fastconv.arrays import Array, check_out, ready
+from fastconv.arrays import Array, check_memory, check_out, ready
 from fastconv.backends.base import Plan, Result
 from fastconv.device_arrays import DeviceArray
 from fastconv.dispatch.choose import WORKERS, Without, choose
@@ -18,6 +18,7 @@ from fastconv.dispatch.stored import StoredParameter, values_of
 from fastconv.dispatch.tuning import Tuning, current
 from fastconv.machine import forced_isa
 from fastconv.problem import Problem
+from fastconv.problem.values import optional_text
 
 
 def solve(
@@ -68,6 +69,7 @@ def find_plan(
     backend: str | None = None,
 ) -> Plan:
     """Give the plan for ``problem`` with ``parameters``, made anew unless one is kept."""
+    algorithm, backend = _read_names(algorithm, backend)
     isa = forced_isa()
     key = (problem, algorithm, backend, isa, current(isa), settings.workspace_limit())
     given = [p for p in parameters if p is not None]
@@ -87,6 +89,7 @@ def _make_plan(
 ) -> Plan:
     if 0 in problem.output_shape:
         return _EmptyPlan(problem)
+    check_memory(problem.output_shape, problem.output_dtype, f"the output of {problem.name}")
     busy = problem.without_idle()
     if busy is not problem:
         parameters = problem.busy(tuple(None if p is None else values_of(p) for p in parameters))
@@ -99,6 +102,10 @@ def _make_plan(
         if limit is None or plan.workspace_bytes + plan.scratch_bytes <= limit:
             return plan
         without |= {(str(choice.algorithm), WORKERS)}
+
+
+def _read_names(algorithm: Any, backend: Any) -> tuple[str | None, str | None]:
+    return optional_text(algorithm, "algorithm"), optional_text(backend, "backend")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -63,16 +63,18 @@ def set_tuning(path: str | os.PathLike[str] | None) -> None:
     A table decides only between algorithms that can serve and whose error bound is inside
     ``rtol``. Results stay inside their bounds, but their last bits may change with the table.
     """
-    from fastconv.dispatch.table import TableError, read
+    from fastconv.dispatch.table import read
 
     global _set
+    if path is not None and not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a str, a path or None, not {type(path).__name__}")
     name = None if path is None else os.fspath(path)
     if name not in (None, OFF):
         name = os.path.abspath(name)
         try:
             read(Path(name))
-        except TableError as error:
-            raise ValueError(f"{name} cannot be pinned: {error}") from None
+        except ValueError as error:  # a damaged table, or a name that no file can have
+            raise ValueError(f"path {name!r} cannot be pinned: {error}") from None
     _set = name
     forget()
 
@@ -119,11 +121,11 @@ def _current(isa: str) -> Tuning:
 
 
 def _pinned(path: Path) -> Tuning:
-    from fastconv.dispatch.table import TableError, read
+    from fastconv.dispatch.table import read
 
     try:
         table = read(path)
-    except (TableError, OSError) as error:
+    except (OSError, ValueError) as error:
         return _ignored(path, error)
     return Tuning(path, table, f"{path}, pinned, of {table.machine}")
 

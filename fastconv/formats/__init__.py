@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
+from fastconv import settings
 from fastconv.network import Network
+from fastconv.network.network import check_max_memory
+from fastconv.problem.values import flag
 
 
 def load(
@@ -43,10 +45,10 @@ def load(
         For a file that is missing, truncated, of another kind, or that holds operators which
         neither fastconv nor onnx's reference runs: these are named, all at once.
     """
+    check_max_memory(max_memory)
+    flag(in_memory, "in_memory")
     if isinstance(path, (str, os.PathLike)):
-        file = Path(path)
-        if not file.is_file():
-            raise ValueError(f"there is no file {file}")
+        file = settings.existing_file(path, "path")
         if file.suffix == ".fastconv":
             from fastconv.network.storage import read_graph
 

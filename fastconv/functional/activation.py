@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from fastconv.arrays import Array, as_array
 from fastconv.dispatch import solve
 from fastconv.problem import ElementwiseProblem, PreluProblem, Problem, SoftmaxProblem
+from fastconv.problem.values import flag
 
 
 def relu(
@@ -360,7 +361,7 @@ def _softmax(
 
 def refuse_inplace(inplace: Any) -> None:
     """Refuse torch's ``inplace=True``."""
-    if inplace:
+    if flag(inplace, "inplace"):
         raise ValueError(
             "inplace=True is not supported: fastconv never writes to its inputs; pass out= to "
             "say where the result goes"

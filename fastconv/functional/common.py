@@ -20,7 +20,8 @@ def with_batch(value: Any, single: bool) -> Any:
 
     Of an array it is a view, so that writing to it writes to the caller's.
     """
-    return value[None] if single and value is not None else value
+    # What is no array stays as it is: `check_out` says so.
+    return value[None] if single and hasattr(value, "shape") else value
 
 
 def without_batch(value: Any, single: bool) -> Any:

@@ -21,7 +21,7 @@ from fastconv.problem import (
     LocalResponseNormProblem,
     Problem,
 )
-from fastconv.problem.values import flag
+from fastconv.problem.values import flag, number
 
 
 def batch_norm(
@@ -81,6 +81,7 @@ def batch_norm(
     parameters = _optional(
         running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
+    number(momentum, "momentum")
     problem = BatchNormProblem.of(x, *parameters, training=training, eps=eps, layout=layout)
     return solve_one(problem, x, parameters, algorithm, backend, out)
 
@@ -110,6 +111,7 @@ def instance_norm(
     parameters = _optional(
         running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
+    number(momentum, "momentum")
     if flag(use_input_stats, "use_input_stats"):
         problem: Problem = GroupNormProblem.of_instances(x, *parameters, eps=eps, layout=layout)
         return solve_one(problem, x, parameters[2:], algorithm, backend, out)

@@ -23,8 +23,10 @@ from fastconv.network.summary import choice_of
 from fastconv.network.trace import Field, Step, Trace, trace
 from fastconv.problem import Shape
 from fastconv.problem.remember import Spec
+from fastconv.problem.values import flag, integer, is_sequence, items_of, shown
 
 _NO_FIELD = Field(None, ())
+_FLOAT = np.dtype("float32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +127,7 @@ def explain(
     held = {k: _stand_in(v) if k in named_arrays else v for k, v in options.items()}
     if not arguments:
         raise TypeError("explain needs the function's arguments: arrays, or their shapes")
+    flag(measure, "measure")
     first, *rest = arguments
     shape, dtype = _spec(first)
     others = [_stand_in(v) for v in rest]
@@ -206,17 +209,20 @@ def _data(value: Any) -> Any:
 
 def _named(function: str | Callable[..., Any]) -> Callable[..., Any]:
     if not isinstance(function, str):
+        if not callable(function):
+            raise TypeError(f"function must be a name or a callable, not {shown(function)}")
         return function
-    found = getattr(functional, function, None)
-    if not callable(found):
-        raise ValueError(f"fastconv.functional has no function named {function!r}")
-    return found  # type: ignore[no-any-return]
+    if function not in dir(functional):
+        raise ValueError(f"fastconv.functional has no function named {shown(function)}")
+    return getattr(functional, function)  # type: ignore[no-any-return]
 
 
 def _spec(value: Any) -> tuple[Shape, Any]:
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return tuple(value.shape), value.dtype
-    return tuple(int(n) for n in value), np.dtype("float32")
+    if not is_sequence(value):
+        raise TypeError(f"input must be an array, or the shape of one, not {shown(value)}")
+    return tuple(integer(n, "input", least=0) for n in items_of(value, "input")), _FLOAT
 
 
 def _stand_in(value: Any) -> Any:

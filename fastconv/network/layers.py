@@ -13,9 +13,19 @@ from typing import Any
 from fastconv.network.compiled import Shapes
 from fastconv.network.graph import Graph
 from fastconv.network.trace import Traced, trace
+from fastconv.problem.values import is_sequence, items_of, shown
 
 # How many sets of layers are kept, the latest ones.
 KEPT_SETS = 8
+
+
+def _distinct(names: Any) -> tuple[str, ...]:
+    if not is_sequence(names):
+        raise TypeError(f"names must be names of layers, not {shown(names)}")
+    given = list(names) if hasattr(names, "__len__") else items_of(names, "names")
+    if not all(isinstance(name, str) for name in given):
+        raise TypeError(f"names must be names of layers, not {shown(names)}")
+    return tuple(dict.fromkeys(given))
 
 
 class Layers(Mapping[str, "Layer"]):
@@ -38,7 +48,7 @@ class Layers(Mapping[str, "Layer"]):
         KeyError
             For a name that no layer has.
         """
-        wanted = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+        wanted = (names,) if isinstance(names, str) else _distinct(names)
         for name in wanted:
             self[name]
         if not wanted:

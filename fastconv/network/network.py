@@ -22,6 +22,7 @@ from fastconv.network.summary import Summary, tabulate
 from fastconv.network.tolerance import Bounded, Rounded, unwrapped
 from fastconv.network.trace import Trace, trace
 from fastconv.problem.conv import check_precision, check_rtol
+from fastconv.problem.values import dtype_of, flag, integer, is_sequence, items_of, shapes_of, shown
 
 
 class Network:
@@ -56,6 +57,14 @@ class Network:
         max_memory: int | None = None,
         fallbacks: Sequence[str] = (),
     ) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be callable, not {shown(function)}")
+        check_max_memory(max_memory)
+        for ports, what in ((inputs, "inputs"), (outputs, "outputs")):
+            if not is_sequence(ports) or not all(isinstance(port, Port) for port in ports):
+                raise TypeError(f"{what} must be a sequence of Ports, not {shown(ports)}")
+        if not is_sequence(fallbacks):
+            raise TypeError(f"fallbacks must be names of nodes, not {shown(fallbacks)}")
         self.function = function
         self.fallbacks = tuple(fallbacks)
         self.inputs = tuple(inputs)
@@ -219,15 +228,26 @@ class Network:
         ``outputs`` None gives all of them, in order.
         """
         known = [port.name for port in self.outputs]
-        unknown = [name for name in outputs or () if name not in known]
+        if not isinstance(feeds, Mapping):
+            raise TypeError(f"feeds must be a mapping of input names to arrays, not {shown(feeds)}")
+        if outputs is not None:
+            if not is_sequence(outputs):
+                raise TypeError(
+                    f"outputs must be a sequence of names or None, not {shown(outputs)}"
+                )
+            outputs = items_of(outputs, "outputs")
+        unknown = [n for n in outputs or () if not isinstance(n, str) or n not in known]
         if unknown:
-            raise ValueError(f"there is no output {unknown[0]!r}; there are {', '.join(known)}")
+            raise ValueError(
+                f"there is no output {shown(unknown[0])}; there are {', '.join(known)}"
+            )
         names = [port.name for port in self.inputs]
         missing = [name for name in names if name not in feeds]
         extra = [name for name in feeds if name not in names]
         if missing or extra:
             raise ValueError(
-                f"the network takes inputs {', '.join(names)}, but got {', '.join(feeds) or 'none'}"
+                f"the network takes inputs {', '.join(names)}, but got "
+                f"{', '.join(map(str, feeds)) or 'none'} in feeds"
             )
         several = dict(zip(known, self._run(tuple(feeds[name] for name in names)), strict=True))
         return [several[name] for name in (known if outputs is None else outputs)]
@@ -243,10 +263,13 @@ class Network:
     def _specs(self, input_shape: Any) -> list[tuple[tuple[int, ...], str]]:
         if input_shape is None:
             shapes = [_closed(port) for port in self.inputs]
-        elif isinstance(input_shape[0], (tuple, list)):
-            shapes = [tuple(shape) for shape in input_shape]
         else:
-            shapes = [tuple(input_shape)]
+            shapes = shapes_of(input_shape)
+        if len(shapes) != len(self.inputs):
+            raise ValueError(
+                f"input_shape must hold {len(self.inputs)} shapes, one an input, but got "
+                f"{len(shapes)}"
+            )
         return [(s, port.dtype) for s, port in zip(shapes, self.inputs, strict=True)]
 
     def summary(self, input_shape: Any = None) -> Summary:
@@ -285,6 +308,7 @@ class Network:
         ValueError
             For a shape that the network does not take, or a program beyond ``max_memory``.
         """
+        flag(measure, "measure"), flag(passes, "passes")
         compiled = self.compiled(input_shape)
         if compiled is None:
             return explain_trace(self.trace(input_shape), measure=measure)
@@ -311,6 +335,7 @@ class Network:
         ValueError, TypeError
             Where a call of the network raises them, and for a network that cannot be traced.
         """
+        integer(runs, "runs", least=1)
         arrays = self.checked(inputs)
         compiled = self._shapes.compiled([(value.shape, value.dtype) for value in arrays])
         if compiled is None:
@@ -341,6 +366,8 @@ class Network:
         """
         from fastconv.network import storage
 
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path must be a str or a path, not {shown(path)}")
         if Path(path).suffix != storage.SUFFIX:
             raise ValueError(f"a network is saved to a file named *{storage.SUFFIX}, not {path}")
         if isinstance(self.function, GraphFunction):
@@ -384,10 +411,14 @@ def compile_module(
     ValueError, TypeError
         Where the module cannot take such inputs.
     """
+    if not callable(module):
+        raise TypeError(f"module must be a layer, a model or a function, not {shown(module)}")
+    check_max_memory(max_memory)
+    kind = dtype_of(dtype, "dtype")
+    shapes = shapes_of(input_shape)
     module = copy.deepcopy(module) if hasattr(module, "state_dict") else module
-    shapes = input_shape if isinstance(input_shape[0], (tuple, list)) else (input_shape,)
-    traced = trace(module, [(tuple(shape), np.dtype(dtype)) for shape in shapes])
-    name = np.dtype(dtype).name
+    traced = trace(module, [(shape, kind) for shape in shapes])
+    name = kind.name
     inputs = [
         Port(f"input{i}" if i else "input", ("batch", *shape[1:]), name)
         for i, shape in enumerate(traced.input_shapes)
@@ -415,6 +446,12 @@ class GraphFunction:
         return results[0] if one else tuple(results)
 
 
+def check_max_memory(max_memory: Any) -> None:
+    """Refuse a ``max_memory`` that is no number of bytes."""
+    if max_memory is not None:
+        integer(max_memory, "max_memory", least=0)
+
+
 def _closed(port: Port) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else 1 for size in port.shape)
 
@@ -423,7 +460,12 @@ def _checked(value: Any, port: Port) -> Any:
     if port.kind:
         return value
     on_device = as_device_array(value)
-    array: Any = np.asarray(value) if on_device is None else on_device
+    try:
+        array: Any = np.asarray(value) if on_device is None else on_device
+    except MemoryError as error:
+        raise ValueError(f"input {port.name!r} must fit in memory: {error}") from None
+    except Exception as error:  # whatever a foreign object's own conversion raises
+        raise TypeError(f"input {port.name!r} must be an array: {error}") from None
     if port.dtype == "object" and array.dtype.kind in "US":
         array = array.astype(object)
     if array.dtype.name != port.dtype:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from fastconv.dispatch.choose import Choice, choose
 from fastconv.network.trace import Field, Step, Trace, trace
 from fastconv.problem import Shape
+from fastconv.problem.values import dtype_of, shapes_of, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +90,12 @@ def summarise(
     dtype : dtype
         Of the inputs.
     """
-    shapes = _several(input_shape)
-    traced = trace(function, [(shape, np.dtype(dtype)) for shape in shapes])
+    if not callable(function):
+        raise TypeError(
+            f"function must be a module, a network or a function, not {shown(function)}"
+        )
+    kind = dtype_of(dtype, "dtype")
+    traced = trace(function, [(shape, kind) for shape in shapes_of(input_shape)])
     return tabulate(traced, type(function).__name__ if title is None else title)
 
 
@@ -124,13 +127,6 @@ def _row(step: Step) -> Row:
 
 def _size(field: Field) -> Shape | None:
     return field.size
-
-
-def _several(input_shape: Any) -> Sequence[Shape]:
-    given = tuple(input_shape)
-    if given and all(isinstance(item, (tuple, list)) for item in given):
-        return [tuple(int(n) for n in shape) for shape in given]
-    return [tuple(int(n) for n in given)]
 
 
 def _cells(row: Row) -> tuple[str, ...]:

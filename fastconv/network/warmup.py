@@ -11,6 +11,7 @@ import numpy as np
 import fastconv.functional as F
 from fastconv.dispatch import algorithms
 from fastconv.problem import ACTIVATIONS, ConvProblem
+from fastconv.problem.values import dtype_of, is_sequence, items_of, shapes_of, shown
 
 Job = tuple[str, Callable[[], Any]]
 
@@ -45,10 +46,16 @@ def warmup(
     ValueError
         For a network whose input shape is neither known nor given.
     """
+    check_progress(progress)
+    if not is_sequence(dtypes):
+        raise TypeError(f"dtypes must be a sequence of dtypes, not {shown(dtypes)}")
+    dtypes = [dtype_of(dtype, "dtypes") for dtype in items_of(dtypes, "dtypes")]
+    if network is not None and not callable(network):
+        raise TypeError(f"network must be a network, a module or None, not {shown(network)}")
     if network is not None:
         jobs = list(_network_jobs(network, input_shape, dtypes))
     else:
-        jobs = [job for dtype in dtypes for job in _family_jobs(np.dtype(dtype))]
+        jobs = [job for dtype in dtypes for job in _family_jobs(dtype)]
     for done, (name, run) in enumerate(jobs):
         if progress is not None:
             progress(done, len(jobs), name)
@@ -58,6 +65,12 @@ def warmup(
     return len(jobs)
 
 
+def check_progress(progress: Any) -> None:
+    """Refuse a ``progress`` that cannot be called."""
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be callable or None, not {shown(progress)}")
+
+
 def _network_jobs(network: Any, input_shape: Any, dtypes: Sequence[Any]) -> Iterator[Job]:
     ports = getattr(network, "inputs", None)
     if input_shape is None:
@@ -65,8 +78,7 @@ def _network_jobs(network: Any, input_shape: Any, dtypes: Sequence[Any]) -> Iter
             raise ValueError("warmup of a module needs an input_shape, such as (1, 3, 224, 224)")
         shapes = [tuple(s if isinstance(s, int) else 1 for s in port.shape) for port in ports]
     else:
-        several = isinstance(input_shape[0], (tuple, list))
-        shapes = list(input_shape) if several else [input_shape]
+        shapes = shapes_of(input_shape)
     for dtype in [ports[0].dtype] if ports else dtypes:
         yield "network", functools.partial(network, *(np.zeros(s, dtype) for s in shapes))
 

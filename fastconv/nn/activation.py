@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from fastconv import functional as F
+from fastconv.arrays import as_array
 from fastconv.nn.initial import constant
 from fastconv.nn.module import Module
 from fastconv.problem.values import flag, integer, number, one_of
@@ -178,8 +179,8 @@ class PReLU(Module):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: Any = None) -> None:
         super().__init__()
         self.num_parameters = integer(num_parameters, "num_parameters", least=1)
-        self.init = init
-        self.weight = constant((self.num_parameters,), init, dtype)
+        self.init = number(init, "init")
+        self.weight = constant((self.num_parameters,), self.init, dtype)
 
     def forward(self, input: Any) -> Any:
         """Apply the function to every element."""
@@ -223,6 +224,7 @@ class Softmax2d(Module):
 
     def forward(self, input: Any) -> Any:
         """Normalise along the channels."""
+        input = as_array(input, "input")
         if len(input.shape) not in (3, 4):
             raise ValueError(f"Softmax2d: expected input to be 3D or 4D, got {len(input.shape)}D")
         return F.softmax(input, dim=-3)

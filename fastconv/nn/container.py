@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
 from fastconv.nn.module import Module
+from fastconv.problem.values import is_sequence, shown
 
 
 class _Row(Module):
@@ -57,6 +58,8 @@ class _Row(Module):
 
     def extend(self, modules: Iterable[Module]) -> Any:
         """Add modules at the end."""
+        if not is_sequence(modules) and not isinstance(modules, Module):
+            raise TypeError(f"modules must be a sequence of Modules, not {shown(modules)}")
         for module in list(modules):
             self.append(module)
         return self
@@ -100,7 +103,7 @@ class ModuleList(_Row):
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.extend(modules or ())
+        self.extend(() if modules is None else modules)
 
     def _take(self, chosen: list[Module]) -> ModuleList:
         return ModuleList(chosen)
@@ -111,7 +114,7 @@ class ModuleDict(Module):
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
-        self.update(modules or {})
+        self.update({} if modules is None else modules)
 
     def __getitem__(self, key: str) -> Module:
         module: Module = self._modules[key]
@@ -149,7 +152,11 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules, or replace those of the same names."""
-        for name, module in dict(modules).items():
+        try:
+            named = dict(modules)
+        except (TypeError, ValueError):
+            raise TypeError(f"modules must be Modules by name, not {shown(modules)}") from None
+        for name, module in named.items():
             self.add_module(name, module)
 
     def pop(self, key: str) -> Module:

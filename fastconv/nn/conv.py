@@ -8,7 +8,7 @@ from typing import Any
 from fastconv import functional as F
 from fastconv.nn.initial import uniform
 from fastconv.nn.module import Module
-from fastconv.problem.values import integer, integers, one_of
+from fastconv.problem.values import flag, integer, integers, one_of
 from fastconv.problem.windows import PADDING_MODES
 
 _NAMED = ("same", "valid", "causal")
@@ -60,7 +60,7 @@ class _Conv(Module):
         fan_in = prod(shape[1:])
         self.weight = uniform(shape, fan_in, dtype)
         self.register_parameter(
-            "bias", uniform((self.out_channels,), fan_in, dtype) if bias else None
+            "bias", uniform((self.out_channels,), fan_in, dtype) if flag(bias, "bias") else None
         )
 
     def extra_repr(self) -> str:
@@ -154,7 +154,7 @@ class _Transposed(_Conv):
         *,
         dtype: Any = None,
     ) -> None:
-        if padding_mode != "zeros":
+        if one_of(padding_mode, PADDING_MODES, "padding_mode") != "zeros":
             raise ValueError(
                 f'Only "zeros" padding mode is supported for {type(self).__name__}, but got '
                 f"{padding_mode!r}"

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.arrays import check_memory
 from fastconv.dispatch import Parameter
 from fastconv.problem import Shape
-from fastconv.problem.values import COMPLEX, FLOATS, INTEGERS, integer
+from fastconv.problem.values import COMPLEX, FLOATS, INTEGERS, dtype_of, integer
 
 DTYPES = FLOATS + INTEGERS + COMPLEX
 
@@ -91,6 +92,7 @@ class Initial:
         return twin
 
     def _draw(self) -> np.ndarray[Any, Any]:
+        check_memory(self.shape, self.dtype, "a layer's parameter")
         # In float32 for every dtype, so that casting a layer before it is drawn or after is one.
         if self.dtype.name in INTEGERS:
             return np.zeros(self.shape, self.dtype)
@@ -127,7 +129,7 @@ def shapes_only() -> Iterator[None]:
 
 def layer_dtype(dtype: Any) -> np.dtype[Any]:
     """Give the dtype of a layer's parameters; None is float32."""
-    read = np.dtype(np.float32 if dtype is None else dtype).newbyteorder("=")
+    read = dtype_of(np.float32 if dtype is None else dtype, "dtype").newbyteorder("=")
     if read.name not in DTYPES:
         raise TypeError(f"dtype of a layer must be one of {', '.join(DTYPES)}, not {read.name}")
     return read
@@ -143,4 +145,6 @@ def uniform(shape: Shape, fan_in: int, dtype: Any) -> Initial:
 
 def constant(shape: Shape, value: float, dtype: Any) -> Parameter:
     """Give a parameter of one value."""
-    return Parameter(np.full(shape, value, layer_dtype(dtype)))
+    kind = layer_dtype(dtype)
+    check_memory(shape, kind, "a layer's parameter")
+    return Parameter(np.full(shape, value, kind))

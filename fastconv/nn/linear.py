@@ -9,7 +9,7 @@ from fastconv import functional as F
 from fastconv.arrays import as_array
 from fastconv.nn.initial import uniform
 from fastconv.nn.module import Module
-from fastconv.problem.values import integer, number
+from fastconv.problem.values import flag, integer, is_sequence, items_of, number, shown
 
 
 class Linear(Module):
@@ -26,7 +26,8 @@ class Linear(Module):
         self.out_features = integer(out_features, "out_features", least=1)
         self.weight = uniform((self.out_features, self.in_features), self.in_features, dtype)
         self.register_parameter(
-            "bias", uniform((self.out_features,), self.in_features, dtype) if bias else None
+            "bias",
+            uniform((self.out_features,), self.in_features, dtype) if flag(bias, "bias") else None,
         )
 
     def forward(self, input: Any) -> Any:
@@ -125,7 +126,12 @@ class Unflatten(Module):
     def __init__(self, dim: int, unflattened_size: Any) -> None:
         super().__init__()
         self.dim = integer(dim, "dim")
-        self.unflattened_size = tuple(integer(s, "unflattened_size") for s in unflattened_size)
+        if not is_sequence(unflattened_size):
+            raise TypeError(
+                f"unflattened_size must be a tuple of ints, not {shown(unflattened_size)}"
+            )
+        sizes = items_of(unflattened_size, "unflattened_size")
+        self.unflattened_size = tuple(integer(s, "unflattened_size") for s in sizes)
 
     def forward(self, input: Any) -> Any:
         """Run the layer."""

@@ -12,6 +12,7 @@ from fastconv.dispatch import Parameter as Parameter
 from fastconv.nn import calls, state
 from fastconv.nn.foreign import freeze
 from fastconv.nn.initial import Initial, layer_dtype, shapes_only, shown
+from fastconv.problem.values import shown as shown_value
 
 M = TypeVar("M", bound="Module")
 _STORES = ("_parameters", "_buffers", "_modules")
@@ -114,7 +115,9 @@ class Module:
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a module inside this one; it can be reached as an attribute."""
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"{module!r} is not a Module")
+            raise TypeError(f"{shown_value(module)} is not a Module")
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a Module must be a str, not {shown_value(name)}")
         if name not in self._modules and hasattr(self, name):
             raise KeyError(f"attribute {name!r} already exists")
         self._claim(name, "_modules")

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from fastconv import functional as F
+from fastconv.arrays import as_array
 from fastconv.dispatch import Parameter
 from fastconv.nn.initial import constant
 from fastconv.nn.module import Module
-from fastconv.problem.values import integer
+from fastconv.problem.values import flag, integer, is_sequence, items_of, number
 
 
 class _Norm(Module):
@@ -34,15 +35,16 @@ class _Norm(Module):
     ) -> None:
         super().__init__()
         self.num_features = integer(num_features, "num_features", least=1)
-        self.eps = eps
-        self.momentum = momentum
-        self.affine = affine
-        self.track_running_stats = track_running_stats
+        self.eps = number(eps, "eps")
+        self.momentum = None if momentum is None else number(momentum, "momentum")
+        self.affine = affine = flag(affine, "affine")
+        self.track_running_stats = flag(track_running_stats, "track_running_stats")
+        bias = flag(bias, "bias")
         shape = (self.num_features,)
         one, zero = constant(shape, 1, dtype), constant(shape, 0, dtype)
         self.register_parameter("weight", one if affine else None)
         self.register_parameter("bias", zero if affine and bias else None)
-        tracked = track_running_stats
+        tracked = self.track_running_stats
         self.register_buffer("running_mean", zero.view(Parameter) if tracked else None)
         self.register_buffer("running_var", one.view(Parameter) if tracked else None)
         self.register_buffer("num_batches_tracked", np.zeros((), np.int64) if tracked else None)
@@ -72,6 +74,7 @@ class _BatchNorm(_Norm):
 
     def forward(self, input: Any) -> Any:
         """Normalise by the running statistics; without them, by the batch's own."""
+        input = as_array(input, "input")
         ranks = (2, 3) if self._n == 1 else (self._n + 2,)
         if len(input.shape) not in ranks:
             raise ValueError(
@@ -118,6 +121,7 @@ class _InstanceNorm(_Norm):
 
     def forward(self, input: Any) -> Any:
         """Normalise by each image's own statistics; by running ones, where they are tracked."""
+        input = as_array(input, "input")
         if len(input.shape) not in (self._n + 1, self._n + 2):
             raise ValueError(
                 f"expected {self._n + 1}D or {self._n + 2}D input (got {len(input.shape)}D input)"
@@ -169,8 +173,9 @@ class GroupNorm(Module):
             raise ValueError(
                 f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"
             )
-        self.eps = eps
-        self.affine = affine
+        self.eps = number(eps, "eps")
+        self.affine = affine = flag(affine, "affine")
+        bias = flag(bias, "bias")
         shape = (self.num_channels,)
         self.register_parameter("weight", constant(shape, 1, dtype) if affine else None)
         self.register_parameter("bias", constant(shape, 0, dtype) if affine and bias else None)
@@ -203,11 +208,12 @@ class LayerNorm(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        sizes = normalized_shape if hasattr(normalized_shape, "__iter__") else (normalized_shape,)
+        several = is_sequence(normalized_shape)
+        sizes = items_of(normalized_shape, "normalized_shape") if several else [normalized_shape]
         self.normalized_shape = tuple(integer(s, "normalized_shape", least=1) for s in sizes)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
-        shape, affine = self.normalized_shape, elementwise_affine
+        self.eps = number(eps, "eps")
+        self.elementwise_affine = flag(elementwise_affine, "elementwise_affine")
+        shape, affine, bias = self.normalized_shape, self.elementwise_affine, flag(bias, "bias")
         self.register_parameter("weight", constant(shape, 1, dtype) if affine else None)
         self.register_parameter("bias", constant(shape, 0, dtype) if affine and bias else None)
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from fastconv import functional as F
 from fastconv.nn.module import Module
-from fastconv.problem.values import integer, integers
+from fastconv.problem.values import integer, integers, is_sequence, items_of, number
 
 
 class _Pad(Module):
@@ -162,10 +162,13 @@ class Upsample(Module):
         super().__init__()
         self.name = type(self).__name__
         self.size = size
-        if isinstance(scale_factor, tuple):
-            self.scale_factor: Any = tuple(float(factor) for factor in scale_factor)
+        if is_sequence(scale_factor):
+            factors = items_of(scale_factor, "scale_factor")
+            self.scale_factor: Any = tuple(number(factor, "scale_factor") for factor in factors)
         else:
-            self.scale_factor = float(scale_factor) if scale_factor else None
+            self.scale_factor = (
+                None if scale_factor is None else number(scale_factor, "scale_factor") or None
+            )
         self.mode = mode
         self.align_corners = align_corners
         self.recompute_scale_factor = recompute_scale_factor

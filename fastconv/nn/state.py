@@ -10,6 +10,7 @@ from fastconv.dispatch import Parameter
 from fastconv.nn.foreign import freeze, to_array
 from fastconv.nn.initial import shown
 from fastconv.problem import Shape
+from fastconv.problem.values import flag
 
 if TYPE_CHECKING:
     from fastconv.nn.module import Module
@@ -52,7 +53,7 @@ def load(
     missing = [key for key in (k for k, _, _ in wanted) if key not in state_dict]
     missing = [key for key in missing if key.rpartition(".")[2] != UNUSED]
     unexpected = [key for key in state_dict if key not in keys]
-    errors = [] if not strict else _key_errors(missing, unexpected)
+    errors = [] if not flag(strict, "strict") else _key_errors(missing, unexpected)
     found: list[tuple[dict[str, Any], str, Any]] = []
     loaded: dict[int, Parameter] = {}
     for key, held, name in wanted:

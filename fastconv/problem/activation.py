@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastconv.problem.record import record
-from fastconv.problem.values import number
+from fastconv.problem.values import is_sequence, items_of, number, shown
 
 # name -> (parameter names, torch's defaults)
 ACTIVATIONS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
@@ -42,10 +42,15 @@ class Activation:
         """Read None, a name, or (name, parameter, ...) as callers write it."""
         if value is None or isinstance(value, Activation):
             return value
-        name, *given = (value,) if isinstance(value, str) else tuple(value)
+        items = items_of(value, "activation") if is_sequence(value) else [value]
+        name, *given = items or [value]
+        if not isinstance(name, str):
+            raise TypeError(
+                f"activation must be a name, or a name and its parameters, not {shown(value)}"
+            )
         if name not in ACTIVATIONS:
             raise ValueError(
-                f"activation must be one of {', '.join(ACTIVATIONS)}, but got {name!r}"
+                f"activation must be one of {', '.join(ACTIVATIONS)}, but got {shown(name)}"
             )
         names, defaults = ACTIVATIONS[name]
         if len(given) > len(names):
@@ -53,7 +58,7 @@ class Activation:
         if name == "gelu":
             read = [_approximate(item) for item in given]
         else:
-            read = [number(item, f"{name}'s {names[i]}") for i, item in enumerate(given)]
+            read = [number(item, f"activation {name}'s {names[i]}") for i, item in enumerate(given)]
         parameters = tuple(read) + defaults[len(read) :]
         _check(name, parameters)
         return cls(name, parameters)
@@ -67,9 +72,9 @@ class Activation:
 def _approximate(value: Any) -> float:
     if isinstance(value, str) and value in APPROXIMATE:
         return APPROXIMATE[value]
-    if not isinstance(value, str) and value in (0, 1):
+    if isinstance(value, (int, float)) and value in (0, 1):
         return float(value)
-    raise ValueError(f"approximate argument must be either none or tanh, but got {value!r}")
+    raise ValueError(f"approximate argument must be either none or tanh, but got {shown(value)}")
 
 
 def _check(name: str, parameters: tuple[float, ...]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from fastconv.problem.base import ArraySpec, Shape
 from fastconv.problem.pool import AnyPool, Windows, check_norm_type, read_input
 from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
-from fastconv.problem.values import flag, integer
+from fastconv.problem.values import flag, integer, is_sequence, items_of, shown
 
 
 @record(frozen=True, kw_only=True)
@@ -113,13 +112,11 @@ def _share(size: int, length: int) -> Windows:
 
 def _read_output_size(output_size: Any, size: Shape) -> Shape:
     n = len(size)
-    if not isinstance(output_size, Iterable) or isinstance(output_size, (str, bytes)):
-        output_size = (output_size,) * n
-    items = list(output_size)
+    items = items_of(output_size, "output_size") if is_sequence(output_size) else [output_size]
     if len(items) == 1:
         items *= n
     if len(items) != n:
-        raise ValueError(f"output_size must be {n} ints or None, but got {output_size!r}")
+        raise ValueError(f"output_size must be {n} ints or None, but got {shown(output_size)}")
     return tuple(
         length if item is None else integer(item, "output_size", least=1)
         for item, length in zip(items, size, strict=True)

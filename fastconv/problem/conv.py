@@ -25,6 +25,7 @@ from fastconv.problem.values import (
     join_shape,
     number,
     one_of,
+    shown,
     split_shape,
 )
 from fastconv.problem.windows import (
@@ -275,7 +276,7 @@ class ConvTransposeProblem(Problem):
         if isinstance(padding, str) and padding != "valid":
             raise ValueError(
                 f"padding of a transposed convolution must be an int, a tuple, (before, after) "
-                f"pairs or 'valid', but got {padding!r}"
+                f"pairs or 'valid', but got {shown(padding)}"
             )
         strides = _strides(stride, n)
         dilations = integers(dilation, n, "dilation", least=1)

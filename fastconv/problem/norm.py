@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import prod
 from typing import Any
 
@@ -19,6 +18,8 @@ from fastconv.problem.values import (
     flag,
     integer,
     integers,
+    is_sequence,
+    items_of,
     join_shape,
     number,
     split_shape,
@@ -195,8 +196,8 @@ class LayerNormProblem(Problem):
     ) -> LayerNormProblem:
         """Validate the arguments of ``layer_norm``; one int stands for the last axis alone."""
         dtype = check_dtype(input, FLOATS, "input of layer_norm")
-        if isinstance(normalized_shape, Iterable):
-            normalized_shape = tuple(normalized_shape)
+        if is_sequence(normalized_shape):
+            normalized_shape = tuple(items_of(normalized_shape, "normalized_shape"))
         lengths = integers(normalized_shape, _length(normalized_shape), "normalized_shape", least=0)
         if not lengths:
             raise ValueError(

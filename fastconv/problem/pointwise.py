@@ -20,6 +20,7 @@ from fastconv.problem.values import (
     channels_last,
     check_dtype,
     check_same_dtype,
+    dtype_of,
 )
 
 # Activations that give integers for integers.
@@ -126,7 +127,7 @@ class SoftmaxProblem(Problem):
         given = check_dtype(
             input, FLOATS if dtype is None else FLOATS + INTEGERS, f"input of {name}"
         )
-        result = given if dtype is None else np.dtype(dtype)
+        result = given if dtype is None else dtype_of(dtype, "dtype")
         if result.name not in FLOATS:
             raise TypeError(
                 f"dtype of {name} must be one of {', '.join(FLOATS)}, not {result.name}"

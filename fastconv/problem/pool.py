@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,8 @@ from fastconv.problem.values import (
     flag,
     integer,
     integers,
+    is_sequence,
+    items_of,
     join_shape,
     number,
     one_of,
@@ -250,6 +251,8 @@ def read_padding(padding: Any, size: Shape, kernel: Shape, stride: Shape, dilati
     An int or a tuple may be half of the kernel, as in torch; (before, after) pairs and names
     need only be smaller than the kernel.
     """
+    # It is looked at twice.
+    padding = items_of(padding, "padding") if is_sequence(padding) else padding
     pairs = resolve_padding(padding, size, kernel, stride, dilation)
     spans = tuple(span(k, d) for k, d in zip(kernel, dilation, strict=True))
     if _is_symmetric(padding):
@@ -269,9 +272,7 @@ def read_padding(padding: Any, size: Shape, kernel: Shape, stride: Shape, dilati
 def _is_symmetric(padding: Any) -> bool:
     if isinstance(padding, str):
         return False
-    return not (
-        isinstance(padding, Iterable) and any(isinstance(item, Iterable) for item in padding)
-    )
+    return not (is_sequence(padding) and any(is_sequence(item) for item in padding))
 
 
 def check_norm_type(norm_type: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -12,7 +13,7 @@ from fastconv.problem.base import Shape
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_PLAIN = frozenset((int, str, bool, float, type(None)))
+_PLAIN = frozenset((int, str, bool, type(None)))
 # Arguments that are arrays; only of these shape and dtype are all that matters.
 _ARRAYS = ("input", "weight", "bias", "residual", "running_mean", "running_var", "indices")
 
@@ -59,7 +60,11 @@ def remembered(build: Callable[P, R]) -> Callable[P, R]:
 
 
 def _key(value: Any, array: bool) -> Any:
-    if type(value) is tuple:
+    if type(value) is float:
+        # -0.0 is equal to 0.0, and is another value.
+        if value or math.copysign(1, value) > 0:
+            return value
+    elif type(value) is tuple:
         if _plain_tuple(value):
             return value
     elif array and isinstance(value, np.ndarray):
@@ -74,5 +79,5 @@ def _key(value: Any, array: bool) -> Any:
 def _plain_tuple(values: tuple[Any, ...]) -> bool:
     """Tell whether a tuple holds ints alone, or tuples of ints, or a name and its numbers."""
     if values and type(values[0]) is str:
-        return all(type(v) in (str, int, float) for v in values)
+        return all(type(v) in (str, int) or (type(v) is float and v) for v in values)
     return all(type(v) is int or (type(v) is tuple and _plain_tuple(v)) for v in values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from math import floor, prod
 from typing import Any
 
@@ -28,9 +27,12 @@ from fastconv.problem.values import (
     flag,
     integer,
     integers,
+    is_sequence,
+    items_of,
     join_shape,
     number,
     one_of,
+    shown,
     split_shape,
 )
 from fastconv.problem.windows import Pairs
@@ -74,7 +76,7 @@ class PadProblem(Problem):
     ) -> PadProblem:
         """Validate the arguments of ``pad``; ``pad`` begins with the last dimension's pair."""
         one_of(mode, PAD_MODES, "mode")
-        if mode != "constant" and value is not None and value != 0:
+        if mode != "constant" and value is not None and number(value, "value") != 0:
             raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
         shape, dtype = tuple(input.shape), np.dtype(input.dtype)
         pairs = _read_pairs(pad, len(shape))
@@ -167,7 +169,9 @@ class InterpolateProblem(Problem):
         if mode == "lanczos" and (align or not smooth):
             raise ValueError("Lanczos mode requires antialias=True and align_corners=False")
         after, scale = _read_size(before, size, scale_factor, n)
-        if flag(recompute_scale_factor or False, "recompute_scale_factor"):
+        if recompute_scale_factor is not None and flag(
+            recompute_scale_factor, "recompute_scale_factor"
+        ):
             if size is not None:
                 raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
             scale = None
@@ -351,9 +355,9 @@ class PixelShuffleProblem(Problem):
 
 
 def _read_pairs(pad: Any, rank: int) -> list[tuple[int, int]]:
-    if isinstance(pad, (str, bytes)) or not hasattr(pad, "__iter__"):
-        raise TypeError(f"pad must be a sequence of ints, not {pad!r}")
-    flat = [integer(item, "pad") for item in pad]
+    if not is_sequence(pad):
+        raise TypeError(f"pad must be a sequence of ints, not {shown(pad)}")
+    flat = [integer(item, "pad") for item in items_of(pad, "pad")]
     if len(flat) % 2:
         raise ValueError(f"Padding length must be divisible by 2, but got {flat}")
     if len(flat) > 2 * rank:
@@ -404,7 +408,7 @@ def _check_pair(shape: Shape, axis: int, pair: tuple[int, int], mode: str) -> No
 
 def _value_bytes(value: Any, dtype: np.dtype[Any]) -> bytes:
     if np.ndim(value) != 0 or (np.iscomplexobj(value) and dtype.kind != "c"):
-        raise TypeError(f"value must be a number of dtype {dtype.name}, not {value!r}")
+        raise TypeError(f"value must be a number of dtype {dtype.name}, not {shown(value)}")
     try:
         with np.errstate(over="ignore"):
             whole = dtype.kind in "iu" and value is not None
@@ -412,7 +416,9 @@ def _value_bytes(value: Any, dtype: np.dtype[Any]) -> bytes:
     except (TypeError, ValueError, OverflowError):
         cell = None
     if cell is None or (whole and int(cell) != int(value)):
-        raise ValueError(f"value {value!r} cannot be converted to {dtype.name} without overflow")
+        raise ValueError(
+            f"value {shown(value)} cannot be converted to {dtype.name} without overflow"
+        )
     return cell.tobytes()
 
 
@@ -444,7 +450,9 @@ def _read_size(
     if size is not None and scale_factor is not None:
         raise ValueError("only one of size or scale_factor should be defined")
     if size is not None:
-        if isinstance(size, Sequence) and len(size) != n:
+        if is_sequence(size):
+            size = items_of(size, "size")
+        if isinstance(size, list) and len(size) != n:
             raise ValueError(
                 f"Input and output must have the same number of spatial dimensions, but got input "
                 f"with spatial dimensions of {list(before)} and output size of {size}"
@@ -452,13 +460,15 @@ def _read_size(
         return integers(size, n, "size", least=1), None
     if scale_factor is None:
         raise ValueError("either size or scale_factor should be defined")
-    factors = scale_factor if isinstance(scale_factor, Sequence) else [scale_factor] * n
+    several = is_sequence(scale_factor)
+    factors = items_of(scale_factor, "scale_factor") if several else [scale_factor] * n
     if len(factors) != n:
         raise ValueError(
             f"Input and scale_factor must have the same number of spatial dimensions, but got "
-            f"input with spatial dimensions of {list(before)} and scale_factor {scale_factor}"
+            f"input with spatial dimensions of {list(before)} and scale_factor "
+            f"{shown(scale_factor)}"
         )
     scale = tuple(number(factor, "scale_factor") for factor in factors)
     if any(not 0 < factor < 2**31 for factor in scale):
-        raise ValueError(f"scale_factor should be greater than zero, but got {scale_factor}")
+        raise ValueError(f"scale_factor should be greater than zero, but got {shown(scale_factor)}")
     return tuple(floor(b * factor) for b, factor in zip(before, scale, strict=True)), scale

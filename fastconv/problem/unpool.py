@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import prod
 from typing import Any
 
@@ -12,7 +11,7 @@ from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.pool import read_input, read_padding
 from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
-from fastconv.problem.values import integer, integers, join_shape
+from fastconv.problem.values import integer, integers, is_sequence, items_of, join_shape, shown
 
 
 @record(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ class MaxUnpoolProblem(Problem):
         if isinstance(padding, str):
             raise ValueError(
                 f"padding of max_unpool{n}d must be an int, a tuple or (before, after) pairs, "
-                f"those of the max pool, but got {padding!r}"
+                f"those of the max pool, but got {shown(padding)}"
             )
         pairs = read_padding(padding, size, kernel, strides, (1,) * n)
         usual = tuple(
@@ -109,7 +108,8 @@ def _read_output_size(output_size: Any, usual: Shape, stride: Shape, last: bool)
         if any(length < 1 for length in usual):
             raise ValueError(f"Calculated output size {list(usual)} is too small; give output_size")
         return usual
-    given = list(output_size) if isinstance(output_size, Iterable) else [output_size] * n
+    sequence = is_sequence(output_size)
+    given = items_of(output_size, "output_size") if sequence else [output_size] * n
     if len(given) == n + 2:
         given = given[1:-1] if last else given[2:]
     if len(given) != n:

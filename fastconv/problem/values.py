@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import operator
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,53 @@ LAYOUTS = {
 }
 
 
+# The most items that an argument is read to: what has more is no list of sizes.
+MOST_ITEMS = 128
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxtuple, _short.maxlist = 3, 8, 8
+_short.maxstring, _short.maxother = 80, 80
+
+
+def shown(value: Any) -> str:
+    """Give a value as an error message has it: its repr, cut where it is long."""
+    try:
+        return _short.repr(value)
+    except Exception:
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def is_sequence(value: Any) -> bool:
+    """Tell whether a value holds items in an order: no text, no set, no array of rank 0."""
+    if isinstance(value, (str, bytes, bytearray, memoryview, Set, Mapping)):
+        return False
+    return isinstance(value, Iterable) and not (isinstance(value, np.ndarray) and value.ndim == 0)
+
+
+def items_of(value: Iterable[Any], name: str) -> list[Any]:
+    """Read a sequence's items; one that has too many, or no end, is a ValueError."""
+    items = list(itertools.islice(value, MOST_ITEMS + 1))
+    if len(items) > MOST_ITEMS:
+        raise ValueError(f"{name} must have at most {MOST_ITEMS} items, but got more")
+    return items
+
+
+def optional_text(value: Any, name: str) -> str | None:
+    """Give None or a str; anything else is a TypeError."""
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"{name} must be a str or None, not {shown(value)}")
+
+
+def dtype_of(value: Any, name: str) -> np.dtype[Any]:
+    """Read a dtype in any of NumPy's spellings; what is none is a TypeError."""
+    if value is not None and not isinstance(value, (bool, int, float, tuple, list, dict)):
+        # NumPy asks the value itself, in many ways.
+        with contextlib.suppress(Exception):
+            read: np.dtype[Any] = np.dtype(value)
+            return read
+    raise TypeError(f"{name} must be a dtype, not {shown(value)}")
+
+
 def integer(value: Any, name: str, *, least: int | None = None) -> int:
     """Give ``value`` as an int; a bool, a float or NaN is a TypeError, too small a ValueError."""
     if isinstance(value, (bool, np.bool_)):
@@ -29,30 +79,43 @@ def integer(value: Any, name: str, *, least: int | None = None) -> int:
         number = operator.index(value)
     except TypeError:
         raise TypeError(
-            f"{name} must be an int or a tuple of ints, not {value!r} ({type(value).__name__})"
+            f"{name} must be an int or a tuple of ints, not {shown(value)} ({type(value).__name__})"
         ) from None
     if least is not None and number < least:
         words = {0: "must not be negative", 1: "should be greater than zero"}
         raise ValueError(
-            f"{name} {words.get(least, f'must be at least {least}')}, but got {number}"
+            f"{name} {words.get(least, f'must be at least {least}')}, but got {shown(number)}"
         )
-    if number >= 2**62:
-        raise ValueError(f"{name} is too large: {number}")
+    if not -(2**62) < number < 2**62:
+        size = "large" if number > 0 else "small"
+        raise ValueError(f"{name} is too {size}: {shown(number)}")
     return number
 
 
 def integers(value: Any, n: int, name: str, *, least: int | None = None) -> Shape:
     """Give an int or a sequence of 1 or ``n`` ints as a tuple of ``n``."""
-    if isinstance(value, (str, bytes)):
-        raise TypeError(f"{name} must be an int or a tuple of {n} ints, not {value!r}")
-    if isinstance(value, Iterable) and not (isinstance(value, np.ndarray) and value.ndim == 0):
-        items = [integer(item, name, least=least) for item in value]
+    if is_sequence(value):
+        items = [integer(item, name, least=least) for item in items_of(value, name)]
         if len(items) == 1:
             items *= n
         if len(items) != n:
-            raise ValueError(f"{name} must be an int or a tuple of {n} ints, but got {value!r}")
+            raise ValueError(
+                f"{name} must be an int or a tuple of {n} ints, but got {shown(value)}"
+            )
         return tuple(items)
     return (integer(value, name, least=least),) * n
+
+
+def shapes_of(value: Any, name: str = "input_shape") -> list[Shape]:
+    """Read the shape of one input, or a sequence of those of several."""
+    if not is_sequence(value):
+        raise TypeError(
+            f"{name} must be a tuple of ints, or a sequence of such tuples, not {shown(value)}"
+        )
+    items = items_of(value, name)
+    several = bool(items) and all(is_sequence(item) for item in items)
+    shapes = [items_of(item, name) for item in items] if several else [items]
+    return [tuple(integer(size, name, least=0) for size in shape) for shape in shapes]
 
 
 def axis_of(value: Any, rank: int, name: str) -> int:
@@ -67,31 +130,40 @@ def axis_of(value: Any, rank: int, name: str) -> int:
 
 
 def number(value: Any, name: str) -> float:
-    """Give ``value`` as a finite or infinite float; NaN is a ValueError."""
-    if isinstance(value, (str, bytes, bool)):
-        raise TypeError(f"{name} must be a number, not {value!r}")
+    """Give ``value`` as a finite or infinite float, -0.0 as 0.0; NaN is a ValueError."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    if isinstance(value, (str, bytes, bytearray, bool)) or kind in "bcSUmM" or _has_axes(value):
+        raise TypeError(f"{name} must be a number, not {shown(value)}")
     try:
         result = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, not {value!r}") from None
+        raise TypeError(f"{name} must be a number, not {shown(value)}") from None
+    except OverflowError:
+        raise ValueError(f"{name} is too large: {shown(value)}") from None
     if result != result:
         raise ValueError(f"{name} must not be NaN")
-    return result
+    # Problems are found again by their numbers, where -0.0 is equal to 0.0: it would be one at
+    # one time and the other at another.
+    return result + 0.0
+
+
+def _has_axes(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim > 0
 
 
 def flag(value: Any, name: str) -> bool:
     """Give ``value`` as a bool; anything that is not a truth value or 0 or 1 is a TypeError."""
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
-    raise TypeError(f"{name} must be True or False, not {value!r}")
+    raise TypeError(f"{name} must be True or False, not {shown(value)}")
 
 
 def one_of(value: Any, choices: Sequence[str], name: str) -> str:
     """Give ``value`` when it is one of ``choices``; else a ValueError that lists them."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        raise TypeError(f"{name} must be one of {', '.join(choices)}, not {shown(value)}")
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, but got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, but got {shown(value)}")
     return value
 
 

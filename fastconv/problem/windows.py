@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from fastconv.problem.base import Shape
-from fastconv.problem.values import integer, integers
+from fastconv.problem.values import integer, integers, is_sequence, items_of, shown
 
 Pairs = tuple[tuple[int, int], ...]
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -48,19 +47,21 @@ def resolve_padding(
     n = len(kernel)
     if isinstance(padding, str):
         return _named_padding(padding, input_size, kernel, stride, dilation)
-    if isinstance(padding, Iterable):
-        padding = list(padding)
-        if any(isinstance(item, Iterable) for item in padding):
+    if is_sequence(padding):
+        padding = items_of(padding, "padding")
+        if any(is_sequence(item) for item in padding):
             return _pairs(padding, n)
     return tuple((p, p) for p in integers(padding, n, "padding", least=0))
 
 
 def _pairs(padding: list[Any], n: int) -> Pairs:
-    if len(padding) != n or not all(isinstance(item, Iterable) for item in padding):
-        raise ValueError(f"padding must hold {n} (before, after) pairs, but got {padding!r}")
-    pairs = [tuple(integer(p, "padding", least=0) for p in item) for item in padding]
+    if len(padding) != n or not all(is_sequence(item) for item in padding):
+        raise ValueError(f"padding must hold {n} (before, after) pairs, but got {shown(padding)}")
+    pairs = [
+        tuple(integer(p, "padding", least=0) for p in items_of(item, "padding")) for item in padding
+    ]
     if any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"padding must hold {n} (before, after) pairs, but got {padding!r}")
+        raise ValueError(f"padding must hold {n} (before, after) pairs, but got {shown(padding)}")
     return tuple((pair[0], pair[1]) for pair in pairs)
 
 
@@ -76,7 +77,7 @@ def _named_padding(
     if padding != "same":
         raise ValueError(
             f"padding must be an int, a tuple, (before, after) pairs, 'same', 'valid' or "
-            f"'causal', but got {padding!r}"
+            f"'causal', but got {shown(padding)}"
         )
     pairs = []
     for size, k, s, d in zip(input_size, kernel, stride, dilation, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from fastconv.network.lowering import lower
 from fastconv.network.passes import run_either_way
 from fastconv.network.program import Solve
 from fastconv.network.trace import Trace, trace
+from fastconv.network.warmup import check_progress
 from fastconv.problem import Problem
+from fastconv.problem.values import integer, shapes_of, shown
 from fastconv.tuning.report import Report, Tuned
 from fastconv.tuning.shapes import problem_of, text_of
 
@@ -76,8 +78,11 @@ def tune(
     OSError
         Where the table cannot be written; found out before anything is measured.
     """
-    if rounds < 1:
+    if integer(rounds, "rounds") < 1:
         raise ValueError(f"rounds must be at least 1, but got {rounds}")
+    if output is not None and not isinstance(output, (str, os.PathLike)):
+        raise TypeError(f"output must be a str or a path, not {shown(output)}")
+    check_progress(progress)
     problems = _gathered(network, input_shape, shapes)
     isa = forced_isa()
     path = tuning.default_path(isa) if output is None else Path(output)
@@ -115,10 +120,12 @@ def _gathered(
     """Give (name, how often, problem) of the convolutions asked for, each once."""
     found = [] if network is None else _ways(_traced(network, input_shape))
     asked: list[tuple[str, Any]] = []
+    if not isinstance(shapes, (str, Iterable)):
+        raise TypeError(f"shapes must be texts or convolution problems, not {shown(shapes)}")
     for shape in [shapes] if isinstance(shapes, str) else shapes:
         problem = problem_of(shape) if isinstance(shape, str) else shape
         if not isinstance(problem, MEASURED_TYPES):
-            raise TypeError(f"shapes takes texts and convolution problems, not {shape!r}")
+            raise TypeError(f"shapes takes texts and convolution problems, not {shown(shape)}")
         asked.append((text_of(problem), problem))
     once: dict[Problem, tuple[str, int]] = {}
     for way in [*found, asked]:
@@ -153,10 +160,8 @@ def _traced(network: Any, input_shape: Any) -> Trace:
     if isinstance(network, Network):
         return network.trace(input_shape)
     if not callable(network):
-        raise TypeError(f"tune takes a network, a module or a path, not {network!r}")
+        raise TypeError(f"tune takes a network, a module or a path, not {shown(network)}")
     if input_shape is None:
         raise ValueError("tune of a module needs an input_shape, such as (1, 3, 224, 224)")
-    several: Sequence[Any] = (
-        input_shape if isinstance(input_shape[0], (tuple, list)) else [input_shape]
-    )
-    return trace(network, [(tuple(shape), np.dtype("float32")) for shape in several])
+    kind = np.dtype("float32")
+    return trace(network, [(shape, kind) for shape in shapes_of(input_shape)])

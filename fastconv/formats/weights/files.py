@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,16 +13,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from fastconv import settings
 from fastconv.arrays import Array
 from fastconv.formats.weights.bits import from_bits
 from fastconv.formats.weights.checkpoint import read_checkpoint
 from fastconv.problem import Shape
+from fastconv.problem.values import optional_text, shown
 
 # What zipfile and NumPy raise for damaged files.
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, KeyError,
     IndexError, OverflowError, struct.error, UnicodeDecodeError, SyntaxError, TypeError,
-    MemoryError,
+    MemoryError, tokenize.TokenError,
 )  # fmt: skip
 # The most that deflate makes of a byte, and a little more.
 _DEFLATED = 1100
@@ -56,9 +59,8 @@ def load_weights(path: str | os.PathLike[str], *, key: str | None = None) -> dic
     ValueError
         For a file that is missing, damaged, of another kind, or that holds more than tensors.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"there is no file {file}")
+    file = settings.existing_file(path, "path")
+    optional_text(key, "key")
     readers = {
         ".safetensors": _read_safetensors,
         ".npz": _read_npz,
@@ -70,7 +72,7 @@ def load_weights(path: str | os.PathLike[str], *, key: str | None = None) -> dic
             f"cannot tell what {file} is: weights are read from {', '.join(readers)} files"
         )
     if key is not None and readers[file.suffix] is not read_checkpoint:
-        raise ValueError(f"key is for .pt and .pth files, but got {key!r} for {file}")
+        raise ValueError(f"key is for .pt and .pth files, but got {shown(key)} for {file}")
     try:
         if readers[file.suffix] is read_checkpoint:
             return read_checkpoint(file, key)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv.arrays import Array
-from fastconv.problem.values import one_of
+from fastconv.arrays import Array, as_array
+from fastconv.problem.values import flag, integer, is_sequence, items_of, one_of, shown
 
 
 def keras_weights(
@@ -69,7 +69,17 @@ def keras_weights(
     Keras's normalisations have ``eps=1e-3`` by default, and its ``padding="same"`` is fastconv's.
     """
     one_of(layer, tuple(LAYERS), "layer")
-    arrays = [np.asarray(array) for array in weights]
+    if not is_sequence(weights):
+        raise TypeError(f"weights must be a sequence of arrays, not {shown(weights)}")
+    arrays = [np.asarray(as_array(array, "weights")) for array in items_of(weights, "weights")]
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix must be a str, not {shown(prefix)}")
+    scale, center = flag(scale, "scale"), flag(center, "center")
+    if flattened is not None:
+        if not is_sequence(flattened):
+            raise TypeError(f"flattened must be a tuple of ints, not {shown(flattened)}")
+        sizes = items_of(flattened, "flattened")
+        flattened = tuple(integer(size, "flattened", least=1) for size in sizes)
     if flattened is not None and layer != "Dense":
         raise ValueError(f"flattened is for Dense, but got {layer}")
     options: dict[str, Any] = {}
