@@ -28,6 +28,8 @@ CASES = {
     "stem": (2, (9, 7), 3, 10, (3, 3), {"padding": 1, "stride": 2}),
     "1x1 in groups": (1, (5, 5), 16, 14, (1, 1), {"groups": 2}),
     "signal, dilated": (2, (21,), 4, 5, (3,), {"dilation": 4, "padding": 3}),
+    "few channels, dilated": (1, (6, 9), 2, 5, (3, 4), {"dilation": (1, 2), "padding": (0, 3)}),
+    "a long window": (1, (40,), 1, 4, (31,), {"padding": 15}),
     "volume": (1, (3, 4, 5), 8, 8, (2, 3, 2), {"padding": (1, 0, 1), "stride": (1, 2, 1)}),
     "no window leaves": (1, (9, 9), 8, 8, (3, 3), {}),
 }
@@ -87,6 +89,23 @@ MUTATIONS = {
     "the half that is fetched": ("fetch(step, i32(half ^ i32(1)))", "fetch(step, half)"),
     "pixels behind the last": ("(pixel < i32(PIXELS))", "True"),
 }
+
+
+MUTATIONS_OF_BITS = {
+    "lines above": ("i32(1 << (BITS_D + i))", "i32(0)"),
+    "pixels beside": ("i32(1 << (BITS_D + BITS_H + i))", "i32(1 << (BITS_D + i))"),
+    "the second of two products": ("two[2 * j + 1]", "two[1]"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS_OF_BITS)
+def test_broken_bits_of_taps_are_seen(name: str) -> None:
+    case = (1, (5, 5), 3, 12, (3, 3), {"padding": 1})
+    assert_caught(
+        implicit_gemm,
+        *MUTATIONS_OF_BITS[name],
+        lambda: check(case, lambda *given: plan_direct(*given, TILES[-1])),
+    )
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

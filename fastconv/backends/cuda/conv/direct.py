@@ -11,6 +11,8 @@ import numpy as np
 from fastconv.backends.base import Array
 from fastconv.backends.cuda.algorithm import CudaAlgorithm
 from fastconv.backends.cuda.conv.implicit_gemm import (
+    BIT_WORDS,
+    END_BIT,
     OUTSIDE,
     TABLE_WORDS,
     Geometry,
@@ -79,6 +81,7 @@ def geometry_of(problem: ConvProblem) -> Geometry:
         problem.batch, lead(problem.input_size, 1), lead(problem.output_size, 1),
         lead(problem.stride, 1), lead(before, 0), problem.in_channels, problem.out_channels,
         problem.groups, prod(problem.kernel_size), (d, h, w),
+        lattice=tuple(zip(lead(problem.kernel_size, 1), lead(problem.dilation, 1), strict=True)),
     )  # fmt: skip
 
 
@@ -173,7 +176,7 @@ def table_of(geometry: Geometry, steps: Sequence[Array]) -> Array:
     """Give where the sum's terms lie: cells from a window's first, and the tap's place.
 
     ``steps`` are the taps' places in a window, a dimension. A row is a step of 8 channels where
-    those are all of one tap, else one term.
+    those are all of one tap, else one term: of a small window, with its coordinates' bits.
     """
     places = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
     _, height, width = geometry.input_size
@@ -186,6 +189,21 @@ def table_of(geometry: Geometry, steps: Sequence[Array]) -> Array:
     table: Any = np.zeros((rows, TABLE_WORDS), np.int64)
     table[:, 3] = 0 if geometry.whole_steps else OUTSIDE
     count = len(taps) * len(channels)
+    if geometry.has_bits:
+        table = np.full((rows, BIT_WORDS), (0, 1 << END_BIT), np.int64)
+        table[:count, 1] = np.repeat(_bits(geometry), len(channels))
+    else:
+        table[:count, 1:] = np.repeat(places, len(channels), 0)
     table[:count, 0] = (taps[:, None] + channels).reshape(-1)
-    table[:count, 1:] = np.repeat(places, len(channels), 0)
     return np.asarray(table, np.int32)
+
+
+def _bits(geometry: Geometry) -> Array:
+    """Give the bits of each tap's coordinates, those of one dimension behind another's."""
+    assert geometry.lattice is not None
+    own, first = [], 0
+    for (taps, _), count in zip(geometry.lattice, geometry.bits, strict=True):
+        places = np.arange(first, first + taps)
+        own.append(1 << places if count else np.zeros(taps, np.int64))
+        first += count
+    return offsets(*own)

@@ -2,8 +2,10 @@
 
 Windows are found by a table: for each step of the sum, or each product, how far it lies from a
 pixel's window, and where its tap stands. So strides, dilation, padding, groups and one to three
-dimensions are one kernel. Both sides of a step of 8 lie in shared memory twice: while a block
-multiplies one, its threads hold the next step's pixels in registers, and its weights are copied.
+dimensions are one kernel. Single products of small windows have a bit for each of their tap's
+coordinates instead, which one instruction compares with those that are outside for a pixel. Both
+sides of a step of 8 lie in shared memory twice: while a block multiplies one, its threads hold the
+next step's pixels in registers, and its weights are copied.
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ from fastconv.problem.activation import Activation
 
 # Words of a row of the table: cells from a window's first to the tap, and the tap's place in it.
 TABLE_WORDS = 4
+# Of a row for one product of a small window: cells to the tap, and its coordinates' bits.
+BIT_WORDS = 2
+# The bit of products behind the sum's end; those below it are for coordinates.
+END_BIT = 30
 # A place that is outside every image: the sum's last quad may have fewer taps.
 OUTSIDE = 1 << 30
 
@@ -71,6 +77,8 @@ class Geometry:
     # stores its slice's sums as (slices, rows, channels), and nothing is added to them.
     slices: int = 1
     apart: bool = False
+    # Taps and the cells from one to the next, a dimension; None: they stand anywhere.
+    lattice: tuple[tuple[int, int], ...] | None = None
 
     @property
     def rows(self) -> int:
@@ -99,6 +107,20 @@ class Geometry:
         depth, height, width = self.leaves
         rounded = self.taps * self.group_inputs % DEPTH != 0
         return depth, height, width or rounded
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """Bits for a tap's coordinates, a dimension: as many as it may leave the image by."""
+        lattice = self.lattice or ((0, 1),) * 3
+        return tuple(
+            taps if leaves else 0 for (taps, _), leaves in zip(lattice, self.leaves, strict=True)
+        )
+
+    @property
+    def has_bits(self) -> bool:
+        """Whether the table has products, by their taps' bits."""
+        few = self.lattice is not None and sum(self.bits) <= END_BIT
+        return few and not self.whole_steps and any(self.checks)
 
     @property
     def depth(self) -> int:
@@ -142,6 +164,9 @@ def implicit_gemm(
     SHARE = 2 // ROW_LOADS
     WHOLE = geometry.whole_steps
     CHECK_D, CHECK_H, CHECK_W = geometry.checks
+    BITS = geometry.has_bits
+    BITS_D, BITS_H, BITS_W = geometry.bits if BITS else (0, 0, 0)
+    (_, APART_D), (_, APART_H), (_, APART_W) = geometry.lattice or ((0, 1),) * 3
     QUADS_ACROSS = COLUMNS // 4
     LINES_LOAD = THREADS // QUADS_ACROSS
     finish = epilogue(bias, residual, activation, GROUP_OUT % 4 == 0)
@@ -186,6 +211,17 @@ def implicit_gemm(
         first = i64(group) * i64((SUM + DEPTH) * PADDED) + i64(first_column)
         first = first + i64(thread // i32(QUADS_ACROSS)) * i64(PADDED)
         weights = part(weight, first + i64(thread % i32(QUADS_ACROSS) * i32(4)))
+        # Which coordinates of taps are outside the image for this pixel, a bit each.
+        outside = i32(1 << END_BIT)
+        for i in unroll(BITS_D):
+            if u32(d + i32(i * APART_D)) >= u32(IN_D):
+                outside = i32(outside | i32(1 << i))
+        for i in unroll(BITS_H):
+            if u32(h + i32(i * APART_H)) >= u32(IN_H):
+                outside = i32(outside | i32(1 << (BITS_D + i)))
+        for i in unroll(BITS_W):
+            if u32(w + i32(i * APART_W)) >= u32(IN_W):
+                outside = i32(outside | i32(1 << (BITS_D + BITS_H + i)))
         a = cuda.local.array(ROW_CELLS, f32)
         tx = i32(thread % i32(ACROSS))
         ty = i32(thread // i32(ACROSS))
@@ -204,7 +240,7 @@ def implicit_gemm(
 
         def fetch(step, half):  # type: ignore[no-untyped-def]
             """Load a step of pixels into registers, and begin to copy its weights."""
-            terms = i64(i32(step + first_cell)) * i64(TABLE_WORDS)
+            terms = i64(i32(step + first_cell))
             for load in unroll(ROW_LOADS):
                 if WHOLE:
                     # All channels of a step are of one tap.
@@ -213,9 +249,16 @@ def implicit_gemm(
                         inside = inside_image(d + dd, h + dh, w + dw)
                         start = i32(window + offset)
                     put4(a, 4 * load, load4_where(pixels, i64(start) + i64(4 * load), inside))
+                elif BITS:
+                    for i in unroll(4 * load, 4 * load + 4, 2):
+                        two = load4(table, terms * i64(BIT_WORDS) + i64(i * BIT_WORDS))
+                        for j in unroll(2):
+                            inside = (outside & two[2 * j + 1]) == i32(0)
+                            place = i64(i32(window + two[2 * j]))
+                            a[i + j] = load_if(pixels, place, inside)
                 else:
                     for i in unroll(4):
-                        term = terms + i64((4 * load + i) * TABLE_WORDS)
+                        term = terms * i64(TABLE_WORDS) + i64((4 * load + i) * TABLE_WORDS)
                         offset, dd, dh, dw = load4(table, term)
                         inside = inside_image(d + dd, h + dh, w + dw)
                         a[4 * load + i] = load_if(pixels, i64(i32(window + offset)), inside)
