@@ -9,6 +9,7 @@ import numpy as np
 from fastconv import functional as F
 from fastconv.arrays import as_array
 from fastconv.dispatch import Parameter
+from fastconv.functional.common import batched, without_batch
 from fastconv.nn.initial import constant
 from fastconv.nn.module import Module
 from fastconv.problem.values import flag, integer, is_sequence, items_of, number
@@ -121,15 +122,18 @@ class _InstanceNorm(_Norm):
 
     def forward(self, input: Any) -> Any:
         """Normalise by each image's own statistics; by running ones, where they are tracked."""
-        input = as_array(input, "input")
-        if len(input.shape) not in (self._n + 1, self._n + 2):
+        x = as_array(input, "input")
+        if len(x.shape) not in (self._n + 1, self._n + 2):
             raise ValueError(
-                f"expected {self._n + 1}D or {self._n + 2}D input (got {len(input.shape)}D input)"
+                f"expected {self._n + 1}D or {self._n + 2}D input (got {len(x.shape)}D input)"
             )
-        return F.instance_norm(
-            input, self.running_mean, self.running_var, self.weight, self.bias,
+        # The function takes images with a batch alone: without it, channels would be images.
+        x, single = batched(x, self._n, type(self).__name__)
+        result = F.instance_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias,
             not self.track_running_stats, self.momentum or 0.0, self.eps,
         )  # fmt: skip
+        return without_batch(result, single)
 
 
 class InstanceNorm1d(_InstanceNorm):

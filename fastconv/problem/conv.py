@@ -18,6 +18,7 @@ from fastconv.problem.values import (
     INTEGERS,
     accumulator,
     channels_last,
+    check_bias_dtype,
     check_dtype,
     check_same_dtype,
     integer,
@@ -444,11 +445,7 @@ def _check_arrays(
     check_dtype(weight, DTYPES, f"weight of {name}")
     check_same_dtype(input, weight, ("input", "weight"))
     if dtype.name in INTEGERS and bias is not None:
-        if np.dtype(bias.dtype) not in (dtype, accumulator(dtype)):
-            raise TypeError(
-                f"expected bias of dtype {dtype.name} or {accumulator(dtype).name}, but got "
-                f"{np.dtype(bias.dtype).name}"
-            )
+        check_bias_dtype(bias, dtype)
     else:
         check_same_dtype(input, bias, ("input", "bias"))
     return dtype

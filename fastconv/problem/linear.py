@@ -17,6 +17,7 @@ from fastconv.problem.values import (
     FLOATS,
     INTEGERS,
     accumulator,
+    check_bias_dtype,
     check_dtype,
     check_same_dtype,
 )
@@ -122,8 +123,4 @@ def _check_bias(bias: ArraySpec | None, dtype: np.dtype, out_features: int) -> N
             f"expected bias of linear to be 1-dimensional with {out_features} elements, but got "
             f"bias of size {list(bias.shape)}"
         )
-    accepted = dict.fromkeys((dtype.name, accumulator(dtype).name))
-    if np.dtype(bias.dtype).name not in accepted:
-        raise TypeError(
-            f"expected bias of dtype {' or '.join(accepted)}, but got {np.dtype(bias.dtype).name}"
-        )
+    check_bias_dtype(bias, dtype)

@@ -25,7 +25,7 @@ from fastconv.problem.values import (
     one_of,
     split_shape,
 )
-from fastconv.problem.windows import Pairs, resolve_padding, span
+from fastconv.problem.windows import Pairs, pool_stride, resolve_padding, span
 
 WEIGHTS = ("gaussian", "inverse_distance")
 GIVEN = "given"  # The weights of a weighted pool are an array: the problem's one parameter.
@@ -139,7 +139,7 @@ class PoolProblem(AnyPool):
         name = f"{kind}_pool{n}d"
         dtype, batch, channels, size, last = read_input(name, kind, n, input, layout)
         kernel = integers(kernel_size, n, "kernel_size", least=1)
-        strides = kernel if stride is None else integers(stride, n, "stride", least=1)
+        strides = pool_stride(stride, kernel)
         dilations = integers(dilation, n, "dilation", least=1)
         problem = cls(
             dtype=dtype,

@@ -12,6 +12,7 @@ from fastconv.problem.pool import read_input, read_padding
 from fastconv.problem.record import record
 from fastconv.problem.remember import remembered
 from fastconv.problem.values import integer, integers, is_sequence, items_of, join_shape, shown
+from fastconv.problem.windows import pool_stride
 
 
 @record(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class MaxUnpoolProblem(Problem):
                 f"elements in indices should be type int64 but got: {np.dtype(indices.dtype).name}"
             )
         kernel = integers(kernel_size, n, "kernel_size", least=1)
-        strides = kernel if stride is None else integers(stride, n, "stride", least=1)
+        strides = pool_stride(stride, kernel)
         if isinstance(padding, str):
             raise ValueError(
                 f"padding of max_unpool{n}d must be an int, a tuple or (before, after) pairs, "

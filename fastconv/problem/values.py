@@ -209,3 +209,11 @@ def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind not in "iu":
         return dtype
     return np.dtype(np.int32 if dtype.name in ("int8", "int16") else np.int64)
+
+
+def check_bias_dtype(bias: ArraySpec, dtype: np.dtype[Any]) -> None:
+    """Refuse a bias that has neither the input's dtype nor that of its sums."""
+    accepted = dict.fromkeys((dtype.name, accumulator(dtype).name))
+    given = np.dtype(bias.dtype).name
+    if given not in accepted:
+        raise TypeError(f"expected bias of dtype {' or '.join(accepted)}, but got {given}")

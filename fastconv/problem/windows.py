@@ -16,6 +16,13 @@ def span(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) + 1
 
 
+def pool_stride(stride: Any, kernel: Shape) -> Shape:
+    """Give a pool's stride; None is the kernel's size, and so is an empty tuple, as in torch."""
+    if stride is None or (isinstance(stride, (tuple, list)) and not stride):
+        return kernel
+    return integers(stride, len(kernel), "stride", least=1)
+
+
 def busy_taps(
     size: int, outputs: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int
 ) -> tuple[int, int]:
