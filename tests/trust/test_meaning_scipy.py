@@ -96,7 +96,7 @@ def test_ndimage(name: str, scale: Callable[[int, int], int], told: Callable[...
         count[case["mode"]] += 1
 
     wide = st.tuples(filters(), st.sampled_from((0, 0, 1, -1, 3, -3)))
-    drawn(lambda drawing: check(*drawing), wide, scale(60, 2000))
+    drawn(lambda drawing: check(*drawing), wide, scale(60, 600))
     told("SciPy's meaning", f"ndimage.{name}: 1 to 3 dimensions, origins, modes", words(count))
 
 
@@ -120,7 +120,7 @@ def test_ndimage_pools(
         count[case["mode"]] += 1
 
     wide = st.tuples(filters(), st.sampled_from((0, 0, 1, -1)))
-    drawn(lambda drawing: check(*drawing), wide, scale(40, 1000))
+    drawn(lambda drawing: check(*drawing), wide, scale(40, 400))
     told("SciPy's meaning", f"ndimage.{name}: 1 to 3 dimensions, origins, modes", words(count))
 
 
@@ -171,7 +171,7 @@ def test_signal(
         count[boundary if name.endswith("2d") else dtype] += 1
 
     three = st.tuples(filters(), st.sampled_from(dtypes), st.sampled_from(("fill", "wrap", "symm")))
-    drawn(lambda drawing: check(*drawing), three, scale(25, 500))
+    drawn(lambda drawing: check(*drawing), three, scale(25, 200))
     told("SciPy's meaning", f"signal.{name}, mode {mode!r}", words(count))
 
 

@@ -38,6 +38,18 @@ class Tally(collections.Counter[str]):
 
     worst = 0.0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: set[gaps.Gap] = set()
+
+    def refuse(self, name: str, error: Exception, where: str) -> None:
+        """Count a refusal, which must stand in the table."""
+        text = f"{type(error).__name__}: {error}"
+        row = gaps.gap(gaps.REFUSED, name, text)
+        assert row is not None, f"{where}: {text}"
+        self.rows.add(row)
+        self["refused"] += 1
+
     def __str__(self) -> str:
         words = [f"{count:,} {word}" for word, count in self.items()]
         if self.worst:
@@ -67,6 +79,8 @@ def test_values(name: str, scale: Callable[[int, int], int], told: Callable[...,
             for sample in drawn(operator, dtype, scale(4, 100 if place else 10**6)):
                 check(operator, sample, tally)
     assert tally["equal"] > 0
+    # All samples need all that the table says.
+    assert not scale(0, 1) or tally.rows == gaps.rows_of(gaps.REFUSED, name)
     told("torch's meaning", f"{name}: torch's samples, on {', '.join(BACKENDS)}", str(tally))
 
 
@@ -81,15 +95,13 @@ def check(operator: Any, sample: Any, tally: Tally) -> None:
         try:
             result = operator.ours(*call.args, **call.kwargs, **options)
         except (ValueError, TypeError) as error:
-            text = f"{type(error).__name__}: {error}"
-            if backend not in (None, "reference") and gaps.CANNOT in text:
+            if backend not in (None, "reference") and gaps.CANNOT in str(error):
                 tally["not by every backend"] += 1
                 continue
             if native is None:
                 tally["refused by both"] += 1
                 continue
-            assert gaps.gap(gaps.REFUSED, operator.name, text), f"{where}: {text}"
-            tally["refused"] += 1
+            tally.refuse(operator.name, error, where)
             continue
         if native is None:
             tally["beyond torch"] += 1
@@ -209,9 +221,7 @@ def test_modules(name: str, scale: Callable[[int, int], int], told: Callable[...
         try:
             result = sample.ours(*ts.mapped(ts.argument, sample.inputs))
         except ValueError as error:
-            text = f"ValueError: {error}"
-            assert gaps.gap(gaps.REFUSED, name, text), f"{sample.words}: {text}"
-            tally["refused"] += 1
+            tally.refuse(name, error, sample.words)
             continue
         for got, native, want in zip(parts(result), theirs, wide, strict=True):
             assert (got.shape, got.dtype) == (native.shape, native.dtype), sample.words
@@ -219,6 +229,7 @@ def test_modules(name: str, scale: Callable[[int, int], int], told: Callable[...
             tally.worst = max(tally.worst, assert_within(got, want, limit, sample.words))
         tally["equal"] += 1
     assert tally["equal"] > 0
+    assert not scale(0, 1) or tally.rows == gaps.rows_of(gaps.REFUSED, name)
     told("torch's meaning", f"nn.{name}: torch's samples, its state_dict loaded", str(tally))
 
 

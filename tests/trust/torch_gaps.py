@@ -99,6 +99,11 @@ NOT_OFFERED = {
 }  # fmt: skip
 
 
+def rows_of(rows: tuple[Gap, ...], operator: str) -> set[Gap]:
+    """Give the rows that speak of an operator."""
+    return {row for row in rows if re.fullmatch(row.operator, operator)}
+
+
 def gap(rows: tuple[Gap, ...], operator: str, error: str) -> Gap | None:
     """Find the row that a refusal stands in."""
     found = (row for row in rows if re.fullmatch(row.operator, operator))
