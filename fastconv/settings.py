@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fastconv import container
+
 BACKENDS = ("numba", "c", "cuda", "reference")
 
 _threads: int | None = None
@@ -72,6 +74,11 @@ def _default_threads() -> int:
             if name.startswith("FASTCONV"):
                 raise ValueError(f"{name} must be a positive number, but got {text!r}")
     return cores_allowed()
+
+
+# Children of a server are often given cores of their own right after the fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_default_threads.cache_clear)
 
 
 @contextlib.contextmanager
@@ -147,7 +154,14 @@ def cache_dir() -> Path:
         return Path(given)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("fastconv", appauthor=False))
+    # A user without a home: later versions raise, to earlier ones "~" is a folder where we are.
+    with contextlib.suppress(RuntimeError):
+        folder = Path(platformdirs.user_cache_dir("fastconv", appauthor=False))
+        if folder.is_absolute():
+            return folder
+    import tempfile
+
+    return Path(tempfile.gettempdir()) / f"fastconv-{os.geteuid()}"
 
 
 def cores_allowed() -> int:
@@ -156,7 +170,7 @@ def cores_allowed() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    limit = _cgroup_cores()
+    limit = container.cores()
     return max(1, min(cores, limit) if limit else cores)
 
 
@@ -189,7 +203,7 @@ def memory_allowed() -> int:
 
 @functools.cache
 def _memory_here() -> int:
-    limits = [limit for limit in (_physical_memory(), _cgroup_memory()) if limit]
+    limits = [limit for limit in (_physical_memory(), container.memory()) if limit]
     return min(limits, default=2**40)
 
 
@@ -222,28 +236,3 @@ def _physical_memory() -> int | None:
     if windll is None or not windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
         return None
     return int(status.total)
-
-
-def _cgroup_memory() -> int | None:
-    root = Path("/sys/fs/cgroup")
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            return int((root / name).read_text())
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def _cgroup_cores() -> int | None:
-    root = Path("/sys/fs/cgroup")
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-        return None if quota == "max" else max(1, int(quota) // int(period))
-    except (OSError, ValueError):
-        pass
-    try:
-        amount = int((root / "cpu/cpu.cfs_quota_us").read_text())
-        every = int((root / "cpu/cpu.cfs_period_us").read_text())
-        return max(1, amount // every) if amount > 0 else None
-    except (OSError, ValueError):
-        return None

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastconv import settings
+from fastconv import kept, settings
 from fastconv.machine import forced_isa
 from fastconv.problem import Problem
 from fastconv.problem.record import record
@@ -135,6 +135,9 @@ def _own(isa: str) -> Tuning:
 
     path, here = default_path(isa), Fingerprint.here(isa)
     try:
+        for place in (path.parent, path):
+            if (why_not := kept.objection(place)) is not None:
+                raise TableError(f"of {place}: {why_not}")
         table = read(path)
     except FileNotFoundError:
         return UNTUNED

@@ -6,17 +6,11 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
-from fastconv import settings
+from fastconv import kept, settings
 from fastconv.backends.cuda.engine.compiler import Cubin, compile_kernel, toolchain
 from fastconv.backends.cuda.engine.kernel import Kernel
-
-# More than any kernel's code needs.
-LIMIT_BYTES = 64 << 20
-_WHAT = b"fastconv cubin 1\n"
 
 
 def cubin_of(kernel: Kernel, arch: str) -> Cubin:
@@ -49,34 +43,17 @@ def _vocabulary() -> str:
 
 
 def _read(path: Path) -> Cubin | None:
-    """Read a file with distrust: its digest stands in front, and nothing in it is run here."""
+    """Read a file with distrust: nothing in it is run here."""
+    rest = kept.read(path)
+    if rest is None:
+        return None
+    head, _, code = rest.partition(b"\n")
     try:
-        if path.stat().st_size > LIMIT_BYTES:
-            return None
-        data = path.read_bytes()
-        if not data.startswith(_WHAT):
-            return None
-        digest, _, rest = data[len(_WHAT) :].partition(b"\n")
-        if hashlib.sha256(rest).hexdigest().encode() != digest:
-            return None
-        head, _, code = rest.partition(b"\n")
         return Cubin(code=code, **json.loads(head))
-    except (OSError, ValueError, TypeError):
+    except (ValueError, TypeError):
         return None
 
 
 def _write(path: Path, cubin: Cubin) -> None:
     told = {f.name: getattr(cubin, f.name) for f in dataclasses.fields(cubin) if f.name != "code"}
-    rest = json.dumps(told).encode() + b"\n" + cubin.code
-    data = _WHAT + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
+    kept.write(path, json.dumps(told).encode() + b"\n" + cubin.code)

@@ -3,17 +3,16 @@
 Numba's own cache keeps an index that processes overwrite for each other and knows a function by
 its own file's date alone. Here a file's name is the hash of the family, its constants, the
 sources of the whole backend, the CPU and the versions; it is written aside and moved into place,
-so that any number of processes may start at once. What cannot be read or written is compiled.
+so that any number of processes may start at once. What cannot be read or written is compiled, and
+so is what another user can have written (`fastconv.kept`): what is read here is run.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import pickle
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from numba.core import compiler
 from numba.core.caching import _Cache
 from numba.core.serialize import dumps
 
-from fastconv import settings
+from fastconv import kept, settings
 from fastconv.backends.native.digest import digest_of_plans
 
 
@@ -53,28 +52,17 @@ class DiskCache(_Cache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Give the compiled function, or None when there is none that can be used."""
         target_context.refresh()
-        path = self._path(sig, target_context.codegen())
+        payload = kept.read(self._path(sig, target_context.codegen()))
+        if payload is None:
+            return None
         try:
-            payload = pickle.loads(path.read_bytes())
-            return compiler.CompileResult._rebuild(target_context, *payload)
+            return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
         except Exception:  # whatever is wrong with a cache file, the kernel is compiled again
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the compiled function; a folder that cannot be written is no error."""
-        path = self._path(sig, data.codegen)
-        payload = dumps(data._reduce())
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        except OSError:
-            return
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(payload)
-            os.replace(temporary, path)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
+        kept.write(self._path(sig, data.codegen), dumps(data._reduce()))
 
     def enable(self) -> None:
         """Do nothing: this cache is always on."""
