@@ -4,7 +4,13 @@
  * stands beside that of Numba or PyTorch. One program has them at a time; one that comes meanwhile
  * does its work alone, which gives the same bits. So does a caller with what its threads are too
  * late for. A child process after a fork starts new ones.
+ *
+ * A program has no more threads than it asks for, however many an earlier one had: the others rest.
  */
+#if !defined(_WIN32) && !defined(_XOPEN_SOURCE)
+#define _XOPEN_SOURCE 700 /* signal masks */
+#endif
+
 #include "fastconv.h"
 
 #include <stdatomic.h>
@@ -18,6 +24,7 @@
 #define HAVE_THREADS 1
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #endif
 
 struct job {
@@ -47,16 +54,18 @@ enum { MOST_THREADS = 256, LOOKS = 4000, YIELDS = 1000 };
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t begin;
+    pthread_cond_t rest;
     pthread_cond_t end;
-    int64_t threads;        /* that were started, beside the caller's */
-    _Atomic uint64_t round; /* counts the jobs */
-    int64_t unstarted;      /* parts of this one that nobody has taken */
+    int64_t threads;         /* that were started, beside the caller's */
+    _Atomic int64_t helpers; /* of them, the first so many, that the latest program has */
+    _Atomic uint64_t round;  /* counts the jobs */
+    int64_t unstarted;       /* parts of this one that nobody has taken */
     _Atomic int64_t unfinished;
     struct job job;
     _Atomic int busy; /* a program has the threads */
-    int watched;      /* whether forks are noticed */
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
           .begin = PTHREAD_COND_INITIALIZER,
+          .rest = PTHREAD_COND_INITIALIZER,
           .end = PTHREAD_COND_INITIALIZER};
 
 static void pause_briefly(int64_t look)
@@ -85,17 +94,18 @@ static void take_part(void)
     }
 }
 
-static void *work(void *unused)
+static void *work(void *counted)
 {
-    (void)unused;
+    const int64_t number = (int64_t)(intptr_t)counted;
     uint64_t seen = 0;
     for (;;) {
-        for (int64_t look = 0; pool.round == seen && (look < LOOKS || pool.busy); look++) {
+        for (int64_t look = 0; pool.round == seen && number < pool.helpers &&
+                               (look < LOOKS || pool.busy); look++) {
             pause_briefly(look);
         }
         pthread_mutex_lock(&pool.lock);
-        while (pool.round == seen) {
-            pthread_cond_wait(&pool.begin, &pool.lock);
+        while (pool.round == seen || number >= pool.helpers) {
+            pthread_cond_wait(number < pool.helpers ? &pool.begin : &pool.rest, &pool.lock);
         }
         seen = pool.round;
         if (pool.unstarted > 0) {
@@ -121,28 +131,47 @@ static void after_fork_in_child(void)
     /* The parent's threads are not here, nor is a call that they were in. */
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.begin, NULL);
+    pthread_cond_init(&pool.rest, NULL);
     pthread_cond_init(&pool.end, NULL);
     pool.threads = 0;
+    pool.helpers = 0;
     pool.unstarted = 0;
     pool.unfinished = 0;
     pool.busy = 0;
 }
 
-/* Have at least `wanted` threads, as far as the system gives them. The lock is held. */
+/* As the library is loaded: a fork in another thread would not be noticed during the first call. */
+__attribute__((constructor)) static void notice_forks(void)
+{
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* Have at least `wanted` threads, as far as the system gives them. The lock is held.
+ *
+ * Signals are not theirs: a program that waits for one has blocked it in the threads that it knows.
+ */
 static void start_threads(int64_t wanted)
 {
-    if (!pool.watched) {
-        pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-        pool.watched = 1;
+    if (pool.threads >= wanted) {
+        return;
     }
+    sigset_t others, before;
+    sigfillset(&others);
+    const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGPROF};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        sigdelset(&others, own[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &others, &before);
     while (pool.threads < wanted && pool.threads < MOST_THREADS) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, work, NULL) != 0) {
+        void *number = (void *)(intptr_t)pool.threads;
+        if (pthread_create(&thread, NULL, work, number) != 0) {
             break;
         }
         pthread_detach(thread);
         pool.threads++;
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* Have the threads for a program, as many as are wanted and there are; 0 where another has them. */
@@ -155,6 +184,10 @@ static int64_t enlist(int64_t wanted)
             start_threads(wanted);
             helpers = wanted < pool.threads ? wanted : pool.threads;
             pool.busy = helpers > 0;
+            if (helpers > pool.helpers) {
+                pthread_cond_broadcast(&pool.rest);
+            }
+            pool.helpers = helpers;
         }
         pthread_mutex_unlock(&pool.lock);
     }

@@ -10,6 +10,7 @@ from fastconv import settings
 from fastconv.backends.base import Algorithm, Cost
 from fastconv.dispatch.registry import algorithms, why_not_installed
 from fastconv.dispatch.tuning import Tuning, current
+from fastconv.forks import cached_property
 from fastconv.machine import forced_isa, get_machine
 from fastconv.problem import Problem
 from fastconv.problem.record import record
@@ -50,12 +51,12 @@ class Choice:
     named: bool
     tuning: Tuning
 
-    @functools.cached_property
+    @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every algorithm's answer, its error bound with it."""
         return tuple(_bounded(offer, self.problem) for offer in self.offers)
 
-    @functools.cached_property
+    @cached_property
     def reason(self) -> str:
         """Why this algorithm was taken."""
         able = [c for c in self.candidates if c.why_not is None and c.algorithm in self.wanted]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import collections
-import threading
 from typing import Any
 
 import numpy as np
 
+from fastconv import forks
 from fastconv.arrays import as_array
 from fastconv.backends.base import Plan
 from fastconv.problem.values import dtype_of
@@ -68,7 +68,7 @@ class Plans:
     def __init__(self, parameters: tuple[Any, ...]) -> None:
         self._parameters = parameters[1:]
         self._kept: collections.OrderedDict[Any, Plan] = collections.OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def get(self, key: Any) -> Plan | None:
         """Give the plan kept for ``key``, if there is one."""
@@ -87,11 +87,20 @@ class Plans:
             return plan
 
 
+# How many other sets of parameters one may be part of, the latest ones: a bias that is replaced
+# again and again leaves its plans behind, and each holds the packed weight.
+SETS = 16
+_sets = forks.lock()
+
+
 def plans_of(parameters: tuple[Any, ...]) -> Plans:
     """Give the plans kept for ``parameters``, which are all Parameters or None, together."""
     first = next(p for p in parameters if p is not None)
     key = tuple(id(p) for p in parameters)
     plans = first._plans.get(key)
     if plans is None:
-        plans = first._plans.setdefault(key, Plans(parameters))
+        with _sets:
+            plans = first._plans.setdefault(key, Plans(parameters))
+            while len(first._plans) > SETS:
+                del first._plans[next(iter(first._plans))]
     return plans  # type: ignore[no-any-return]

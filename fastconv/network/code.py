@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from fastconv.backends.native.plan import (
     constant,
     pack_program,
 )
+from fastconv.forks import cached_property
 from fastconv.network.memory import Buffer, Layout, arrange
 from fastconv.network.planner import Planned, is_staged
 from fastconv.network.program import Call, Images, Op, Operand, Portion, Program, Solve, View
@@ -164,6 +164,7 @@ class _Writer:
         parts: list[Part] = []
         stages: list[Stage] = []
         spans: list[tuple[Op, int, int]] = []
+        times: list[float] = []
         for op in self._program.ops:
             if isinstance(op, View):
                 continue
@@ -172,10 +173,11 @@ class _Writer:
                 for each, own in self._native(op):
                     spans.append((each, len(stages), len(stages) + len(own)))
                     stages += own
+                    times += [self._planned.seconds_of(op)] * len(own)
                 continue
-            _close(stages, spans, parts)
+            _close(stages, spans, times, parts)
             parts.append(self._python(op, plan))
-        _close(stages, spans, parts)
+        _close(stages, spans, times, parts)
         specs = tuple(self._spec(v) for v in self._program.outputs)
         return Code(tuple(parts), specs, self._copies, self.memory, self.scratch_bytes)
 
@@ -300,7 +302,7 @@ class _Writer:
             yield whole, _rebound(own, bound)
         self.scratch_bytes = max(self.scratch_bytes, writer.scratch_bytes)
 
-    @functools.cached_property
+    @cached_property
     def _operations(self) -> list[tuple[Op, list[Stage]]]:
         """Each operation's stages; views have none. After it the scratch memory is known."""
         done = [op for op in self._program.ops if not isinstance(op, View)]
@@ -344,16 +346,19 @@ class _Writer:
         return PythonPart(op, run, inputs, tuple(self._place(v) for v in op.outputs))
 
 
-def _close(stages: list[Any], spans: list[tuple[Op, int, int]], parts: list[Part]) -> None:
+def _close(
+    stages: list[Any], spans: list[tuple[Op, int, int]], times: list[float], parts: list[Part]
+) -> None:
     """Make one program of the stages gathered so far."""
     if stages:
         if isinstance(stages[0], Stage):
-            program, kept = pack_program(stages)
+            program, kept = pack_program(stages, tuple(times))
             parts.append(NativePart(program, tuple(kept), tuple(spans)))
         else:
             parts.append(LaunchPart(tuple(stages), tuple(spans)))
         stages.clear()
         spans.clear()
+        times.clear()
 
 
 def _rebound(stages: Sequence[Stage], bound: Mapping[int, Slot | Constant | None]) -> list[Stage]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastconv import settings
+from fastconv import forks, settings
 from fastconv.arrays import ready
 from fastconv.device_arrays import DeviceArray
 from fastconv.dispatch import tuning
@@ -83,7 +82,7 @@ class Shapes:
         self._kept: collections.OrderedDict[Any, Compiled | None] = collections.OrderedDict()
         self._on_devices: collections.OrderedDict[Any, DeviceExecutor | None]
         self._on_devices = collections.OrderedDict()
-        self._lock = threading.RLock()
+        self._lock = forks.reentrant_lock()
         self._generation = tuning.generation()
 
     def known(self, inputs: tuple[Any, ...]) -> Executor | None:
@@ -178,6 +177,9 @@ class Shapes:
             if not all(hasattr(value, "shape") for value in traced.outputs):
                 return None
             lowered = lower(traced)
+        except MemoryError:
+            # That says nothing of the function; without its program it would compute other bits.
+            raise
         except Exception:
             # It looks at data, or the input is not right: running it will tell.
             return None
@@ -197,6 +199,8 @@ class Shapes:
             return None
         try:
             program = lower(trace(self._function, [((1, *shape[1:]), d) for shape, d in specs]))
+        except MemoryError:
+            raise
         except Exception:
             return None
         # What leaves images out may leave none.

@@ -42,6 +42,8 @@ class Executor:
         self._ready = {0: _Ready(self.code)}
         self._serial = planned.seconds < SERIAL_SECONDS
         self._most = most
+        limit = settings.workspace_limit()
+        self._most_threads = None if limit is None else planned.threads_within(limit)
 
     @property
     def threads(self) -> int:
@@ -49,6 +51,8 @@ class Executor:
         if self._serial:
             return 1
         threads = settings.get_num_threads()
+        if self._most_threads is not None:
+            threads = min(threads, self._most_threads)
         if self._most is None:
             return threads
         while threads > 1 and self._ready_for(threads).needs(threads) > self._most:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import collections
 import dataclasses
 import difflib
-import functools
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from fastconv import forks
+from fastconv.forks import cached_property
 from fastconv.network.compiled import Shapes
 from fastconv.network.graph import Graph
 from fastconv.network.trace import Traced, trace
@@ -38,7 +38,7 @@ class Layers(Mapping[str, "Layer"]):
     def __init__(self, network: Any) -> None:
         self._network = network
         self._shapes: collections.OrderedDict[tuple[str, ...], Shapes] = collections.OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def outputs_of(self, names: Iterable[str], inputs: Sequence[Any]) -> dict[str, Any]:
         """Give the outputs of several layers by name, from one run.
@@ -66,7 +66,7 @@ class Layers(Mapping[str, "Layer"]):
             self._shapes.move_to_end(names)
             return self._shapes[names]
 
-    @functools.cached_property
+    @cached_property
     def _names(self) -> list[str]:
         function = self._network.function
         graph = getattr(function, "graph", None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import collections
-import threading
 from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from fastconv import forks
 from fastconv.arrays import Array
 from fastconv.backends.cuda.engine.device import Device, Memory, device_for
 from fastconv.backends.cuda.engine.plan import CudaPlan
@@ -47,7 +47,7 @@ class DeviceExecutor:
         values = planned.program.values
         self._inputs = [(tuple(values[v].shape), values[v].dtype) for v in planned.program.inputs]
         self._replays: collections.OrderedDict[tuple[int, int], _Replay] = collections.OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def run(self, inputs: Sequence[DeviceArray]) -> list[Any]:
         """Run forward on the caller's stream; results are of the first input's kind."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from fastconv import settings
 from fastconv.backends.base import Plan
+from fastconv.backends.native.plan import scratch_stride
 from fastconv.dispatch import find_plan
 from fastconv.network.program import Images, Op, Program, Solve, View
 
@@ -33,13 +34,26 @@ class Planned:
     @property
     def seconds(self) -> float:
         """The predicted time on one thread."""
-        own = sum(getattr(plan, "seconds", 1e-5) for plan in self.plans.values())
-        return own + sum(
-            portion.count * planned.seconds
-            for op, several in self.portions.items()
-            if isinstance(op, Images)
-            for portion, planned in zip(op.portions, several, strict=True)
-        )
+        return sum(self.seconds_of(op) for op in (*self.plans, *self.portions))
+
+    def seconds_of(self, op: Op) -> float:
+        """Give the predicted time of an operation on one thread."""
+        if isinstance(op, Images):
+            pairs = zip(op.portions, self.portions[op], strict=True)
+            return sum(portion.count * planned.seconds for portion, planned in pairs)
+        return float(getattr(self.plans[op], "seconds", 1e-5))
+
+    def threads_within(self, limit: int) -> int:
+        """Give how many threads may run so that no plan's workspace is above a limit: 1 at least.
+
+        In a program of some images each thread has a plan's whole workspace to itself.
+        """
+        own = [(p.workspace_bytes, p.scratch_bytes) for p in self.plans.values()]
+        nested = [each for several in self.portions.values() for each in several]
+        inner = (plan for each in nested for plan in each.all_plans())
+        own += [(0, plan.workspace_bytes + plan.scratch_bytes) for plan in inner]
+        most = ((limit - shared) // scratch_stride(scratch) for shared, scratch in own if scratch)
+        return max(1, min(most, default=limit))
 
     def all_plans(self) -> Iterator[Plan]:
         """Give the plans, those of portions with them."""

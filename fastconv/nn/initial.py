@@ -6,12 +6,12 @@ import contextlib
 import contextvars
 import math
 import os
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from fastconv import forks
 from fastconv.arrays import check_memory
 from fastconv.dispatch import Parameter
 from fastconv.problem import Shape
@@ -19,7 +19,7 @@ from fastconv.problem.values import COMPLEX, FLOATS, INTEGERS, dtype_of, integer
 
 DTYPES = FLOATS + INTEGERS + COMPLEX
 
-_lock = threading.RLock()
+_lock = forks.reentrant_lock()
 _shapes_only: contextvars.ContextVar[bool] = contextvars.ContextVar("shapes_only", default=False)
 
 

@@ -79,9 +79,9 @@ def drive(program: driver.Program, addresses: Sequence[int], threads: int) -> No
         raise MemoryError("there is no memory for a program's arguments")
 
 
-def nested() -> int:
-    """Give the address of the kernel of programs within a program: it has no instruction set."""
-    return int(_find(b"nested"))
+def running(name: str) -> int:
+    """Give the address of a kernel that runs others: it has no instruction set."""
+    return int(_find(name.encode()))
 
 
-driver.register(drive, nested)
+driver.register(drive, running)

@@ -1,7 +1,8 @@
 """Scratch memory kept from call to call, one piece a Python thread.
 
 Fresh memory costs a page fault every 4 KB at its first touch, more than many a convolution. A
-plan's run never calls back into Python, so a thread's piece serves one run at a time.
+plan's run never calls back into Python, so a thread's piece serves one run at a time; what does
+come back to Python in between, where a signal's handler may compute too, sets it aside.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import threading
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -66,6 +68,17 @@ def take_address(size: int) -> tuple[np.ndarray[Any, Any], int]:
     if memory.nbytes <= KEPT_BYTES:
         _arena.memory, _arena.address = memory, address
     return memory, address
+
+
+@contextlib.contextmanager
+def set_aside() -> Iterator[None]:
+    """Keep this thread's piece from all that is run in this context."""
+    kept = _arena.memory, _arena.address
+    _arena.memory, _arena.address = np.empty(0, np.uint8), 0
+    try:
+        yield
+    finally:
+        _arena.memory, _arena.address = kept
 
 
 def _fresh(size: int) -> np.ndarray[Any, Any]:

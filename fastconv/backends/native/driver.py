@@ -6,12 +6,14 @@ register theirs as they are imported.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fastconv.backends.native.addresses import address_of
+from fastconv.backends.native.arena import set_aside
 
 Words = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -22,14 +24,18 @@ class Program:
     ``stages`` has a row a stage: kernel address, bytes from the block's start to its arguments,
     work items. ``places`` has a row an argument that is an address known only at the run: its
     place in ``block``, its buffer, bytes from that buffer's start. All three are left alone from
-    then on; ``parts`` has each one's address and length.
+    then on; ``parts`` has each one's address and length. ``times`` are the seconds that each
+    stage is predicted to take on one thread; without them a program counts as short.
     """
 
-    __slots__ = ("block", "parts", "places", "stages")
+    __slots__ = ("block", "parts", "places", "seconds", "stages", "times")
 
-    def __init__(self, stages: Words, block: Words, places: Words) -> None:
+    def __init__(
+        self, stages: Words, block: Words, places: Words, times: Sequence[float] = ()
+    ) -> None:
         self.stages, self.block, self.places = stages, block, places
         self.parts = tuple(n for part in (stages, block, places) for n in _part(part))
+        self.times, self.seconds = times, sum(times)
 
 
 def _part(array: Words) -> tuple[int, int]:
@@ -47,25 +53,51 @@ class Driver(Protocol):
 
 class _Offer(NamedTuple):
     drive: Driver
-    nested: Callable[[], int]
+    kernel: Callable[[str], int]
 
 
 _offers: list[_Offer] = []
 
 
-def register(drive: Driver, nested: Callable[[], int], *, first: bool = False) -> None:
-    """Offer a driver, and what gives the address of the kernel of programs within a program.
+def register(drive: Driver, kernel: Callable[[str], int], *, first: bool = False) -> None:
+    """Offer a driver, and what gives the addresses of kernels that run others, by name.
 
     One that is ``first`` is taken before the others.
     """
-    _offers.insert(0 if first else len(_offers), _Offer(drive, nested))
+    _offers.insert(0 if first else len(_offers), _Offer(drive, kernel))
 
 
-def drive(program: Program, addresses: Sequence[int], threads: int) -> None:
-    """Run a program's stages in order, each one's items shared out over ``threads`` workers."""
-    _offers[0].drive(program, addresses, threads)
+def drive(program: Program, addresses: Sequence[int], threads: int, *, whole: bool = False) -> None:
+    """Run a program's stages in order, each one's items shared out over ``threads`` workers.
+
+    A long one runs in parts, so that Python sees signals between them: Ctrl-C ends it there. It
+    does not where it shall be ``whole``, nor in a thread that is shown no signals.
+    """
+    if whole or program.seconds < LONG_SECONDS * threads or not _sees_signals():
+        _offers[0].drive(program, addresses, threads)
+        return
+    from fastconv.backends.native.cuts import cuts
+
+    # What a signal's handler computes is not to lie in the memory that this program works in.
+    with set_aside():
+        for part in cuts(program, threads, PART_SECONDS, ranged_kernel()):
+            _offers[0].drive(part, addresses, threads)
+
+
+# By prediction: from how many on a program is cut, and how many a part shall take.
+LONG_SECONDS = 0.2
+PART_SECONDS = 0.1
+
+
+def _sees_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def nested_kernel() -> int:
     """Give the address of the kernel of `fastconv.backends.native.nested`."""
-    return _offers[0].nested()
+    return _offers[0].kernel("nested")
+
+
+def ranged_kernel() -> int:
+    """Give the address of the kernel of `fastconv.backends.native.cuts`."""
+    return _offers[0].kernel("ranged")

@@ -37,18 +37,27 @@ class _Pages:
     def take(self, size: int) -> tuple[mmap.mmap, int]:
         """Give memory of ``size`` bytes, and the place where it starts."""
         with self._lock:
-            for i, (kept, pages, start) in enumerate(self._kept):
-                if kept == size:
-                    del self._kept[i]
-                    return pages, start
+            for piece in tuple(self._kept):
+                # It may be gone: while one is looked for, a collection or a signal's handler in
+                # this very thread may take and give memory too.
+                if piece[0] == size and self._taken(piece):
+                    return piece[1:]
         return huge_pages(size)
+
+    def _taken(self, piece: tuple[int, mmap.mmap, int]) -> bool:
+        try:
+            self._kept.remove(piece)
+        except ValueError:
+            return False
+        return True
 
     def keep(self, size: int, pages: mmap.mmap, start: int) -> None:
         """Take memory back; the oldest goes where it gets too much."""
         with self._lock:
             self._kept.append((size, pages, start))
-            while sum(kept for kept, _, _ in self._kept) > KEPT_BYTES:
-                del self._kept[0]
+            while self._kept and sum(kept for kept, _, _ in tuple(self._kept)) > KEPT_BYTES:
+                for oldest in tuple(self._kept)[:1]:
+                    self._taken(oldest)
 
 
 _pages = _Pages()

@@ -110,7 +110,8 @@ class NativePlan(Plan):
         self._scratch = scratch_stride(scratch_bytes)
         self._shared = -(-workspace_bytes // ALIGNMENT) * ALIGNMENT
         self.seconds, self._serial = seconds, seconds < SERIAL_SECONDS
-        self._program, self._constants = pack_program(stages)
+        # No stage is known apart; each is cut as if it took all the time.
+        self._program, self._constants = pack_program(stages, [seconds] * len(self.stages))
 
     @property
     def is_staged(self) -> bool:
@@ -121,17 +122,21 @@ class NativePlan(Plan):
         if threads > 1 and (limit := settings.workspace_limit()) is not None:
             most = (limit - self._shared) // max(1, self._scratch)
             threads = max(1, min(threads, most))
+        given = out is not None
         if out is None:
             out = empty(self._shape, self._dtype)
         extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
         # The memory is held by its name until the run is over.
         _memory, start = take_address(self._shared + self._scratch * threads)
         buffers = [*map(address_of, (*inputs, *extra, out)), start, start + self._shared]
-        drive(self._program, buffers, threads)
+        # What a caller gave is never left half-written.
+        drive(self._program, buffers, threads, whole=given)
         return (out, *extra) if extra else out
 
 
-def pack_program(stages: Sequence[Stage]) -> tuple[Program, list[Array]]:
+def pack_program(
+    stages: Sequence[Stage], times: Sequence[float] = ()
+) -> tuple[Program, list[Array]]:
     """Give stages as the driver reads them, and the arrays whose addresses stand in them."""
     block: list[int] = []
     places: list[tuple[int, int, int]] = []
@@ -152,6 +157,7 @@ def pack_program(stages: Sequence[Stage]) -> tuple[Program, list[Array]]:
         np.array(rows, np.int64).reshape(-1, 3),
         np.array(block, np.int64),
         np.array(places, np.int64).reshape(-1, 3),
+        times,
     )
     return program, kept
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastconv.dispatch.stored import is_array
+from fastconv.forks import cached_property
 from fastconv.formats.onnx.call import Unsupported
 from fastconv.network import Node
 from fastconv.network.limits import SMALL
@@ -56,7 +56,7 @@ class ReferenceCall:
             node.op_type in _RANDOM for a in self._node.attribute for node in a.g.node
         )
 
-    @functools.cached_property
+    @cached_property
     def evaluator(self) -> Any:
         """What runs a graph of that one node."""
         from onnx.reference import ReferenceEvaluator

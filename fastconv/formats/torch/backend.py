@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
 from torch.utils import _pytree as pytree
 
+from fastconv import forks
 from fastconv.arrays import Array
 from fastconv.formats.torch.builder import build, can_take
 from fastconv.formats.torch.call import Unsupported, dtype_name, length, numpy_dtype
@@ -147,7 +147,7 @@ class Part(torch.nn.Module):
         self._results = [results] if self._single else list(results)
         self._layouts = [_layout(node.meta["val"]) for node in self._results]
         self._networks: dict[Any, tuple[Any, Network]] = {}
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._refused = False
 
     def forward(self, *inputs: Any) -> Any:

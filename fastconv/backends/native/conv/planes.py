@@ -8,7 +8,6 @@ phase c % stride at place c // stride.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from fastconv.backends.native.gemm import tile_for
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import Constant, constant
 from fastconv.backends.native.tile import Tile
+from fastconv.forks import cached_property
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 from fastconv.problem.record import record
@@ -41,17 +41,17 @@ class Planes:
     problem: ConvProblem
     lanes: int
 
-    @functools.cached_property
+    @cached_property
     def height(self) -> int:
         """Output rows."""
         return lead(self.problem.output_size, 1)[1]
 
-    @functools.cached_property
+    @cached_property
     def width(self) -> int:
         """Output columns."""
         return self.problem.output_size[-1]
 
-    @functools.cached_property
+    @cached_property
     def down(self) -> tuple[int, int, int]:
         """Kernel size, stride and dilation from copied row to copied row."""
         p = self.problem
@@ -59,7 +59,7 @@ class Planes:
         # One tap leaves rows out: they are not copied.
         return (1, 1, 1) if taps == 1 else (taps, step, apart)
 
-    @functools.cached_property
+    @cached_property
     def across(self) -> tuple[int, int, int]:
         """Kernel size, stride and dilation from column to column."""
         p = self.problem
@@ -83,7 +83,7 @@ class Planes:
         near = (self.down[0] - 1) * self.down[2] < 8 and pitch % SET_CLASH_BYTES != 0
         return near and not self.by_table and set(p.stride) == {1}
 
-    @functools.cached_property
+    @cached_property
     def phase(self) -> int:
         """Elements of one phase of a line."""
         taps, step, apart = self.across
@@ -96,7 +96,7 @@ class Planes:
         clash = self.phases * whole * self.problem.dtype.itemsize % SET_CLASH_BYTES == 0
         return whole + self.lanes if clash else whole
 
-    @functools.cached_property
+    @cached_property
     def phases(self) -> int:
         """Phases of a line that are kept: one tap reads the first alone."""
         taps, step, _ = self.across

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from math import sqrt
 
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.forks import cached_property
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
 from fastconv.problem.pool import Windows
 from fastconv.problem.record import record
@@ -33,34 +33,34 @@ class Cuts:
     problem: AnyPoolProblem
     lanes: int
 
-    @functools.cached_property
+    @cached_property
     def windows(self) -> tuple[Windows, ...]:
         """Windows of depth, rows and columns."""
         zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
         single = Windows(zero, one, 1, zero, zero, one)
         return (*(single,) * (3 - self.problem.n), *self.problem.windows())
 
-    @functools.cached_property
+    @cached_property
     def size(self) -> tuple[int, ...]:
         """Depth, rows and columns of the input."""
         return self._lead(self.problem.input_size)
 
-    @functools.cached_property
+    @cached_property
     def output(self) -> tuple[int, ...]:
         """Depth, rows and columns of the output."""
         return self._lead(self.problem.output_size)
 
-    @functools.cached_property
+    @cached_property
     def taps(self) -> tuple[int, ...]:
         """The window's size; of adaptive pools, ones."""
         return self._lead(getattr(self.problem, "kernel_size", (1,)))
 
-    @functools.cached_property
+    @cached_property
     def strides(self) -> tuple[int, ...]:
         """From window to window."""
         return self._lead(getattr(self.problem, "stride", (1,)))
 
-    @functools.cached_property
+    @cached_property
     def before(self) -> tuple[int, ...]:
         """Padding before the first row and column."""
         pairs = getattr(self.problem, "padding", ())
@@ -76,7 +76,7 @@ class Cuts:
         """Whether windows have one shape and lie one stride apart."""
         return isinstance(self.problem, PoolProblem)
 
-    @functools.cached_property
+    @cached_property
     def shuffled(self) -> tuple[int, int]:
         """Cells that are shuffled together and their stride; (0, 0): windows one by one."""
         taps, stride, step = self.taps[2], self.strides[2], self.windows[2].step
@@ -91,17 +91,17 @@ class Cuts:
         taps, stride = self.shuffled
         return stride >= 1 and taps == 1 < self.taps[2]
 
-    @functools.cached_property
+    @cached_property
     def run_down(self) -> int:
         """Rows that are folded before windows are; 0: none."""
         return _best_run(self.taps[1], self.strides[1]) if self.regular else 0
 
-    @functools.cached_property
+    @cached_property
     def run_across(self) -> int:
         """Columns that are folded before windows are; 0: none."""
         return _best_run(self.taps[2], 1) if self.folds_across else 0
 
-    @functools.cached_property
+    @cached_property
     def column_table(self) -> Array:
         """Give the blocks of columns, as the kernel reads them."""
         count, window = self.output[2], self.windows[2]
@@ -121,12 +121,12 @@ class Cuts:
             rows.append((first, here.stop - first, base, max(low, base), high))
         return np.array(rows, np.int64)
 
-    @functools.cached_property
+    @cached_property
     def reach(self) -> int:
         """Columns past a line's last output."""
         return (self.taps[2] - 1) * self.windows[2].step
 
-    @functools.cached_property
+    @cached_property
     def pitch(self) -> int:
         """Elements from line to line."""
         table = self.column_table
@@ -144,7 +144,7 @@ class Cuts:
         outside = (self.column_table[:, 3] > first) | (self.column_table[:, 4] < last)
         return self.shuffled[1] > 0 and bool(outside.any())
 
-    @functools.cached_property
+    @cached_property
     def room(self) -> tuple[int, int]:
         """Elements that a block may keep, and those that each of its output rows needs."""
         room = (FAR_BYTES if self.run_down else NEAR_BYTES) // self.problem.dtype.itemsize
@@ -155,14 +155,14 @@ class Cuts:
             lines += self.strides[1]
         return room, lines * self.pitch + step * self.size[2] // len(self.column_table)
 
-    @functools.cached_property
+    @cached_property
     def rows(self) -> int:
         """Output rows of a block, of each of its planes."""
         room, each = self.room
         blocks = -(-self.output[1] // max(1, room // each))
         return -(-self.output[1] // blocks)
 
-    @functools.cached_property
+    @cached_property
     def planes(self) -> int:
         """Planes of a block: several where they are small, so that its steps are long."""
         if self.deep or self.rows < self.output[1] or len(self.column_table) > 1:
@@ -172,7 +172,7 @@ class Cuts:
         )
         return max(d for d in range(1, max(1, most) + 1) if self.problem.channels % d == 0)
 
-    @functools.cached_property
+    @cached_property
     def row_table(self) -> Array:
         """Give the first and the last input row of each block."""
         window = self.windows[1]

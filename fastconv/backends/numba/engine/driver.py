@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
 import numpy as np
+from numba.np.ufunc import parallel
 
+from fastconv.backends.native.arena import set_aside
 from fastconv.backends.native.driver import Program, Words, register
 from fastconv.backends.numba.engine.kernel import cached_njit
 from fastconv.backends.numba.engine.memory import call_kernel
 from fastconv.backends.numba.engine.nested import nested
+from fastconv.backends.numba.engine.ranged import ranged
 
 
 @numba.njit(inline="always")
@@ -73,7 +77,7 @@ def drive(program: Program, addresses: Sequence[int], threads: int) -> None:
     if threads == 1:
         _drive_serial(*parts)
     elif _layer.safe():
-        _drive_parallel(*parts, threads)
+        _drive_parallel_at_most(threads, *parts)
     else:
         _drive_with_pool(*parts, threads)
 
@@ -82,28 +86,59 @@ class _Layer:
     """Which threads to use: Numba's where its layer stands many callers and no fork came between.
 
     Numba's workqueue layer aborts the process on concurrent calls, and GNU OpenMP does so in a
-    child forked after its first use; there, Python threads run the same kernels without the GIL.
+    child forked after its first use, be it ours or another program's; there, Python threads run the
+    same kernels without the GIL.
     """
 
     def __init__(self) -> None:
         self._safe: bool | None = None
         self._lock = threading.Lock()
+        # Without a hook no fork is seen until this module is there.
+        if _launched() and _threads_are_missing():
+            self._safe = False
 
     def safe(self) -> bool:
         if self._safe is None:
             with self._lock:
                 rows, words = np.zeros((0, 3), np.int64), np.zeros(0, np.int64)
                 _drive_parallel(rows, words, rows, words, 1)
-                from numba.np.ufunc.parallel import _launch_threads
-
-                _launch_threads()
-                self._safe = numba.threading_layer() != "workqueue"
+                parallel._launch_threads()
+                self._safe = bool(numba.threading_layer() != "workqueue")
         return self._safe
 
     def after_fork(self) -> None:
-        self._lock = threading.Lock()
-        if self._safe is not None:
+        # Another thread may have been about to launch them.
+        if self._safe is not None or self._lock.locked() or _launched():
             self._safe = False
+        self._lock = threading.Lock()
+
+
+def _launched() -> bool:
+    """Tell whether Numba's threads were started, here or before a fork."""
+    return bool(parallel._is_initialized)
+
+
+def _threads_are_missing() -> bool:
+    """Tell whether this process has fewer threads than Numba's would be: they are a parent's."""
+    try:
+        there = len(os.listdir("/proc/self/task"))
+    except OSError:
+        return False
+    return there < int(numba.config.NUMBA_NUM_THREADS)
+
+
+def _drive_parallel_at_most(threads: int, *parts: Words) -> None:
+    """Let no more of Numba's threads run than are asked for: those without work wait awake."""
+    before = numba.get_num_threads()
+    most = min(threads, numba.config.NUMBA_NUM_THREADS)
+    if most == before:
+        _drive_parallel(*parts, threads)
+        return
+    numba.set_num_threads(most)
+    try:
+        _drive_parallel(*parts, threads)
+    finally:
+        numba.set_num_threads(before)
 
 
 _layer = _Layer()
@@ -114,20 +149,80 @@ _pool_lock = threading.Lock()
 def _drive_with_pool(
     stages: Words, words: Words, places: Words, addresses: Words, threads: int
 ) -> None:
-    pool = _get_pool()
     _fill_block(words, places, addresses)
     start = words.ctypes.data
-    for kernel, offset, items in stages.tolist():
-        args = start + offset
+    # Python sees signals between the stages: what a handler computes lies elsewhere.
+    with set_aside():
+        for kernel, offset, items in stages.tolist():
+            _Shared(kernel, start + offset, items, threads).run()
+
+
+class _Shared:
+    """One stage's parts, which the caller and Python threads take until none is left.
+
+    A call that ends, by an error or Ctrl-C too, leaves no thread behind that works for it: the
+    memory may be another's from then on.
+    """
+
+    def __init__(self, kernel: int, args: int, items: int, threads: int) -> None:
+        self._kernel, self._args = kernel, args
         bounds = [items * worker // threads for worker in range(threads + 1)]
-        futures = [
-            pool.submit(_drive_range, kernel, args, bounds[w], bounds[w + 1], w)
-            for w in range(1, threads)
-            if bounds[w + 1] > bounds[w]
+        self._parts = [
+            (bounds[w], bounds[w + 1], w) for w in range(threads) if bounds[w + 1] > bounds[w]
         ]
-        if bounds[1]:
-            _drive_range(kernel, args, 0, bounds[1], 0)
-        wait(futures)
+        self._changed = threading.Condition()
+        self._running = 0
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Do all parts."""
+        try:
+            for _ in range(len(self._parts) - 1):
+                # There may be no thread to be had; then this one does the more.
+                with contextlib.suppress(RuntimeError):
+                    _get_pool().submit(self._help)
+            # Parts that no thread has taken yet are done before one could.
+            while (part := self._taken()) is not None:
+                _drive_range(self._kernel, self._args, *part)
+            self._wait()
+        except BaseException:
+            self._parts.clear()
+            self._wait_whatever_comes()
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def _taken(self) -> tuple[int, int, int] | None:
+        with self._changed:
+            return self._parts.pop() if self._parts else None
+
+    def _help(self) -> None:
+        while True:
+            with self._changed:
+                if not self._parts:
+                    return
+                part = self._parts.pop()
+                self._running += 1
+            try:
+                _drive_range(self._kernel, self._args, *part)
+            except BaseException as error:
+                self._error = error
+            finally:
+                with self._changed:
+                    self._running -= 1
+                    self._changed.notify()
+
+    def _wait(self) -> None:
+        with self._changed:
+            while self._running:
+                self._changed.wait()
+
+    def _wait_whatever_comes(self) -> None:
+        while True:
+            # A second Ctrl-C ends no wait either: the first one is raised when it is over.
+            with contextlib.suppress(BaseException):
+                self._wait()
+                return
 
 
 def _get_pool() -> ThreadPoolExecutor:
@@ -148,5 +243,11 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
+
+def running(name: str) -> int:
+    """Give the address of a kernel that runs others."""
+    return {"nested": nested, "ranged": ranged}[name]()
+
+
 # Before others: its threads are those that Numba's and PyTorch's other loops use.
-register(drive, nested, first=True)
+register(drive, running, first=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import marshal
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numba
 from numba.core import types
 from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.sigutils import normalize_signature
 
 from fastconv.backends.native import tile as native
@@ -21,7 +23,25 @@ Body = Callable[[Any, int, int, int], None]
 _SIGNATURE = normalize_signature(
     types.void(types.CPointer(types.int64), types.int64, types.int64, types.int64)
 )
+# Numba's own lock is inside: whoever compiles has both.
 _lock = threading.RLock()
+
+
+def _before_fork() -> None:
+    """Wait for those who compile: in a child LLVM would be left in the middle of it, and locked."""
+    _lock.acquire()
+    global_compiler_lock.acquire()
+
+
+def _after_fork() -> None:
+    global_compiler_lock.release()
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
 
 
 class KernelFamily:

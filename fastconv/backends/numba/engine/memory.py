@@ -20,6 +20,16 @@ def as_pointer(typingctx: Any, address: Any) -> Any:
     return types.voidptr(types.int64), codegen
 
 
+@intrinsic
+def address_of(typingctx: Any, pointer: Any) -> Any:
+    """Give the address that a kernel's ``args`` are at."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(pointer), codegen
+
+
 @numba.njit(inline="always")
 def array(address: int, shape: Any, dtype: Any) -> Any:
     """Give the C-contiguous array of ``shape`` (a tuple) and ``dtype`` at ``address``.
