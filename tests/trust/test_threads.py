@@ -147,7 +147,9 @@ def test_no_more_threads_run_than_the_setting_says(backend: str, scale: Any, tol
         print(threads, busy(threads, {scale(1, 3)}))
     """
     )
-    lines = run_script(code, FASTCONV_BACKEND=backend, NUMBA_NUM_THREADS="6").splitlines()
+    # Those that GNU OpenMP has beyond that show: they wait awake, as on a machine of many cores.
+    variables = {"NUMBA_NUM_THREADS": "6", "OMP_WAIT_POLICY": "ACTIVE"}
+    lines = run_script(code, FASTCONV_BACKEND=backend, **variables).splitlines()
     for line in lines:
         asked, found = map(int, line.split())
         assert found <= asked, lines
@@ -284,7 +286,7 @@ LIMITS: dict[str, tuple[str, dict[str, str], int | None, int | None]] = {
     "service": ("0::/a/b\n", {"a_of_b_of_cpu__max": "200000 100000"}, 2, None),
     "slice above": (
         "0::/a/b\n",
-        {"a_of_cpu__max": "400000 100000", "a_of_b_of_cpu__max": "max 100000",
+        {"a_of_cpu__max": "400000 100000", "a_of_b_of_cpu__max": "600000 100000",
          "a_of_memory__max": "5000000", "a_of_b_of_memory__max": "6000000"},
         4, 5000000,
     ),
