@@ -10,8 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
+import fastconv
+from fastconv import nn, settings
+from fastconv.backends.native import driver
 from tests.libraries import COMPILED
 from tests.scripts import SECONDS, run_script, start_script
 
@@ -397,6 +401,21 @@ def test_ctrl_c_ends_a_long_network(told: Told) -> None:
     )
     seconds = float(run_script(code))
     told("Ctrl-C ends a long call", "SIGINT in a network of 40 layers", f"{seconds:.2f} s later")
+
+
+def test_a_long_program_runs_in_parts(monkeypatch: pytest.MonkeyPatch, told: Told) -> None:
+    """Where signals are seen: how long the parts take, no test says."""
+    layers = [nn.Conv2d(64, 64, 3, padding=1) for _ in range(40)]
+    network = fastconv.compile(nn.Sequential(*layers), (1, 64, 64, 64))
+    x = np.zeros((48, 64, 64, 64), "f4")
+    network.compiled(x.shape)
+    parts: list[Any] = []
+    offer = driver._offers[0]._replace(drive=lambda program, *_: parts.append(program))
+    monkeypatch.setattr(driver, "_offers", [offer])
+    with settings.threads(1):
+        network(x)
+    assert len(parts) >= 5
+    told("Ctrl-C ends a long call", "48 images through 40 layers", f"{len(parts)} parts")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
