@@ -106,8 +106,17 @@ def fingerprints(arguments: dict[str, Any]) -> dict[str, bytes]:
     return {k: v.tobytes() for k, v in arguments.items() if type(v) is np.ndarray}
 
 
-def wrong(call: Any, changes: dict[str, Any]) -> tuple[str, str]:
-    """Run an example; give its outcome, and what is wrong with it, "" where nothing is."""
+def wrong(call: Any, changes: dict[str, Any], with_out: bool = False) -> tuple[str, str]:
+    """Run an example; give its outcome, and what is wrong with it, "" where nothing is.
+
+    ``with_out`` gives it an array to write to as well, which an error must leave as it was.
+    """
+    import numpy as np
+
+    names, out = list(changes), None
+    if with_out and call.result is not None and "out" not in changes:
+        out = np.full_like(call.result, 113)
+        changes = {**changes, "out": out}
     before = fingerprints(call.arguments)
     grown = peak()
     problem = ""
@@ -126,13 +135,15 @@ def wrong(call: Any, changes: dict[str, Any]) -> tuple[str, str]:
         outcome = type(error).__name__
         if not is_ours(error):
             problem = f"it leaked: {told(error)}"
-        elif isinstance(error, TypeError) and len(changes) == 1:
-            named = names_argument(error, next(iter(changes)))
+        elif isinstance(error, TypeError) and len(names) == 1:
+            named = names_argument(error, names[0]) or (out is not None and "out" in str(error))
             problem = "" if named else f"the argument is not named: {told(error)}"
     except Exception as error:
         outcome = type(error).__name__
         if outcome not in call.errors:
             problem = told(error)
+    if out is not None and outcome != "result" and (out != 113).any():
+        problem = f"out was written to, {outcome}"
     if fingerprints(call.arguments) != before:
         problem = f"an argument was written to, {outcome}"
     if peak() - grown > MOST_GROWTH:
@@ -166,7 +177,8 @@ def abused(call: Any, seed: int, count: int) -> tuple[dict[str, int], list[str]]
         drawn = {key: data.draw(ANYTHING) for key in keys}
         label = ", ".join(f"{key}={value[0]}" for key, value in drawn.items())
         print(json.dumps({"call": call.name, "with": label}), flush=True)
-        outcome, problem = wrong(call, {key: value[1] for key, value in drawn.items()})
+        changes = {key: value[1] for key, value in drawn.items()}
+        outcome, problem = wrong(call, changes, data.draw(st.booleans()))
         counts[outcome] += 1
         if problem:
             # One example a place.
@@ -183,7 +195,9 @@ def work(targets: Callable[[], Iterator[Any]], seed: int, count: int, names: lis
     faulthandler.enable()
     calls = {call.name: call for call in targets() if call.name in names}
     for call in calls.values():
-        call.run({})
+        result = call.run({})
+        if "out" in call.parameters:
+            call.result = result
     bounded()
     # What writes to a name that was drawn writes here.
     os.chdir(tempfile.mkdtemp(prefix="fastconv-trust-"))

@@ -33,8 +33,10 @@ class Call:
     parameters: tuple[str, ...]
     # What else than ValueError and TypeError its docstring names.
     errors: tuple[str, ...] = ()
-    # Names of keyword arguments that are passed through ``**options``.
+    # Arguments that are passed by place.
     positional: tuple[str, ...] = ()
+    # What it gives, where it takes an ``out`` for that.
+    result: Any = None
 
     def run(self, changes: dict[str, Any]) -> Any:
         """Call with some of the arguments replaced."""

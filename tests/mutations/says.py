@@ -1,0 +1,35 @@
+"""It says what it does: reasons, figures, and the algorithm that runs."""
+
+from tests.mutations.mutation import Mutation
+
+_SAYS = "tests/trust/test_says.py"
+MUTATIONS = [
+    Mutation(
+        "fastconv/network/report.py",
+        "        compute = problem.flops / peak\n",
+        "        compute = problem.macs / peak\n",
+        f"{_SAYS} -k figures",
+        "explain's roof counts 2 FLOP a multiply-accumulate",
+    ),
+    Mutation(
+        "fastconv/network/report.py",
+        '"compute" if compute >= roof else "memory"',
+        '"memory" if compute >= roof else "compute"',
+        f"{_SAYS} -k figures",
+        "explain names what bounds a step",
+    ),
+    Mutation(
+        "fastconv/network/report.py",
+        "        why_not=candidate.why_not,\n",
+        "        why_not=candidate.why_not and 'it cannot',\n",
+        f"{_SAYS} -k reasons",
+        "explain's reason against an algorithm is the one that stops it",
+    ),
+    Mutation(
+        "fastconv/network/summary.py",
+        "return choose(step.problem, algorithm=step.algorithm, backend=step.backend)",
+        'return choose(step.problem, backend="reference")',
+        f"{_SAYS} -k names_runs",
+        "what explain names is what runs",
+    ),
+]
