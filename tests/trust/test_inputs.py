@@ -90,3 +90,21 @@ def test_minus_zero_does_not_hang_on_what_came_before() -> None:
     x = np.ones((1, 1, 2), "f4")
     for value in (0.0, -0.0, 0.0):
         assert np.signbit(F.pad(x, (1, 0), value=value)[0, 0, 0]) == np.signbit(value)
+
+
+def test_out_is_as_it_was_after_a_call_that_fails(told: Callable[[str, str, str], None]) -> None:
+    count = 0
+    for call in public_calls.functional():
+        if not {"out", "algorithm", "backend"} <= set(call.parameters):
+            continue
+        result = call.run({})
+        first = result[0] if isinstance(result, tuple) else result
+        for changes in ({"algorithm": "none"}, {"backend": "none"}, {"input": first[..., :0]}):
+            out = np.full_like(first, 113)
+            with pytest.raises((ValueError, TypeError)):
+                call.run({**changes, "out": out})
+            assert (out == 113).all(), f"{call.name} with {changes}"
+            count += 1
+    told(
+        "a call that fails has not touched out", "names and inputs that cannot be", f"{count} calls"
+    )
