@@ -335,7 +335,8 @@ class Network:
         ValueError, TypeError
             Where a call of the network raises them, and for a network that cannot be traced.
         """
-        integer(runs, "runs", least=1)
+        if integer(runs, "runs") < 1:
+            raise ValueError(f"runs: a profile takes one run or more, but got {runs}")
         arrays = self.checked(inputs)
         compiled = self._shapes.compiled([(value.shape, value.dtype) for value in arrays])
         if compiled is None:
