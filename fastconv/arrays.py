@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from math import prod
 from typing import Any
 
@@ -35,6 +36,11 @@ def as_array(value: Any, name: str) -> Any:
         on_device = as_device_array(value)
         if on_device is not None:
             return on_device
+        if _is_masked(value) and np.any(value.mask):
+            raise ValueError(
+                f"{name} has masked cells, and nothing here leaves cells out; give them values "
+                f"first, as {name}.filled(0) does"
+            )
         try:
             array = np.asarray(value)
         except MemoryError as error:
@@ -68,12 +74,20 @@ def check_out(
     """Refuse an ``out`` of another shape or dtype, read-only, or overlapping an input."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
+    if _is_masked(out):
+        raise TypeError("out must be a NumPy array without a mask, not MaskedArray: pass out.data")
     if out.shape != tuple(shape):
         raise ValueError(f"out must have shape {list(shape)}, but got {list(out.shape)}")
     if out.dtype != dtype:
-        raise TypeError(f"out must have dtype {dtype.name}, but got {out.dtype.name}")
+        order = "" if out.dtype.isnative else f" of another byte order, {out.dtype.str!r}"
+        raise TypeError(f"out must have dtype {dtype.name}, but got {out.dtype.name}{order}")
     if not out.flags.writeable:
         raise ValueError("out must be writeable, but it is read-only")
+    if _overlaps_itself(out):
+        raise ValueError(
+            f"out must not overlap itself: with strides {out.strides} some of its elements have "
+            f"one place in memory"
+        )
     if any(array is not None and _overlap(out, array) for array in inputs):
         raise ValueError("out must not overlap an input or a parameter in memory")
 
@@ -93,3 +107,35 @@ def _overlap(a: Array, b: Array) -> bool:
         return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Tell whether two elements share memory; True too where that would take long to find out."""
+    if array.flags.c_contiguous or array.size < 2:
+        return False
+    reach = array.itemsize
+    for step, length in sorted(
+        (abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1
+    ):
+        if step < reach:
+            return array.size > LARGE or _shares_places(array)
+        reach += step * (length - 1)
+    return False
+
+
+# Elements of an array whose places are not compared one by one.
+LARGE = 2**20
+
+
+def _shares_places(array: Array) -> bool:
+    places = np.zeros(array.shape, np.int64)
+    for axis, (step, length) in enumerate(zip(array.strides, array.shape, strict=True)):
+        ones = (1,) * (array.ndim - axis - 1)
+        places += (np.arange(length) * step).reshape(length, *ones)
+    return bool((np.diff(np.sort(places, axis=None)) < array.itemsize).any())
+
+
+def _is_masked(value: Any) -> bool:
+    # No array has a mask before that module is there.
+    module = sys.modules.get("numpy.ma")
+    return module is not None and isinstance(value, module.MaskedArray)

@@ -13,6 +13,7 @@ from fastconv.dispatch.tuning import Tuning, current
 from fastconv.forks import cached_property
 from fastconv.machine import forced_isa, get_machine
 from fastconv.problem import Problem
+from fastconv.problem.addresses import check_addresses
 from fastconv.problem.record import record
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def choose(
 @functools.lru_cache(maxsize=4096)
 def _asked(problem: Problem) -> Problem:
     """Give the problem that algorithms are asked about."""
+    check_addresses(problem)
     return problem.for_one_image().without_idle()
 
 

@@ -54,7 +54,9 @@ def are_outer_products(weight: Array) -> bool:
     row, column = np.divmod(largest, matrices.shape[2])
     each = np.arange(len(matrices))
     pivot = matrices[each, row, column]
-    product = matrices[each, :, column][:, :, None] * matrices[each, row][:, None, :]
-    away = np.abs(product - matrices * pivot[:, None, None]).reshape(len(matrices), -1).max(1)
-    limit = ROUNDINGS * float(np.finfo(weight.dtype).eps) * pivot**2
+    # An infinity, or what overflows, gives NaN here: no outer product.
+    with np.errstate(invalid="ignore", over="ignore"):
+        product = matrices[each, :, column][:, :, None] * matrices[each, row][:, None, :]
+        away = np.abs(product - matrices * pivot[:, None, None]).reshape(len(matrices), -1).max(1)
+        limit = ROUNDINGS * float(np.finfo(weight.dtype).eps) * pivot**2
     return bool(prod(weight.shape) > 0 and np.all(away <= limit))

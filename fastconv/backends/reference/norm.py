@@ -57,9 +57,11 @@ class LocalResponseNorm(Reference):
         x = wide(inputs[0])
         axis = x.ndim - 1 if problem.channels_last else 1
         width = [(0, 0)] * x.ndim
-        width[axis] = (problem.before, problem.after)
+        # Of a window wider than all channels, those that there are.
+        before, after = (min(n, x.shape[axis]) for n in (problem.before, problem.after))
+        width[axis] = (before, after)
         squares = np.pad(x * x, width)
-        windows = np.lib.stride_tricks.sliding_window_view(squares, problem.neighbours, axis=axis)
+        windows = np.lib.stride_tricks.sliding_window_view(squares, before + after + 1, axis=axis)
         mean = windows.sum(axis=-1) / problem.neighbours
         return narrow(x / (problem.k + problem.alpha * mean) ** problem.beta, problem.dtype)
 

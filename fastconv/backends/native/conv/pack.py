@@ -46,9 +46,11 @@ class Packed:
         return prod(self.size) * self.channels
 
 
-def index_table(length: int, before: int, padded: int, mode: str) -> np.ndarray[Any, Any]:
-    """Give for each of ``padded`` cells the input cell that it shows, -1 for zero."""
-    place = np.arange(padded) - before
+def index_table(
+    length: int, before: int, padded: int, mode: str, step: int = 1
+) -> np.ndarray[Any, Any]:
+    """Give for each ``step``th of ``padded`` cells the input cell that it shows, -1 for zero."""
+    place = np.arange(0, padded, step) - before
     if mode == "zeros":
         return np.where((place >= 0) & (place < length), place, -1)
     if mode == "replicate":
@@ -92,7 +94,7 @@ def pack_input(
     else:
         strides = (size[1] * size[2], size[2], 1, plane)
     tables = [
-        constant(index_table(n, b, p, mode)[::s], np.int64)
+        constant(index_table(n, b, p, mode, s), np.int64)
         for n, b, p, s in zip(size, start, target, every, strict=True)
     ]
     target = tuple(len(table.array) for table in tables)

@@ -8,6 +8,7 @@ pixels. Few channels, in a first layer or in a group, cost no more than many.
 from __future__ import annotations
 
 import dataclasses
+from itertools import takewhile
 from math import log2, prod
 
 import numpy as np
@@ -168,9 +169,9 @@ class _Shape:
                 if cut.chunk >= FEWEST_TILES * tile.columns:
                     return cut
         most = -(-planes.height // 2)
-        choices = [cls(problem, planes, tile, "rows", rows) for rows in range(1, most + 1)]
-        limit = max(machine.l2_bytes // 2, choices[0].lines_bytes)
-        return min((c for c in choices if c.lines_bytes <= limit), key=cls._work)
+        limit = max(machine.l2_bytes // 2, line.lines_bytes)
+        choices = (cls(problem, planes, tile, "rows", rows) for rows in range(1, most + 1))
+        return min(takewhile(lambda c: c.lines_bytes <= limit, choices), key=cls._work)
 
     def _cut_line(self, cut: str, room: int) -> _Shape:
         """Give chunks of outputs whose lines take ``room`` bytes; each is a problem of its own."""

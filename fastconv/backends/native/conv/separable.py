@@ -49,8 +49,10 @@ class Separable(PlaneByPlane):
         first, second = down_then_across(problem)
         left, _, right = np.linalg.svd(weight[:, 0].astype(np.float64), full_matrices=False)
         strength = np.einsum("oi,oij,oj->o", left[:, :, 0], weight[:, 0], right[:, 0])
-        columns = (left[:, :, 0] * strength[:, None]).astype(weight.dtype)
-        rows = right[:, 0].astype(weight.dtype)
+        # Either line has half of the strength: what the weights' dtype holds, both lines hold.
+        half = np.sqrt(np.abs(strength))[:, None]
+        columns = (left[:, :, 0] * np.copysign(half, strength[:, None])).astype(weight.dtype)
+        rows = (right[:, 0] * half).astype(weight.dtype)
         down = self._lines.plan(first, columns[:, None, :, None], None)
         across = self._lines.plan(second, rows[:, None, None, :], bias)
         stages = [

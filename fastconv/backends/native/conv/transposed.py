@@ -16,7 +16,7 @@ from fastconv.backends.base import Array, Cost
 from fastconv.backends.native.conv.common import NativeConv, conv_tile
 from fastconv.backends.native.conv.geometry import offsets, output_words
 from fastconv.backends.native.conv.pack import Packed, pack_input
-from fastconv.backends.native.conv.phases import phase_length, phase_taps
+from fastconv.backends.native.conv.phases import phase_length, phase_taps, phases
 from fastconv.backends.native.gemm import (
     Gemm,
     pack_bias,
@@ -55,7 +55,7 @@ class Transposed(NativeConv):
         bias_panels = pack_bias(bias, problem.groups, columns, tile)
         scratch = scratch_bytes(tile)
         stages = list(packed.stages)
-        for phase in product(*map(range, problem.stride)):
+        for phase in product(*map(phases, [problem] * problem.n, range(problem.n))):
             job = _phase_gemm(tile, problem, phase, packed, before, weight, bias_panels)
             if job is not None:
                 words = job.words(tile, SCRATCH, scratch_stride(scratch))
@@ -72,9 +72,9 @@ def _padded(problem: ConvTransposeProblem) -> tuple[Shape, Shape]:
     before, padded = [], []
     for dimension, length in enumerate(problem.input_size):
         low, high = 0, length - 1
-        for phase in range(problem.stride[dimension]):
+        for phase in phases(problem, dimension):
             outputs = phase_length(problem, dimension, phase)
-            for _, shift in phase_taps(problem, dimension, phase) if outputs else []:
+            for _, shift in phase_taps(problem, dimension, phase):
                 low, high = min(low, shift), max(high, outputs - 1 + shift)
         before.append(-low)
         padded.append(high + 1 - low)

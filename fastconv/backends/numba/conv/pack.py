@@ -67,7 +67,7 @@ def pack(tile: Tile):  # type: ignore[no-untyped-def]
             place = args[0] + start * size
             source = array(place, (args[2],), dtype)
             if s_channel == 1:
-                whole = run if channels == stride else width
+                whole = run if channels == stride and count > 0 else width
                 copy_pixels(row, source, widths, 0, whole, channels, stride)
                 if channels == stride and count > 0:
                     begin = widths[run] * channels

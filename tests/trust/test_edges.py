@@ -1,0 +1,343 @@
+"""Arrays at the edges: forms, special numbers, sizes that no memory holds, outputs that overlap."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv.functional as F
+from fastconv import settings
+from fastconv.backends.base import Algorithm
+from fastconv.backends.native import NativePlan
+from tests.libraries import BACKENDS, COMPILED
+from tests.trust import bits, fuzz
+from tests.trust.calls import Array, Call, able
+
+Told = Callable[[str, str, str], None]
+Scale = Callable[[int, int], int]
+
+
+@contextlib.contextmanager
+def ended(seconds: int) -> Iterator[None]:
+    """End a hang: not a clock that decides, for what passes takes a thousandth of it."""
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"no answer in {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def images() -> tuple[Array, Array]:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 9, 9)).astype("f4")
+    return x, rng.standard_normal((4, 3, 3, 3)).astype("f4")
+
+
+HUGE = 2**61
+ABSURD: dict[str, Callable[[Array, Array, str], Any]] = {
+    "stride and padding": lambda x, w, b: F.conv2d(x, w, stride=2**40, padding=2**40, backend=b),
+    "padding": lambda x, w, b: F.conv2d(x, w, padding=2**40, backend=b),
+    "stride": lambda x, w, b: F.conv2d(x, w, stride=HUGE, backend=b),
+    "dilation": lambda x, w, b: F.conv2d(x, w, dilation=2**40, padding=2**40, backend=b),
+    "transposed": lambda x, w, b: F.conv_transpose2d(x, w[:3], stride=HUGE, backend=b),
+    "output padding": lambda x, w, b: F.conv_transpose2d(
+        x, w[:3], stride=HUGE, output_padding=2**40, backend=b
+    ),
+    "pool": lambda x, w, b: F.max_pool2d(x, 2, stride=HUGE, backend=b),
+    "pool's dilation": lambda x, w, b: F.max_pool2d(x, 1, dilation=HUGE, backend=b),
+    "average": lambda x, w, b: F.avg_pool2d(x, 2, stride=HUGE, backend=b),
+    "norm": lambda x, w, b: F.lp_pool2d(x, 2, 2, stride=HUGE, backend=b),
+    "weighted": lambda x, w, b: F.weighted_pool2d(x, 2, stride=HUGE, backend=b),
+    "window": lambda x, w, b: F.avg_pool2d(x, 2**40, stride=HUGE, padding=2**39, backend=b),
+    "adaptive": lambda x, w, b: F.adaptive_avg_pool2d(x, (2**40, 2**40), backend=b),
+    "unpool": lambda x, w, b: F.max_unpool2d(
+        x, np.zeros(x.shape, np.int64), 2, stride=2**40, backend=b
+    ),
+    "unfold": lambda x, w, b: F.unfold(x, 3, stride=HUGE, backend=b),
+    "resized": lambda x, w, b: F.interpolate(x, size=(2**40, 2**40), backend=b),
+    "scaled": lambda x, w, b: F.interpolate(x, scale_factor=1e30, backend=b),
+    "padded": lambda x, w, b: F.pad(x, (HUGE, 0), backend=b),
+    "cropped": lambda x, w, b: F.pad(x, (-HUGE, HUGE), backend=b),
+}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="nothing would end a hang")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_no_address_can_name_is_refused(backend: str, told: Told) -> None:
+    x, w = images()
+    for name, call in ABSURD.items():
+        with ended(60), pytest.raises(ValueError, match=r"address|too large|too big|negative"):
+            print(name, call(x, w, backend).shape)
+    told(
+        "bad input never hangs: sizes that no address can name are refused",
+        f"{len(ABSURD)} calls on backend {backend}, sizes of 2^39 to 2^61",
+        "all ValueError",
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_stride_wider_than_the_output_costs_nothing(backend: str) -> None:
+    x, w = images()
+    pixel = x[:, :, :1, :1]
+    wide = F.conv_transpose2d(pixel, w[:3], stride=10**6, backend=backend)
+    np.testing.assert_array_equal(wide, F.conv_transpose2d(pixel, w[:3], stride=3, backend=backend))
+    np.testing.assert_array_equal(
+        F.conv2d(x, w, stride=10**5, backend=backend),
+        F.conv2d(x, w, stride=9, backend=backend),
+    )
+    if backend != "reference":
+        size = 2 * 10**5
+        line = F.conv1d(x[:, :, 0], w[:, :, 0], padding=size, backend=backend)
+        assert line.shape == (2, 4, 2 * size + 7)
+        short = F.conv1d(x[:, :, 0], w[:, :, 0], padding=2)
+        np.testing.assert_allclose(line[:, :, size - 2 : size + 9], short, atol=1e-5)
+
+
+def of_form(array: Array, form: str, folder: Path) -> Any:
+    """Give an array in a form that fuzz.py does not draw."""
+    if form == "swapped":
+        return array.astype(array.dtype.newbyteorder()) if array.dtype.kind in "fiuc" else array
+    if form == "mapped":
+        path = folder / f"{array.size}-{array.dtype.name}"
+        np.memmap(path, array.dtype, "w+", shape=array.shape or (1,))[...] = array
+        return np.memmap(path, array.dtype, "r", shape=array.shape or (1,)).reshape(array.shape)
+    if form == "masked":
+        return np.ma.MaskedArray(array)
+    if form == "matrix":
+        return array.view(np.matrix) if array.ndim == 2 else array
+    if form == "twice":
+        # Rows that alias: the same memory read as several images is no one's to write to.
+        return np.broadcast_to(array, array.shape)
+    return np.ascontiguousarray(np.moveaxis(array, 0, -1)).transpose(-1, *range(array.ndim - 1))
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("form", ["swapped", "mapped", "masked", "matrix", "twice", "turned"])
+@pytest.mark.parametrize("backend", COMPILED)
+def test_arrays_of_any_form(
+    backend: str, form: str, tmp_path: Path, scale: Scale, told: Told
+) -> None:
+    trials = bits.trials(3, scale(10 if backend == "c" else 4, 100), backend)
+    for trial in trials:
+        call = trial.call
+        plain = bits.run(trial, call, 2)
+        given = {}
+        for name, array in call.arrays.items():
+            (tmp_path / name).mkdir(exist_ok=True)
+            given[name] = of_form(array, form, tmp_path / name)
+        kept = {name: np.asarray(array).tobytes() for name, array in given.items()}
+        result = bits.run(trial, dataclasses.replace(call, arrays=given), 2)
+        assert type(result) is np.ndarray
+        assert result.tobytes() == plain.tobytes(), f"{form}: {trial}"
+        assert kept == {name: np.asarray(array).tobytes() for name, array in given.items()}
+    told(
+        "arrays may be of any form, and results are plain",
+        f"{len(trials)} layers of backend {backend}, every array {form}",
+        "the same bits",
+    )
+
+
+def test_masked_cells_are_not_computed_with() -> None:
+    x, w = images()
+    masked = np.ma.MaskedArray(x, mask=x > 1)
+    with pytest.raises(ValueError, match="input has masked cells"):
+        F.conv2d(masked, w)
+    with pytest.raises(ValueError, match="weight has masked cells"):
+        F.conv2d(x, np.ma.MaskedArray(w, mask=w > 1))
+    with pytest.raises(TypeError, match="without a mask"):
+        F.relu(x, out=np.ma.zeros(x.shape, "f4"))
+    np.testing.assert_array_equal(F.relu(masked.filled(0)), F.relu(np.where(x > 1, 0, x)))
+
+
+def test_an_out_with_two_elements_in_one_place_is_refused() -> None:
+    x, w = images()
+    expected = F.conv2d(x, w)
+    memory = np.full(10_000, 7, "f4")
+    strided = np.lib.stride_tricks.as_strided
+    for strides in ((0, 196, 28, 4), (784, 196, 24, 4), (784, 196, 28, 2), (784, -4, 28, 4)):
+        out = strided(memory[2000:], expected.shape, strides)
+        with pytest.raises(ValueError, match="out must not overlap itself"):
+            F.conv2d(x, w, out=out)
+    assert (memory == 7).all()
+    # Woven, but each element has a place of its own.
+    woven = strided(memory, (2, 3), (12, 8))
+    F.relu(-np.ones((2, 3), "f4"), out=woven)
+    assert (memory[[0, 2, 3, 4, 5, 7]] == 0).all()
+    assert memory[1] == memory[6] == 7
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_out_that_overlaps_an_input_is_refused_untouched(backend: str, scale: Scale) -> None:
+    for trial in bits.trials(4, scale(6, 60), backend):
+        call = trial.call
+        expected = bits.run(trial, call, 1)
+        if call.options.get("return_indices"):
+            continue
+        for name, array in call.arrays.items():
+            size = expected.nbytes + array.nbytes
+            memory = np.zeros(size + 64, np.uint8)
+            place = memory[: array.nbytes].view(array.dtype).reshape(array.shape)
+            place[...] = array
+            behind = max(0, array.nbytes - array.itemsize) // 16 * 16
+            out = memory[behind : behind + expected.nbytes].view(expected.dtype)
+            before = memory.copy()
+            more = dataclasses.replace(call, arrays=call.arrays | {name: place})
+            if not np.shares_memory(out, place):
+                continue
+            with pytest.raises(ValueError, match="must not overlap"):
+                more.run(
+                    out=out.reshape(expected.shape), backend=backend, algorithm=trial.algorithm.name
+                )
+            assert (memory == before).all(), f"{name}: {trial}"
+
+
+MOVES = ("pad", "unfold", "pixel_shuffle", "pixel_unshuffle")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_moves_cells_keeps_their_bits(backend: str, scale: Scale, told: Told) -> None:
+    """-0.0, and NaNs with their payloads, come out as they went in."""
+    kept = 0
+    for trial in bits.trials(5, scale(60 if backend == "c" else 20, 400), backend):
+        call = trial.call
+        if call.function not in MOVES or call.dtype.name not in ("float32", "float64"):
+            continue
+        rng = np.random.default_rng(trial.index)
+        raw = rng.integers(0, 256, call.input.nbytes, np.uint8).view(call.dtype)
+        x = np.where(rng.random(raw.shape) < 0.2, call.dtype.type(-0.0), raw)
+        floats = dataclasses.replace(call, arrays={"input": x.reshape(call.input.shape)})
+        whole = floats.input.view(f"i{call.dtype.itemsize}")
+        options = {k: v for k, v in call.options.items() if k != "value"}
+        as_integers = dataclasses.replace(call, arrays={"input": whole}, options=options)
+        floats = dataclasses.replace(floats, options=options)
+        expected = as_integers.run(backend="reference")
+        assert bits.run(trial, floats, 2).tobytes() == expected.tobytes(), str(trial)
+        kept += 1
+    if kept:
+        told(
+            "what moves cells keeps -0.0 and NaN payloads",
+            f"{kept} layers of random bits on {backend}",
+            "kept",
+        )
+
+
+def calls_with_weights(rng: np.random.Generator) -> list[Call]:
+    """Give small calls that between them every algorithm can serve."""
+
+    def of(*shape: int) -> Array:
+        return rng.standard_normal(shape).astype("f4")
+
+    lines = np.einsum("oi,oj->oij", of(3, 5), of(3, 5))[:, None].astype("f4")
+    options: dict[str, Any] = {"rtol": 10.0}
+    each = options | {"groups": 3}
+    return [
+        Call("conv2d", {"input": of(1, 20, 12, 12), "weight": of(9, 20, 3, 3)}, options),
+        Call("conv2d", {"input": of(1, 1, 40, 40), "weight": of(3, 1, 9, 9)}, options),
+        Call("conv2d", {"input": of(1, 3, 20, 20), "weight": lines}, each, outer=True),
+        Call("conv2d", {"input": of(1, 3, 20, 20), "weight": of(3, 1, 3, 3)}, each),
+        Call("conv_transpose2d", {"input": of(1, 4, 8, 8), "weight": of(4, 5, 3, 3)}, options),
+        Call("linear", {"input": of(5, 33), "weight": of(17, 33)}, options),
+    ]  # fmt: skip
+
+
+def packed(call: Call, algorithm: Algorithm) -> list[Array]:
+    """Give what an algorithm's plan keeps of floats, as it lies in memory."""
+    problem = call.problem().without_idle()
+    plan = algorithm.plan(problem, call.arrays["weight"], None)
+    assert isinstance(plan, NativePlan)
+    return [a.reshape(-1).view(np.uint8) for a in plan._constants if a.dtype == np.float32]
+
+
+def test_no_packed_weight_is_subnormal(told: Told) -> None:
+    """What slows a multiplication 40 to 100 times is not there to be multiplied."""
+    looked, tiny = set(), np.finfo(np.float32).tiny
+    for call in calls_with_weights(np.random.default_rng(6)):
+        # Around the smallest normal number: transforms and products leave many below it.
+        call.arrays["weight"] = (call.arrays["weight"] * tiny).astype("f4")
+        for algorithm in able(call.problem()):
+            if algorithm.backend not in COMPILED:
+                continue
+            for constants in packed(call, algorithm):
+                values = np.abs(constants.view(np.float32))
+                below = ((values > 0) & (values < tiny)).sum()
+                assert below == 0, f"{algorithm}: {below} of {values.size} on {call}"
+            looked.add(str(algorithm))
+    told(
+        "subnormal weights slow nothing: none is packed",
+        "weights around the smallest normal number, every algorithm that multiplies with weights",
+        f"{len(looked)} algorithms, no subnormal in their constants",
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_subnormal_images_keep_their_digits(backend: str) -> None:
+    x = (np.arange(1, 82, dtype="f4").reshape(1, 1, 9, 9) * np.float32(1e-42)).astype("f4")
+    assert 0 < x.max() < np.finfo(np.float32).tiny
+    one = np.ones((1, 1, 1, 1), "f4")
+    for result in (
+        F.conv2d(x, one, backend=backend), F.relu(x, backend=backend),
+        F.max_pool2d(x, 1, backend=backend), F.avg_pool2d(x, 1, backend=backend),
+        F.interpolate(x, size=(9, 9), backend=backend),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(result, x)
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+def test_weights_at_the_top_of_the_range_do_not_overflow(backend: str) -> None:
+    """A filter that is split into two lines holds in both what it held in one."""
+    x = np.full((1, 3, 60, 60), 1e-30, "f4")
+    w = np.full((3, 1, 5, 5), 3e38, "f4")
+    exact = F.conv2d(x.astype("f8"), w.astype("f8"), groups=3, backend="reference")
+    out = F.conv2d(x, w, groups=3, algorithm="separable", backend=backend)
+    np.testing.assert_allclose(out, exact, rtol=1e-5)
+    tiny = F.conv2d(x * 1e30, w * 1e-75, groups=3, algorithm="separable", backend=backend)
+    np.testing.assert_allclose(tiny, exact * 1e-45, rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("error")
+def test_special_weights_are_no_warning_and_no_other_filter_s_business(value: float) -> None:
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((1, 8, 120, 120)).astype("f4")
+    for taps, groups in ((5, 8), (3, 1), (3, 8), (11, 8)):
+        w = rng.standard_normal((8, 8 // groups, taps, taps)).astype("f4")
+        clean = F.conv2d(x, w, padding=taps // 2, groups=groups)
+        w[3, 0, 1, 1] = value
+        dirty = F.conv2d(x, w, padding=taps // 2, groups=groups)
+        others = [i for i in range(8) if i != 3]
+        assert dirty[:, others].tobytes() == clean[:, others].tobytes()
+        assert not np.isfinite(dirty[:, 3, taps:-taps, taps:-taps]).any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_drawn_edges(backend: str, scale: Scale) -> None:
+    """Images of one pixel and batches of none, of every operation that draws them."""
+    ones = empty = index = 0
+    wanted = scale(5, 200)
+    with bits.shared_out():
+        while ones < wanted or empty < wanted:
+            trial = fuzz.draw(9, index)
+            index += 1
+            x = trial.call.input
+            spatial = x.shape[2:] if trial.call.options.get("layout") is None else x.shape[1:-1]
+            pixel = x.ndim > 2 and set(spatial) == {1}
+            if trial.algorithm.backend != backend or not (pixel or len(x) == 0):
+                if index > 400 * wanted:
+                    break
+                continue
+            ones, empty = ones + pixel, empty + (len(x) == 0)
+            with settings.threads(3):
+                fuzz.attempt(trial)
