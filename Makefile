@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-c test-numba test-cuda trust mutations audit gpu bench sanitize lint format clean
+.PHONY: help demo test test-c test-numba test-cuda trust fuzz mutations audit gpu bench sanitize lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ trust: $(VENV)/.installed-test ## Check the promises of docs/reliability.md with
 	$(strip $(PY) -m pytest tests/trust --trust $(TRUST) --trust-table $(TRUST_TABLE) -n $(JOBS) $(ARGS)) || status=$$?; \
 	$(PY) -m tests.trust.table $(TRUST_TABLE) || status=$$?; \
 	exit $$status
+
+fuzz: $(VENV)/.installed-test ## Draw 20,000 problems and hold every algorithm to its answer; ARGS="--seed 3 --only conv2d".
+	$(strip $(PY) -m tests.trust.fuzz $(ARGS))
 
 mutations: $(VENV)/.installed-test ## Break each promise in a copy of the source, and look that a test turns red; ARGS= are topics.
 	$(strip $(PY) -m tests.mutations --jobs $(JOBS) $(ARGS))

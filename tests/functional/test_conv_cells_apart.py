@@ -34,3 +34,17 @@ def test_of_cells_that_a_stride_skips_the_others_are_read(
     algorithm = None if backend == "reference" else "direct"
     result = F.conv2d(x, w, **options, backend=backend, algorithm=algorithm)
     np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("channels", [1, 3, 20])
+def test_a_stride_over_images_of_one_pixel(channels: int, backend: str) -> None:
+    """Channels first and last are one where there is one pixel."""
+    rng = np.random.default_rng(1)
+    x = small_integers(rng, (3, channels, 1, 1), "f4")
+    w = small_integers(rng, (5, channels, 1, 1), "f4")
+    arena.take(1 << 20)
+    arena.poison()
+    algorithm = None if backend == "reference" else "direct"
+    result = F.conv2d(x, w, stride=2, backend=backend, algorithm=algorithm)
+    np.testing.assert_array_equal(result, F.conv2d(x, w, backend="reference"))

@@ -48,8 +48,8 @@ def shifted(array: Array, offset: int) -> Array:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_layers_have_the_same_bits_everywhere(backend: str, scale: Scale, told: Told) -> None:
-    few = {"c": 60, "numba": 12, "reference": 12}[backend]
-    trials = bits.trials(1, scale(few, 20 * few), backend)
+    few = {"c": 25, "numba": 3, "reference": 5}[backend]
+    trials = bits.trials(1, scale(few, 600), backend)
     compared = 0
     for trial in trials:
         call = trial.call
@@ -78,16 +78,13 @@ def test_layers_have_the_same_bits_everywhere(backend: str, scale: Scale, told: 
     )
 
 
-def zoo(scale: Scale) -> list[str]:
-    names = list(bits.networks())
-    return names[: scale(4, len(names))]
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", list(bits.networks()))
 def test_networks_have_the_same_bits_everywhere(
     name: str, backend: str, scale: Scale, told: Told
 ) -> None:
+    if scale(0, 1) == 0 and name in ("mobilenet_v2", "random 2") and backend != "c":
+        pytest.skip("full form: many kernels to compile")
     with settings.on_backend(backend):
         network, x = bits.compiled(name, scale(5, 33))
         with settings.threads(1):
@@ -118,7 +115,7 @@ def digests_in_child(count: int, place: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_other_processes_give_the_same_bits(scale: Scale, told: Told) -> None:
-    count = scale(6, 60)
+    count = scale(2, 60)
     here = bits.digests(count)
     context = multiprocessing.get_context("fork")
     place = context.Queue()
@@ -163,7 +160,7 @@ def spread(algorithm: str) -> str | None:
 @pytest.mark.parametrize("backend", COMPILED)
 def test_a_nan_stays_in_its_image_and_its_windows(backend: str, scale: Scale, told: Told) -> None:
     rng = np.random.default_rng(8)
-    trials = bits.trials(2, scale(60 if backend == "c" else 12, 1200), backend)
+    trials = bits.trials(2, scale(30 if backend == "c" else 3, 600), backend)
     trials = [t for t in trials if t.call.dtype.kind == "f" or t.call.dtype.name == "bfloat16"]
     known = 0
     for trial in trials:

@@ -79,7 +79,10 @@ ABSURD: dict[str, Callable[[Array, Array, str], Any]] = {
 def test_what_no_address_can_name_is_refused(backend: str, told: Told) -> None:
     x, w = images()
     for name, call in ABSURD.items():
-        with ended(60), pytest.raises(ValueError, match=r"address|too large|too big|negative"):
+        with (
+            ended(60),
+            pytest.raises(ValueError, match=r"address|bytes|too big|negative|scale_factor"),
+        ):
             print(name, call(x, w, backend).shape)
     told(
         "bad input never hangs: sizes that no address can name are refused",
@@ -130,7 +133,7 @@ def of_form(array: Array, form: str, folder: Path) -> Any:
 def test_arrays_of_any_form(
     backend: str, form: str, tmp_path: Path, scale: Scale, told: Told
 ) -> None:
-    trials = bits.trials(3, scale(10 if backend == "c" else 4, 100), backend)
+    trials = bits.trials(3, scale(6 if backend == "c" else 1, 100), backend)
     for trial in trials:
         call = trial.call
         plain = bits.run(trial, call, 2)
@@ -211,7 +214,7 @@ MOVES = ("pad", "unfold", "pixel_shuffle", "pixel_unshuffle")
 def test_what_moves_cells_keeps_their_bits(backend: str, scale: Scale, told: Told) -> None:
     """-0.0, and NaNs with their payloads, come out as they went in."""
     kept = 0
-    for trial in bits.trials(5, scale(60 if backend == "c" else 20, 400), backend):
+    for trial in bits.trials(5, scale(20 if backend == "c" else 4, 400), backend):
         call = trial.call
         if call.function not in MOVES or call.dtype.name not in ("float32", "float64"):
             continue
@@ -303,8 +306,10 @@ def test_weights_at_the_top_of_the_range_do_not_overflow(backend: str) -> None:
     exact = F.conv2d(x.astype("f8"), w.astype("f8"), groups=3, backend="reference")
     out = F.conv2d(x, w, groups=3, algorithm="separable", backend=backend)
     np.testing.assert_allclose(out, exact, rtol=1e-5)
-    tiny = F.conv2d(x * 1e30, w * 1e-75, groups=3, algorithm="separable", backend=backend)
-    np.testing.assert_allclose(tiny, exact * 1e-45, rtol=1e-5)
+    x, w = np.full(x.shape, 1e30, "f4"), np.full(w.shape, 2e-38, "f4")
+    exact = F.conv2d(x.astype("f8"), w.astype("f8"), groups=3, backend="reference")
+    out = F.conv2d(x, w, groups=3, algorithm="separable", backend=backend)
+    np.testing.assert_allclose(out, exact, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -326,7 +331,7 @@ def test_special_weights_are_no_warning_and_no_other_filter_s_business(value: fl
 def test_drawn_edges(backend: str, scale: Scale) -> None:
     """Images of one pixel and batches of none, of every operation that draws them."""
     ones = empty = index = 0
-    wanted = scale(5, 200)
+    wanted = scale(1 if backend == "numba" else 5, 200)
     with bits.shared_out():
         while ones < wanted or empty < wanted:
             trial = fuzz.draw(9, index)

@@ -120,7 +120,9 @@ class Blocks:
         reach = (n * step for n, step in zip(taps.shape[1:], steps, strict=True))
         where = (slice(0, n, step) for n, step in zip(reach, steps, strict=True))
         spread[(slice(None), *where)] = taps
-        spectrum = np.fft.fft2(spread).conj() / (down * across)
+        # Of a filter that holds an infinity every frequency is NaN: no surprise to warn of.
+        with np.errstate(invalid="ignore"):
+            spectrum = np.fft.fft2(spread).conj() / (down * across)
         spectrum = spectrum[:, order(down)][:, :, order(across)]
         pairs = np.stack([spectrum.real, spectrum.imag], axis=-1)
         if not self.flat:
