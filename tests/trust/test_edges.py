@@ -6,18 +6,16 @@ import contextlib
 import dataclasses
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastconv.functional as F
-from fastconv import settings
 from fastconv.backends.base import Algorithm
 from fastconv.backends.native import NativePlan
 from tests.libraries import BACKENDS, COMPILED
-from tests.trust import bits, fuzz
+from tests.trust import bits
 from tests.trust.calls import Array, Call, able
 
 Told = Callable[[str, str, str], None]
@@ -109,50 +107,6 @@ def test_a_stride_wider_than_the_output_costs_nothing(backend: str) -> None:
         np.testing.assert_allclose(line[:, :, size - 2 : size + 9], short, atol=1e-5)
 
 
-def of_form(array: Array, form: str, folder: Path) -> Any:
-    """Give an array in a form that fuzz.py does not draw."""
-    if form == "swapped":
-        return array.astype(array.dtype.newbyteorder()) if array.dtype.kind in "fiuc" else array
-    if form == "mapped":
-        path = folder / f"{array.size}-{array.dtype.name}"
-        np.memmap(path, array.dtype, "w+", shape=array.shape or (1,))[...] = array
-        return np.memmap(path, array.dtype, "r", shape=array.shape or (1,)).reshape(array.shape)
-    if form == "masked":
-        return np.ma.MaskedArray(array)
-    if form == "matrix":
-        return array.view(np.matrix) if array.ndim == 2 else array
-    if form == "twice":
-        # Rows that alias: the same memory read as several images is no one's to write to.
-        return np.broadcast_to(array, array.shape)
-    return np.ascontiguousarray(np.moveaxis(array, 0, -1)).transpose(-1, *range(array.ndim - 1))
-
-
-@pytest.mark.filterwarnings("ignore:the matrix subclass")
-@pytest.mark.parametrize("form", ["swapped", "mapped", "masked", "matrix", "twice", "turned"])
-@pytest.mark.parametrize("backend", COMPILED)
-def test_arrays_of_any_form(
-    backend: str, form: str, tmp_path: Path, scale: Scale, told: Told
-) -> None:
-    trials = bits.trials(3, scale(6 if backend == "c" else 1, 100), backend)
-    for trial in trials:
-        call = trial.call
-        plain = bits.run(trial, call, 2)
-        given = {}
-        for name, array in call.arrays.items():
-            (tmp_path / name).mkdir(exist_ok=True)
-            given[name] = of_form(array, form, tmp_path / name)
-        kept = {name: np.asarray(array).tobytes() for name, array in given.items()}
-        result = bits.run(trial, dataclasses.replace(call, arrays=given), 2)
-        assert type(result) is np.ndarray
-        assert result.tobytes() == plain.tobytes(), f"{form}: {trial}"
-        assert kept == {name: np.asarray(array).tobytes() for name, array in given.items()}
-    told(
-        "arrays may be of any form, and results are plain",
-        f"{len(trials)} layers of backend {backend}, every array {form}",
-        "the same bits",
-    )
-
-
 def test_masked_cells_are_not_computed_with() -> None:
     x, w = images()
     masked = np.ma.MaskedArray(x, mask=x > 1)
@@ -205,36 +159,6 @@ def test_an_out_that_overlaps_an_input_is_refused_untouched(backend: str, scale:
                     out=out.reshape(expected.shape), backend=backend, algorithm=trial.algorithm.name
                 )
             assert (memory == before).all(), f"{name}: {trial}"
-
-
-MOVES = ("pad", "unfold", "pixel_shuffle", "pixel_unshuffle")
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_what_moves_cells_keeps_their_bits(backend: str, scale: Scale, told: Told) -> None:
-    """-0.0, and NaNs with their payloads, come out as they went in."""
-    kept = 0
-    for trial in bits.trials(5, scale(20 if backend == "c" else 4, 400), backend):
-        call = trial.call
-        if call.function not in MOVES or call.dtype.name not in ("float32", "float64"):
-            continue
-        rng = np.random.default_rng(trial.index)
-        raw = rng.integers(0, 256, call.input.nbytes, np.uint8).view(call.dtype)
-        x = np.where(rng.random(raw.shape) < 0.2, call.dtype.type(-0.0), raw)
-        floats = dataclasses.replace(call, arrays={"input": x.reshape(call.input.shape)})
-        whole = floats.input.view(f"i{call.dtype.itemsize}")
-        options = {k: v for k, v in call.options.items() if k != "value"}
-        as_integers = dataclasses.replace(call, arrays={"input": whole}, options=options)
-        floats = dataclasses.replace(floats, options=options)
-        expected = as_integers.run(backend="reference")
-        assert bits.run(trial, floats, 2).tobytes() == expected.tobytes(), str(trial)
-        kept += 1
-    if kept:
-        told(
-            "what moves cells keeps -0.0 and NaN payloads",
-            f"{kept} layers of random bits on {backend}",
-            "kept",
-        )
 
 
 def calls_with_weights(rng: np.random.Generator) -> list[Call]:
@@ -325,24 +249,3 @@ def test_special_weights_are_no_warning_and_no_other_filter_s_business(value: fl
         others = [i for i in range(8) if i != 3]
         assert dirty[:, others].tobytes() == clean[:, others].tobytes()
         assert not np.isfinite(dirty[:, 3, taps:-taps, taps:-taps]).any()
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_drawn_edges(backend: str, scale: Scale) -> None:
-    """Images of one pixel and batches of none, of every operation that draws them."""
-    ones = empty = index = 0
-    wanted = scale(1 if backend == "numba" else 5, 200)
-    with bits.shared_out():
-        while ones < wanted or empty < wanted:
-            trial = fuzz.draw(9, index)
-            index += 1
-            x = trial.call.input
-            spatial = x.shape[2:] if trial.call.options.get("layout") is None else x.shape[1:-1]
-            pixel = x.ndim > 2 and set(spatial) == {1}
-            if trial.algorithm.backend != backend or not (pixel or len(x) == 0):
-                if index > 400 * wanted:
-                    break
-                continue
-            ones, empty = ones + pixel, empty + (len(x) == 0)
-            with settings.threads(3):
-                fuzz.attempt(trial)
