@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("numba")
+
 from benchmarks.gpu.clock import sets_for
 from benchmarks.gpu.layers import BATCHES, MODES, selected
 from benchmarks.gpu.report import Card, Figure, text, write
