@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -238,6 +239,17 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return f"Traced(shape={self.shape}, dtype={self.dtype})"
 
 
+def _check_count(function: Callable[..., Any], count: int) -> None:
+    """Refuse more or fewer inputs than a module's ``forward`` or a function takes."""
+    try:
+        inspect.signature(getattr(function, "forward", function)).bind(*[None] * count)
+    except TypeError as error:
+        raise TypeError(f"input_shape has {count} shapes, which do not fit: {error}") from None
+    except ValueError:
+        # It tells no signature.
+        return
+
+
 def trace(function: Callable[..., Any], specs: Sequence[tuple[Shape, Any]]) -> Trace:
     """Call ``function`` on traced values of given (shape, dtype), and give what it did."""
     result = Trace(tuple(tuple(shape) for shape, _ in specs))
@@ -246,6 +258,7 @@ def trace(function: Callable[..., Any], specs: Sequence[tuple[Shape, Any]]) -> T
         n = max(0, len(shape) - 2)
         values.append(Traced(result, shape, dtype, Field((1,) * n, (1,) * n)))
     result.inputs = tuple(values)
+    _check_count(function, len(values))
     outputs = function(*values)
     if isinstance(outputs, dict):
         outputs = tuple(outputs.values())

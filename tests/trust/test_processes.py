@@ -308,6 +308,8 @@ LONG = """
     import os, signal, sys, threading, time
     import numpy as np, fastconv
     from fastconv import nn
+    # A shell lets what it starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     fastconv.set_num_threads(2)
     rng = np.random.default_rng(0)
     small = rng.standard_normal((1, 8, 20, 20)).astype("f4")
