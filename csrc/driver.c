@@ -12,6 +12,7 @@
 #endif
 
 #include "fastconv.h"
+#include "float_mode.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -39,7 +40,9 @@ static void do_part(const struct job *job, int64_t worker)
     const int64_t first = job->items * worker / job->workers;
     const int64_t last = job->items * (worker + 1) / job->workers;
     if (last > first) {
+        const uint64_t before = swap_float_mode(FLOAT_MODE);
         job->kernel(job->args, first, last, worker);
+        swap_float_mode(before);
     }
 }
 

@@ -59,9 +59,9 @@ def test_the_same_bits_at_every_place(backend: str, name: str, monkeypatch: Any)
 
 
 def every_size(dtype: str, most: float) -> Array:
-    """Numbers of both signs from the smallest one on, as many in each octave."""
+    """Numbers of both signs from the smallest normal one on, as many in each octave."""
     limits = np.finfo(dtype)
-    low = np.log2(float(limits.smallest_subnormal))
+    low = np.log2(float(limits.tiny))
     sizes = np.exp2(np.random.default_rng(0).uniform(low, np.log2(most), 60_000)).astype(dtype)
     dense = np.random.default_rng(1).uniform(0, most, 60_000).astype(dtype)
     sizes = np.concatenate([sizes, dense])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import fastconv.functional as F
 from tests.libraries import BACKENDS, FIRST
-from tests.tolerance import poisoned
+from tests.tolerance import flushed, poisoned
 
 DTYPES = ("float32", "float64")
 NAMES = (
@@ -64,7 +64,7 @@ def test_values_and_specials(name: str, dtype: str, backend: str) -> None:
     rng = np.random.default_rng(0)
     x = np.concatenate([specials(dtype), rng.normal(0, 4, 997).astype(dtype)])
     result = getattr(F, name)(x, backend=backend, out=poisoned(x.shape, dtype))
-    expected = wide(getattr(torch_f, name), x)
+    expected = wide(getattr(torch_f, name), x if backend == "reference" else flushed(x))
     if name == "gelu":  # PyTorch's vector code gives NaN here and its scalar code infinity
         expected[x == np.inf] = np.inf
     if name == "hardswish":  # PyTorch multiplies by 6 before it divides by it, and overflows

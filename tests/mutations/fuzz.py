@@ -46,6 +46,20 @@ MUTATIONS = [
         "no packed weight is subnormal",
     ),
     (
+        "fastconv/backends/numba/engine/float_mode.py",
+        "FLOAT_MODE = 0x9FC0 if _X86",
+        "FLOAT_MODE = 0x1F80 if _X86",
+        "tests/trust/test_float_mode.py -k '(take_subnormals or multiplies) and numba'",
+        "subnormal numbers slow nothing",
+    ),
+    (
+        "fastconv/backends/numba/engine/driver.py",
+        "    before = swap_float_mode(FLOAT_MODE)\n",
+        "    before = FLOAT_MODE\n",
+        "tests/trust/test_float_mode.py -k 'own_mode and rounding and numba'",
+        "what a program sets of its thread's floats changes no bit",
+    ),
+    (
         "fastconv/functional/separate.py",
         'np.errstate(invalid="ignore", over="ignore")',
         'np.errstate(over="ignore")',

@@ -15,6 +15,7 @@ from numba.np.ufunc import parallel
 
 from fastconv.backends.native.arena import set_aside
 from fastconv.backends.native.driver import Program, Words, register
+from fastconv.backends.numba.engine.float_mode import FLOAT_MODE, swap_float_mode
 from fastconv.backends.numba.engine.kernel import cached_njit
 from fastconv.backends.numba.engine.memory import call_kernel
 from fastconv.backends.numba.engine.nested import nested
@@ -29,6 +30,14 @@ def _fill(words: Any, places: Any, addresses: Any) -> None:
         words[places[i, 0]] = base + places[i, 2] if base != 0 else 0
 
 
+@numba.njit(inline="always")
+def _run(kernel: int, args: int, first: int, last: int, worker: int) -> None:
+    """Run a kernel, computing as every thread does."""
+    before = swap_float_mode(FLOAT_MODE)
+    call_kernel(kernel, args, first, last, worker)
+    swap_float_mode(before)
+
+
 @cached_njit("fill")
 def _fill_block(words: Any, places: Any, addresses: Any) -> None:
     _fill(words, places, addresses)
@@ -39,12 +48,12 @@ def _drive_serial(stages: Any, words: Any, places: Any, addresses: Any) -> None:
     _fill(words, places, addresses)
     start = words.ctypes.data
     for stage in range(stages.shape[0]):
-        call_kernel(stages[stage, 0], start + stages[stage, 1], 0, stages[stage, 2], 0)
+        _run(stages[stage, 0], start + stages[stage, 1], 0, stages[stage, 2], 0)
 
 
 @cached_njit("drive_range", nogil=True)
 def _drive_range(kernel: int, args: int, first: int, last: int, worker: int) -> None:
-    call_kernel(kernel, args, first, last, worker)
+    _run(kernel, args, first, last, worker)
 
 
 @cached_njit("drive_parallel", nogil=True, parallel=True)
@@ -56,13 +65,13 @@ def _drive_parallel(stages: Any, words: Any, places: Any, addresses: Any, thread
         args = start + stages[stage, 1]
         items = stages[stage, 2]
         if items == 1:
-            call_kernel(kernel, args, 0, 1, 0)
+            _run(kernel, args, 0, 1, 0)
         else:
             for worker in numba.prange(threads):
                 first = items * worker // threads
                 last = items * (worker + 1) // threads
                 if last > first:
-                    call_kernel(kernel, args, first, last, worker)
+                    _run(kernel, args, first, last, worker)
 
 
 def drive(program: Program, addresses: Sequence[int], threads: int) -> None:
