@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import copy
 import functools
 import io
 import json
@@ -162,7 +163,8 @@ def _spoil(told: Any, draw: random.Random) -> None:
         key = draw.choice(keys)
         below = told[key]
         if not isinstance(below, (dict, list)) or not below or draw.random() < 0.1:
-            told[key] = draw.choice(JUNK)
+            # A copy: what comes after may spoil it further.
+            told[key] = copy.deepcopy(draw.choice(JUNK))
             return
         told = below
 
