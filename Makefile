@@ -34,7 +34,7 @@ trust: $(VENV)/.installed-test ## Check the promises of docs/reliability.md with
 	@mkdir -p build
 	@rm -f $(TRUST_TABLE)
 	@status=0; \
-	$(strip $(PY) -m pytest tests/trust --trust $(TRUST) --trust-table $(TRUST_TABLE) -n $(JOBS) $(ARGS)) || status=$$?; \
+	$(strip $(PY) -m pytest tests/trust --trust $(TRUST) --trust-table $(TRUST_TABLE) -n $(JOBS) --dist worksteal $(ARGS)) || status=$$?; \
 	$(PY) -m tests.trust.table $(TRUST_TABLE) || status=$$?; \
 	exit $$status
 

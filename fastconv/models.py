@@ -10,6 +10,7 @@ from typing import Any
 
 from fastconv import nn
 from fastconv.nn.linear import flatten
+from fastconv.problem.values import flag, integer, integers, number, shown
 
 __all__ = [
     "VGG",
@@ -100,6 +101,7 @@ class AlexNet(nn.Module):
 
     def __init__(self, num_classes: int = 1000, dropout: float = 0.5) -> None:
         super().__init__()
+        dropout = number(dropout, "dropout")
         self.features = nn.Sequential(
             nn.Conv2d(3, 64, kernel_size=11, stride=4, padding=2),
             nn.ReLU(inplace=True),
@@ -152,7 +154,10 @@ class VGG(nn.Module):
         self, depth: int, batch_norm: bool, num_classes: int = 1000, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        self.features = nn.Sequential(*self._features(depth, batch_norm))
+        dropout = number(dropout, "dropout")
+        if integer(depth, "depth") not in _VGG:
+            raise ValueError(f"depth must be one of {', '.join(map(str, _VGG))}, but got {depth}")
+        self.features = nn.Sequential(*self._features(depth, flag(batch_norm, "batch_norm")))
         self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
         self.classifier = nn.Sequential(
             nn.Linear(512 * 7 * 7, 4096),
@@ -288,12 +293,15 @@ class ResNet(nn.Module):
         num_classes: int = 1000,
     ) -> None:
         super().__init__()
+        if block is not BasicBlock and block is not Bottleneck:
+            raise TypeError(f"block must be BasicBlock or Bottleneck, not {shown(block)}")
+        counts = integers(blocks, 4, "blocks", least=1)
         self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         before = 64
-        for i, count in enumerate(blocks):
+        for i, count in enumerate(counts):
             channels = 64 << i
             stage = nn.Sequential()
             for j in range(count):
@@ -392,6 +400,10 @@ def _whole(channels: float) -> int:
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
+# Layers hold their sizes in integers: beyond this a width is a slip.
+WIDEST = 1024
+
+
 class MobileNetV2(nn.Module):
     """MobileNetV2: Sandler et al., Inverted residuals and linear bottlenecks, 2018."""
 
@@ -399,6 +411,9 @@ class MobileNetV2(nn.Module):
         self, num_classes: int = 1000, width_mult: float = 1.0, dropout: float = 0.2
     ) -> None:
         super().__init__()
+        dropout, width_mult = number(dropout, "dropout"), number(width_mult, "width_mult")
+        if not 0 < width_mult < WIDEST:
+            raise ValueError(f"width_mult must be above 0 and below {WIDEST}, not {width_mult}")
         before = _whole(32 * width_mult)
         features: list[nn.Module] = [_conv_bn_relu6(3, before, stride=2)]
         for expand, channels, count, stride in _MOBILENET_V2:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastconv.network import Network
 from fastconv.network.drawing import new_figure
+from fastconv.problem.values import integer, shown
 
 __all__ = ["feature_maps"]
 
@@ -48,8 +49,11 @@ def feature_maps(
         Where matplotlib is missing, for a network of several inputs, for a layer that is not
         there or gives no image, and for an image that the network does not take.
     """
+    channels = integer(channels, "channels")
     if channels < 1:
         raise ValueError(f"channels must be at least 1, but got {channels}")
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network, not {shown(network)}")
     if len(network.inputs) != 1:
         raise ValueError(f"feature_maps takes a network of one input, not {len(network.inputs)}")
     pixels = np.asarray(image)

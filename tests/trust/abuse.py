@@ -31,7 +31,8 @@ MOST_MEMORY = 2 * 2**30
 # More than an example may have the process grow by.
 MOST_GROWTH = 512 * 2**20
 # What an argument is called where it is handed on.
-ALSO = {"args": ("module",), "modules": ("module",), "num_classes": ("out_features",),
+ALSO = {"args": ("module",), "inputs": ("input",), "input_feed": ("feeds", "input"),
+        "output_names": ("outputs",), "modules": ("module",), "num_classes": ("out_features",),
         "path_or_bytes": ("path", "model")}  # fmt: skip
 
 
@@ -245,6 +246,8 @@ def groups() -> dict[str, Callable[[], Iterator[Any]]]:
         "functional": public_calls.functional,
         "layers": public_calls.layers,
         "tools": public_calls.tools,
+        "models": public_calls.models,
+        "doors": public_calls.doors,
     }
 
 

@@ -260,5 +260,50 @@ def tools() -> Iterator[Call]:
         yield made
 
 
+def models() -> Iterator[Call]:
+    """Give every model."""
+    from fastconv import models
+
+    special = {"VGG": {"depth": 11, "batch_norm": False},
+               "ResNet": {"block": models.BasicBlock, "blocks": (2, 2, 2, 2)}}  # fmt: skip
+    for name in models.__all__:
+        made = getattr(models, name)
+        yield call_of(f"models.{name}", made, {"num_classes": 10, **special.get(name, {})})
+
+
+def doors() -> Iterator[Call]:
+    """Give what opens to other libraries: onnx's backend and sessions, PyTorch, pictures."""
+    import onnx
+    import torch
+
+    import fastconv
+    import fastconv.onnx
+    import fastconv.plot
+    import fastconv.torch
+
+    network = fastconv.load(ROOT / "examples" / "digits" / "lenet5.onnx")
+    model = onnx.load(ROOT / "examples" / "digits" / "lenet5.onnx")
+    digit, cells = ones(1, 1, 28, 28), ones(2, 3)
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    prepared = fastconv.onnx.prepare(model)
+    session = fastconv.InferenceSession(model.SerializeToString())
+    feed = {session.get_inputs()[0].name: digit}
+    module = torch.nn.Sequential(torch.nn.Conv2d(CHANNELS, 6, 3), torch.nn.ReLU()).eval()
+    example = torch.ones(BATCH, CHANNELS, SIDE, SIDE)
+    rows: list[tuple[str, Any, dict[str, Any]]] = [
+        ("onnx.is_compatible", fastconv.onnx.is_compatible, {"model": model}),
+        ("onnx.prepare", fastconv.onnx.prepare, {"model": model}),
+        ("onnx.run_model", fastconv.onnx.run_model, {"model": model, "inputs": [digit]}),
+        ("onnx.run_node", fastconv.onnx.run_node, {"node": node, "inputs": [cells]}),
+        ("onnx.supports_device", fastconv.onnx.supports_device, {"device": "CPU"}),
+        ("onnx.PreparedModel.run", prepared.run, {"inputs": [digit]}),
+        ("InferenceSession.run", session.run, {"output_names": None, "input_feed": feed}),
+        ("plot.feature_maps", fastconv.plot.feature_maps, {"network": network, "image": digit}),
+        ("torch.convert", fastconv.torch.convert, {"module": module, "example_inputs": example}),
+    ]  # fmt: skip
+    for name, function, given in rows:
+        yield call_of(name, function, given)
+
+
 # Names that take nothing, or are plain records of their fields.
 TAKING_NOTHING = ("SessionOptions", "__version__", "get_num_threads", "show_config")

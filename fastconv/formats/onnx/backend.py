@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv.formats.onnx.reader import graph_of, import_onnx
 from fastconv.network import Network
+from fastconv.problem.values import integer, shown
 
 onnx = import_onnx()
 from onnx.backend.base import Backend, BackendRep, namedtupledict  # noqa: E402
@@ -48,7 +49,7 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
         if isinstance(inputs, Mapping):
             feeds = dict(inputs)
         else:
-            given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+            given = _in_order(inputs)
             if len(given) != len(ports):
                 raise ValueError(f"the model takes {len(ports)} inputs, but got {len(given)}")
             feeds = {port.name: value for port, value in zip(ports, given, strict=True)}
@@ -92,8 +93,8 @@ class FastconvBackend(Backend):  # type: ignore[misc]
             For another device, a model that onnx's checker refuses, and operators that neither
             fastconv nor onnx's reference runs: these are named, all at once.
         """
-        if not cls.supports_device(device):
-            raise ValueError(f"device has to be CPU, but got {device!r}")
+        _check_device(device)
+        _check_kind(model, onnx.ModelProto, "model")
         graph = graph_of(model, max_memory=max_memory)
         return PreparedModel(Network.from_graph(graph, max_memory=max_memory))
 
@@ -124,16 +125,15 @@ class FastconvBackend(Backend):  # type: ignore[misc]
         ValueError, TypeError
             For what the node does not take.
         """
-        version = kwargs.pop("opset_version", onnx.defs.onnx_opset_version())
+        _check_device(device)
+        _check_kind(node, onnx.NodeProto, "node")
+        newest = onnx.defs.onnx_opset_version()
+        version = integer(kwargs.pop("opset_version", newest), "opset_version", least=1)
         names = list(dict.fromkeys(name for name in node.input if name))
-        arrays = [np.asarray(value) for value in inputs]
+        arrays = [np.asarray(value) for value in _in_order(inputs)]
         if len(names) != len(arrays):
             raise ValueError(f"the node takes {len(names)} inputs, but got {len(arrays)}")
-        make = onnx.helper.make_tensor_value_info
-        ports = [
-            make(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-            for name, array in zip(names, arrays, strict=True)
-        ]
+        ports = [_port(name, array) for name, array in zip(names, arrays, strict=True)]
         outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
         graph = onnx.helper.make_graph([node], "node", ports, outputs)
         opsets = [onnx.helper.make_opsetid(node.domain, version)]
@@ -148,6 +148,30 @@ class FastconvBackend(Backend):  # type: ignore[misc]
     def supports_device(cls, device: str) -> bool:
         """Tell whether a device is the CPU."""
         return str(device).upper().split(":")[0] == "CPU"
+
+
+def _check_device(device: Any) -> None:
+    if not FastconvBackend.supports_device(device):
+        raise ValueError(f"device has to be CPU, but got {shown(device)}")
+
+
+def _check_kind(value: Any, kind: type, name: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be an onnx.{kind.__name__}, not {shown(value)}")
+
+
+def _in_order(inputs: Any) -> list[Any]:
+    """Give inputs as a list: several stand in a list or a tuple, one may stand alone."""
+    return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+
+
+def _port(name: str, array: Any) -> Any:
+    """Describe an input as onnx does."""
+    try:
+        kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    except Exception as error:  # onnx raises several kinds here
+        raise TypeError(f"inputs: {name!r} is of {array.dtype}, which onnx has not") from error
+    return onnx.helper.make_tensor_value_info(name, kind, array.shape)
 
 
 def _plain(value: Any) -> Any:

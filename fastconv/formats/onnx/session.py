@@ -12,6 +12,7 @@ from typing import Any
 from fastconv import settings
 from fastconv.formats.onnx.reader import network_of, parse
 from fastconv.network import Port
+from fastconv.problem.values import is_sequence, items_of
 
 _PROVIDER = "CPUExecutionProvider"
 # ONNX's names of element types that differ from NumPy's.
@@ -186,7 +187,7 @@ class InferenceSession:
             For inputs of another dtype.
         """
         with settings.threads(self._threads) if self._threads else contextlib.nullcontext():
-            return self.network.run(list(output_names) if output_names else None, input_feed)
+            return self.network.run(_named(output_names), input_feed)
 
     def get_inputs(self) -> list[NodeArg]:
         """Describe the inputs, in order."""
@@ -225,6 +226,12 @@ def get_available_providers() -> list[str]:
 def get_device() -> str:
     """Give the kind of device that models run on."""
     return "CPU"
+
+
+def _named(output_names: Any) -> Any:
+    """Give the names of some outputs; None and an empty sequence are those of all."""
+    empty = is_sequence(output_names) and len(items_of(output_names, "output_names")) == 0
+    return None if empty else output_names
 
 
 def _described(port: Port) -> NodeArg:

@@ -19,7 +19,7 @@ from fastconv.formats.torch.functional import made_functional
 from fastconv.formats.torch.guards import condition
 from fastconv.network import Network, Port
 from fastconv.network.sizes import Condition
-from fastconv.problem.values import one_of
+from fastconv.problem.values import is_sequence, items_of, one_of, shown
 
 OPEN = ("all", "batch", "none")
 
@@ -84,7 +84,12 @@ def _export(module: Any, example_inputs: Any, sizes: str) -> tuple[Any, Sequence
     """Export with all sizes open that can be, else as given."""
     if example_inputs is None:
         raise ValueError("convert needs example_inputs: a tensor or a tuple of tensors")
-    given = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
+    if isinstance(example_inputs, torch.Tensor):
+        given: tuple[Any, ...] = (example_inputs,)
+    elif is_sequence(example_inputs):
+        given = tuple(items_of(example_inputs, "example_inputs"))
+    else:
+        raise TypeError(f"example_inputs must be tensors, not {shown(example_inputs)}")
     for value in given:
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"example_inputs must be tensors, not {type(value).__name__}")
