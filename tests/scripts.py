@@ -24,11 +24,17 @@ def start_script(code: str, *, options: tuple[str, ...] = ("-W", "error"), **var
     )
 
 
-def run_script(code: str, *, options: tuple[str, ...] = ("-W", "error"), **variables: str) -> str:
+def run_script(
+    code: str,
+    *,
+    options: tuple[str, ...] = ("-W", "error"),
+    seconds: int = SECONDS,
+    **variables: str,
+) -> str:
     """Run a script to its good end, and give what it printed."""
     process = start_script(code, options=options, **variables)
     try:
-        out, err = process.communicate(timeout=SECONDS)
+        out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()

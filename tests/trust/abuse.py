@@ -141,7 +141,7 @@ def wrong(call: Any, changes: dict[str, Any], with_out: bool = False) -> tuple[s
             problem = "" if named else f"the argument is not named: {told(error)}"
     except Exception as error:
         outcome = type(error).__name__
-        if outcome not in call.errors:
+        if not {kind.__name__ for kind in type(error).__mro__} & set(call.errors):
             problem = told(error)
     if out is not None and outcome != "result" and (out != 113).any():
         problem = f"out was written to, {outcome}"

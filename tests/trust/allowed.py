@@ -41,7 +41,21 @@ def allowed(call: Call, problem: Any, algorithm: Algorithm, exact: Array) -> Arr
     inner = float(np.finfo(np.float32).eps if sixteen else info.eps)
     size = np.abs(exact)
     stored = float(info.eps) * roundings * size + float(info.smallest_subnormal) if sixteen else 0.0
-    return np.broadcast_to(stored + _computed(call, problem, algorithm, size, inner), size.shape)
+    error = stored + _computed(call, problem, algorithm, size, inner)
+    return np.broadcast_to(error + _step(call, exact, error), size.shape)
+
+
+def _step(call: Call, exact: Array, error: Any) -> Any:
+    """Give softplus's step where an error may put a cell on the other side of it.
+
+    It is straight above its threshold, which is its curve less log(1 + exp(-threshold)) / beta.
+    """
+    name, *given = np.atleast_1d(np.array(call.options.get("activation"), object))
+    if name != "softplus":
+        return 0.0
+    beta, threshold = given or (1.0, 20.0)
+    step = np.log1p(np.exp(-threshold)) / beta
+    return step * (np.abs(exact - threshold / beta) <= step + error)
 
 
 def exact_dtype(call: Call) -> np.dtype[Any]:

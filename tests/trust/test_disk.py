@@ -61,7 +61,8 @@ def test_many_processes_start_on_one_empty_cache(tmp_path: Path, scale: Any, tol
     assert ends == [0] * {count}, ends
     """
     )
-    run_script(code, FASTCONV_BACKEND="numba", FASTCONV_CACHE_DIR=str(tmp_path))
+    seconds = scale(100, 600)
+    run_script(code, seconds=seconds, FASTCONV_BACKEND="numba", FASTCONV_CACHE_DIR=str(tmp_path))
     folder = tmp_path / "numba"
     files = sorted(folder.iterdir())
     assert files
