@@ -82,6 +82,8 @@ def tune(
         raise ValueError(f"rounds must be at least 1, but got {rounds}")
     if output is not None and not isinstance(output, (str, os.PathLike)):
         raise TypeError(f"output must be a str or a path, not {shown(output)}")
+    if output is not None and "\0" in os.fsdecode(output):
+        raise ValueError(f"output {shown(output)} is no name that a file can have")
     check_progress(progress)
     problems = _gathered(network, input_shape, shapes)
     isa = forced_isa()
@@ -120,7 +122,7 @@ def _gathered(
     """Give (name, how often, problem) of the convolutions asked for, each once."""
     found = [] if network is None else _ways(_traced(network, input_shape))
     asked: list[tuple[str, Any]] = []
-    if not isinstance(shapes, (str, Iterable)):
+    if not isinstance(shapes, (str, Iterable)) or getattr(shapes, "ndim", 1) == 0:
         raise TypeError(f"shapes must be texts or convolution problems, not {shown(shapes)}")
     for shape in [shapes] if isinstance(shapes, str) else shapes:
         problem = problem_of(shape) if isinstance(shape, str) else shape

@@ -316,7 +316,7 @@ def work(kind: str, seed: int, first: int, last: int) -> None:
         before = peak()
         happened.clear()
         try:
-            with limited():
+            with limited(20):
                 told = outcome(kind, data, folder)
         except Endless:
             told = "Endless: it did not end"

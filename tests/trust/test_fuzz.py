@@ -8,7 +8,7 @@ import pytest
 
 from tests.trust import fuzz
 
-# Of the short form's, those that the C extension or NumPy runs: about 500. `make fuzz` draws 20,000.
+# Of the short form's, those that C or NumPy runs: about 500. `make fuzz` draws 20,000.
 SHORT, FULL = 1000, 6000
 PARTS = 10
 
