@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from fastconv import functional as F
 from fastconv.nn.module import Module
-from fastconv.problem.values import integer
+from fastconv.problem.values import integer, is_sequence, items_of
 
 
 class _Pool(Module):
@@ -273,9 +273,10 @@ class _MaxUnpool(Module):
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         super().__init__()
-        self.kernel_size = _repeated(kernel_size, self._n)
-        self.stride = _repeated(kernel_size if stride is None else stride, self._n)
-        self.padding = _repeated(padding, self._n)
+        self.kernel_size = _repeated(kernel_size, self._n, "kernel_size")
+        given = kernel_size if stride is None else stride
+        self.stride = _repeated(given, self._n, "stride")
+        self.padding = _repeated(padding, self._n, "padding")
 
     def forward(self, input: Any, indices: Any, output_size: Any = None) -> Any:
         """Put each value at its index, zeros elsewhere."""
@@ -341,5 +342,5 @@ def _single(value: Any) -> Any:
     return value if hasattr(value, "__iter__") else (value,)
 
 
-def _repeated(value: Any, n: int) -> Any:
-    return tuple(value) if hasattr(value, "__iter__") else (integer(value, "value"),) * n
+def _repeated(value: Any, n: int, name: str) -> Any:
+    return tuple(items_of(value, name)) if is_sequence(value) else (integer(value, name),) * n

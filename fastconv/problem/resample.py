@@ -406,8 +406,15 @@ def _check_pair(shape: Shape, axis: int, pair: tuple[int, int], mode: str) -> No
         raise ValueError(f"Padding value causes wrapping around more than once: {where}")
 
 
+def _holds_items(value: Any) -> bool:
+    try:
+        return np.ndim(value) != 0
+    except ValueError:  # rows of different lengths
+        return True
+
+
 def _value_bytes(value: Any, dtype: np.dtype[Any]) -> bytes:
-    if np.ndim(value) != 0 or (np.iscomplexobj(value) and dtype.kind != "c"):
+    if _holds_items(value) or (np.iscomplexobj(value) and dtype.kind != "c"):
         raise TypeError(f"value must be a number of dtype {dtype.name}, not {shown(value)}")
     try:
         with np.errstate(over="ignore"):

@@ -122,7 +122,8 @@ def _gathered(
     """Give (name, how often, problem) of the convolutions asked for, each once."""
     found = [] if network is None else _ways(_traced(network, input_shape))
     asked: list[tuple[str, Any]] = []
-    if not isinstance(shapes, (str, Iterable)) or getattr(shapes, "ndim", 1) == 0:
+    given: Any = shapes
+    if not isinstance(given, (str, Iterable)) or getattr(given, "ndim", 1) == 0:
         raise TypeError(f"shapes must be texts or convolution problems, not {shown(shapes)}")
     for shape in [shapes] if isinstance(shapes, str) else shapes:
         problem = problem_of(shape) if isinstance(shape, str) else shape
