@@ -81,7 +81,8 @@ def test_a_call_leaves_the_gil_to_others(backend: str, told: Told) -> None:
     other.start()
     try:
         with settings.threads(1):
-            part = min(part_without_a_turn() for _ in range(6))
+            part_without_a_turn()  # which may compile
+            part = min(part_without_a_turn() for _ in range(5))
     finally:
         stop.set()
         other.join()
