@@ -92,10 +92,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("topics", nargs="*", help=f"of {', '.join(topics())}; all by default")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", default="", help="rows whose promise has these words")
     given = parser.parse_args()
     if unknown := set(given.topics) - set(topics()):
         parser.error(f"there is no table {', '.join(sorted(unknown))}")
-    rows = mutations(given.topics or topics())
+    rows = [
+        (topic, row)
+        for topic, row in mutations(given.topics or topics())
+        if given.only.lower() in row.promise.lower()
+    ]
     survived = 0
     with tempfile.TemporaryDirectory(prefix="fastconv-mutations-") as folder:
         trees: queue.Queue[Path] = queue.Queue()
