@@ -6,6 +6,9 @@ VENV_CUDA := .venv-cuda
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
+# Tests take from seconds to minutes: who has none left takes another's.
+SHARED = -n $(JOBS) --dist worksteal
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -18,13 +21,13 @@ demo: $(VENV)/.installed-onnx ## Run the digits example.
 	$(PY) examples/digits/demo.py
 
 test: $(VENV)/.installed-test ## Run the tests; ARGS= goes to pytest, JOBS= is the number of processes.
-	$(strip $(PY) -m pytest -n $(JOBS) $(ARGS))
+	$(strip $(PY) -m pytest $(SHARED) $(ARGS))
 
 test-c: $(VENV)/.installed-test ## Run the tests as where there is no Numba, on buffers between guard pages.
-	PYTHONPATH="$(CURDIR)/tests/without/numba" $(strip $(PY) -m pytest -n $(JOBS) --guard-pages --ignore tests/trust $(ARGS))
+	PYTHONPATH="$(CURDIR)/tests/without/numba" $(strip $(PY) -m pytest $(SHARED) --guard-pages --ignore tests/trust $(ARGS))
 
 test-numba: $(VENV)/.installed-test ## Run the tests of the kernels as where the C extension was not built.
-	PYTHONPATH="$(CURDIR)/tests/without/c" $(strip $(PY) -m pytest -n $(JOBS) tests/backends tests/dispatch $(ARGS))
+	PYTHONPATH="$(CURDIR)/tests/without/c" $(strip $(PY) -m pytest $(SHARED) tests/backends tests/dispatch $(ARGS))
 
 # `make test` runs the short form among the rest. The table is printed where a check failed, too.
 TRUST ?= full
@@ -34,7 +37,7 @@ trust: $(VENV)/.installed-test ## Check the promises of docs/reliability.md with
 	@mkdir -p build
 	@rm -f $(TRUST_TABLE)
 	@status=0; \
-	$(strip $(PY) -m pytest tests/trust --trust $(TRUST) --trust-table $(TRUST_TABLE) -n $(JOBS) --dist worksteal $(ARGS)) || status=$$?; \
+	$(strip $(PY) -m pytest tests/trust --trust $(TRUST) --trust-table $(TRUST_TABLE) $(SHARED) $(ARGS)) || status=$$?; \
 	$(PY) -m tests.trust.table $(TRUST_TABLE) || status=$$?; \
 	exit $$status
 
@@ -46,8 +49,8 @@ mutations: $(VENV)/.installed-test ## Break each promise in a copy of the source
 
 # In an environment of its own, so that all else is tested as where there is no numba-cuda.
 test-cuda: $(VENV_CUDA)/.installed ## Simulate the CUDA kernels, then compile them; no GPU is needed.
-	NUMBA_ENABLE_CUDASIM=1 $(strip $(VENV_CUDA)/bin/python -m pytest -n $(JOBS) tests/backends/cuda --ignore-glob "*/test_compiled*" $(ARGS))
-	$(strip $(VENV_CUDA)/bin/python -m pytest -n $(JOBS) tests/backends/cuda/test_compiled*.py $(ARGS))
+	NUMBA_ENABLE_CUDASIM=1 $(strip $(VENV_CUDA)/bin/python -m pytest $(SHARED) tests/backends/cuda --ignore-glob "*/test_compiled*" $(ARGS))
+	$(strip $(VENV_CUDA)/bin/python -m pytest $(SHARED) tests/backends/cuda/test_compiled*.py $(ARGS))
 
 # With what is installed there: PYTHON is one that has numba-cuda, and PyTorch for the card.
 GPU_ENV = PYTHONPATH="$(CURDIR)" FASTCONV_CACHE_DIR="$(CURDIR)/build/gpu" FASTCONV_TUNING=off
