@@ -229,9 +229,10 @@ def get_device() -> str:
 
 
 def _named(output_names: Any) -> Any:
-    """Give the names of some outputs; None and an empty sequence are those of all."""
-    empty = is_sequence(output_names) and len(items_of(output_names, "output_names")) == 0
-    return None if empty else output_names
+    """Give the names of some outputs as a list; None and no names at all are those of all."""
+    if not is_sequence(output_names):
+        return output_names
+    return items_of(output_names, "output_names") or None
 
 
 def _described(port: Port) -> NodeArg:
