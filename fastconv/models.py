@@ -283,6 +283,10 @@ class Bottleneck(nn.Module):
         return self.relu(x + (input if self.downsample is None else self.downsample(input)))
 
 
+# Blocks of a stage: beyond this a number is a slip.
+DEEPEST = 1024
+
+
 class ResNet(nn.Module):
     """ResNet: He et al., Deep residual learning for image recognition, 2015."""
 
@@ -296,6 +300,8 @@ class ResNet(nn.Module):
         if block is not BasicBlock and block is not Bottleneck:
             raise TypeError(f"block must be BasicBlock or Bottleneck, not {shown(block)}")
         counts = integers(blocks, 4, "blocks", least=1)
+        if max(counts) > DEEPEST:
+            raise ValueError(f"blocks must be at most {DEEPEST} a stage, but got {list(counts)}")
         self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)

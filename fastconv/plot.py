@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.arrays import as_array
 from fastconv.network import Network
 from fastconv.network.drawing import new_figure
 from fastconv.problem.values import integer, shown
@@ -56,7 +57,7 @@ def feature_maps(
         raise TypeError(f"network must be a Network, not {shown(network)}")
     if len(network.inputs) != 1:
         raise ValueError(f"feature_maps takes a network of one input, not {len(network.inputs)}")
-    pixels = np.asarray(image)
+    pixels = np.asarray(as_array(image, "image"))
     if pixels.ndim == len(network.inputs[0].shape) - 1:
         pixels = pixels[None]
     if pixels.ndim != 4 or pixels.shape[0] != 1:

@@ -130,7 +130,7 @@ class FastconvBackend(Backend):  # type: ignore[misc]
         newest = onnx.defs.onnx_opset_version()
         version = integer(kwargs.pop("opset_version", newest), "opset_version", least=1)
         names = list(dict.fromkeys(name for name in node.input if name))
-        arrays = [np.asarray(value) for value in _in_order(inputs)]
+        arrays = [_array(value) for value in _in_order(inputs)]
         if len(names) != len(arrays):
             raise ValueError(f"the node takes {len(names)} inputs, but got {len(arrays)}")
         ports = [_port(name, array) for name, array in zip(names, arrays, strict=True)]
@@ -163,6 +163,13 @@ def _check_kind(value: Any, kind: type, name: str) -> None:
 def _in_order(inputs: Any) -> list[Any]:
     """Give inputs as a list: several stand in a list or a tuple, one may stand alone."""
     return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+
+
+def _array(value: Any) -> Any:
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever a foreign object's own conversion raises
+        raise TypeError(f"inputs must be arrays: {error}") from None
 
 
 def _port(name: str, array: Any) -> Any:
