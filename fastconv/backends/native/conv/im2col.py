@@ -1,6 +1,7 @@
 """im2col: windows are copied out block by block, then multiplied as one long sum.
 
-Worth its copies where taps are many and short: grouped and dilated convolutions of few channels.
+Worth its copies where a window is few and long runs, whose taps the direct kernel would start
+one by one; asked for by name it serves everything.
 The lowered matrix never exists as a whole: a worker keeps one block of rows.
 (Chellapilla, Puri and Simard, 2006.)
 """
@@ -14,7 +15,7 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.native.conv.common import NativeConv, conv_tile, register_tiles
-from fastconv.backends.native.conv.direct import TURN_OPERATIONS, pack_bytes
+from fastconv.backends.native.conv.direct import TURN_OPERATIONS, pack_bytes, taps_merge
 from fastconv.backends.native.conv.geometry import conv_gemm, padded_size, weight_matrix
 from fastconv.backends.native.conv.pack import pack_input
 from fastconv.backends.native.gemm import (
@@ -27,6 +28,8 @@ from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, constant, 
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 
+# Seconds that copying a run of neighbours out takes beyond moving its bytes, most of them one cell.
+RUN_SECONDS = 2e-9
 # Words after the GEMM's: where the windows lie.
 SOURCE_IMAGE, SOURCE_GROUP, SOURCE_ROWS, SOURCE_TAPS, SOURCE_COUNT, SOURCE_DEPTH = range(25, 31)
 
@@ -44,7 +47,13 @@ class Im2col(NativeConv):
         if not problem.channels_last:
             flops += TURN_OPERATIONS * prod(problem.output_shape)
         moved = problem.bytes + pack_bytes(problem) + 2 * lowered
-        seconds = flops / machine.peak_flops(problem.dtype) + moved / machine.memory_bandwidth
+        merged = problem.kernel_size[-1] if taps_merge(problem) else 1
+        runs = windows * prod(problem.kernel_size) // merged
+        seconds = (
+            flops / machine.peak_flops(problem.dtype)
+            + moved / machine.memory_bandwidth
+            + runs * RUN_SECONDS
+        )
         return Cost(seconds, pack_bytes(problem))
 
     def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
