@@ -112,7 +112,7 @@ def test_no_convolution_is_predicted_far_from_the_roof(scale: Scale, told: Told)
         parts.append(part)
     told(
         "no cliffs: no convolution is predicted far from the machine's limit",
-        f"{len(parts):,} drawn shapes in one to three dimensions, float32, 4 to 500 MFLOP",
+        f"{len(parts):,} drawn shapes in one to three dimensions, float32, 8 to 500 MFLOP",
         f"median {np.median(parts):.1f}, 99 of 100 below {np.quantile(parts, 0.99):.0f}, "
         f"worst {max(parts):.0f} times the roof's time",
     )
@@ -155,6 +155,6 @@ def test_the_time_of_drawn_convolutions(scale: Scale, told: Told) -> None:
         "no cliffs: what drawn convolutions take",
         f"{len(parts)} such shapes on one thread, least of 4, in turn with torch",
         f"torch's time is {np.exp(np.mean(np.log(ratios))):.2f} times as long (geometric mean), at "
-        f"least {min(ratios):.2f}, less in {sum(r < 1 for r in ratios)}; the roof's is a "
-        f"{np.median(parts):.1f}th (median)",
+        f"least {min(ratios):.2f}, less in {sum(r < 1 for r in ratios)}; ours is "
+        f"{np.median(parts):.1f} times the roof's (median)",
     )
