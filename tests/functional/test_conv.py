@@ -95,9 +95,12 @@ def tensors(arrays: Any) -> Any:
 @given(case=conv_cases())
 def test_conv_is_exact_on_small_integers(backend: str, case: dict[str, Any]) -> None:
     arrays = operands(case, case["weight"][0])
-    expected = getattr(torch_f, f"conv{case['n']}d")(*tensors(arrays), **case["options"])
-    result = run("conv", case, arrays, backend=backend)
-    np.testing.assert_array_equal(result, expected.numpy())
+    expected = getattr(torch_f, f"conv{case['n']}d")(*tensors(arrays), **case["options"]).numpy()
+    # Only plain sums are chosen then: a minimal filter may be the cheapest of images this small.
+    np.testing.assert_array_equal(run("conv", case, arrays, backend=backend, rtol=0), expected)
+    chosen = run("conv", case, arrays, backend=backend)
+    deviation = 4 * np.sqrt(np.prod(case["weight"][1:]))
+    np.testing.assert_allclose(chosen, expected, rtol=0, atol=1e-4 * deviation)
 
 
 @pytest.mark.parametrize(
