@@ -26,6 +26,11 @@ class Case:
 
     ``separable`` makes the weight an outer product, for peers that have a function for such.
     ``quick`` cases are the ones that a quick run takes.
+
+    ``extra`` has the shapes of further arrays, by the name of their argument: a bias follows a
+    weight by position, all others go by name. With ``last`` fastconv gets and returns channels
+    last. ``form`` is ``"call"``, ``"module"`` (a layer of ``nn``) or ``"network"``; ``calls`` are
+    timed as one run. ``group`` is a part of a suite that has a mean of its own.
     """
 
     name: str
@@ -36,16 +41,26 @@ class Case:
     dtype: str = "float32"
     separable: bool = False
     quick: bool = False
+    extra: Mapping[str, Shape] = dataclasses.field(default_factory=dict)
+    last: bool = False
+    form: str = "call"
+    calls: int = 1
+    group: str = ""
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the operation's name ends with its rank."""
+        return self.op[-2:] in ("1d", "2d", "3d")
 
     @property
     def kind(self) -> str:
         """The operation without its rank: conv, conv_transpose, max_pool, ..."""
-        return self.op[:-2]
+        return self.op[:-2] if self.ranked else self.op
 
     @property
     def n(self) -> int:
-        """Spatial dimensions."""
-        return int(self.op[-2])
+        """Spatial dimensions: those after the second where the name does not say."""
+        return int(self.op[-2]) if self.ranked else len(self.shape) - 2
 
     @property
     def channels(self) -> int:
@@ -114,18 +129,36 @@ class Case:
         fan_in = self.channels // self.groups * prod(self.kernel)
         return x, (weight / np.sqrt(fan_in)).astype(self.dtype)
 
+    def arguments(self) -> tuple[list[Array], dict[str, Array]]:
+        """Return the arrays that go by position and those that go by name."""
+        x, weight = self.operands()
+        rng = np.random.default_rng(1)
+        named = {name: _draw(rng, shape, self.dtype) for name, shape in self.extra.items()}
+        if "running_var" in named:
+            named["running_var"] = np.abs(named["running_var"]) + 1
+        if weight is None:
+            return [x], named
+        first = [named.pop("bias")] if "bias" in named else []
+        return [x, weight, *first], named
+
     def flops(self, outputs: int) -> int:
-        """Operations by the definition: 2 a multiply-accumulate, 1 a cell of a pool's window."""
+        """Operations by the definition: 2 a multiply-accumulate, 1 a cell of a pool's window.
+
+        One an output for all else.
+        """
         if self.kind == "conv_transpose":
             assert self.weight_shape is not None
             return 2 * prod(self.shape) * prod(self.weight_shape[1:])
         if self.weight_shape is not None:
             return 2 * outputs * prod(self.weight_shape[1:])
+        if not self.kind.endswith("pool"):
+            return outputs
         return prod(self.shape) if "output_size" in self.options else outputs * prod(self.kernel)
 
     def bytes(self, outputs: int) -> int:
         """Bytes that must move at least once: input, weight, output."""
         cells = prod(self.shape) + prod(self.weight_shape or (0,)) + outputs
+        cells += sum(map(prod, self.extra.values()))
         return cells * np.dtype(self.dtype).itemsize
 
 

@@ -16,8 +16,12 @@ from benchmarks.rival import Time, Timed
 # Errors relative to the output's deviation. Above WRONG an answer is wrong. Above LOOSE, where
 # the next narrower dtype might be at work, it is timed and shown, but does not count as a rival.
 # Integers must be exact.
-LOOSE = {"float32": 1e-3, "float64": 1e-9, "float16": 2e-2, "complex64": 1e-3}
-WRONG = {"float32": 5e-2, "float64": 1e-6, "float16": 2e-1, "complex64": 5e-2}
+LOOSE = {
+    "float32": 1e-3, "float64": 1e-9, "float16": 2e-2, "bfloat16": 1e-1, "complex64": 1e-3,
+}  # fmt: skip
+WRONG = {
+    "float32": 5e-2, "float64": 1e-6, "float16": 2e-1, "bfloat16": 5e-1, "complex64": 5e-2,
+}  # fmt: skip
 _TURN_SECONDS = 2e-3
 _MOST_RUNS = 16
 _MOST_ROUNDS = 60
@@ -57,7 +61,8 @@ def measure(
     times: dict[str, list[Time]] = {name: rivals[name].turn(1) for name in able}
     share = budget / max(1, len(able))
     plans = {
-        name: _plan(times[name][0][0], share, getattr(rivals[name], "rest", 0.0)) for name in able
+        name: _plan(times[name][0][0] * case.calls, share, getattr(rivals[name], "rest", 0.0))
+        for name in able
     }
     last = max((rounds for rounds, _ in plans.values()), default=0)
     for count in range(last):
@@ -118,22 +123,23 @@ def _summary(result: Result, times: list[Time]) -> Result:
 def expect(case: Case) -> Array:
     """Compute the answer wide: float64, complex128, or exact integers.
 
-    Pools by PyTorch where it is installed, since pooling with NumPy goes a window at a time; the
-    rest by fastconv's NumPy backend, which the tests hold against PyTorch.
+    What has no weight by PyTorch where it is installed, since pooling with NumPy goes a window at a
+    time; the rest by fastconv's NumPy backend, which the tests hold against PyTorch.
     """
-    x, weight = case.operands()
-    x = wide(x)
-    if weight is None and importlib.util.find_spec("torch"):
+    arrays, named = case.arguments()
+    arrays = [wide(array) for array in arrays]
+    named = {name: wide(array) for name, array in named.items()}
+    if case.weight_shape is None and importlib.util.find_spec("torch"):
         import torch
 
-        return np.asarray(
-            getattr(torch.nn.functional, case.op)(torch.from_numpy(x), **case.options)
-        )
+        tensors = [torch.from_numpy(array) for array in arrays]
+        others = {name: torch.from_numpy(array) for name, array in named.items()}
+        return np.asarray(getattr(torch.nn.functional, case.op)(*tensors, **others, **case.options))
     function = getattr(fastconv, case.op)
-    arrays = (x,) if weight is None else (x, wide(weight))
-    return np.asarray(function(*arrays, backend="reference", **case.options))
+    return np.asarray(function(*arrays, **named, backend="reference", **case.options))
 
 
 def wide(array: Array) -> Array:
-    """Give an array in the widest dtype of its kind."""
-    return array.astype({"f": np.float64, "c": np.complex128}.get(array.dtype.kind, array.dtype))
+    """Return an array in the widest dtype of its kind; bfloat16 is of no kind that NumPy knows."""
+    widest = {"f": np.float64, "V": np.float64, "c": np.complex128}
+    return array.astype(widest.get(array.dtype.kind, array.dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,11 +18,22 @@ _NN_NAMES = {"lp_pool": "LPPool"}
 
 
 class Call:
-    """``fastconv.conv2d(x, weight, ...)`` with the weight a Parameter, so packed once."""
+    """``fastconv.conv2d(x, weight, ...)`` with the weight a Parameter, so packed once.
 
-    def __init__(self, name: str = "fastconv", *, last: bool = False, **forced: str | None) -> None:
+    Not ``packed``: the weight is a plain array at each call.
+    """
+
+    def __init__(
+        self,
+        name: str = "fastconv",
+        *,
+        last: bool = False,
+        packed: bool = True,
+        **forced: str | None,
+    ) -> None:
         self.name = name
         self._last = last
+        self._packed = packed
         self._forced = forced
 
     def missing(self) -> str | None:
@@ -31,18 +43,23 @@ class Call:
         return None
 
     def build(self, case: Case, threads: int) -> Rival:
-        x, weight = case.operands()
-        function = getattr(fastconv, case.op)
+        if case.form == "network":
+            return InNetwork().build(case, threads)
+        arrays, named = case.arguments()
+        last = self._last or case.last
+        run: Callable[[], Array]
+        if case.form == "module":
+            run = functools.partial(module(case, *arrays[1:]), arrays[0])
+            return Rival(run, run, with_threads(threads))
         options: dict[str, Any] = {**case.options, **self._forced}
-        if self._last:
-            x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+        if last:
+            arrays[0] = np.ascontiguousarray(np.moveaxis(arrays[0], 1, -1))
             options["layout"] = CHANNELS_LAST[case.n]
-        if weight is None:
-            run = lambda: function(x, **options)  # noqa: E731
-        else:
-            parameter = Parameter(weight)
-            run = lambda: function(x, parameter, **options)  # noqa: E731
-        back = (lambda: np.moveaxis(run(), -1, 1)) if self._last else run
+        given: list[Any] = [*arrays]
+        if self._packed:
+            given[1:2] = map(Parameter, arrays[1:2])
+        run = functools.partial(getattr(fastconv.functional, case.op), *given, **named, **options)
+        back = (lambda: np.moveaxis(run(), -1, 1)) if last else run
         return Rival(run, back, with_threads(threads))
 
 
@@ -58,21 +75,23 @@ class InNetwork:
         return None
 
     def build(self, case: Case, threads: int) -> Rival:
-        x, weight = case.operands()
-        network = fastconv.compile(module(case, weight), case.shape, case.dtype)
+        (x, *weights), _ = case.arguments()
+        network = fastconv.compile(module(case, *weights), case.shape, case.dtype)
         run = lambda: network(x)  # noqa: E731
         return Rival(run, run, with_threads(threads))
 
 
-def module(case: Case, weight: Array | None) -> Any:
-    """Give the case as a layer of ``fastconv.nn``."""
+def module(case: Case, weight: Array | None = None, bias: Array | None = None) -> Any:
+    """Return the case as a layer of ``fastconv.nn``."""
     words = _NN_NAMES.get(case.kind) or "".join(w.capitalize() for w in case.kind.split("_"))
     layer = getattr(fastconv.nn, f"{words}{case.n}d")
     if weight is None:
         return layer(**case.options)
     sizes = (case.channels, case.out_channels, case.kernel)
-    made = layer(*sizes, bias=False, dtype="float32", **case.options)
+    made = layer(*sizes, bias=bias is not None, dtype="float32", **case.options)
     made.weight = Parameter(weight)
+    if bias is not None:
+        made.bias = Parameter(bias)
     return made
 
 
@@ -84,14 +103,14 @@ def choice(case: Case, last: bool = False) -> Any:
 def explained(case: Case, last: bool = False) -> Any:
     """Explain a case's call."""
     n, channels, *size = case.shape
+    last = last or case.last
     shape = (n, *size, channels) if last else case.shape
-    layout: dict[str, Any] = {"layout": CHANNELS_LAST[case.n]} if last else {}
+    options: dict[str, Any] = {"layout": CHANNELS_LAST[case.n]} if last else {}
     # Of the input the shape is all that the choice is made from: no memory is needed for it.
-    weight = case.operands()[1]
-    arrays = [np.broadcast_to(np.zeros((), case.dtype), shape)]
-    if weight is not None:
-        arrays.append(weight)
-    return fastconv.explain(case.op, *arrays, **case.options, **layout)
+    arrays, named = case.arguments()
+    arrays[0] = np.broadcast_to(np.zeros((), case.dtype), shape)
+    options |= {**named, **case.options}
+    return fastconv.explain(case.op, *arrays, **options)
 
 
 def candidates(case: Case, last: bool = False) -> list[Call]:

@@ -13,10 +13,14 @@ FLOAT32 = "float32 alone"
 
 
 class Peer:
-    """A maker that needs packages: ``needs`` maps what is imported to what pip installs."""
+    """A maker that needs packages: ``needs`` maps what is imported to what pip installs.
+
+    ``plain``: it is called on plain arrays, with no session or model made beforehand.
+    """
 
     name: str
     needs: dict[str, str]
+    plain = False
 
     def missing(self) -> str | None:
         for module, package in self.needs.items():

@@ -17,6 +17,8 @@ from benchmarks.rival import Rival
 
 def _plain_filter(case: Case) -> str | None:
     """Say why a case is not one filter, or one a channel, moved by one cell at a time."""
+    if case.extra:
+        return "no bias"
     if not case.depthwise:
         return "one filter a channel alone"
     if set(case.each("stride")) | set(case.each("dilation")) != {1}:
@@ -45,6 +47,7 @@ class ScipyFft(Peer):
 
     name = "scipy.signal"
     needs = {"scipy": "scipy"}  # noqa: RUF012
+    plain = True
 
     def can(self, case: Case) -> str | None:
         if case.weight_shape is None:
@@ -75,6 +78,7 @@ class ScipyNdimage(Peer):
 
     name = "scipy.ndimage"
     needs = {"scipy": "scipy"}  # noqa: RUF012
+    plain = True
 
     def can(self, case: Case) -> str | None:
         if case.dtype not in ("float32", "float64"):
@@ -111,6 +115,7 @@ class NumpyCorrelate(Peer):
 
     name = "numpy"
     needs = {"numpy": "numpy"}  # noqa: RUF012
+    plain = True
 
     def can(self, case: Case) -> str | None:
         if case.weight_shape is None or case.n > 1 or (case.shape[0], case.channels) != (1, 1):
@@ -132,6 +137,7 @@ class OpenCv(Peer):
 
     name = "opencv"
     needs = {"cv2": "opencv-python-headless"}  # noqa: RUF012
+    plain = True
 
     def can(self, case: Case) -> str | None:
         if case.n != 2 or (case.shape[0], case.channels) != (1, 1):
