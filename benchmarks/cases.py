@@ -16,6 +16,8 @@ Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
 TABLE = Path(__file__).with_name("layers.csv")
+# Suites of plain calls: there fastconv gets plain arrays, and nothing is packed beforehand.
+PLAIN = ("functional", "overhead")
 CHANNELS_LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 _DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "output_padding": 0}
 
@@ -313,6 +315,9 @@ _QUICK_THREADED = ("rn50.2b.3x3", "mnv2.dw112", "lenet.1")
 
 def suites() -> dict[str, tuple[Case, ...]]:
     """Give every suite's cases, by the suite's name."""
+    # Its cases are made of this module's.
+    from benchmarks import functional
+
     threads = [case for case in layers() if case.name in _THREADED]
     chosen = [case for case in CLIFFS if case.kind == "conv" and case.dtype == "float32"]
     return {
@@ -324,4 +329,6 @@ def suites() -> dict[str, tuple[Case, ...]]:
             dataclasses.replace(case, quick=case.name in _QUICK_THREADED) for case in threads
         ),
         "algorithms": (*layers(), *chosen),
+        "functional": functional.cases(),
+        "overhead": functional.OVERHEAD,
     }

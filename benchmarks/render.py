@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.cases import PLAIN
 from benchmarks.peak import Peak
-from benchmarks.suites import OWN, Row
+from benchmarks.suites import OWN, TORCH, Row
+from fastconv import show_config
 
 _WITHIN = 0.9
 _NAMED = 8
@@ -28,6 +30,7 @@ def suite_text(suite: str, rows: Sequence[Row], peak: Peak) -> str:
     body: Callable[[Sequence[Row], Peak], str] = {
         "threads": _threads,
         "algorithms": _algorithms,
+        **dict.fromkeys(PLAIN, _plain),
     }.get(suite, _against_peers)
     return f"## {suite}\n\n{body(rows, peak)}\n\n{_disturbance(rows)}\n"
 
@@ -68,6 +71,53 @@ def _against_peers(rows: Sequence[Row], peak: Peak) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def _plain(rows: Sequence[Row], peak: Peak) -> str:
+    """Return plain calls against the better PyTorch: means a group, then the cases of each."""
+    names = [n for n in dict.fromkeys(n for row in rows for n in row.results) if n not in OWN]
+    head = ["case", "algorithm", OWN[0], *names, "better torch", "ratio", "best peer"]
+    order = dict.fromkeys(row.group for row in rows)
+    groups = {group: [row for row in rows if row.group == group] for group in order}
+    parts = [
+        f"Microseconds a call, {peak.threads} thread{'s' * (peak.threads > 1)}, on "
+        f"{show_config().facts['cpu']}; plain arrays, nothing packed beforehand. Ratio: time of "
+        "the better of PyTorch's two memory formats divided by ours, above 1 we win; best peer: "
+        "who else is faster than that, and the ratio to it. In brackets: too inexact to count."
+    ]
+    if len(groups) > 1:
+        lines = [_means(group, found) for group, found in {**groups, "all": rows}.items()]
+        parts.append(table(["group", "cases", "geometric mean", "worst", "", "lost"], lines))
+    for group, found in groups.items():
+        lines = []
+        for row in found:
+            torch, best = row.best(TORCH), row.best()
+            line = [row.case, row.algorithm, *(_micro(row, n) for n in (OWN[0], *names))]
+            line += [torch[0] if torch else "", _ratio(row.ratio(OWN[0], TORCH))]
+            other = best is not None and best[0] not in TORCH
+            line.append(f"{best[0]} {_ratio(row.ratio())}" if best and other else "")
+            lines.append(line)
+        parts += [f"### {group}" if group else "", table(head, lines)]
+        parts.append(_summary(found, OWN[0], TORCH, group or "all"))
+    return "\n\n".join(part for part in [*parts, _refusals(rows)] if part)
+
+
+def _means(group: str, rows: Sequence[Row]) -> list[str]:
+    found = [(ratio, r.case) for r in rows if (ratio := r.ratio(OWN[0], TORCH)) is not None]
+    if not found:
+        return [group, "0", "", "", "", ""]
+    ratios = [ratio for ratio, _ in found]
+    worst, case = min(found)
+    lost = sum(ratio < 1 for ratio in ratios)
+    return [group, str(len(found)), _ratio(mean(ratios)), _ratio(worst), case, str(lost)]
+
+
+def _micro(row: Row, name: str) -> str:
+    result = row.results.get(name)
+    if result is None or result.seconds is None:
+        return ""
+    text = f"{result.seconds * 1e6:.2f}"
+    return f"({text})" if result.loose else text
+
+
 def _cell(row: Row, name: str, rates: bool) -> str:
     result = row.results.get(name)
     if result is None or result.seconds is None:
@@ -77,7 +127,9 @@ def _cell(row: Row, name: str, rates: bool) -> str:
 
 
 def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    if value is None:
+        return ""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def mean(values: Sequence[float]) -> float:
@@ -85,17 +137,21 @@ def mean(values: Sequence[float]) -> float:
     return float(np.exp(np.mean(np.log(values))))
 
 
-def _summary(rows: Sequence[Row], name: str) -> str:
-    ratios = {row.case: ratio for row in rows if (ratio := row.ratio(name)) is not None}
+def _summary(
+    rows: Sequence[Row], name: str, peers: Sequence[str] | None = None, title: str = ""
+) -> str:
+    found = ((row.case, row.ratio(name, peers)) for row in rows)
+    ratios = {case: ratio for case, ratio in found if ratio is not None}
     if not ratios:
         return ""
     values = list(ratios.values())
-    best = {row.case: (row.best() or ("", 0))[0] for row in rows}
+    best = {row.case: (row.best(peers) or ("", 0))[0] for row in rows}
     losses = sorted((r, case) for case, r in ratios.items() if r < 1)
-    told = ", ".join(f"{case} {r:.2f} ({best[case]})" for r, case in losses)
+    told = ", ".join(f"{case} {_ratio(r)} ({best[case]})" for r, case in losses)
     return (
-        f"**{name}**: geometric mean {mean(values):.2f}, worst {min(values):.2f}, best "
-        f"{max(values):.2f}; {len(losses)} of {len(values)} lost{': ' + told if told else ''}."
+        f"**{title or name}**: geometric mean {_ratio(mean(values))}, worst "
+        f"{_ratio(min(values))}, best {_ratio(max(values))}; {len(losses)} of {len(values)} lost"
+        f"{': ' + told if told else ''}."
     )
 
 

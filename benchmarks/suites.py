@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from benchmarks import ours
 from benchmarks.baseline import Worker
-from benchmarks.cases import Case, suites
+from benchmarks.cases import PLAIN, Case, suites
 from benchmarks.measure import Result, expect, first_line, measure
 from benchmarks.peers import PEERS
 from benchmarks.rival import Maker, Timed, refusal
 from fastconv.settings import cores_allowed
 
 OWN = ("fastconv", "network")
+# PyTorch in its two memory formats, the rivals there.
+TORCH = ("torch", "torch_cl")
 _SCALING = ("fastconv", "network", "torch", "torch_cl", "onnxruntime", "openvino", "ncnn", "litert")
 
 
@@ -54,6 +56,7 @@ class Row:
     bytes: int
     results: dict[str, Result]
     refused: dict[str, str]
+    group: str = ""
 
     def seconds(self, name: str) -> float | None:
         """Give a contestant's median, if it ran."""
@@ -70,9 +73,9 @@ class Row:
         }
         return min(times.items(), key=lambda item: item[1]) if times else None
 
-    def ratio(self, name: str = "fastconv") -> float | None:
-        """Give the best peer's time divided by ours; above 1 we win."""
-        mine, peer = self.seconds(name), self.best()
+    def ratio(self, name: str = "fastconv", peers: Iterable[str] | None = None) -> float | None:
+        """Return the time of the best of ``peers``, by default all, over ours; above 1 we win."""
+        mine, peer = self.seconds(name), self.best(peers)
         return None if mine is None or peer is None else peer[1] / mine
 
 
@@ -81,17 +84,22 @@ def run(suite: str, plan: Plan) -> Iterator[Row]:
     contestants: Callable[[Case, Plan], _Entries] = {
         "algorithms": _algorithms,
         "threads": _scaling,
+        "functional": _plain,
+        "overhead": _plain,
     }.get(suite, _everyone)
     for case in plan.cases(suite):
         yield _row(suite, case, plan, *_build(case, contestants(case, plan)))
 
 
 def run_against(suite: str, plan: Plan, workers: Mapping[str, Worker]) -> Iterator[Row]:
-    """Measure a suite's cases in two fastconvs, as calls and as networks of one layer."""
+    """Measure a suite's cases in two fastconvs, as calls and as networks of one layer.
+
+    A suite of plain calls has no networks but those that it names.
+    """
     for case in plan.cases(suite):
         rivals: dict[str, Timed] = {}
         refused = {}
-        for network in (False,) if plan.last else (False, True):
+        for network in (False,) if plan.last or suite in PLAIN else (False, True):
             for age, worker in workers.items():
                 name = f"{age} network" if network else age
                 try:
@@ -118,6 +126,16 @@ def makers(plan: Plan) -> list[Maker]:
     return own + [peer for peer in PEERS if not plan.peers or peer.name in plan.peers]
 
 
+def _plain(case: Case, plan: Plan) -> _Entries:
+    """Return fastconv on plain arrays, and the peers that have plain calls.
+
+    The cases say themselves where the channels lie, whatever the plan does.
+    """
+    peers = [peer for peer in PEERS if not plan.peers or peer.name in plan.peers]
+    wanted: list[Maker] = [ours.Call(packed=False), *(peer for peer in peers if peer.plain)]
+    return [(maker.name, maker, plan.threads) for maker in wanted]
+
+
 def _scaling(case: Case, plan: Plan) -> _Entries:
     wanted = [maker for maker in makers(plan) if maker.name in _SCALING]
     return [
@@ -136,7 +154,8 @@ def _build(case: Case, entries: _Entries) -> tuple[dict[str, Timed], dict[str, s
         why_not = refusal(maker, case)
         if why_not is None:
             try:
-                rivals[name] = maker.build(case, threads)
+                rivals[name] = made = maker.build(case, threads)
+                made.calls = case.calls
             # Whatever a library may raise for what it cannot do.
             except Exception as problem:
                 why_not = first_line(problem)
@@ -156,11 +175,12 @@ def _row(
         suite,
         case.name,
         case.dtype,
-        str(ours.choice(case, plan.last).algorithm),
+        str(ours.choice(case, plan.last and suite not in PLAIN).algorithm),
         case.flops(expected.size),
         case.bytes(expected.size),
         {n: r for n, r in results.items() if r.why_not is None},
         refused,
+        case.group,
     )
 
 

@@ -41,8 +41,11 @@ def main() -> None:
 def _answer(state: dict[str, Any], ours: Any, request: dict[str, Any]) -> Any:
     if request["do"] == "build":
         case = next(c for c in cases.suites()[request["suite"]] if c.name == request["case"])
-        maker = ours.InNetwork() if request["network"] else ours.Call(last=request["last"])
-        state[request["rival"]] = maker.build(case, request["threads"])
+        plain = request["suite"] in cases.PLAIN
+        call = ours.Call(last=request["last"] and not plain, packed=not plain)
+        maker = ours.InNetwork() if request["network"] else call
+        state[request["rival"]] = made = maker.build(case, request["threads"])
+        made.calls = case.calls
         return None
     rival = state[request["rival"]]
     if request["do"] == "check":
