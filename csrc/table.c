@@ -1,8 +1,8 @@
 /* The kernels of all families, by name. */
 #include <string.h>
 
+#include "digest.h"
 #include "fastconv.h"
-#include "tables.h"
 
 /* A family's tables, one an instruction set; both lists end in 0. */
 extern const struct fastconv_entry *const fastconv_arithmetic[];
@@ -28,6 +28,7 @@ extern const struct fastconv_entry *const fastconv_resample[];
 extern const struct fastconv_entry *const fastconv_response[];
 extern const struct fastconv_entry *const fastconv_softmax[];
 extern const struct fastconv_entry *const fastconv_unpool[];
+extern const struct fastconv_entry *const fastconv_weights[];
 extern const struct fastconv_entry *const fastconv_winograd[];
 
 static const struct fastconv_entry *const *const families[] = {
@@ -54,6 +55,7 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_response,
     fastconv_softmax,
     fastconv_unpool,
+    fastconv_weights,
     fastconv_winograd,
 };
 

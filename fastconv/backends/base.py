@@ -18,10 +18,14 @@ Result = Array | tuple[Array, ...]
 
 @record(frozen=True)
 class Cost:
-    """What an algorithm is predicted to take: one thread's seconds, and scratch bytes."""
+    """What an algorithm is predicted to take: one thread's seconds, and scratch bytes.
+
+    ``packing_seconds`` come on top where the parameters are packed at the call.
+    """
 
     seconds: float
     workspace_bytes: int = 0
+    packing_seconds: float = 0.0
 
 
 class Plan(abc.ABC):
@@ -33,6 +37,8 @@ class Plan(abc.ABC):
     # Memory that all workers share, and that each of them has for itself.
     workspace_bytes: int = 0
     scratch_bytes: int = 0
+    # What it keeps: constants, packed parameters.
+    nbytes: int = 0
 
     @property
     def is_staged(self) -> bool:
@@ -46,6 +52,16 @@ class Plan(abc.ABC):
         ``out``, where given, is contiguous, has the output's shape and dtype, shares no memory
         with an input, and is wholly written.
         """
+
+
+class PackingPlan(Plan):
+    """A plan that may be given parameters, which it packs at each run."""
+
+    @abc.abstractmethod
+    def run(
+        self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
+    ) -> Result:
+        """Run as other plans do, on ``parameters`` that lie as the inputs do."""
 
 
 class Algorithm(abc.ABC):
@@ -87,8 +103,24 @@ class Algorithm(abc.ABC):
     def plan(self, problem: Any, *parameters: Array | None) -> Plan:
         """Pack ``parameters`` for ``problem``."""
 
+    def packing_plan(self, problem: Any) -> PackingPlan:
+        """Return a plan that takes parameters at each run and packs them there."""
+        return _Packing(self, problem)
+
     def __str__(self) -> str:
         return f"{self.backend}.{self.name}"
+
+
+class _Packing(PackingPlan):
+    """The plan of an algorithm that packs in Python: a plan of its own for each run."""
+
+    def __init__(self, algorithm: Algorithm, problem: Any) -> None:
+        self._algorithm, self._problem = algorithm, problem
+
+    def run(
+        self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
+    ) -> Result:
+        return self._algorithm.plan(self._problem, *parameters).run(*inputs, out=out)
 
 
 def roofline(problem: Problem, machine: Machine, *, flops: float, bytes: float) -> float:

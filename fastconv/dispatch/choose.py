@@ -36,6 +36,11 @@ class Candidate:
     error_bound: float | None
     measured_seconds: float | None = None
 
+    def seconds(self, frozen: bool) -> float:
+        """Predict a call of one image: with the packing of weights that are not ``frozen``."""
+        assert self.cost is not None
+        return self.cost.seconds + (0.0 if frozen else self.cost.packing_seconds)
+
 
 @record(frozen=True)
 class Choice:
@@ -51,6 +56,7 @@ class Choice:
     wanted: tuple[Algorithm, ...]
     named: bool
     tuning: Tuning
+    frozen: bool = True
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -63,7 +69,7 @@ class Choice:
         able = [c for c in self.candidates if c.why_not is None and c.algorithm in self.wanted]
         alone = len(able) == 1
         table = self.tuning.table
-        row = None if table is None else table.row(self.problem)
+        row = None if table is None or not self.frozen else table.row(self.problem)
         if table and row and row.algorithm == str(self.algorithm) and not alone:
             return f"measured: tuned on {table.machine}"
         if self.named:
@@ -78,11 +84,13 @@ def choose(
     backend: str | None = None,
     tuning: Tuning | None = None,
     without: Without = frozenset(),
+    frozen: bool = True,
 ) -> Choice:
     """Choose an algorithm for ``problem`` by its image alone: batch and threads change nothing.
 
     ``tuning`` is the table to follow; None: the one in force. ``without`` names algorithms that
-    are not to be taken, each with the reason.
+    are not to be taken, each with the reason. Weights that are not ``frozen`` are packed at the
+    call, which counts; tables of measurements are for frozen ones.
 
     Raises
     ------
@@ -93,7 +101,7 @@ def choose(
     limit = settings.workspace_limit()
     isa = forced_isa()
     tuning = tuning if tuning is not None else current(isa)
-    return _choose(_asked(problem), algorithm, backend, isa, limit, tuning, without)
+    return _choose(_asked(problem), algorithm, backend, isa, limit, tuning, without, frozen)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -112,11 +120,12 @@ def _choose(
     limit: int | None,
     tuning: Tuning,
     without: Without,
+    frozen: bool,
 ) -> Choice:
     every = algorithms(type(problem), backend)
     _check_names(problem, every, algorithm, backend)
     wanted = tuple(a for a in every if algorithm in (None, a.name) and backend in (None, a.backend))
-    row = tuning.row(problem)
+    row = tuning.row(problem) if frozen else None
     offers: list[Candidate] = []
     for a in every if len(wanted) != 1 else wanted:
         last = offers[-1] if offers else None
@@ -124,7 +133,7 @@ def _choose(
             offers.append(_as_its_twin(a, last, row, without))
         else:
             offers.append(_ask(a, problem, limit, row, without))
-    best = _best([c for c in offers if c.algorithm in wanted], problem, row)
+    best = _best([c for c in offers if c.algorithm in wanted], problem, row, frozen)
     if best is None:
         refusals = "; ".join(
             f"{c.algorithm}: {_bounded(c, problem).why_not}"
@@ -133,10 +142,12 @@ def _choose(
         )
         raise ValueError(f"{problem.name} cannot run as asked: {refusals}")
     named = algorithm is not None or backend is not None
-    return Choice(problem, best, tuple(offers), wanted, named, tuning)
+    return Choice(problem, best, tuple(offers), wanted, named, tuning, frozen)
 
 
-def _best(offers: list[Candidate], problem: Problem, row: Row | None) -> Algorithm | None:
+def _best(
+    offers: list[Candidate], problem: Problem, row: Row | None, frozen: bool
+) -> Algorithm | None:
     """Give the best of those that can: what a row of measurements names, else the cheapest.
 
     A row can name any algorithm; only one that can serve counts, and never the reference
@@ -145,7 +156,7 @@ def _best(offers: list[Candidate], problem: Problem, row: Row | None) -> Algorit
 
     def rank(offer: Candidate) -> tuple[bool, bool, float]:
         unnamed = row is None or str(offer.algorithm) != row.algorithm
-        return offer.algorithm.backend == "reference", unnamed, offer.cost.seconds  # type: ignore[union-attr]
+        return offer.algorithm.backend == "reference", unnamed, offer.seconds(frozen)
 
     able = sorted((c for c in offers if c.why_not is None), key=rank)
     return next((c.algorithm for c in able if _bounded(c, problem).why_not is None), None)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastconv import settings
 from fastconv.arrays import Array, check_memory, check_out, ready
-from fastconv.backends.base import Plan, Result
+from fastconv.backends.base import Arrays, PackingPlan, Plan, Result
 from fastconv.device_arrays import DeviceArray
 from fastconv.dispatch.choose import WORKERS, Without, choose
 from fastconv.dispatch.parameter import Parameter, plans_of
 from fastconv.dispatch.registry import why_not_installed
 from fastconv.dispatch.stored import StoredParameter, values_of
-from fastconv.dispatch.tuning import Tuning, current
+from fastconv.dispatch.plans import plans
+from fastconv.dispatch.tuning import current
 from fastconv.machine import forced_isa
 from fastconv.problem import Problem
 from fastconv.problem.values import optional_text
@@ -32,10 +34,9 @@ def solve(
 ) -> Any:
     """Solve ``problem``: choose, plan (or find the plan again), run.
 
-    ``inputs`` change from call to call, ``parameters`` are packed into the plan. A plan is kept
-    where nothing can change under it: without parameters, or with immutable ones
-    (`Parameter`, `StoredParameter`). An input that is only being traced records the problem
-    instead.
+    ``inputs`` change from call to call. ``parameters`` that are frozen (`Parameter`,
+    `StoredParameter`) are packed once, into a plan that they keep; others at each call, by a plan
+    that is kept for the problem. An input that is only being traced records the problem instead.
     """
     for value in inputs:
         if hasattr(value, "__fastconv_record__"):
@@ -49,16 +50,28 @@ def solve(
             return solve_on_device(problem, inputs, parameters, out, algorithm, backend)
     if out is not None:
         check_out(out, problem.output_shape, problem.output_dtype, inputs + parameters)
-    plan = find_plan(problem, parameters, algorithm=algorithm, backend=backend)
+    run: Callable[..., Any]
+    if are_frozen(parameters):
+        run = find_plan(problem, parameters, algorithm=algorithm, backend=backend).run
+    else:
+        plan = find_packing_plan(problem, algorithm=algorithm, backend=backend)
+        run = functools.partial(plan.run, parameters=_ready_parameters(problem, parameters))
     arrays = [None if value is None else ready(value) for value in inputs]
     if out is None or out.flags.c_contiguous:
-        return plan.run(*arrays, out=out)
-    result = plan.run(*arrays)
+        return run(*arrays, out=out)
+    result = run(*arrays)
     if isinstance(result, tuple):
         out[...] = result[0]
         return (out, *result[1:])
     out[...] = result
     return out
+
+
+def are_frozen(parameters: tuple[Any, ...]) -> bool:
+    """Return whether nothing can change under a plan that holds ``parameters``."""
+    return all(
+        p is None or (isinstance(p, (Parameter, StoredParameter)) and p.frozen) for p in parameters
+    )
 
 
 def find_plan(
@@ -68,67 +81,79 @@ def find_plan(
     algorithm: str | None = None,
     backend: str | None = None,
 ) -> Plan:
-    """Give the plan for ``problem`` with ``parameters``, made anew unless one is kept."""
-    algorithm, backend = _read_names(algorithm, backend)
-    isa = forced_isa()
-    key = (problem, algorithm, backend, isa, current(isa), settings.workspace_limit())
-    given = [p for p in parameters if p is not None]
-    if not given:
-        return _plan_without_parameters(len(parameters), *key)
-    if not all(isinstance(p, (Parameter, StoredParameter)) and p.frozen for p in given):
-        return _make_plan(problem, parameters, algorithm, backend)
-    plans = plans_of(parameters)
+    """Return the plan for ``problem`` that holds ``parameters``: kept where they are frozen."""
+    key = _key(problem, algorithm, backend)
+    if not any(p is not None for p in parameters):
+        key = (*key, len(parameters))
+        plan = plans.get(key)
+        return plans.put(key, _make_plan(*key[:3], parameters)) if plan is None else plan
+    if not are_frozen(parameters):
+        return _make_plan(*key[:3], parameters)
+    own = plans_of(parameters)
+    plan = own.get(key)
+    return own.put(key, _make_plan(*key[:3], parameters)) if plan is None else plan
+
+
+def find_packing_plan(
+    problem: Problem, *, algorithm: str | None = None, backend: str | None = None
+) -> PackingPlan:
+    """Return the plan for ``problem`` that takes parameters at each run, kept from call to call."""
+    key = _key(problem, algorithm, backend)
     plan = plans.get(key)
-    if plan is None:
-        plan = plans.put(key, _make_plan(problem, parameters, algorithm, backend))
-    return plan
+    return plans.put(key, _make_plan(*key[:3])) if plan is None else plan
+
+
+def _key(problem: Problem, algorithm: Any, backend: Any) -> tuple[Any, ...]:
+    """Return all that a plan without parameters depends on."""
+    isa = forced_isa()
+    names = optional_text(algorithm, "algorithm"), optional_text(backend, "backend")
+    forced = names[1] or settings.backend()
+    return (problem, *names, forced, isa, current(isa), settings.workspace_limit())
 
 
 def _make_plan(
-    problem: Problem, parameters: tuple[Any, ...], algorithm: str | None, backend: str | None
+    problem: Problem,
+    algorithm: str | None,
+    backend: str | None,
+    parameters: tuple[Any, ...] | None = None,
 ) -> Plan:
+    """Plan ``problem``: with ``parameters`` packed, or for those that a run is given."""
     if 0 in problem.output_shape:
         return _EmptyPlan(problem)
     check_memory(problem.output_shape, problem.output_dtype, f"the output of {problem.name}")
     busy = problem.without_idle()
-    if busy is not problem:
-        parameters = problem.busy(tuple(None if p is None else values_of(p) for p in parameters))
-    arrays = [None if p is None else ready(values_of(p)) for p in parameters]
+    arrays = None if parameters is None else _ready_parameters(problem, parameters)
     without: Without = frozenset()
     while True:
-        choice = choose(busy, algorithm=algorithm, backend=backend, without=without)
-        plan = choice.algorithm.plan(busy, *arrays)
+        choice = choose(
+            busy, algorithm=algorithm, backend=backend, without=without,
+            frozen=parameters is not None,
+        )  # fmt: skip
+        chosen = choice.algorithm
+        plan = chosen.packing_plan(busy) if arrays is None else chosen.plan(busy, *arrays)
         limit = settings.workspace_limit()
         if limit is None or plan.workspace_bytes + plan.scratch_bytes <= limit:
             return plan
-        without |= {(str(choice.algorithm), WORKERS)}
+        without |= {(str(chosen), WORKERS)}
 
 
-def _read_names(algorithm: Any, backend: Any) -> tuple[str | None, str | None]:
-    return optional_text(algorithm, "algorithm"), optional_text(backend, "backend")
+def _ready_parameters(problem: Problem, parameters: tuple[Any, ...]) -> tuple[Array | None, ...]:
+    """Return parameters as plans take them, without those that no output depends on."""
+    if problem.without_idle() is not problem:
+        parameters = problem.busy(tuple(None if p is None else values_of(p) for p in parameters))
+    return tuple(None if p is None else ready(values_of(p)) for p in parameters)
 
 
-@functools.lru_cache(maxsize=1024)
-def _plan_without_parameters(
-    count: int,
-    problem: Problem,
-    algorithm: str | None,
-    backend: str | None,
-    isa: str,
-    tuning: Tuning,
-    limit: int | None,
-) -> Plan:
-    return _make_plan(problem, (None,) * count, algorithm, backend)
-
-
-class _EmptyPlan(Plan):
+class _EmptyPlan(PackingPlan):
     """The plan of a problem whose output has no elements."""
 
     def __init__(self, problem: Problem) -> None:
         given = ((problem.output_shape, problem.output_dtype),)
         self._outputs = getattr(problem, "output_shapes", None) or given
 
-    def run(self, *inputs: Array | None, out: Array | None = None) -> Result:
+    def run(
+        self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
+    ) -> Result:
         first, *rest = (np.empty(shape, dtype) for shape, dtype in self._outputs)
         first = first if out is None else out
         return (first, *rest) if rest else first

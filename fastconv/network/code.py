@@ -15,12 +15,15 @@ from fastconv.backends.native.plan import (
     OUTPUT,
     SCRATCH,
     WORKSPACE,
+    Argument,
     Constant,
     NativePlan,
     Slot,
     Stage,
     constant,
+    inner,
     pack_program,
+    with_arguments,
 )
 from fastconv.forks import cached_property
 from fastconv.network.memory import Buffer, Layout, arrange
@@ -364,7 +367,7 @@ def _close(
 def _rebound(stages: Sequence[Stage], bound: Mapping[int, Slot | Constant | None]) -> list[Stage]:
     """Give stages whose slots are others, constants, or nothing."""
 
-    def new(argument: int | Slot | Constant) -> int | Slot | Constant:
+    def new(argument: Argument) -> Argument:
         if not isinstance(argument, Slot):
             return argument
         target = bound[argument.buffer]
@@ -372,11 +375,6 @@ def _rebound(stages: Sequence[Stage], bound: Mapping[int, Slot | Constant | None
             return target + argument.offset
         if target is None:
             return 0
-        return target if argument.offset == 0 else _inner(target, argument.offset)
+        return inner(target, argument.offset)
 
-    return [dataclasses.replace(s, arguments=[new(a) for a in s.arguments]) for s in stages]
-
-
-def _inner(whole: Constant, offset: int) -> Constant:
-    """Give the bytes of a constant from ``offset`` on: a view, so that the whole stays."""
-    return Constant(whole.array.reshape(-1).view(np.uint8)[offset:])
+    return with_arguments(stages, new)

@@ -59,7 +59,7 @@ def ran(call: Callable[[], Any]) -> list[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "choose", recorded)
-        run._plan_without_parameters.cache_clear()
+        run.plans.clear()
         call()
     return made
 

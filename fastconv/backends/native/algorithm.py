@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastconv.backends.base import Algorithm
+from fastconv.backends.base import Algorithm, Array
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import NativePlan, Stage
 from fastconv.machine import get_machine
@@ -26,6 +26,16 @@ class NativeAlgorithm(Algorithm):
             if dtype.name not in DTYPES:
                 return f"dtype {dtype.name}: these kernels are for {' and '.join(DTYPES)}"
         return None
+
+    def geometry(self, problem: Any) -> NativePlan:
+        """Plan ``problem`` for any parameters: they are packed as the plan runs, or ahead."""
+        raise NotImplementedError
+
+    def plan(self, problem: Any, *parameters: Array | None) -> NativePlan:
+        return self.geometry(problem).packed(parameters)
+
+    def packing_plan(self, problem: Any) -> NativePlan:
+        return self.geometry(problem)
 
     def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
         """Put stages together."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage, constant
+from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Packed, Slot, Stage
 from fastconv.backends.native.pointwise import BLOCK, Pointwise, limit_words
+from fastconv.backends.native.weights import packed_repeat
 from fastconv.problem import Activation, PreluProblem
 from fastconv.problem.record import record
 
@@ -81,26 +82,26 @@ def table_dtype(function: str, name: str) -> str:
 
 
 def shared_stage(
-    library: Library, function: str, name: str, extent: Extent, first: Array, second: Array,
-    activation: Activation | None = None,
+    library: Library, function: str, name: str, extent: Extent,
+    tables: Callable[[int, int], tuple[Packed, Packed]], activation: Activation | None = None,
 ) -> Stage:  # fmt: skip
-    """Give the stage from input to output for tables, one entry a channel, that images share.
+    """Return the stage from input to output for tables that images share, one entry per channel.
 
-    It does an activation that is a clamp, and leaves others.
+    ``tables(run, times)`` packs them, each entry ``run`` times in a row, all of them ``times``
+    times. The stage does an activation that is a clamp, and leaves others.
     """
     limits = limit_words(activation)
     run = 1 if extent.last else extent.inner
-    tables = [np.asarray(t, table_dtype(function, name)) for t in (first, second)]
     if run >= SHORT:
         rows = Rows(extent.images * extent.channels, run)
-        a, b = (constant(t) for t in tables)
+        a, b = tables(1, 1)
         arguments = (INPUT(0), OUTPUT, *rows.words, a, b, extent.channels, *limits)
         return Stage(library.kernel("channelwise.by_row", function, name), rows.items, arguments)
     times = max(1, TABLE // (extent.channels * run))
-    a, b = (constant(np.tile(np.repeat(t, run), times)) for t in tables)
     whole = dataclasses.replace(extent, images=1, inner=extent.images * extent.inner)
     kernel = library.kernel("channelwise.by_table", function, name)
-    return _table_stage(kernel, whole, len(a.array), (a, b), 0, limits)
+    period = extent.channels * run * times
+    return _table_stage(kernel, whole, period, tables(run, times), 0, limits)
 
 
 def image_stage(
@@ -136,14 +137,17 @@ class Prelu(Pointwise):
     def operations(self, problem: PreluProblem) -> float:
         return 3
 
-    def plan(self, problem: PreluProblem, *parameters: Array | None) -> NativePlan:
-        weight = parameters[0]
-        assert weight is not None
-        slopes = weight.reshape(-1)
+    def geometry(self, problem: PreluProblem) -> NativePlan:
         extent = _extent(problem)
         name = problem.dtype.name
-        stage = shared_stage(self.library, "prelu", name, extent, slopes, slopes)
-        return self.native_plan(problem, [stage])
+
+        def slopes(run: int, times: int) -> tuple[Packed, Packed]:
+            table = packed_repeat(self.library, name, 0, extent.channels, run=run, times=times)
+            return table, table
+
+        return self.native_plan(
+            problem, [shared_stage(self.library, "prelu", name, extent, slopes)]
+        )
 
 
 def _extent(problem: PreluProblem) -> Extent:

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.native.arena import aligned_zeros
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import Constant, Slot, constant, float_bits, owned
+from fastconv.backends.native.plan import Argument, Packed, Slot, constant, float_bits
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import Activation
@@ -116,30 +115,6 @@ def flush(weights: Array) -> Array:
     return weights
 
 
-def pack_panels(matrix: Array, tile: Tile) -> Array:
-    """Pack matrices (..., k, columns) into panels (..., panel, k, tile columns), zeros after.
-
-    Aligned, for a plan to keep.
-    """
-    *lead, depth, columns = matrix.shape
-    full, rest = divmod(columns, tile.columns)
-    panels = aligned_zeros((*lead, full + bool(rest), depth, tile.columns), tile.dtype)
-    whole = matrix[..., : full * tile.columns].reshape(*lead, depth, full, tile.columns)
-    panels[..., :full, :, :] = np.swapaxes(whole, -3, -2)
-    if rest:
-        panels[..., full, :, :rest] = matrix[..., full * tile.columns :]
-    return flush(panels)
-
-
-def pack_bias(bias: Array | None, groups: int, columns: int, tile: Tile) -> Array:
-    """Pack a bias into panels (group, panel, tile columns), zeros where there is none."""
-    panels = -(-columns // tile.columns)
-    packed = np.zeros((groups, panels * tile.columns), tile.dtype)
-    if bias is not None:
-        packed[:, :columns] = bias.reshape(groups, columns)
-    return packed
-
-
 # Words of a GEMM's argument block.
 (A, A_IMAGE, A_GROUP, ROWS, TAPS, TAP_COUNT, DEPTH, B, BIAS, OUT, OUT_IMAGE, OUT_GROUP, OUT_ROWS,
  OUT_COLUMN, RESIDUAL, SLOPE, LOW, HIGH, ROW_COUNT, COLUMN_COUNT, GROUPS, ROW_BLOCK, PANEL_BLOCK,
@@ -150,7 +125,7 @@ def pack_bias(bias: Array | None, groups: int, columns: int, tile: Tile) -> Arra
 class Gemm:
     """One GEMM over images and groups, as the kernel's argument block describes it.
 
-    Offsets and strides are bytes. ``b`` holds panels (group, panel, tap, k, column) flattened.
+    Offsets and strides are bytes. ``b`` is panels (group, panel, tap, k, column).
     """
 
     a: Slot
@@ -159,8 +134,8 @@ class Gemm:
     rows: Array
     taps: Array
     depth: int
-    b: Array
-    bias: Array
+    b: Packed
+    bias: Packed
     out: Slot
     out_image: int
     out_group: int
@@ -176,9 +151,9 @@ class Gemm:
         row_block, panel_block = blocking(len(self.rows), self.columns, tile)
         tables = [constant(t, np.int64) for t in (self.rows, self.taps, self.out_rows)]
         activation = self.activation if fused(self.activation) else None
-        words: list[int | Slot | Constant] = [
+        words: list[Argument] = [
             self.a, self.a_image, self.a_group, tables[0], tables[1], len(self.taps), self.depth,
-            owned(self.b), constant(self.bias), self.out, self.out_image, self.out_group,
+            self.b, self.bias, self.out, self.out_image, self.out_group,
             tables[2], self.out_column, self.residual, *clamp_words(activation), len(self.rows),
             self.columns, self.groups, row_block, panel_block, scratch, scratch_stride,
         ]  # fmt: skip

@@ -7,18 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import NativeConv
-from fastconv.backends.native.gemm import (
-    Gemm,
-    pack_bias,
-    pack_panels,
-    scratch_bytes,
-    tile_for,
-)
+from fastconv.backends.native.gemm import Gemm, scratch_bytes, tile_for
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, scratch_stride
 from fastconv.backends.native.tile import Tile
+from fastconv.backends.native.weights import packed_bias, packed_panels
 from fastconv.machine import Machine
 from fastconv.problem import LinearProblem
 
@@ -46,12 +41,11 @@ class Linear(NativeConv):
             flops / machine.peak_flops(problem.dtype) + problem.bytes / machine.memory_bandwidth
         )
 
-    def plan(self, problem: LinearProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
+    def geometry(self, problem: LinearProblem) -> NativePlan:
         tile = _tile(self.library, problem)
         size = tile.size
         places: Any = np.arange(problem.batch)
+        panels = {"groups": 1, "columns": problem.out_features, "width": tile.columns}
         job = Gemm(
             a=INPUT(0),
             a_image=0,
@@ -59,8 +53,8 @@ class Linear(NativeConv):
             rows=places * problem.in_features * size,
             taps=np.zeros(1, np.int64),
             depth=problem.in_features,
-            b=pack_panels(weight.T, tile),
-            bias=pack_bias(bias, 1, problem.out_features, tile),
+            b=packed_panels(self.library, tile.dtype, channels=problem.in_features, **panels),
+            bias=packed_bias(self.library, tile.dtype, **panels),
             out=OUTPUT,
             out_image=0,
             out_group=0,

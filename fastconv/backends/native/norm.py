@@ -7,12 +7,12 @@ depend on the image alone.
 
 from __future__ import annotations
 
+import functools
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array
 from fastconv.backends.native.channelwise import Extent, Rows, image_stage, shared_stage
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
@@ -20,12 +20,14 @@ from fastconv.backends.native.plan import (
     OUTPUT,
     WORKSPACE,
     NativePlan,
+    Packed,
     Slot,
     Stage,
     constant,
     float_bits,
 )
 from fastconv.backends.native.pointwise import BLOCK, Pointwise
+from fastconv.backends.native.weights import packed_affine, packed_repeat
 from fastconv.problem import BatchNormProblem, GroupNormProblem, LayerNormProblem
 
 # The kernels' words. `row_moments`: input, means, `Rows.words`, sums of squares; one a chunk.
@@ -44,13 +46,6 @@ TARGET = 1
 (ROW_SCALES, ROW_SHIFTS, PLACE_WEIGHTS, PLACE_BIASES) = range(7, 11)
 
 
-def _wide(parameter: Array | None, count: int, value: float) -> Array:
-    """Give a parameter in float64, or ``count`` times the value that stands for none."""
-    if parameter is None:
-        return np.full(count, float(value))
-    return parameter.reshape(-1).astype(np.float64)
-
-
 class _Workspace:
     """Hands out float64 arrays in the workspace."""
 
@@ -65,23 +60,20 @@ class _Workspace:
 
 
 class BatchNorm(Pointwise):
-    """A scale and a shift a channel, made when the plan is."""
+    """A scale and a shift per channel."""
 
     name = "affine"
 
     def operations(self, problem: BatchNormProblem) -> float:
         return 4 + self.ending(problem)
 
-    def plan(self, problem: BatchNormProblem, *parameters: Array | None) -> NativePlan:
-        mean, variance, weight, bias = parameters
-        channels = problem.channels
-        with np.errstate(all="ignore"):
-            deviation = np.sqrt(_wide(variance, channels, 1) + problem.eps)
-            scale = _wide(weight, channels, 1) / deviation
-            shift = _wide(bias, channels, 0) - _wide(mean, channels, 0) * scale
+    def geometry(self, problem: BatchNormProblem) -> NativePlan:
         name = problem.dtype.name
+        tables = functools.partial(
+            packed_affine, self.library, name, problem.channels, problem.eps
+        )
         stage = shared_stage(
-            self.library, "affine", name, _extent(problem), scale, shift, problem.activation
+            self.library, "affine", name, _extent(problem), tables, problem.activation
         )
         return self.ended_plan(problem, [stage])
 
@@ -94,14 +86,12 @@ class GroupNorm(Pointwise):
     def operations(self, problem: GroupNormProblem) -> float:
         return 12 + self.ending(problem)
 
-    def plan(self, problem: GroupNormProblem, *parameters: Array | None) -> NativePlan:
+    def geometry(self, problem: GroupNormProblem) -> NativePlan:
         extent, space, name = _extent(problem), _Workspace(), problem.dtype.name
         parts = _pixel_parts if extent.last else _row_parts
         moments, words = parts(self.library, problem, extent, space)
         tables = [space.take(extent.images * extent.channels) for _ in range(2)]
-        affine = [
-            constant(_wide(p, extent.channels, v)) for p, v in zip(parameters, (1, 0), strict=True)
-        ]
+        affine = _widened(self.library, name, extent.channels)
         arguments = (
             *words, extent.channels // problem.groups, *affine, *tables, float_bits(problem.eps)
         )  # fmt: skip
@@ -123,7 +113,7 @@ class LayerNorm(Pointwise):
     def operations(self, problem: LayerNormProblem) -> float:
         return 12
 
-    def plan(self, problem: LayerNormProblem, *parameters: Array | None) -> NativePlan:
+    def geometry(self, problem: LayerNormProblem) -> NativePlan:
         name, space = problem.dtype.name, _Workspace()
         rows = Rows(problem.rows, problem.length)
         moments, means, sums = _row_moments(self.library, name, rows, space)
@@ -133,9 +123,7 @@ class LayerNorm(Pointwise):
             means, sums, 1, rows.chunks, 1, BLOCK, rows.length, rows.chunks, 0, 1, 1, one, zero,
             scale, shift, float_bits(problem.eps),
         )  # fmt: skip
-        affine = [
-            constant(_wide(p, rows.length, v)) for p, v in zip(parameters, (1, 0), strict=True)
-        ]
+        affine = _widened(self.library, name, rows.length)
         stages = [
             moments,
             Stage(_combine(self.library), rows.rows, whole),
@@ -146,6 +134,12 @@ class LayerNorm(Pointwise):
             ),
         ]
         return self.native_plan(problem, stages, workspace_bytes=space.bytes)
+
+
+def _widened(library: Library, name: str, count: int) -> list[Packed]:
+    """Return weight and bias in float64: one and zero where there is none."""
+    values = enumerate((1.0, 0.0))
+    return [packed_repeat(library, f"widened {name}", i, count, value=v) for i, v in values]
 
 
 def _extent(problem: BatchNormProblem | GroupNormProblem) -> Extent:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastconv import settings
-from fastconv.backends.base import Array, Plan
+from fastconv.backends.base import Array, Arrays, PackingPlan
 from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.arena import ALIGNMENT, aligned, take_address
 from fastconv.backends.native.driver import Program, drive
 from fastconv.backends.native.outputs import empty
 from fastconv.backends.native.shared import shared
+from fastconv.forks import cached_property
 from fastconv.problem.record import record
 
 # Below this many seconds of predicted work, sharing it out costs more than it saves.
@@ -37,6 +39,8 @@ class Slot:
 OUTPUT = Slot(-3)
 WORKSPACE = Slot(-2)
 SCRATCH = Slot(-1)
+# Before these come weights that Python packs at a run, then parameters, the first one last.
+_BEFORE_OUTPUT = OUTPUT.buffer - 1
 
 
 def INPUT(number: int) -> Slot:
@@ -66,26 +70,83 @@ def owned(array: Array) -> Constant:
 
 @record(frozen=True)
 class Stage:
-    """One kernel over its work items. Arguments are ints, Slots and Constants, in its order."""
+    """One kernel over its work items. Arguments are ints, Slots, Constants and Packed weights."""
 
     kernel: int
     items: int
-    arguments: Sequence[int | Slot | Constant]
+    arguments: Sequence[Argument]
 
 
-class NativePlan(Plan):
+@record(frozen=True, eq=False)
+class Weights:
+    """Memory for packed parameters, and the stages that fill it.
+
+    In ``stages`` parameter i is INPUT(i), a missing one's address 0, and OUTPUT is this memory.
+    They run once where the parameters are frozen, and else before the plan's own at each run.
+    """
+
+    nbytes: int
+    stages: tuple[Stage, ...]
+    workspace_bytes: int = 0
+    scratch_bytes: int = 0
+
+    def packed(self, parameters: Sequence[Array | None]) -> Constant:
+        """Return these parameters packed, for a plan to keep."""
+        memory = aligned(self.nbytes)
+        self._run(parameters, memory)
+        return Constant(shared(memory.view(np.float32 if self.nbytes % 4 == 0 else np.uint8)))
+
+    def _run(self, parameters: Sequence[Array | None], memory: Array) -> None:
+        program, _kept = pack_program(self.stages)
+        threads = settings.get_num_threads() if self.nbytes >= THREADED_BYTES else 1
+        stride, shared_bytes = scratch_stride(self.scratch_bytes), _rounded(self.workspace_bytes)
+        _memory, start = take_address(shared_bytes + stride * threads)
+        addresses = [*map(address_of, (*parameters, memory)), start, start + shared_bytes]
+        drive(program, addresses, threads, whole=True)
+
+
+# Packed weights of fewer bytes are packed by one thread.
+THREADED_BYTES = 1 << 18
+
+
+@record(frozen=True, eq=False)
+class HostWeights:
+    """Packed parameters that Python makes: for what few calls ask for."""
+
+    pack: Callable[..., Array]
+
+    def packed(self, parameters: Sequence[Array | None]) -> Constant:
+        """Return these parameters packed, for a plan to keep."""
+        return constant(self.pack(*parameters))
+
+
+@record(frozen=True)
+class Packed:
+    """An argument: an address in packed weights, bytes from their start."""
+
+    weights: Weights | HostWeights
+    offset: int = 0
+
+
+Argument = int | Slot | Constant | Packed
+
+
+class NativePlan(PackingPlan):
     """Stages run one after the other by one native call.
+
+    A plan whose stages read `Packed` weights packs parameters at each run; `packed` makes one
+    that holds them.
 
     Parameters
     ----------
     problem
-        Gives the output's shape and dtype and the predicted work.
+        Its output's shape and dtype.
     stages
         In order; each sees all that those before it wrote.
     workspace_bytes
         Shared scratch memory, at the slot WORKSPACE.
     scratch_bytes
-        Scratch memory a worker. Worker w's starts at SCRATCH + w * scratch_bytes (rounded up to
+        Scratch memory per worker. Worker w's starts at SCRATCH + w * scratch_bytes (rounded up to
         64): a kernel that uses it takes both as arguments; see ``scratch_stride``.
     seconds
         Predicted time on one thread: small plans stay on one.
@@ -107,31 +168,143 @@ class NativePlan(Plan):
         self.workspace_bytes, self.scratch_bytes = workspace_bytes, scratch_bytes
         self._shape, self._dtype = problem.output_shape, problem.output_dtype
         self._extra = tuple(extra_outputs)
-        self._scratch = scratch_stride(scratch_bytes)
-        self._shared = -(-workspace_bytes // ALIGNMENT) * ALIGNMENT
-        self.seconds, self._serial = seconds, seconds < SERIAL_SECONDS
-        # No stage is known apart; each is cut as if it took all the time.
-        self._program, self._constants = pack_program(stages, [seconds] * len(self.stages))
+        self.seconds = seconds
+        found = (a.weights for s in self.stages for a in s.arguments if isinstance(a, Packed))
+        self.weights: tuple[Weights | HostWeights, ...] = tuple(dict.fromkeys(found))
 
     @property
     def is_staged(self) -> bool:
-        return type(self).run is NativePlan.run
+        return type(self).run is NativePlan.run and not self.weights
 
-    def run(self, *inputs: Array | None, out: Array | None = None) -> Any:
-        threads = 1 if self._serial else settings.get_num_threads()
+    @property
+    def nbytes(self) -> int:  # type: ignore[override]
+        arrays = {
+            id(a.array): a.array
+            for stage in self.stages
+            for a in stage.arguments
+            if isinstance(a, Constant)
+        }
+        return sum(array.nbytes for array in arrays.values())
+
+    def packed(self, parameters: Sequence[Array | None]) -> NativePlan:
+        """Return the plan with these parameters packed: it runs without them."""
+        if not self.weights:
+            return self
+        made = {weights: weights.packed(parameters) for weights in self.weights}
+
+        def held(argument: Argument) -> Argument:
+            if isinstance(argument, Packed):
+                return inner(made[argument.weights], argument.offset)
+            return argument
+
+        plan = copy.copy(self)
+        plan.__dict__.pop("_ready", None)
+        plan.stages, plan.weights = tuple(with_arguments(self.stages, held)), ()
+        return plan
+
+    def with_parameters(self, made: Callable[..., Arrays]) -> NativePlan:
+        """Return the plan for parameters of which ``made`` makes this plan's own, in Python."""
+
+        def host(weights: Weights | HostWeights) -> HostWeights:
+            return HostWeights(lambda *given: weights.packed(made(*given)).array)
+
+        hosts = {weights: host(weights) for weights in self.weights}
+
+        def asked(argument: Argument) -> Argument:
+            if isinstance(argument, Packed):
+                return Packed(hosts[argument.weights], argument.offset)
+            return argument
+
+        plan = copy.copy(self)
+        plan.__dict__.pop("_ready", None)
+        plan.stages, plan.weights = tuple(with_arguments(self.stages, asked)), (*hosts.values(),)
+        return plan
+
+    @cached_property
+    def _ready(self) -> _Ready:
+        return _Ready.of(self)
+
+    def run(
+        self,
+        *inputs: Array | None,
+        out: Array | None = None,
+        parameters: Arrays = (),
+    ) -> Any:
+        ready = self._ready
+        threads = 1 if ready.serial else settings.get_num_threads()
         if threads > 1 and (limit := settings.workspace_limit()) is not None:
-            most = (limit - self._shared) // max(1, self._scratch)
+            most = (limit - ready.shared) // max(1, ready.scratch)
             threads = max(1, min(threads, most))
         given = out is not None
         if out is None:
             out = empty(self._shape, self._dtype)
         extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
+        hosts = [host.pack(*parameters) for host in ready.hosts]
+        arrays = (*inputs, *extra, *parameters[::-1], *hosts[::-1], out)
         # The memory is held by its name until the run is over.
-        _memory, start = take_address(self._shared + self._scratch * threads)
-        buffers = [*map(address_of, (*inputs, *extra, out)), start, start + self._shared]
+        _memory, start = take_address(ready.shared + ready.scratch * threads)
+        buffers = [*map(address_of, arrays), start, start + ready.shared]
         # What a caller gave is never left half-written.
-        drive(self._program, buffers, threads, whole=given)
+        drive(ready.program, buffers, threads, whole=given)
         return (out, *extra) if extra else out
+
+
+@record(frozen=True, eq=False)
+class _Ready:
+    """What every run of a plan asks for."""
+
+    program: Program
+    kept: list[Array]
+    hosts: tuple[HostWeights, ...]
+    shared: int
+    scratch: int
+    serial: bool
+
+    @classmethod
+    def of(cls, plan: NativePlan) -> _Ready:
+        own = [w for w in plan.weights if isinstance(w, Weights)]
+        hosts = tuple(w for w in plan.weights if isinstance(w, HostWeights))
+        shared = _rounded(plan.workspace_bytes)
+        slots: dict[Any, Slot] = {}
+        for place, host in enumerate(hosts):
+            slots[host] = Slot(_BEFORE_OUTPUT - place)
+        first = _BEFORE_OUTPUT - len(hosts)
+        packing: list[Stage] = []
+        scratch = plan.scratch_bytes
+        for weights in own:
+            slots[weights] = WORKSPACE + shared
+            shared += _rounded(weights.nbytes)
+        for weights in own:
+            at = {OUTPUT.buffer: slots[weights], WORKSPACE.buffer: WORKSPACE + shared}
+            read = (a for s in weights.stages for a in s.arguments if isinstance(a, Slot))
+            at |= {a.buffer: Slot(first - a.buffer) for a in read if a.buffer >= 0}
+            packing += moved(weights.stages, at)
+            scratch = max(scratch, weights.scratch_bytes)
+        shared += max((_rounded(w.workspace_bytes) for w in own), default=0)
+
+        def placed(argument: Argument) -> Argument:
+            if isinstance(argument, Packed):
+                return slots[argument.weights] + argument.offset
+            return argument
+
+        stages = [*packing, *with_arguments(plan.stages, placed)]
+        # No stage is known apart; each is cut as if it took all the time.
+        program, kept = pack_program(stages, [plan.seconds] * len(stages))
+        serial = plan.seconds < SERIAL_SECONDS
+        return cls(program, kept, hosts, shared, scratch_stride(scratch), serial)
+
+
+def with_arguments(
+    stages: Sequence[Stage], change: Callable[[Argument], Argument]
+) -> list[Stage]:
+    return [dataclasses.replace(s, arguments=[change(a) for a in s.arguments]) for s in stages]
+
+
+def inner(whole: Constant, offset: int) -> Constant:
+    """Return the bytes of a constant from ``offset`` on: a view, so that the whole stays."""
+    if offset == 0:
+        return whole
+    return Constant(whole.array.reshape(-1).view(np.uint8)[offset:])
 
 
 def pack_program(
@@ -165,17 +338,21 @@ def pack_program(
 def moved(stages: Sequence[Stage], slots: Mapping[int, Slot]) -> list[Stage]:
     """Give stages whose buffers, where ``slots`` names them, lie elsewhere."""
 
-    def move(argument: int | Slot | Constant) -> int | Slot | Constant:
+    def move(argument: Argument) -> Argument:
         if isinstance(argument, Slot) and argument.buffer in slots:
             return slots[argument.buffer] + argument.offset
         return argument
 
-    return [dataclasses.replace(s, arguments=[move(a) for a in s.arguments]) for s in stages]
+    return with_arguments(stages, move)
 
 
 def scratch_stride(scratch_bytes: int) -> int:
     """Bytes from one worker's scratch memory to the next one's."""
-    return -(-scratch_bytes // ALIGNMENT) * ALIGNMENT
+    return _rounded(scratch_bytes)
+
+
+def _rounded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def float_bits(value: float) -> int:

@@ -8,11 +8,12 @@ is loaded once for all the taps of a kernel's line that see it.
 from __future__ import annotations
 
 import dataclasses
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.direct import pack_bytes
 from fastconv.backends.native.conv.geometry import lead, output_words, padded_size
@@ -20,8 +21,6 @@ from fastconv.backends.native.conv.pack import pack_input
 from fastconv.backends.native.gemm import (
     clamp_words,
     fused,
-    pack_bias,
-    pack_panels,
     scratch_bytes,
     tile_for,
 )
@@ -31,10 +30,10 @@ from fastconv.backends.native.plan import (
     NativePlan,
     Stage,
     constant,
-    owned,
     scratch_stride,
 )
 from fastconv.backends.native.tile import Tile
+from fastconv.backends.native.weights import packed_bias, packed_panels
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -77,9 +76,7 @@ class Depthwise(NativeConv):
         # The next lines are fetched while these are summed; a copy comes before.
         return Cost(max(seconds, moved) + packed / machine.memory_bandwidth, packed)
 
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
+    def geometry(self, problem: ConvProblem) -> NativePlan:
         tile = line_tile(self.library, problem, get_machine())
         size, channels = tile.size, problem.out_channels
         before = tuple(p[0] for p in problem.padding)
@@ -97,10 +94,13 @@ class Depthwise(NativeConv):
         out = output_words(dataclasses.replace(problem, groups=1))
         activation = problem.activation if fused(problem.activation) else None
         scratch = scratch_bytes(tile)
+        panels = {"groups": 1, "columns": channels, "width": tile.columns}
         words: list[Any] = [
             packed.slot, packed.image * size, packed.channels * size,
-            owned(pack_panels(weight.reshape(channels, -1).T, tile)),
-            constant(pack_bias(bias, 1, channels, tile)), out["out"], out["out_image"],
+            packed_panels(
+                self.library, tile.dtype, channels=prod(problem.kernel_size), **panels
+            ),
+            packed_bias(self.library, tile.dtype, **panels), out["out"], out["out_image"],
             constant(out["out_rows"], np.int64), out["out_column"], out["residual"],
             *clamp_words(activation), channels, block, tile.rows, *lead(problem.kernel_size, 1),
             *lead(problem.stride, 1), *lead(problem.dilation, 1), *lead(before, 0), *packed.size,

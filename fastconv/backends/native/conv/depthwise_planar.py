@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import PlaneByPlane
 from fastconv.backends.native.conv.planes import Planes, row_block, row_tile
-from fastconv.backends.native.gemm import clamp_words, flush, fused
+from fastconv.backends.native.gemm import clamp_words, fused
 from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
@@ -21,6 +21,7 @@ from fastconv.backends.native.plan import (
     constant,
     scratch_stride,
 )
+from fastconv.backends.native.weights import packed_bias, packed_panels
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -59,9 +60,7 @@ class DepthwisePlanar(PlaneByPlane):
         seconds = flops / machine.peak_flops(problem.dtype)
         return Cost(max(seconds, problem.bytes / machine.memory_bandwidth / 2))
 
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
+    def geometry(self, problem: ConvProblem) -> NativePlan:
         planes = Planes(problem, get_machine().lanes(problem.dtype))
         tile = row_tile(self.library, planes, get_machine())
         down, across = planes.down, planes.across
@@ -70,11 +69,17 @@ class DepthwisePlanar(PlaneByPlane):
         scratch = (planes.lines(block) * planes.line + tile.columns + tile.lanes) * size
         height, width = planes.height, planes.width
         plane = problem.input_size[-1] * (problem.input_size[0] if problem.n == 2 else 1) * size
-        filters = flush(weight.reshape(-1, down[0], across[0]).transpose(0, 2, 1).copy())
-        biases = np.zeros(problem.out_channels, problem.dtype) if bias is None else bias
+        # A filter's columns one after the other.
+        filters = packed_panels(
+            self.library, tile.dtype, groups=problem.out_channels, columns=1, width=1,
+            channels=down[0], taps=across[0],
+        )  # fmt: skip
+        biases = packed_bias(
+            self.library, tile.dtype, groups=1, columns=problem.out_channels, width=tile.lanes
+        )
         activation = problem.activation if fused(problem.activation) else None
         words = [
-            INPUT(0), plane, constant(filters), constant(biases), OUTPUT, height * width * size,
+            INPUT(0), plane, filters, biases, OUTPUT, height * width * size,
             INPUT(1) if problem.residual else 0, *clamp_words(activation), height, width, block,
             problem.out_channels // problem.groups, problem.in_channels, *down, across[0],
             constant(planes.offsets(), np.int64), *planes.edge_words(), tile.rows,

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterable
 from math import prod
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import NativeConv, conv_tile, register_tiles
-from fastconv.backends.native.conv.geometry import conv_gemm, padded_size, weight_matrix
+from fastconv.backends.native.conv.geometry import conv_gemm, padded_size
 from fastconv.backends.native.conv.pack import pack_input
-from fastconv.backends.native.gemm import pack_bias, pack_panels, scratch_bytes
+from fastconv.backends.native.gemm import scratch_bytes
 from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, scratch_stride
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem, Shape
@@ -45,22 +45,14 @@ class Direct(NativeConv):
         )
         return Cost(seconds, packed)
 
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
+    def geometry(self, problem: ConvProblem) -> NativePlan:
         tile = conv_tile(self.library, problem)
         before = tuple(p[0] for p in problem.padding)
         packed = pack_input(
             self.library, problem, before, padded_size(problem), mode=problem.padding_mode,
             pitch=_pitch(problem), step=_step(problem),
         )  # fmt: skip
-        columns = problem.out_channels // problem.groups
-        job = conv_gemm(
-            _dense(problem),
-            packed,
-            pack_panels(weight_matrix(weight, problem.groups), tile),
-            pack_bias(bias, problem.groups, columns, tile),
-        )
+        job = conv_gemm(self.library, _dense(problem), packed, tile)
         scratch = scratch_bytes(tile)
         words = job.words(tile, SCRATCH, scratch_stride(scratch))
         stage = Stage(self.library.kernel("gemm", tile), job.items(problem.batch, tile), words)

@@ -10,7 +10,10 @@ import numpy as np
 from fastconv.backends.base import Array
 from fastconv.backends.native.conv.pack import Packed
 from fastconv.backends.native.gemm import Gemm
+from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import INPUT, OUTPUT
+from fastconv.backends.native.tile import Tile
+from fastconv.backends.native.weights import packed_bias, packed_panels
 from fastconv.problem import ConvProblem, Shape
 
 
@@ -79,17 +82,12 @@ def window_tables(
     return rows * size, taps * size, depth
 
 
-def weight_matrix(weight: Array, groups: int) -> Array:
-    """Give (O, C / groups, *kernel) as matrices (group, taps x channels, O / group)."""
-    columns = weight.shape[0] // groups
-    split = weight.reshape(groups, columns, weight.shape[1], -1)
-    return split.transpose(0, 3, 2, 1).reshape(groups, -1, columns)
-
-
-def conv_gemm(problem: ConvProblem, packed: Packed, b: Array, bias: Array) -> Gemm:
-    """Give a convolution as a GEMM over the packed input."""
+def conv_gemm(library: Library, problem: ConvProblem, packed: Packed, tile: Tile) -> Gemm:
+    """Return a convolution as a GEMM over the packed input."""
     size = problem.dtype.itemsize
     rows, taps, depth = window_tables(problem, packed)
+    groups, columns = problem.groups, problem.out_channels // problem.groups
+    panels = {"groups": groups, "columns": columns, "width": tile.columns}
     return Gemm(
         a=packed.slot,
         a_image=packed.image * size,
@@ -97,7 +95,10 @@ def conv_gemm(problem: ConvProblem, packed: Packed, b: Array, bias: Array) -> Ge
         rows=rows,
         taps=taps,
         depth=depth,
-        b=b,
-        bias=bias,
+        b=packed_panels(
+            library, tile.dtype, taps=prod(problem.kernel_size),
+            channels=problem.in_channels // groups, **panels,
+        ),
+        bias=packed_bias(library, tile.dtype, **panels),
         **output_words(problem),
-    )
+    )  # fmt: skip

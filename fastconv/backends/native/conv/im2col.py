@@ -13,17 +13,12 @@ from math import prod
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import NativeConv, conv_tile, register_tiles
 from fastconv.backends.native.conv.direct import TURN_OPERATIONS, pack_bytes, taps_merge
-from fastconv.backends.native.conv.geometry import conv_gemm, padded_size, weight_matrix
+from fastconv.backends.native.conv.geometry import conv_gemm, padded_size
 from fastconv.backends.native.conv.pack import pack_input
-from fastconv.backends.native.gemm import (
-    ROW_BLOCK,
-    pack_bias,
-    pack_panels,
-    scratch_bytes,
-)
+from fastconv.backends.native.gemm import ROW_BLOCK, scratch_bytes
 from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, constant, scratch_stride
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
@@ -56,22 +51,14 @@ class Im2col(NativeConv):
         )
         return Cost(seconds, pack_bytes(problem))
 
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
+    def geometry(self, problem: ConvProblem) -> NativePlan:
         tile = conv_tile(self.library, problem)
         size = problem.dtype.itemsize
         before = tuple(p[0] for p in problem.padding)
         packed = pack_input(
             self.library, problem, before, padded_size(problem), mode=problem.padding_mode
         )
-        columns = problem.out_channels // problem.groups
-        windows = conv_gemm(
-            problem,
-            packed,
-            pack_panels(weight_matrix(weight, problem.groups), tile),
-            pack_bias(bias, problem.groups, columns, tile),
-        )
+        windows = conv_gemm(self.library, problem, packed, tile)
         length = problem.sum_length
         job = dataclasses.replace(
             windows,

@@ -16,7 +16,7 @@ import numpy as np
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.planes import Planes
-from fastconv.backends.native.gemm import clamp_words, flush, fused, tile_for
+from fastconv.backends.native.gemm import clamp_words, fused, tile_for
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
     INPUT,
@@ -28,6 +28,7 @@ from fastconv.backends.native.plan import (
     scratch_stride,
 )
 from fastconv.backends.native.tile import Tile
+from fastconv.backends.native.weights import packed_bias, packed_panels
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 from fastconv.problem.record import record
@@ -92,31 +93,25 @@ class Planar(NativeConv):
                 seconds *= 1.2 + 0.2 * log2(panel / machine.l1_bytes)
         return Cost(seconds, shape.lines_bytes)
 
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
+    def geometry(self, problem: ConvProblem) -> NativePlan:
         shape = _Shape.of(self.library, problem, get_machine())
         planes, tile, size = shape.planes, shape.tile, problem.dtype.itemsize
         groups, plane = problem.groups, prod(problem.input_size)
         per_group = problem.in_channels // groups
         columns = problem.out_channels // groups
-        tiles = -(-columns // tile.rows)
-        filters = np.zeros((groups, tiles * tile.rows, weight[0].size), problem.dtype)
-        filters[:, :columns] = weight.reshape(groups, columns, -1)
-        filters = flush(filters).reshape(groups, tiles, tile.rows, -1).transpose(0, 1, 3, 2)
-        biases = np.zeros((groups, tiles * tile.rows), problem.dtype)
-        if bias is not None:
-            biases[:, :columns] = bias.reshape(groups, columns)
+        steps = per_group * prod(problem.kernel_size)
+        panels = {"groups": groups, "columns": columns, "width": tile.rows}
+        filters = packed_panels(self.library, tile.dtype, channels=steps, **panels)
         activation = problem.activation if fused(problem.activation) else None
         scratch = 0 if shape.flat else shape.lines_bytes + tile.columns * size
         height, width = shape.size
         way = CUTS.index(shape.cut), int(planes.single)
         out_plane = prod(problem.output_size) * size
         words = [
-            INPUT(0), problem.in_channels * plane * size, plane * size, constant(filters),
-            constant(biases), OUTPUT, problem.out_channels * out_plane, out_plane,
+            INPUT(0), problem.in_channels * plane * size, plane * size, filters,
+            packed_bias(self.library, tile.dtype, **panels), OUTPUT, problem.out_channels * out_plane, out_plane,
             INPUT(1) if problem.residual else 0, *clamp_words(activation), groups, per_group,
-            columns, weight[0].size, constant(shape.offsets(), np.int64),
+            columns, steps, constant(shape.offsets(), np.int64),
             constant(shape.pixels(), np.int64), shape.chunk, height, width, *way, *planes.down,
             *planes.words(problem), SCRATCH, scratch_stride(scratch),
         ]  # fmt: skip

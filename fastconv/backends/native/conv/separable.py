@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Array, Arrays, Cost
 from fastconv.backends.native.bounds import SUM_SIGMAS, sum_bound
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
 from fastconv.backends.native.conv.depthwise_planar import DepthwisePlanar
@@ -43,21 +43,13 @@ class Separable(PlaneByPlane):
         u = unit(problem.dtype)
         return sum(sum_bound(k, u) for k in problem.kernel_size) + SUM_SIGMAS * u
 
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
+    def geometry(self, problem: ConvProblem) -> NativePlan:
         first, second = down_then_across(problem)
-        left, _, right = np.linalg.svd(weight[:, 0].astype(np.float64), full_matrices=False)
-        strength = np.einsum("oi,oij,oj->o", left[:, :, 0], weight[:, 0], right[:, 0])
-        # Either line has half of the strength: what the weights' dtype holds, both lines hold.
-        half = np.sqrt(np.abs(strength))[:, None]
-        columns = (left[:, :, 0] * np.copysign(half, strength[:, None])).astype(weight.dtype)
-        rows = (right[:, 0] * half).astype(weight.dtype)
-        down = self._lines.plan(first, columns[:, None, :, None], None)
-        across = self._lines.plan(second, rows[:, None, None, :], bias)
+        down, across = self._lines.geometry(first), self._lines.geometry(second)
+        columns, rows = down.with_parameters(_columns), across.with_parameters(_rows)
         stages = [
-            *moved(down.stages, {OUTPUT.buffer: WORKSPACE}),
-            *moved(across.stages, {INPUT(0).buffer: WORKSPACE}),
+            *moved(columns.stages, {OUTPUT.buffer: WORKSPACE}),
+            *moved(rows.stages, {INPUT(0).buffer: WORKSPACE}),
         ]
         return NativePlan(
             problem,
@@ -66,6 +58,24 @@ class Separable(PlaneByPlane):
             scratch_bytes=max(down.scratch_bytes, across.scratch_bytes),
             seconds=self.cost(problem, get_machine()).seconds,
         )
+
+
+def _lines(weight: Array) -> tuple[Array, Array]:
+    """Return the filters' columns and rows, whose products they are."""
+    left, _, right = np.linalg.svd(weight[:, 0].astype(np.float64), full_matrices=False)
+    strength = np.einsum("oi,oij,oj->o", left[:, :, 0], weight[:, 0], right[:, 0])
+    # Either line has half of the strength: what the weights' dtype holds, both lines hold.
+    half = np.sqrt(np.abs(strength))[:, None]
+    columns = (left[:, :, 0] * np.copysign(half, strength[:, None])).astype(weight.dtype)
+    return columns, (right[:, 0] * half).astype(weight.dtype)
+
+
+def _columns(weight: Array, bias: Array | None) -> Arrays:
+    return _lines(weight)[0][:, None, :, None], None
+
+
+def _rows(weight: Array, bias: Array | None) -> Arrays:
+    return _lines(weight)[1][:, None, None, :], bias
 
 
 def down_then_across(problem: ConvProblem) -> tuple[ConvProblem, ConvProblem]:

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import NativeConv, conv_tile
 from fastconv.backends.native.conv.geometry import offsets, output_words
-from fastconv.backends.native.conv.pack import Packed, pack_input
+from fastconv.backends.native.conv.pack import Packed as Source
+from fastconv.backends.native.conv.pack import pack_input
 from fastconv.backends.native.conv.phases import phase_length, phase_taps, phases
-from fastconv.backends.native.gemm import (
-    Gemm,
-    pack_bias,
-    pack_panels,
-    scratch_bytes,
-)
-from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, scratch_stride
+from fastconv.backends.native.gemm import Gemm, scratch_bytes
+from fastconv.backends.native.library import Library
+from fastconv.backends.native.plan import SCRATCH, NativePlan, Packed, Stage, scratch_stride
 from fastconv.backends.native.tile import Tile
+from fastconv.backends.native.weights import packed_bias, packed_rows
 from fastconv.machine import Machine
 from fastconv.problem import ConvTransposeProblem, Shape
 
@@ -45,18 +42,18 @@ class Transposed(NativeConv):
         )
         return Cost(seconds, problem.batch * packed)
 
-    def plan(self, problem: ConvTransposeProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
+    def geometry(self, problem: ConvTransposeProblem) -> NativePlan:
         tile = conv_tile(self.library, problem)
         before, padded = _padded(problem)
         packed = pack_input(self.library, problem, before, padded)
         columns = problem.out_channels // problem.groups
-        bias_panels = pack_bias(bias, problem.groups, columns, tile)
+        bias = packed_bias(
+            self.library, tile.dtype, groups=problem.groups, columns=columns, width=tile.columns
+        )
         scratch = scratch_bytes(tile)
         stages = list(packed.stages)
         for phase in product(*map(phases, [problem] * problem.n, range(problem.n))):
-            job = _phase_gemm(tile, problem, phase, packed, before, weight, bias_panels)
+            job = _phase_gemm(self.library, tile, problem, phase, packed, before, bias)
             if job is not None:
                 words = job.words(tile, SCRATCH, scratch_stride(scratch))
                 stages.append(
@@ -82,13 +79,13 @@ def _padded(problem: ConvTransposeProblem) -> tuple[Shape, Shape]:
 
 
 def _phase_gemm(
+    library: Library,
     tile: Tile,
     problem: ConvTransposeProblem,
     phase: Shape,
-    packed: Packed,
+    packed: Source,
     before: Shape,
-    weight: Array,
-    bias_panels: Array,
+    bias: Packed,
 ) -> Gemm | None:
     """Give one phase's GEMM; None when the phase has no outputs."""
     dimensions = range(problem.n)
@@ -105,18 +102,24 @@ def _phase_gemm(
         )
     )
     rows = offsets(*(np.arange(n) * stride for n, stride in zip(lengths, strides, strict=True)))
-    places = offsets(
+    outputs = offsets(
         *(
             (phase[i] + problem.stride[i] * np.arange(lengths[i]))
             * prod(problem.output_size[i + 1 :])
             for i in dimensions
         )
     )
-    key: Any = (..., *np.ix_(*([k for k, _ in column] for column in reached)))
-    chosen = weight[key]
+    kernel = problem.kernel_size
+    chosen = offsets(
+        *(
+            np.array([k for k, _ in column], np.int64) * prod(kernel[i + 1 :])
+            for i, column in enumerate(reached)
+        )
+    )
     per_group = problem.in_channels // problem.groups
-    split = chosen.reshape(problem.groups, per_group, weight.shape[1], len(taps))
-    matrix = split.transpose(0, 3, 1, 2).reshape(problem.groups, -1, weight.shape[1])
+    columns = problem.out_channels // problem.groups
+    # A row of the panels is a tap of an input channel.
+    places = chosen[:, None] + np.arange(per_group) * columns * prod(kernel)
     return Gemm(
         a=packed.slot,
         a_image=packed.image * size,
@@ -124,7 +127,10 @@ def _phase_gemm(
         rows=rows * size,
         taps=taps * size,
         depth=per_group,
-        b=pack_panels(matrix, tile),
-        bias=bias_panels,
-        **output_words(problem, places),
-    )
+        b=packed_rows(
+            library, tile.dtype, groups=problem.groups, columns=columns, width=tile.columns,
+            places=places.ravel(), group=per_group * columns * prod(kernel), step=prod(kernel),
+        ),
+        bias=bias,
+        **output_words(problem, outputs),
+    )  # fmt: skip

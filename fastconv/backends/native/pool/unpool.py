@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.base import Array, Arrays, Cost, roofline
 from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.machine import Machine, get_machine
@@ -46,7 +46,9 @@ class _Checked(NativePlan):
         super().__init__(problem, [stage], seconds=seconds)
         self._problem = problem
 
-    def run(self, *inputs: Array | None, out: Array | None = None) -> Any:
+    def run(
+        self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
+    ) -> Any:
         indices = inputs[1]
         assert indices is not None
         self._problem.check_range(int(indices.min()), int(indices.max()))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Cost
 from fastconv.backends.native.bounds import FILTER_SIGMAS
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
 from fastconv.backends.native.conv.fft.layout import Blocks
@@ -23,11 +23,14 @@ from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
     SCRATCH,
+    HostWeights,
     NativePlan,
+    Packed,
     Stage,
     constant,
     scratch_stride,
 )
+from fastconv.backends.native.weights import packed_bias
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -61,27 +64,28 @@ class Fft(PlaneByPlane):
         passes = 2 * log2(prod(blocks.size)) + 4
         return FILTER_SIGMAS * unit(problem.dtype) * (sqrt(passes) + 2)
 
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
+    def geometry(self, problem: ConvProblem) -> NativePlan:
         machine = get_machine()
         blocks = Blocks.of(problem, machine)
         assert blocks is not None
         tile = vector_tile(tile_for(self.library, problem.dtype, machine))
         size = problem.dtype.itemsize
         down, across = (pass_tables(n, problem.dtype) for n in (blocks.rows, blocks.size[1]))
-        spectra = flush(blocks.spectra(weight))
-        biases = np.zeros(problem.out_channels, problem.dtype) if bias is None else bias
+        spectra = Packed(HostWeights(lambda weight, bias: flush(blocks.spectra(weight))))
+        biases = packed_bias(
+            self.library, problem.dtype.name, groups=1, columns=problem.out_channels,
+            width=tile.lanes,
+        )  # fmt: skip
         activation = problem.activation if fused(problem.activation) else None
         height, width = lead(problem.output_size, 1)[1:]
         words = [
-            INPUT(0), prod(problem.input_size) * size, constant(spectra), constant(biases), OUTPUT,
+            INPUT(0), prod(problem.input_size) * size, spectra, biases, OUTPUT,
             height * width * size, INPUT(1) if problem.residual else 0, *clamp_words(activation),
             height, width, blocks.matrices, blocks.blocks, *blocks.counts[1:], *blocks.outputs,
             *lead(problem.stride, 1)[1:], *_line_tables(problem, blocks), problem.input_size[-1],
             problem.padding[-1][0], blocks.multiplier, problem.in_channels, blocks.rows,
             blocks.size[1], blocks.pitch * size, blocks.matrix_bytes, blocks.line_bytes,
-            spectra[0].nbytes, constant(down[0]), len(down[0]), constant(down[1]),
+            blocks.spectrum_bytes, constant(down[0]), len(down[0]), constant(down[1]),
             constant(across[0]), len(across[0]), constant(across[1]), SCRATCH,
             scratch_stride(blocks.scratch_bytes),
         ]  # fmt: skip

@@ -110,6 +110,11 @@ class Blocks:
         rate = BUTTERFLY_SHARE * machine.peak_flops(self.problem.dtype)
         return planes * self.operations / rate
 
+    @property
+    def spectrum_bytes(self) -> int:
+        """Bytes of one filter's spectrum."""
+        return 2 * prod(self.size) * self.problem.dtype.itemsize
+
     def spectra(self, weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Give every filter's spectrum, conjugate and scaled, as the kernel meets it."""
         p = self.problem

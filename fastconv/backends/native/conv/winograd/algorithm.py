@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from math import prod
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import NativeConv, unit
 from fastconv.backends.native.conv.geometry import lead, output_words
 from fastconv.backends.native.conv.pack import Packed, pack_input
 from fastconv.backends.native.conv.winograd.axis import winograd_bound
 from fastconv.backends.native.conv.winograd.layout import Layout, filter_axes
-from fastconv.backends.native.conv.winograd.weights import pack_weights
+from fastconv.backends.native.conv.winograd.weights import packed_weights
 from fastconv.backends.native.conv.winograd.words import COUNT_WORDS
-from fastconv.backends.native.gemm import clamp_words, fused, pack_bias, vector_tile
+from fastconv.backends.native.gemm import clamp_words, fused, vector_tile
 from fastconv.backends.native.plan import (
     INPUT,
     SCRATCH,
     NativePlan,
     Stage,
     constant,
-    owned,
     scratch_stride,
 )
+from fastconv.backends.native.weights import packed_bias
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -63,9 +63,7 @@ class Winograd(NativeConv):
         channels = problem.in_channels // problem.groups
         return winograd_bound(*axes, channels, unit(problem.dtype))
 
-    def plan(self, problem: ConvProblem, *parameters: Array | None) -> NativePlan:
-        weight, bias = parameters
-        assert weight is not None
+    def geometry(self, problem: ConvProblem) -> NativePlan:
         layout = Layout.of(self.library, problem, self.m, get_machine())
         tile, down, across = layout.tile, layout.down, layout.across
         size = problem.dtype.itemsize
@@ -88,11 +86,15 @@ class Winograd(NativeConv):
             problem.in_channels, *lead(problem.input_size, 1)[1:], *before, *layout.run,
             *layout.subs, layout.tiles_band, *layout.sub_size, layout.tiles_across,
             layout.tiles_image, layout.tiles, layout.block, tile.rows, layout.frequencies,
-            layout.a_frequency, layout.a_tile, owned(pack_weights(layout, weight)),
+            layout.a_frequency, layout.a_tile, packed_weights(self.library, layout),
             layout.weights_group,
             layout.groups, layout.panels, *layout.tables(), layout.part, layout.parts,
             layout.p_frequency, layout.p_tile,
-            constant(pack_bias(bias, layout.groups, columns, tile)), out["out"], out["out_image"],
+            packed_bias(
+                self.library, tile.dtype, groups=layout.groups, columns=columns,
+                width=tile.columns,
+            ),
+            out["out"], out["out_image"],
             out["out_group"] * (problem.groups // layout.groups), constant(out["out_rows"]),
             out["out_column"], out["residual"], *clamp_words(activation), height, width, columns,
             *filters[0], *filters[1], kernel(f"winograd.{read}", one, *filters),

@@ -1,86 +1,66 @@
-"""Weights transformed in float64 and packed as the multiplications read them."""
+"""Weights transformed in float64, rounded once, and packed as the multiplications read them.
+
+Packed weights are (group, frequency, panel, segment, channel, column). Rows of a group's last
+panel, where that is narrower, lie one after the other. Groups that are done as one have zeros
+between them.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.native.arena import aligned_zeros
+from fastconv.backends.native.conv.winograd.axis import Axis
 from fastconv.backends.native.conv.winograd.layout import Layout
-from fastconv.backends.native.gemm import flush
+from fastconv.backends.native.library import Library
+from fastconv.backends.native.plan import INPUT, OUTPUT, Packed, Stage, Weights, constant
 
-# Channels that are transformed together: what they become should stay in the caches.
-CHUNK_CHANNELS = 32
-
-
-def pack_weights(layout: Layout, weight: Array) -> Array:
-    """Give (group, frequency, panel, segment, channel, column), flattened; one row a group.
-
-    ``weight`` is (out, in / groups, *kernel). Rows of a group's last panel, where that is narrower,
-    lie one after the other. Aligned, for a plan to keep.
-    """
-    tile, segments = layout.tile, layout.segments()
-    depth = layout.channel_blocks * tile.lanes
-    whole = layout.columns // tile.columns
-    packed = aligned_zeros((layout.groups, layout.weights_group // tile.size), tile.dtype)
-    kernels = weight.reshape(layout.groups, -1, *weight.shape[1:])
-    for group, own in enumerate(kernels):
-        starts = _starts(layout, segments)
-        panels = [_panels(layout, packed[group], start, len(found) * depth)
-                  for start, found in zip(starts, segments, strict=True)]  # fmt: skip
-        for phase, first, transformed in _transformed(layout, own):
-            stop = first + transformed.shape[1]
-            for (full, last), found, block in zip(panels, segments, transformed, strict=True):
-                if phase not in found:
-                    continue
-                rows = slice(found.index(phase) * depth + first, found.index(phase) * depth + stop)
-                split = block[:, : whole * tile.columns].reshape(len(block), whole, tile.columns)
-                full[:whole, rows] = split.transpose(1, 0, 2)
-                rest = block[:, whole * tile.columns :]
-                if rest.shape[1]:
-                    last[rows, : rest.shape[1]] = rest
-    return packed
+# Words of the argument block: filters and what they become; bytes from one output channel to the
+# next, output channels of a group of the problem, columns of a group here, input channels of one
+# of the problem's groups, and how many of those are done as one; the filters' taps, phases and
+# points; their matrices, phase by phase; where each phase goes at each frequency (-1: nowhere);
+# then what `Layout` says of panels.
+(FILTERS, TRANSFORMED, OUT_CHANNEL_STEP, OUT_CHANNELS, GROUP_COLUMNS, GROUP_CHANNELS, MERGED_GROUPS,
+ TAPS_DOWN, TAPS_ACROSS, PHASES_OF_DOWN, PHASES_OF_ACROSS, POINTS_DOWN, POINTS_ACROSS, MATRIX_DOWN,
+ MATRIX_ACROSS, PLACES, STARTS, SIZES, GROUP_BYTES, PANEL_COUNT, PANEL_LANES, LAST_LANES,
+ DEPTH_ROWS) = range(23)  # fmt: skip
+# Channels that a work item transforms.
+FEW_CHANNELS = 8
 
 
-def _starts(layout: Layout, segments: list[list[int]]) -> list[int]:
-    """Give the element at which each frequency's panels start."""
-    depth = layout.channel_blocks * layout.tile.lanes
-    sizes = [len(found) * depth * layout.panels * layout.tile.columns for found in segments]
-    return [0, *np.cumsum(sizes).tolist()][:-1]
-
-
-def _panels(layout: Layout, packed: Array, start: int, rows: int) -> tuple[Array, Array]:
-    """Give views of a frequency's panels (panel, row, column), and of the last one by itself."""
-    tile = layout.tile
-    size = rows * tile.columns
-    full = packed[start : start + layout.panels * size].reshape(layout.panels, rows, tile.columns)
-    columns = (layout.tail or tile.vectors) * tile.lanes
-    start += (layout.panels - 1) * size
-    return full, packed[start : start + rows * columns].reshape(rows, columns)
-
-
-def _transformed(layout: Layout, weight: Array) -> Iterator[tuple[int, int, Array]]:
-    """Give a group's weights phase by phase and chunk by chunk.
-
-    A chunk is (frequency, channel, column), with the number of its first channel. Groups that are
-    done as one have zeros between them.
-    """
+def packed_weights(library: Library, layout: Layout) -> Packed:
+    """Pack the first parameter, (out, in / groups, *kernel)."""
+    problem, tile = layout.problem, layout.tile
     down, across = layout.down, layout.across
-    merged = layout.problem.groups // layout.groups
-    per_group, out = weight.shape[1], len(weight) // merged
-    taps = weight.reshape(merged, out, per_group, -1).transpose(3, 0, 2, 1)
-    for phase in range(layout.phases):
-        py, px = divmod(phase, across.phases)
-        both = np.kron(down.kernel(py), across.kernel(px))
-        for u in range(merged):
-            for first in range(0, per_group, CHUNK_CHANNELS):
-                some = taps[:, u, first : first + CHUNK_CHANNELS].astype(np.float64, order="C")
-                product = both @ some.reshape(len(some), -1)
-                chunk = product.astype(layout.tile.dtype).reshape(-1, some.shape[1], out)
-                if merged > 1:
-                    wide = np.zeros((*chunk.shape[:2], merged * out), chunk.dtype)
-                    wide[:, :, u * out : (u + 1) * out] = chunk
-                    chunk = wide
-                yield phase, u * per_group + first, flush(chunk)
+    merged = problem.groups // layout.groups
+    per_group = problem.in_channels // problem.groups
+    depth = layout.channel_blocks * tile.lanes
+    starts, sizes, *_ = layout.tables()
+    stage = Stage(
+        library.kernel("weights.winograd", tile.dtype),
+        layout.groups * layout.panels * -(-depth // FEW_CHANNELS),
+        [
+            INPUT(0), OUTPUT, per_group * down.taps * across.taps * tile.size,
+            problem.out_channels // problem.groups, layout.columns, per_group, merged,
+            down.taps, across.taps, down.phases, across.phases, down.n, across.n,
+            constant(_matrices(down)), constant(_matrices(across)),
+            constant(_places(layout), np.int64), starts, sizes, layout.weights_group,
+            layout.panels, tile.columns, (layout.tail or tile.vectors) * tile.lanes, depth,
+        ],
+    )  # fmt: skip
+    return Packed(Weights(layout.groups * layout.weights_group, (stage,)))
+
+
+def _matrices(axis: Axis) -> Array:
+    """Return each phase's matrix (point, tap)."""
+    return np.stack([axis.kernel(phase) for phase in range(axis.phases)])
+
+
+def _places(layout: Layout) -> Array:
+    """Return for each phase and frequency the first row of its channels in a panel, or -1."""
+    depth = layout.channel_blocks * layout.tile.lanes
+    places = np.full((layout.phases, layout.frequencies), -1)
+    for frequency, phases in enumerate(layout.segments()):
+        for segment, phase in enumerate(phases):
+            places[phase, frequency] = segment * depth
+    return places

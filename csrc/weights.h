@@ -1,0 +1,335 @@
+/* Packing parameters for the kernels that read them: panels of columns, and transformed weights.
+ *
+ * The words stand in fastconv/backends/native/weights.py and conv/winograd/weights.py.
+ */
+#include "epilogue.h"
+
+#ifndef WEIGHTS_WORDS
+#define WEIGHTS_WORDS
+enum {
+    PANELS_SOURCE, PANELS_TARGET, GROUP_STEP, COLUMN_STEP, PANEL_COLUMNS, PANEL_WIDTH, PANEL_TAPS,
+    PANEL_CHANNELS, PANEL_CHUNK, PANEL_GROUPS
+};
+#endif
+
+/* Load LANES elements of up to LANES columns from p on, turned: a vector is one element of all.
+ * Columns past `columns` are zeros, and so are elements past `elements`. */
+INLINE void NAME(load_columns)(V *square, const char *p, int64_t step, int64_t columns,
+                               int64_t elements)
+{
+    if (columns >= LANES && elements >= LANES) {
+        UNROLL for (int i = 0; i < LANE_COUNT; i++) {
+            square[i] = NAME(load)((const REAL *)(p + i * step));
+        }
+    } else {
+        UNROLL for (int i = 0; i < LANE_COUNT; i++) {
+            square[i] = (V){0};
+            if (i < columns) {
+                square[i] = NAME(load_some)((const REAL *)(p + i * step), elements, (V){0});
+            }
+        }
+    }
+    NAME(transpose)(square);
+}
+
+/* Elements `from` to `to` - 1 of one column, each at its place in a panel of that column alone. */
+INLINE void NAME(copy_column)(const REAL *source, REAL *panel, int64_t taps, int64_t channels,
+                              int64_t from, int64_t to)
+{
+    int64_t tap = from % taps, channel = from / taps;
+    for (int64_t e = from; e < to; e++) {
+        panel[tap * channels + channel] = source[e];
+        if (++tap == taps) {
+            tap = 0;
+            channel++;
+        }
+    }
+}
+
+/* A work item is a chunk of the elements of one panel of one group. */
+static void NAME(weights_panels)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+{
+    (void)worker;
+    const int64_t width = args[PANEL_WIDTH], columns = args[PANEL_COLUMNS];
+    const int64_t taps = args[PANEL_TAPS], channels = args[PANEL_CHANNELS];
+    const int64_t elements = taps * channels, panels = parts_of(columns, width);
+    const int64_t chunks = parts_of(elements, args[PANEL_CHUNK]);
+    for (int64_t item = first; item < last; item++) {
+        const int64_t from = item % chunks * args[PANEL_CHUNK];
+        const int64_t to = lesser(from + args[PANEL_CHUNK], elements);
+        const int64_t number = item / chunks, panel = number % panels * width;
+        REAL *target = AT(args[PANELS_TARGET]) + number * elements * width;
+        if (args[PANELS_SOURCE] == 0) {
+            memset(target + from * width, 0, (size_t)((to - from) * width) * sizeof(REAL));
+            continue;
+        }
+        const char *source = (const char *)(intptr_t)args[PANELS_SOURCE] +
+                             number / panels * args[GROUP_STEP] + panel * args[COLUMN_STEP];
+        if (width == 1) {
+            NAME(copy_column)((const REAL *)source, target, taps, channels, from, to);
+            continue;
+        }
+        int64_t tap = from % taps, channel = from / taps;
+        for (int64_t e = from; e < to; e += LANES) {
+            const int64_t some = lesser(LANES, to - e);
+            const int64_t tap_at = tap, channel_at = channel;
+            for (int64_t j = 0; j < width; j += LANES) {
+                const int64_t there = greater(0, columns - panel - j);
+                V square[LANE_COUNT];
+                NAME(load_columns)(square, source + j * args[COLUMN_STEP] + e * (int64_t)sizeof(REAL),
+                                   args[COLUMN_STEP], there, some);
+                tap = tap_at, channel = channel_at;
+                UNROLL for (int i = 0; i < LANE_COUNT; i++) {
+                    if (i < some) {
+                        REAL *row = target + (tap * channels + channel) * width + j;
+                        NAME(store_some)(row, width - j, square[i]);
+                        if (++tap == taps) {
+                            tap = 0;
+                            channel++;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#ifndef WINOGRAD_WEIGHTS_WORDS
+#define WINOGRAD_WEIGHTS_WORDS
+enum {
+    FILTERS, TRANSFORMED, OUT_CHANNEL_STEP, OUT_CHANNELS, GROUP_COLUMNS, GROUP_CHANNELS,
+    MERGED_GROUPS, TAPS_DOWN, TAPS_ACROSS, PHASES_OF_DOWN, PHASES_OF_ACROSS, POINTS_DOWN,
+    POINTS_ACROSS, MATRIX_DOWN, MATRIX_ACROSS, PLACES, STARTS, SIZES, GROUP_BYTES, PANEL_COUNT,
+    PANEL_LANES, LAST_LANES, DEPTH_ROWS
+};
+/* Channels that are transformed together, the most taps of a filter, and points along one side. */
+enum { FEW_CHANNELS = 8, MOST_FILTER_TAPS = 49, MOST_SIDE_TAPS = 7, MOST_POINTS = 12 };
+#endif
+
+/* Transforms are made in float64, and rounded once. */
+#define WIDE JOIN(vector, float64, ISA)
+#define WIDE_LANES ((int64_t)(VECTOR_BYTES / sizeof(double)))
+#define WIDE_NAME(x) JOIN(x, float64, ISA)
+
+INLINE WIDE NAME(load_wide)(const REAL *p)
+{
+#if REAL_IS_FLOAT
+    return WIDE_NAME(load_floats)(p);
+#else
+    return NAME(load)(p);
+#endif
+}
+
+INLINE void NAME(store_wide)(REAL *p, WIDE v)
+{
+#if REAL_IS_FLOAT
+    WIDE_NAME(store_floats)(p, v);
+#else
+    NAME(store)(p, v);
+#endif
+}
+
+/* The filters of one channel for some output channels, `taps` vectors of them, at all frequencies
+ * of one phase. Rows of the target lie `row` elements apart. */
+INLINE void NAME(transform_filters)(const int64_t *args, const REAL *filters, int64_t phase_down,
+                                    int64_t phase_across, int64_t taps_down, int64_t taps_across,
+                                    int64_t target, int64_t panel, int64_t row, int64_t channel)
+{
+    const int64_t down = args[POINTS_DOWN], across = args[POINTS_ACROSS];
+    const int64_t phase = phase_down * args[PHASES_OF_ACROSS] + phase_across;
+    const double *by_down = (const double *)(intptr_t)args[MATRIX_DOWN] + phase_down * down * taps_down;
+    const double *by_across =
+        (const double *)(intptr_t)args[MATRIX_ACROSS] + phase_across * across * taps_across;
+    const int64_t *places = words_at(args[PLACES], phase * down * across);
+    const int64_t *starts = words_at(args[STARTS], 0), *sizes = words_at(args[SIZES], 0);
+    WIDE taps[MOST_FILTER_TAPS], lines[MOST_SIDE_TAPS];
+    for (int64_t t = 0; t < taps_down * taps_across; t++) {
+        taps[t] = NAME(load_wide)(filters + t * LANES);
+    }
+    for (int64_t i = 0; i < down; i++) {
+        for (int64_t b = 0; b < taps_across; b++) {
+            WIDE sum = {0};
+            for (int64_t a = 0; a < taps_down; a++) {
+                sum = WIDE_NAME(multiply_add)(WIDE_NAME(splat)(by_down[i * taps_down + a]),
+                                              taps[a * taps_across + b], sum);
+            }
+            lines[b] = sum;
+        }
+        for (int64_t j = 0; j < across; j++) {
+            const int64_t q = i * across + j;
+            if (places[q] < 0) {
+                continue;
+            }
+            WIDE sum = {0};
+            for (int64_t b = 0; b < taps_across; b++) {
+                sum = WIDE_NAME(multiply_add)(WIDE_NAME(splat)(by_across[j * taps_across + b]),
+                                              lines[b], sum);
+            }
+            NAME(store_wide)(AT(target + starts[q] + panel * sizes[q]) +
+                             (places[q] + channel) * row, sum);
+        }
+    }
+}
+
+/* Load the taps of some channels of a vector of output channels: lanes `from` to `to` - 1. */
+INLINE void NAME(load_filters)(REAL *filters, const char *p, int64_t step, int64_t from, int64_t to,
+                               int64_t elements)
+{
+    for (int64_t e = 0; e < elements; e += LANES) {
+        V square[LANE_COUNT];
+        UNROLL for (int i = 0; i < LANE_COUNT; i++) {
+            square[i] = (V){0};
+            if (i >= from && i < to) {
+                square[i] = NAME(load_some)((const REAL *)(p + i * step) + e, elements - e, (V){0});
+            }
+        }
+        NAME(transpose)(square);
+        UNROLL for (int i = 0; i < LANE_COUNT; i++) {
+            NAME(store)(filters + (e + i) * LANES, square[i]);
+        }
+    }
+}
+
+/* Minimal filters' weights: a work item is a few rows of channels of one panel of one group. */
+static void NAME(weights_winograd)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+{
+    (void)worker;
+    const int64_t own = args[GROUP_CHANNELS], channels = own * args[MERGED_GROUPS];
+    const int64_t taps_down = args[TAPS_DOWN], taps_across = args[TAPS_ACROSS];
+    const int64_t taps = taps_down * taps_across, out = args[OUT_CHANNELS];
+    const int64_t chunks = parts_of(args[DEPTH_ROWS], FEW_CHANNELS);
+    for (int64_t item = first; item < last; item++) {
+        const int64_t panel = item / chunks % args[PANEL_COUNT];
+        const int64_t group = item / chunks / args[PANEL_COUNT];
+        const int64_t target = args[TRANSFORMED] + group * args[GROUP_BYTES];
+        const int64_t row = panel == args[PANEL_COUNT] - 1 ? args[LAST_LANES] : args[PANEL_LANES];
+        const int64_t end = lesser((item % chunks + 1) * FEW_CHANNELS, args[DEPTH_ROWS]);
+        for (int64_t some, k = item % chunks * FEW_CHANNELS; k < end; k += some) {
+            const int64_t sub = k / own, channel = k - sub * own;
+            some = k < channels ? lesser(own - channel, end - k) : end - k;
+            for (int64_t j = 0; j < row; j += LANES) {
+                const int64_t column = panel * args[PANEL_LANES] + j;
+                const int64_t from = sub * out - column, to = lesser(from + out, args[GROUP_COLUMNS] - column);
+                const char *p = (const char *)(intptr_t)args[FILTERS] +
+                                (group * args[GROUP_COLUMNS] + column) * args[OUT_CHANNEL_STEP] +
+                                channel * taps * (int64_t)sizeof(REAL);
+                REAL filters[(MOST_FILTER_TAPS * FEW_CHANNELS + LANE_COUNT) * LANE_COUNT];
+                NAME(load_filters)(filters, p, args[OUT_CHANNEL_STEP], from, k < channels ? to : 0,
+                                   some * taps);
+                for (int64_t phase = 0; phase < args[PHASES_OF_DOWN] * args[PHASES_OF_ACROSS]; phase++) {
+                    const int64_t py = phase / args[PHASES_OF_ACROSS];
+                    const int64_t px = phase % args[PHASES_OF_ACROSS];
+                    for (int64_t s = 0; s < some; s++) {
+                        for (int64_t half = 0; half < LANES; half += WIDE_LANES) {
+#define TRANSFORM(taps_down, taps_across)                                                          \
+    NAME(transform_filters)(args, filters + s * taps * LANES + half, py, px, taps_down,            \
+                            taps_across, target + (j + half) * (int64_t)sizeof(REAL), panel, row,  \
+                            k + s)
+                            if (taps_down == 3 && taps_across == 3) {
+                                TRANSFORM(3, 3);
+                            } else {
+                                TRANSFORM(taps_down, taps_across);
+                            }
+#undef TRANSFORM
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+#undef WIDE
+#undef WIDE_LANES
+#undef WIDE_NAME
+
+#ifndef OTHER_WEIGHTS_WORDS
+#define OTHER_WEIGHTS_WORDS
+enum {
+    ROW_SOURCE, ROW_TARGET, ROW_GROUP, ROW_STEP, ROW_COLUMNS, ROW_WIDTH, ROW_PLACES, ROW_COUNT,
+    ROW_CHUNK
+};
+enum {
+    MEAN, VARIANCE, SCALE, SHIFT, SCALES, SHIFTS, AFFINE_CHANNELS, REPEATS_OF_ONE, REPEATS_OF_ALL,
+    EPSILON
+};
+enum {
+    REPEATED, REPEATS, REPEAT_COUNT, REPEAT_RUN, REPEAT_TIMES, REPEAT_VALUE
+};
+#endif
+
+/* A work item is a chunk of the rows of one panel of one group. */
+static void NAME(weights_rows)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+{
+    (void)worker;
+    const int64_t width = args[ROW_WIDTH], rows = args[ROW_COUNT], step = args[ROW_STEP];
+    const int64_t panels = parts_of(args[ROW_COLUMNS], width);
+    const int64_t chunks = parts_of(rows, args[ROW_CHUNK]);
+    const int64_t *places = words_at(args[ROW_PLACES], 0);
+    for (int64_t item = first; item < last; item++) {
+        const int64_t number = item / chunks, panel = number % panels * width;
+        const int64_t from = item % chunks * args[ROW_CHUNK];
+        const int64_t to = lesser(from + args[ROW_CHUNK], rows);
+        const int64_t some = lesser(width, args[ROW_COLUMNS] - panel);
+        const char *source = (const char *)(intptr_t)args[ROW_SOURCE] +
+                             number / panels * args[ROW_GROUP] + panel * step;
+        REAL *target = AT(args[ROW_TARGET]) + number * rows * width;
+        for (int64_t r = from; r < to; r++) {
+            REAL *row = target + r * width;
+            for (int64_t j = 0; j < some; j++) {
+                row[j] = *(const REAL *)(source + places[r] + j * step);
+            }
+            for (int64_t j = some; j < width; j++) {
+                row[j] = 0;
+            }
+        }
+    }
+}
+
+INLINE double NAME(parameter)(int64_t address, int64_t place, double missing)
+{
+    return address == 0 ? missing : (double)AT(address)[place];
+}
+
+/* A batch norm's scale and shift of each channel, in float64. */
+KERNEL(weights_affine, {
+    const int64_t channels = args[AFFINE_CHANNELS], run = args[REPEATS_OF_ONE];
+    double *scales = (double *)(intptr_t)args[SCALES], *shifts = (double *)(intptr_t)args[SHIFTS];
+    (void)first;
+    (void)last;
+    for (int64_t c = 0; c < channels; c++) {
+        const double variance = NAME(parameter)(args[VARIANCE], c, 1);
+        const double deviation = sqrt(variance + number_of(args[EPSILON]));
+        const double scale = NAME(parameter)(args[SCALE], c, 1) / deviation;
+        const double shift =
+            NAME(parameter)(args[SHIFT], c, 0) - NAME(parameter)(args[MEAN], c, 0) * scale;
+        for (int64_t i = 0; i < run; i++) {
+            scales[c * run + i] = scale;
+            shifts[c * run + i] = shift;
+        }
+    }
+    for (int64_t i = channels * run; i < channels * run * args[REPEATS_OF_ALL]; i++) {
+        scales[i] = scales[i - channels * run];
+        shifts[i] = shifts[i - channels * run];
+    }
+})
+
+#define REPEAT_KERNEL(name, NUMBER)                                                                \
+    KERNEL(name, {                                                                                 \
+        const int64_t count = args[REPEAT_COUNT], run = args[REPEAT_RUN];                          \
+        NUMBER *target = (NUMBER *)(intptr_t)args[REPEATS];                                        \
+        (void)first;                                                                               \
+        (void)last;                                                                                \
+        for (int64_t c = 0; c < count; c++) {                                                      \
+            const NUMBER value =                                                                   \
+                (NUMBER)NAME(parameter)(args[REPEATED], c, number_of(args[REPEAT_VALUE]));         \
+            for (int64_t i = 0; i < run; i++) {                                                    \
+                target[c * run + i] = value;                                                       \
+            }                                                                                      \
+        }                                                                                          \
+        for (int64_t i = count * run; i < count * run * args[REPEAT_TIMES]; i++) {                 \
+            target[i] = target[i - count * run];                                                   \
+        }                                                                                          \
+    })
+REPEAT_KERNEL(weights_repeat, REAL)
+REPEAT_KERNEL(weights_repeat_widened, double)
+#undef REPEAT_KERNEL

@@ -1,0 +1,150 @@
+"""How parameters are packed: panels of columns that register tiles read from end to end.
+
+The kernel ``weights.panels`` turns (group, column, channel, tap) into (group, panel, tap, channel,
+column of the panel), zeros after the last column: what a GEMM, a filter per channel or a planar
+tile multiplies with, whatever its width.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.backends.base import Array
+from fastconv.backends.native.arena import ALIGNMENT
+from fastconv.backends.native.library import Library
+from fastconv.backends.native.plan import (
+    INPUT,
+    OUTPUT,
+    Packed,
+    Stage,
+    Weights,
+    constant,
+    float_bits,
+)
+
+# Words of the argument block. Steps are bytes from group to group and from column to column;
+# CHUNK is how many elements of a column a work item packs.
+(SOURCE, TARGET, GROUP_STEP, COLUMN_STEP, COLUMNS, WIDTH, TAPS, CHANNELS, CHUNK,
+ GROUPS) = range(10)  # fmt: skip
+# Of ``weights.rows``: a row of the panels is the elements of all columns at one of PLACES.
+(ROW_SOURCE, ROW_TARGET, ROW_GROUP, ROW_STEP, ROW_COLUMNS, ROW_WIDTH, ROW_PLACES, ROW_COUNT,
+ ROW_CHUNK) = range(9)  # fmt: skip
+# Of ``weights.affine``: statistics and parameters of a channel, a missing one's address 0, and the
+# scales and shifts in float64 that they come to, each RUN times in a row, all of them TIMES times.
+(MEAN, VARIANCE, SCALE, SHIFT, SCALES, SHIFTS, AFFINE_CHANNELS, RUN, TIMES, EPSILON) = range(10)
+# Of ``weights.repeat``: the same of plain numbers, and what stands for a missing parameter.
+(REPEATED, REPEATS, REPEAT_COUNT, REPEAT_RUN, REPEAT_TIMES, REPEAT_VALUE) = range(6)
+# Elements of a column that an item packs: enough items for some threads, runs long enough for the
+# prefetchers. A multiple of any vector.
+CHUNK_ELEMENTS = 512
+
+
+def packed_panels(
+    library: Library,
+    dtype: str,
+    *,
+    groups: int,
+    columns: int,
+    width: int,
+    channels: int,
+    taps: int = 1,
+) -> Packed:
+    """Pack the first parameter, (groups x columns, channels, taps), into panels of ``width``."""
+    size = np.dtype(dtype).itemsize
+    column = channels * taps * size
+    panels = -(-columns // width)
+    return _packed(
+        library, dtype, 0, groups, panels, width * size * channels * taps,
+        [column * columns, column, columns, width, taps, channels],
+    )  # fmt: skip
+
+
+def packed_bias(
+    library: Library, dtype: str, *, groups: int, columns: int, width: int
+) -> Packed:
+    """Pack the second parameter, a bias or none, into panels: zeros where there is none."""
+    size = np.dtype(dtype).itemsize
+    panels = -(-columns // width)
+    return _packed(
+        library, dtype, 1, groups, panels, width * size, [columns * size, size, columns, width, 1, 1]
+    )
+
+
+def _packed(
+    library: Library,
+    dtype: str,
+    parameter: int,
+    groups: int,
+    panels: int,
+    panel_bytes: int,
+    words: list[int],
+) -> Packed:
+    taps, channels = words[-2:]
+    items = groups * panels * -(-taps * channels // CHUNK_ELEMENTS)
+    stage = Stage(
+        library.kernel("weights.panels", dtype),
+        items,
+        [INPUT(parameter), OUTPUT, *words, CHUNK_ELEMENTS, groups],
+    )
+    return Packed(Weights(groups * panels * panel_bytes, (stage,)))
+
+
+def packed_rows(
+    library: Library,
+    dtype: str,
+    *,
+    groups: int,
+    columns: int,
+    width: int,
+    places: Array,
+    group: int,
+    step: int,
+) -> Packed:
+    """Pack the first parameter row by row: row r of a group has elements at ``places[r]``.
+
+    From group to group it is ``group`` elements, and from column to column ``step``.
+    """
+    size, rows = np.dtype(dtype).itemsize, len(places)
+    panels = -(-columns // width)
+    stage = Stage(
+        library.kernel("weights.rows", dtype),
+        groups * panels * -(-rows // ROWS_OF_ITEM),
+        [
+            INPUT(0), OUTPUT, group * size, step * size, columns, width,
+            constant(places * size, np.int64), rows, ROWS_OF_ITEM,
+        ],
+    )  # fmt: skip
+    return Packed(Weights(groups * panels * width * rows * size, (stage,)))
+
+
+# Rows that an item packs.
+ROWS_OF_ITEM = 64
+
+
+def packed_affine(
+    library: Library, dtype: str, channels: int, eps: float, run: int = 1, times: int = 1
+) -> tuple[Packed, Packed]:
+    """Turn (mean, variance, weight, bias) into scales and shifts in float64."""
+    count = channels * run * times
+    shifts = -(-8 * count // ALIGNMENT) * ALIGNMENT
+    stage = Stage(
+        library.kernel("weights.affine", dtype),
+        1,
+        [*map(INPUT, range(4)), OUTPUT, OUTPUT + shifts, channels, run, times, float_bits(eps)],
+    )
+    weights = Weights(shifts + 8 * count, (stage,))
+    return Packed(weights), Packed(weights, shifts)
+
+
+def packed_repeat(
+    library: Library, kind: str, parameter: int, count: int, *, value: float = 0.0, run: int = 1,
+    times: int = 1,
+) -> Packed:  # fmt: skip
+    """Repeat a parameter's elements; ``kind`` is a dtype, or "widened" of one: in float64."""
+    size = 8 if kind.startswith("widened") else np.dtype(kind).itemsize
+    stage = Stage(
+        library.kernel("weights.repeat", *kind.split()),
+        1,
+        [INPUT(parameter), OUTPUT, count, run, times, float_bits(value)],
+    )
+    return Packed(Weights(count * run * times * size, (stage,)))
