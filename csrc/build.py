@@ -75,6 +75,9 @@ ffibuilder.cdef(
     int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at,
                        int64_t word_count, int64_t places_at, int64_t place_count,
                        const char *addresses, int64_t address_count, int64_t threads);
+    int fastconv_drive_arrays(int64_t program, const char *objects, int64_t object_count,
+                              int64_t offset, int64_t workspace, int64_t scratch,
+                              int64_t threads);
     """
 )
 ffibuilder.set_source(

@@ -440,6 +440,26 @@ INLINE void NAME(store_floats)(float *p, V v)
 }
 #endif
 
+#if REAL_IS_FLOAT
+/* Two vectors of doubles as one of floats. */
+INLINE V NAME(narrowed)(JOIN(vector, float64, ISA) low, JOIN(vector, float64, ISA) high)
+{
+#if VECTOR_BYTES == 64
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high),
+                              1);
+#elif VECTOR_BYTES == 32
+    return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
+#else
+    V narrow;
+    for (int64_t i = 0; i < LANES / 2; i++) {
+        narrow[i] = (REAL)low[i];
+        narrow[i + LANES / 2] = (REAL)high[i];
+    }
+    return narrow;
+#endif
+}
+#endif
+
 #define EVEN_PLACE(x, i) (2 * (i) + (x))
 
 /* Every second element of two vectors laid end to end. */

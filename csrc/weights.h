@@ -111,22 +111,42 @@ enum { FEW_CHANNELS = 8, MOST_FILTER_TAPS = 49, MOST_SIDE_TAPS = 7, MOST_POINTS 
 #define WIDE_LANES ((int64_t)(VECTOR_BYTES / sizeof(double)))
 #define WIDE_NAME(x) JOIN(x, float64, ISA)
 
-INLINE WIDE NAME(load_wide)(const REAL *p)
+/* A vector's lanes in float64: two vectors of them, where lanes are floats. */
+enum { NAME(HALVES) = REAL_IS_FLOAT ? 2 : 1 };
+struct NAME(wide) {
+    WIDE half[NAME(HALVES)];
+};
+
+INLINE struct NAME(wide) NAME(load_wide)(const REAL *p)
+{
+    struct NAME(wide) v;
+#if REAL_IS_FLOAT
+    v.half[0] = WIDE_NAME(load_floats)(p);
+    v.half[1] = WIDE_NAME(load_floats)(p + WIDE_LANES);
+#else
+    v.half[0] = NAME(load)(p);
+#endif
+    return v;
+}
+
+/* One store of a whole vector: lines of the target share few sets of the caches, so that a line
+ * which is not written at once may be fetched and written back again in between. */
+INLINE void NAME(store_wide)(REAL *p, struct NAME(wide) v)
 {
 #if REAL_IS_FLOAT
-    return WIDE_NAME(load_floats)(p);
+    NAME(store)(p, NAME(narrowed)(v.half[0], v.half[1]));
 #else
-    return NAME(load)(p);
+    NAME(store)(p, v.half[0]);
 #endif
 }
 
-INLINE void NAME(store_wide)(REAL *p, WIDE v)
+INLINE struct NAME(wide) NAME(wide_multiply_add)(double a, struct NAME(wide) b, struct NAME(wide) c)
 {
-#if REAL_IS_FLOAT
-    WIDE_NAME(store_floats)(p, v);
-#else
-    NAME(store)(p, v);
-#endif
+    const WIDE factor = WIDE_NAME(splat)(a);
+    UNROLL for (int i = 0; i < NAME(HALVES); i++) {
+        c.half[i] = WIDE_NAME(multiply_add)(factor, b.half[i], c.half[i]);
+    }
+    return c;
 }
 
 /* The filters of one channel for some output channels, `taps` vectors of them, at all frequencies
@@ -142,16 +162,16 @@ INLINE void NAME(transform_filters)(const int64_t *args, const REAL *filters, in
         (const double *)(intptr_t)args[MATRIX_ACROSS] + phase_across * across * taps_across;
     const int64_t *places = words_at(args[PLACES], phase * down * across);
     const int64_t *starts = words_at(args[STARTS], 0), *sizes = words_at(args[SIZES], 0);
-    WIDE taps[MOST_FILTER_TAPS], lines[MOST_SIDE_TAPS];
+    struct NAME(wide) taps[MOST_FILTER_TAPS], lines[MOST_SIDE_TAPS];
     for (int64_t t = 0; t < taps_down * taps_across; t++) {
         taps[t] = NAME(load_wide)(filters + t * LANES);
     }
     for (int64_t i = 0; i < down; i++) {
         for (int64_t b = 0; b < taps_across; b++) {
-            WIDE sum = {0};
+            struct NAME(wide) sum = {0};
             for (int64_t a = 0; a < taps_down; a++) {
-                sum = WIDE_NAME(multiply_add)(WIDE_NAME(splat)(by_down[i * taps_down + a]),
-                                              taps[a * taps_across + b], sum);
+                sum = NAME(wide_multiply_add)(by_down[i * taps_down + a], taps[a * taps_across + b],
+                                              sum);
             }
             lines[b] = sum;
         }
@@ -160,10 +180,9 @@ INLINE void NAME(transform_filters)(const int64_t *args, const REAL *filters, in
             if (places[q] < 0) {
                 continue;
             }
-            WIDE sum = {0};
+            struct NAME(wide) sum = {0};
             for (int64_t b = 0; b < taps_across; b++) {
-                sum = WIDE_NAME(multiply_add)(WIDE_NAME(splat)(by_across[j * taps_across + b]),
-                                              lines[b], sum);
+                sum = NAME(wide_multiply_add)(by_across[j * taps_across + b], lines[b], sum);
             }
             NAME(store_wide)(AT(target + starts[q] + panel * sizes[q]) +
                              (places[q] + channel) * row, sum);
@@ -171,7 +190,8 @@ INLINE void NAME(transform_filters)(const int64_t *args, const REAL *filters, in
     }
 }
 
-/* Load the taps of some channels of a vector of output channels: lanes `from` to `to` - 1. */
+/* Load the taps of some channels of a vector of output channels: lanes `from` to `to` - 1. The next
+ * ones of each are asked for: there are more streams than the processor foresees. */
 INLINE void NAME(load_filters)(REAL *filters, const char *p, int64_t step, int64_t from, int64_t to,
                                int64_t elements)
 {
@@ -180,7 +200,9 @@ INLINE void NAME(load_filters)(REAL *filters, const char *p, int64_t step, int64
         UNROLL for (int i = 0; i < LANE_COUNT; i++) {
             square[i] = (V){0};
             if (i >= from && i < to) {
-                square[i] = NAME(load_some)((const REAL *)(p + i * step) + e, elements - e, (V){0});
+                const REAL *column = (const REAL *)(p + i * step) + e;
+                square[i] = NAME(load_some)(column, elements - e, (V){0});
+                __builtin_prefetch(column + elements, 0, 2);
             }
         }
         NAME(transpose)(square);
@@ -220,18 +242,15 @@ static void NAME(weights_winograd)(const int64_t *args, int64_t first, int64_t l
                     const int64_t py = phase / args[PHASES_OF_ACROSS];
                     const int64_t px = phase % args[PHASES_OF_ACROSS];
                     for (int64_t s = 0; s < some; s++) {
-                        for (int64_t half = 0; half < LANES; half += WIDE_LANES) {
 #define TRANSFORM(taps_down, taps_across)                                                          \
-    NAME(transform_filters)(args, filters + s * taps * LANES + half, py, px, taps_down,            \
-                            taps_across, target + (j + half) * (int64_t)sizeof(REAL), panel, row,  \
-                            k + s)
-                            if (taps_down == 3 && taps_across == 3) {
-                                TRANSFORM(3, 3);
-                            } else {
-                                TRANSFORM(taps_down, taps_across);
-                            }
-#undef TRANSFORM
+    NAME(transform_filters)(args, filters + s * taps * LANES, py, px, taps_down, taps_across,      \
+                            target + j * (int64_t)sizeof(REAL), panel, row, k + s)
+                        if (taps_down == 3 && taps_across == 3) {
+                            TRANSFORM(3, 3);
+                        } else {
+                            TRANSFORM(taps_down, taps_across);
                         }
+#undef TRANSFORM
                     }
                 }
             }

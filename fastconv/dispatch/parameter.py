@@ -25,6 +25,8 @@ class Parameter(np.ndarray[Any, Any]):
     outer_products: bool | None = None
     _frozen: bool | None = None
     _plans: dict[Any, Plans]
+    # Calls with this parameter that were solved, by their other arrays and options.
+    _calls: dict[Any, Any]
 
     def __new__(cls, value: Any, dtype: Any = None) -> Parameter:
         array = np.asarray(as_array(value, "value"))
@@ -36,6 +38,7 @@ class Parameter(np.ndarray[Any, Any]):
 
     def __array_finalize__(self, source: Any) -> None:
         self._plans = {}
+        self._calls = {}
 
     @property
     def frozen(self) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,9 +16,9 @@ from fastconv.backends.base import Arrays, PackingPlan, Plan, Result
 from fastconv.device_arrays import DeviceArray
 from fastconv.dispatch.choose import WORKERS, Without, choose
 from fastconv.dispatch.parameter import Parameter, plans_of
+from fastconv.dispatch.plans import plans
 from fastconv.dispatch.registry import why_not_installed
 from fastconv.dispatch.stored import StoredParameter, values_of
-from fastconv.dispatch.plans import plans
 from fastconv.dispatch.tuning import current
 from fastconv.machine import forced_isa
 from fastconv.problem import Problem
@@ -51,20 +53,63 @@ def solve(
     if out is not None:
         check_out(out, problem.output_shape, problem.output_dtype, inputs + parameters)
     run: Callable[..., Any]
+    held: tuple[Array | None, ...] = ()
     if are_frozen(parameters):
-        run = find_plan(problem, parameters, algorithm=algorithm, backend=backend).run
+        plan = find_plan(problem, parameters, algorithm=algorithm, backend=backend)
+        run = plan.run
     else:
         plan = find_packing_plan(problem, algorithm=algorithm, backend=backend)
-        run = functools.partial(plan.run, parameters=_ready_parameters(problem, parameters))
+        held = _ready_parameters(problem, parameters)
+        run = functools.partial(plan.run, parameters=held)
     arrays = [None if value is None else ready(value) for value in inputs]
     if out is None or out.flags.c_contiguous:
-        return run(*arrays, out=out)
+        result = run(*arrays, out=out)
+        if _watch.solved is not None:
+            _watch.solved.append(Solved(plan, tuple(arrays), held, parameters, result))
+        return result
     result = run(*arrays)
     if isinstance(result, tuple):
         out[...] = result[0]
         return (out, *result[1:])
     out[...] = result
     return out
+
+
+class Solved(NamedTuple):
+    """What `solve` did: the plan, the arrays as that took them, and the result.
+
+    ``parameters`` are those that were packed at the call; where there are none, the plan holds
+    ``frozen``.
+    """
+
+    plan: Plan
+    inputs: tuple[Array | None, ...]
+    parameters: tuple[Array | None, ...]
+    frozen: tuple[Any, ...]
+    result: Any
+
+
+class _Watch(threading.local):
+    solved: list[Solved | None] | None = None
+
+
+_watch = _Watch()
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[list[Solved | None]]:
+    """List what is solved in this context by this thread; None for what values decided."""
+    before, _watch.solved = _watch.solved, []
+    try:
+        yield _watch.solved
+    finally:
+        _watch.solved = before
+
+
+def depends_on_values() -> None:
+    """Say that the call at hand looked at elements: others like it may go another way."""
+    if _watch.solved is not None:
+        _watch.solved.append(None)
 
 
 def are_frozen(parameters: tuple[Any, ...]) -> bool:

@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from fastconv.arrays import Array, as_array
 from fastconv.dispatch import solve
+from fastconv.functional.again import remembered
 from fastconv.problem import ElementwiseProblem, PreluProblem, Problem, SoftmaxProblem
 from fastconv.problem.values import flag
 
 
+@remembered
 def relu(
     input: ArrayLike,
     inplace: bool = False,
@@ -54,6 +56,7 @@ def relu(
     return _apply(input, ("relu",), inplace, algorithm, backend, out)
 
 
+@remembered
 def relu6(
     input: ArrayLike,
     inplace: bool = False,
@@ -66,6 +69,7 @@ def relu6(
     return _apply(input, ("relu6",), inplace, algorithm, backend, out)
 
 
+@remembered
 def leaky_relu(
     input: ArrayLike,
     negative_slope: float = 0.01,
@@ -79,6 +83,7 @@ def leaky_relu(
     return _apply(input, ("leaky_relu", negative_slope), inplace, algorithm, backend, out)
 
 
+@remembered
 def hardtanh(
     input: ArrayLike,
     min_val: float = -1.0,
@@ -96,6 +101,7 @@ def hardtanh(
     return _apply(input, ("hardtanh", min_val, max_val), inplace, algorithm, backend, out)
 
 
+@remembered
 def elu(
     input: ArrayLike,
     alpha: float = 1.0,
@@ -113,6 +119,7 @@ def elu(
     return _apply(input, ("elu", alpha), inplace, algorithm, backend, out)
 
 
+@remembered
 def selu(
     input: ArrayLike,
     inplace: bool = False,
@@ -128,6 +135,7 @@ def selu(
     return _apply(input, ("selu",), inplace, algorithm, backend, out)
 
 
+@remembered
 def celu(
     input: ArrayLike,
     alpha: float = 1.0,
@@ -144,6 +152,7 @@ def celu(
     return _apply(input, ("celu", alpha), inplace, algorithm, backend, out)
 
 
+@remembered
 def gelu(
     input: ArrayLike,
     approximate: str = "none",
@@ -160,6 +169,7 @@ def gelu(
     return _apply(input, ("gelu", approximate), False, algorithm, backend, out)
 
 
+@remembered
 def silu(
     input: ArrayLike,
     inplace: bool = False,
@@ -172,6 +182,7 @@ def silu(
     return _apply(input, ("silu",), inplace, algorithm, backend, out)
 
 
+@remembered
 def mish(
     input: ArrayLike,
     inplace: bool = False,
@@ -184,6 +195,7 @@ def mish(
     return _apply(input, ("mish",), inplace, algorithm, backend, out)
 
 
+@remembered
 def hardswish(
     input: ArrayLike,
     inplace: bool = False,
@@ -199,6 +211,7 @@ def hardswish(
     return _apply(input, ("hardswish",), inplace, algorithm, backend, out)
 
 
+@remembered
 def hardsigmoid(
     input: ArrayLike,
     inplace: bool = False,
@@ -211,6 +224,7 @@ def hardsigmoid(
     return _apply(input, ("hardsigmoid",), inplace, algorithm, backend, out)
 
 
+@remembered
 def sigmoid(
     input: ArrayLike,
     *,
@@ -222,6 +236,7 @@ def sigmoid(
     return _apply(input, ("sigmoid",), False, algorithm, backend, out)
 
 
+@remembered
 def tanh(
     input: ArrayLike,
     *,
@@ -233,6 +248,7 @@ def tanh(
     return _apply(input, ("tanh",), False, algorithm, backend, out)
 
 
+@remembered
 def softplus(
     input: ArrayLike,
     beta: float = 1.0,
@@ -249,6 +265,7 @@ def softplus(
     return _apply(input, ("softplus", beta, threshold), False, algorithm, backend, out)
 
 
+@remembered
 def softsign(
     input: ArrayLike,
     *,
@@ -260,6 +277,7 @@ def softsign(
     return _apply(input, ("softsign",), False, algorithm, backend, out)
 
 
+@remembered
 def prelu(
     input: ArrayLike,
     weight: ArrayLike,
@@ -287,6 +305,7 @@ def prelu(
     return solve_one(problem, x, (slopes,), algorithm, backend, out)
 
 
+@remembered
 def softmax(
     input: ArrayLike,
     dim: int | None = None,
@@ -317,6 +336,7 @@ def softmax(
     return _softmax(input, dim, dtype, False, algorithm, backend, out)
 
 
+@remembered
 def log_softmax(
     input: ArrayLike,
     dim: int | None = None,

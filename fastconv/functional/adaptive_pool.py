@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fastconv.arrays import Array, as_array
+from fastconv.functional.again import remembered
 from fastconv.functional.common import batched
 from fastconv.functional.pool import WithIndices, run_pool
 from fastconv.problem import AdaptivePoolProblem
@@ -15,6 +16,7 @@ from fastconv.problem import AdaptivePoolProblem
 OutputSize = int | None | Sequence[int | None]
 
 
+@remembered
 def adaptive_max_pool2d(
     input: ArrayLike,
     output_size: OutputSize,
@@ -45,6 +47,7 @@ def adaptive_max_pool2d(
     )  # fmt: skip
 
 
+@remembered
 def adaptive_max_pool1d(
     input: ArrayLike,
     output_size: OutputSize,
@@ -62,6 +65,7 @@ def adaptive_max_pool1d(
     )  # fmt: skip
 
 
+@remembered
 def adaptive_max_pool3d(
     input: ArrayLike,
     output_size: OutputSize,
@@ -79,6 +83,7 @@ def adaptive_max_pool3d(
     )  # fmt: skip
 
 
+@remembered
 def adaptive_avg_pool2d(
     input: ArrayLike,
     output_size: OutputSize,
@@ -104,6 +109,7 @@ def adaptive_avg_pool2d(
     )
 
 
+@remembered
 def adaptive_avg_pool1d(
     input: ArrayLike,
     output_size: OutputSize,
@@ -119,6 +125,7 @@ def adaptive_avg_pool1d(
     )
 
 
+@remembered
 def adaptive_avg_pool3d(
     input: ArrayLike,
     output_size: OutputSize,
@@ -134,6 +141,7 @@ def adaptive_avg_pool3d(
     )
 
 
+@remembered
 def global_max_pool(
     input: ArrayLike,
     *,
@@ -160,6 +168,7 @@ def global_max_pool(
     return _global("max", input, layout=layout, algorithm=algorithm, backend=backend, out=out)
 
 
+@remembered
 def global_avg_pool(
     input: ArrayLike,
     *,
@@ -175,6 +184,7 @@ def global_avg_pool(
     return _global("avg", input, layout=layout, algorithm=algorithm, backend=backend, out=out)
 
 
+@remembered
 def global_lp_pool(
     input: ArrayLike,
     p: float = 2,

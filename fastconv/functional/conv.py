@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from fastconv.arrays import Array, as_array, as_optional_array
 from fastconv.dispatch import solve
+from fastconv.functional.again import remembered
 from fastconv.functional.common import batched, with_batch, without_batch
 from fastconv.functional.separate import separated
 from fastconv.problem import ConvProblem, ConvTransposeProblem
@@ -19,6 +20,7 @@ Size = int | Sequence[int]
 Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
 
 
+@remembered
 def conv2d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -95,6 +97,7 @@ def conv2d(
     )  # fmt: skip
 
 
+@remembered
 def conv1d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -126,6 +129,7 @@ def conv1d(
     )  # fmt: skip
 
 
+@remembered
 def conv3d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -213,6 +217,7 @@ def _conv(
     return out if out is not None else without_batch(result, single)
 
 
+@remembered
 def conv_transpose2d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -256,6 +261,7 @@ def conv_transpose2d(
     )  # fmt: skip
 
 
+@remembered
 def conv_transpose1d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -283,6 +289,7 @@ def conv_transpose1d(
     )  # fmt: skip
 
 
+@remembered
 def conv_transpose3d(
     input: ArrayLike,
     weight: ArrayLike,

@@ -14,11 +14,13 @@ from fastconv.arrays import Array, as_array, as_optional_array, check_out
 from fastconv.device_arrays import as_device_array
 from fastconv.dispatch import solve
 from fastconv.functional.activation import refuse_inplace
+from fastconv.functional.again import remembered
 from fastconv.problem import LinearProblem
 from fastconv.problem.conv import DEFAULT_RTOL
 from fastconv.problem.values import flag, number
 
 
+@remembered
 def linear(
     input: ArrayLike,
     weight: ArrayLike,

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from fastconv.arrays import Array, as_array, as_optional_array
 from fastconv.functional.activation import solve_one
+from fastconv.functional.again import remembered
 from fastconv.problem import (
     BatchNormProblem,
     GroupNormProblem,
@@ -24,6 +25,7 @@ from fastconv.problem import (
 from fastconv.problem.values import flag, number
 
 
+@remembered
 def batch_norm(
     input: ArrayLike,
     running_mean: ArrayLike | None,
@@ -86,6 +88,7 @@ def batch_norm(
     return solve_one(problem, x, parameters, algorithm, backend, out)
 
 
+@remembered
 def instance_norm(
     input: ArrayLike,
     running_mean: ArrayLike | None = None,
@@ -123,6 +126,7 @@ def instance_norm(
     return solve_one(problem, x, parameters, algorithm, backend, out)
 
 
+@remembered
 def group_norm(
     input: ArrayLike,
     num_groups: int,
@@ -147,6 +151,7 @@ def group_norm(
     return solve_one(problem, x, parameters, algorithm, backend, out)
 
 
+@remembered
 def layer_norm(
     input: ArrayLike,
     normalized_shape: int | Sequence[int],
@@ -170,6 +175,7 @@ def layer_norm(
     return solve_one(problem, x, parameters, algorithm, backend, out)
 
 
+@remembered
 def local_response_norm(
     input: ArrayLike,
     size: int,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from fastconv.arrays import Array, as_array, check_out
 from fastconv.dispatch import solve
+from fastconv.functional.again import remembered
 from fastconv.functional.common import batched, with_batch, without_batch
 from fastconv.problem import PoolProblem
 
@@ -18,6 +19,7 @@ Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
 WithIndices = tuple[Array, Array]
 
 
+@remembered
 def max_pool2d(
     input: ArrayLike,
     kernel_size: Size,
@@ -80,6 +82,7 @@ def max_pool2d(
     )  # fmt: skip
 
 
+@remembered
 def max_pool1d(
     input: ArrayLike,
     kernel_size: Size,
@@ -102,6 +105,7 @@ def max_pool1d(
     )  # fmt: skip
 
 
+@remembered
 def max_pool3d(
     input: ArrayLike,
     kernel_size: Size,
@@ -124,6 +128,7 @@ def max_pool3d(
     )  # fmt: skip
 
 
+@remembered
 def avg_pool2d(
     input: ArrayLike,
     kernel_size: Size,
@@ -163,6 +168,7 @@ def avg_pool2d(
     )  # fmt: skip
 
 
+@remembered
 def avg_pool1d(
     input: ArrayLike,
     kernel_size: Size,
@@ -184,6 +190,7 @@ def avg_pool1d(
     )  # fmt: skip
 
 
+@remembered
 def avg_pool3d(
     input: ArrayLike,
     kernel_size: Size,
@@ -206,6 +213,7 @@ def avg_pool3d(
     )  # fmt: skip
 
 
+@remembered
 def lp_pool2d(
     input: ArrayLike,
     norm_type: float,
@@ -241,6 +249,7 @@ def lp_pool2d(
     )  # fmt: skip
 
 
+@remembered
 def lp_pool1d(
     input: ArrayLike,
     norm_type: float,
@@ -261,6 +270,7 @@ def lp_pool1d(
     )  # fmt: skip
 
 
+@remembered
 def lp_pool3d(
     input: ArrayLike,
     norm_type: float,

@@ -9,9 +9,11 @@ from numpy.typing import ArrayLike
 
 from fastconv.arrays import Array, as_array
 from fastconv.dispatch import solve
+from fastconv.functional.again import remembered
 from fastconv.problem import InterpolateProblem, PadProblem, PixelShuffleProblem
 
 
+@remembered
 def pad(
     input: ArrayLike,
     pad: Sequence[int],
@@ -61,6 +63,7 @@ def pad(
     return result
 
 
+@remembered
 def interpolate(
     input: ArrayLike,
     size: int | Sequence[int] | None = None,
@@ -126,6 +129,7 @@ def interpolate(
     return result
 
 
+@remembered
 def pixel_shuffle(
     input: ArrayLike,
     upscale_factor: int,
@@ -159,6 +163,7 @@ def pixel_shuffle(
     return _shuffle(input, upscale_factor, False, layout, algorithm, backend, out)
 
 
+@remembered
 def pixel_unshuffle(
     input: ArrayLike,
     downscale_factor: int,

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv.arrays import Array
 from fastconv.dispatch.parameter import Parameter
+from fastconv.dispatch.run import depends_on_values
 from fastconv.dispatch.stored import StoredParameter, is_array, values_of
 from fastconv.problem import ConvProblem
 
@@ -34,6 +35,7 @@ def separated(problem: ConvProblem, weight: Any, algorithm: str | None) -> ConvP
         return problem
     immutable = isinstance(weight, (Parameter, StoredParameter)) and weight.frozen
     kept = weight if immutable else None
+    depends_on_values()
     known = None if kept is None else kept.outer_products
     if known is None:
         known = are_outer_products(values_of(weight))

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from fastconv.arrays import Array, as_array
 from fastconv.dispatch import solve
+from fastconv.functional.again import remembered
 from fastconv.functional.common import batched, with_batch, without_batch
 from fastconv.problem import FoldProblem, UnfoldProblem
 from fastconv.problem.unfold import columns_batched
@@ -16,6 +17,7 @@ Size = int | Sequence[int]
 Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
 
 
+@remembered
 def unfold(
     input: ArrayLike,
     kernel_size: Size,
@@ -59,6 +61,7 @@ def unfold(
     return out if out is not None else without_batch(result, single)
 
 
+@remembered
 def fold(
     input: ArrayLike,
     output_size: Size,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.native import driver
+from fastconv.backends.native.addresses import HEAD, address_of
 from fastconv.backends.native.tile import Tile, register_tile
 from fastconv.machine import Machine, get_machine
 
@@ -21,7 +22,7 @@ _DTYPES = ("float32", "float64")
 _TILED = {"gemm", "im2col", "planar", "winograd.multiply"}
 
 _lib = importlib.import_module("fastconv.backends.c._native").lib
-_find, _drive = _lib.fastconv_find, _lib.fastconv_drive
+_find, _drive, _drive_arrays = _lib.fastconv_find, _lib.fastconv_drive, _lib.fastconv_drive_arrays
 
 
 def tile(dtype: np.dtype[Any], machine: Machine) -> Tile:
@@ -79,9 +80,30 @@ def drive(program: driver.Program, addresses: Sequence[int], threads: int) -> No
         raise MemoryError("there is no memory for a program's arguments")
 
 
+def drive_arrays(
+    program: driver.Program,
+    arrays: Sequence[Any],
+    workspace: int,
+    scratch: int,
+    threads: int,
+) -> None:
+    """Run a program on arrays, with workspace and scratch memory at these addresses."""
+    count = len(arrays)
+    if count > MOST_ARRAYS or HEAD is None:
+        drive(program, [*map(address_of, arrays), workspace, scratch], threads)
+        return
+    objects = _packer(count)(*[0 if a is None else id(a) for a in arrays])
+    if _drive_arrays(program.address, objects, count, HEAD, workspace, scratch, threads) != 0:
+        raise MemoryError("there is no memory for a program's arguments")
+
+
+# Of arrays that the extension is given as objects.
+MOST_ARRAYS = 30
+
+
 def running(name: str) -> int:
     """Give the address of a kernel that runs others: it has no instruction set."""
     return int(_find(name.encode()))
 
 
-driver.register(drive, running)
+driver.register(drive, running, arrays=drive_arrays)

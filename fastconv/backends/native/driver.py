@@ -28,13 +28,16 @@ class Program:
     stage is predicted to take on one thread; without them a program counts as short.
     """
 
-    __slots__ = ("block", "parts", "places", "seconds", "stages", "times")
+    __slots__ = ("_table", "address", "block", "parts", "places", "seconds", "stages", "times")
 
     def __init__(
         self, stages: Words, block: Words, places: Words, times: Sequence[float] = ()
     ) -> None:
         self.stages, self.block, self.places = stages, block, places
         self.parts = tuple(n for part in (stages, block, places) for n in _part(part))
+        # The same words in memory, for who takes one address.
+        self._table = np.array(self.parts, np.int64)
+        self.address = address_of(self._table)
         self.times, self.seconds = times, sum(times)
 
 
@@ -51,20 +54,42 @@ class Driver(Protocol):
     def __call__(self, program: Program, addresses: Sequence[int], threads: int) -> None: ...
 
 
+class ArrayDriver(Protocol):
+    """What runs a program on arrays, and workspace and scratch memory after them."""
+
+    def __call__(
+        self, program: Program, arrays: Sequence[Any], workspace: int, scratch: int, threads: int
+    ) -> None: ...
+
+
 class _Offer(NamedTuple):
     drive: Driver
     kernel: Callable[[str], int]
+    arrays: ArrayDriver
 
 
 _offers: list[_Offer] = []
 
 
-def register(drive: Driver, kernel: Callable[[str], int], *, first: bool = False) -> None:
+def register(
+    drive: Driver,
+    kernel: Callable[[str], int],
+    *,
+    first: bool = False,
+    arrays: ArrayDriver | None = None,
+) -> None:
     """Offer a driver, and what gives the addresses of kernels that run others, by name.
 
-    One that is ``first`` is taken before the others.
+    One that is ``first`` is taken before the others. ``arrays`` is a shorter way for arrays.
     """
-    _offers.insert(0 if first else len(_offers), _Offer(drive, kernel))
+
+    def by_address(
+        program: Program, arrays: Sequence[Any], workspace: int, scratch: int, threads: int
+    ) -> None:
+        drive(program, [*map(address_of, arrays), workspace, scratch], threads)
+
+    offer = _Offer(drive, kernel, arrays or by_address)
+    _offers.insert(0 if first else len(_offers), offer)
 
 
 def drive(program: Program, addresses: Sequence[int], threads: int, *, whole: bool = False) -> None:
@@ -82,6 +107,22 @@ def drive(program: Program, addresses: Sequence[int], threads: int, *, whole: bo
     with set_aside():
         for part in cuts(program, threads, PART_SECONDS, ranged_kernel()):
             _offers[0].drive(part, addresses, threads)
+
+
+def drive_arrays(
+    program: Program,
+    arrays: Sequence[Any],
+    workspace: int,
+    scratch: int,
+    threads: int,
+    *,
+    whole: bool = False,
+) -> None:
+    """Run a program as `drive` does, on arrays (None: address 0) and two addresses after them."""
+    if whole or program.seconds < LONG_SECONDS:
+        _offers[0].arrays(program, arrays, workspace, scratch, threads)
+    else:
+        drive(program, [*map(address_of, arrays), workspace, scratch], threads)
 
 
 # By prediction: from how many on a program is cut, and how many a part shall take.

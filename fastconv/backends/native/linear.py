@@ -13,7 +13,7 @@ from fastconv.backends.native.gemm import Gemm, scratch_bytes, tile_for
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, scratch_stride
 from fastconv.backends.native.tile import Tile
-from fastconv.backends.native.weights import packed_bias, packed_panels
+from fastconv.backends.native.weights import packed_bias, packed_panels, packing_seconds
 from fastconv.machine import Machine
 from fastconv.problem import LinearProblem
 
@@ -37,9 +37,9 @@ class Linear(NativeConv):
         rows = -(-problem.batch // tile.rows) * tile.rows
         columns = -(-problem.out_features // tile.columns) * tile.columns
         flops = 2 * rows * columns * problem.in_features
-        return Cost(
-            flops / machine.peak_flops(problem.dtype) + problem.bytes / machine.memory_bandwidth
-        )
+        seconds = flops / machine.peak_flops(problem.dtype)
+        seconds += problem.bytes / machine.memory_bandwidth
+        return Cost(seconds, packing_seconds=packing_seconds(problem, machine))
 
     def geometry(self, problem: LinearProblem) -> NativePlan:
         tile = _tile(self.library, problem)

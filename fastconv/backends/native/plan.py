@@ -14,7 +14,7 @@ from fastconv import settings
 from fastconv.backends.base import Array, Arrays, PackingPlan
 from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.arena import ALIGNMENT, aligned, take_address
-from fastconv.backends.native.driver import Program, drive
+from fastconv.backends.native.driver import Program, drive, drive_arrays
 from fastconv.backends.native.outputs import empty
 from fastconv.backends.native.shared import shared
 from fastconv.forks import cached_property
@@ -225,10 +225,7 @@ class NativePlan(PackingPlan):
         return _Ready.of(self)
 
     def run(
-        self,
-        *inputs: Array | None,
-        out: Array | None = None,
-        parameters: Arrays = (),
+        self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
     ) -> Any:
         ready = self._ready
         threads = 1 if ready.serial else settings.get_num_threads()
@@ -238,14 +235,13 @@ class NativePlan(PackingPlan):
         given = out is not None
         if out is None:
             out = empty(self._shape, self._dtype)
-        extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
-        hosts = [host.pack(*parameters) for host in ready.hosts]
+        extra = [np.empty(shape, dtype) for shape, dtype in self._extra] if self._extra else ()
+        hosts = [host.pack(*parameters) for host in ready.hosts] if ready.hosts else ()
         arrays = (*inputs, *extra, *parameters[::-1], *hosts[::-1], out)
         # The memory is held by its name until the run is over.
         _memory, start = take_address(ready.shared + ready.scratch * threads)
-        buffers = [*map(address_of, arrays), start, start + ready.shared]
         # What a caller gave is never left half-written.
-        drive(ready.program, buffers, threads, whole=given)
+        drive_arrays(ready.program, arrays, start, start + ready.shared, threads, whole=given)
         return (out, *extra) if extra else out
 
 

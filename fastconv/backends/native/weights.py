@@ -7,6 +7,8 @@ tile multiplies with, whatever its width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastconv.backends.base import Array
@@ -21,6 +23,7 @@ from fastconv.backends.native.plan import (
     constant,
     float_bits,
 )
+from fastconv.machine import Machine
 
 # Words of the argument block. Steps are bytes from group to group and from column to column;
 # CHUNK is how many elements of a column a work item packs.
@@ -34,9 +37,19 @@ from fastconv.backends.native.plan import (
 (MEAN, VARIANCE, SCALE, SHIFT, SCALES, SHIFTS, AFFINE_CHANNELS, RUN, TIMES, EPSILON) = range(10)
 # Of ``weights.repeat``: the same of plain numbers, and what stands for a missing parameter.
 (REPEATED, REPEATS, REPEAT_COUNT, REPEAT_RUN, REPEAT_TIMES, REPEAT_VALUE) = range(6)
+# What packing moves, in bytes from memory: a weight is read and its copy written, where both lie
+# beyond the second cache (Zen 5: 15 GB/s of weights); transformed weights are stored line by line
+# to as many places as there are frequencies (9 GB/s).
+COPY_COST, SCATTER_COST = 2.0, 3.0
 # Elements of a column that an item packs: enough items for some threads, runs long enough for the
 # prefetchers. A multiple of any vector.
 CHUNK_ELEMENTS = 512
+
+
+def packing_seconds(problem: Any, machine: Machine, scattered_bytes: int = 0) -> float:
+    """Predict packing the parameters; ``scattered_bytes`` is what they are transformed into."""
+    moved = COPY_COST * problem.parameter_bytes + SCATTER_COST * scattered_bytes
+    return float(moved / machine.memory_bandwidth)
 
 
 def packed_panels(

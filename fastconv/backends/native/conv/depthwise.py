@@ -33,7 +33,7 @@ from fastconv.backends.native.plan import (
     scratch_stride,
 )
 from fastconv.backends.native.tile import Tile
-from fastconv.backends.native.weights import packed_bias, packed_panels
+from fastconv.backends.native.weights import packed_bias, packed_panels, packing_seconds
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -74,7 +74,8 @@ class Depthwise(NativeConv):
         packed = 0 if _inside(problem) else pack_bytes(problem)
         moved = problem.bytes / machine.memory_bandwidth
         # The next lines are fetched while these are summed; a copy comes before.
-        return Cost(max(seconds, moved) + packed / machine.memory_bandwidth, packed)
+        seconds = max(seconds, moved) + packed / machine.memory_bandwidth
+        return Cost(seconds, packed, packing_seconds(problem, machine))
 
     def geometry(self, problem: ConvProblem) -> NativePlan:
         tile = line_tile(self.library, problem, get_machine())

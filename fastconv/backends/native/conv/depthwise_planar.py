@@ -21,7 +21,7 @@ from fastconv.backends.native.plan import (
     constant,
     scratch_stride,
 )
-from fastconv.backends.native.weights import packed_bias, packed_panels
+from fastconv.backends.native.weights import packed_bias, packed_panels, packing_seconds
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
@@ -58,7 +58,8 @@ class DepthwisePlanar(PlaneByPlane):
         steps = max(1.1 * taps + 0.4 * min(taps, FEW_TAPS), loads * taps)
         flops = 2 * outputs * (steps + 4) + 6 * lines
         seconds = flops / machine.peak_flops(problem.dtype)
-        return Cost(max(seconds, problem.bytes / machine.memory_bandwidth / 2))
+        seconds = max(seconds, problem.bytes / machine.memory_bandwidth / 2)
+        return Cost(seconds, packing_seconds=packing_seconds(problem, machine))
 
     def geometry(self, problem: ConvProblem) -> NativePlan:
         planes = Planes(problem, get_machine().lanes(problem.dtype))

@@ -12,6 +12,7 @@ from fastconv.backends.native.conv.geometry import conv_gemm, padded_size
 from fastconv.backends.native.conv.pack import pack_input
 from fastconv.backends.native.gemm import scratch_bytes
 from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, scratch_stride
+from fastconv.backends.native.weights import packing_seconds
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem, Shape
 
@@ -43,7 +44,7 @@ class Direct(NativeConv):
             + moved / machine.memory_bandwidth
             + tiles * taps * TAP_SECONDS
         )
-        return Cost(seconds, packed)
+        return Cost(seconds, packed, packing_seconds(problem, machine))
 
     def geometry(self, problem: ConvProblem) -> NativePlan:
         tile = conv_tile(self.library, problem)

@@ -20,6 +20,7 @@ from fastconv.backends.native.conv.geometry import conv_gemm, padded_size
 from fastconv.backends.native.conv.pack import pack_input
 from fastconv.backends.native.gemm import ROW_BLOCK, scratch_bytes
 from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, constant, scratch_stride
+from fastconv.backends.native.weights import packing_seconds
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 
@@ -49,7 +50,7 @@ class Im2col(NativeConv):
             + moved / machine.memory_bandwidth
             + runs * RUN_SECONDS
         )
-        return Cost(seconds, pack_bytes(problem))
+        return Cost(seconds, pack_bytes(problem), packing_seconds(problem, machine))
 
     def geometry(self, problem: ConvProblem) -> NativePlan:
         tile = conv_tile(self.library, problem)

@@ -28,7 +28,7 @@ from fastconv.backends.native.plan import (
     scratch_stride,
 )
 from fastconv.backends.native.tile import Tile
-from fastconv.backends.native.weights import packed_bias, packed_panels
+from fastconv.backends.native.weights import packed_bias, packed_panels, packing_seconds
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 from fastconv.problem.record import record
@@ -91,7 +91,7 @@ class Planar(NativeConv):
             panel = problem.sum_length * tile.columns * size
             if panel > machine.l1_bytes:
                 seconds *= 1.2 + 0.2 * log2(panel / machine.l1_bytes)
-        return Cost(seconds, shape.lines_bytes)
+        return Cost(seconds, shape.lines_bytes, packing_seconds(problem, machine))
 
     def geometry(self, problem: ConvProblem) -> NativePlan:
         shape = _Shape.of(self.library, problem, get_machine())

@@ -21,7 +21,7 @@ from fastconv.backends.native.gemm import Gemm, scratch_bytes
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import SCRATCH, NativePlan, Packed, Stage, scratch_stride
 from fastconv.backends.native.tile import Tile
-from fastconv.backends.native.weights import packed_bias, packed_rows
+from fastconv.backends.native.weights import packed_bias, packed_rows, packing_seconds
 from fastconv.machine import Machine
 from fastconv.problem import ConvTransposeProblem, Shape
 
@@ -40,7 +40,7 @@ class Transposed(NativeConv):
             problem.flops * waste / machine.peak_flops(problem.dtype)
             + (problem.bytes + packed) / machine.memory_bandwidth
         )
-        return Cost(seconds, problem.batch * packed)
+        return Cost(seconds, problem.batch * packed, packing_seconds(problem, machine))
 
     def geometry(self, problem: ConvTransposeProblem) -> NativePlan:
         tile = conv_tile(self.library, problem)

@@ -51,7 +51,7 @@ class Carrier(abc.ABC):
         cells = sum(map(prod, input_shapes(problem))) * problem.dtype.itemsize
         cells += prod(problem.output_shape) * problem.output_dtype.itemsize
         seconds = cost.seconds + 2 * cells / machine.memory_bandwidth
-        return Cost(seconds, cost.workspace_bytes + 2 * inner.bytes)
+        return Cost(seconds, cost.workspace_bytes + 2 * inner.bytes, cost.packing_seconds)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,10 @@ from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
 
+# NumPy's transforms of the filters: a call, and a byte of the spectra.
+PACKING_SECONDS, SPECTRUM_SECONDS = 150e-6, 6e-9
+
+
 class Fft(PlaneByPlane):
     """One input channel a group, channels first; the cost hardly depends on the kernel's size."""
 
@@ -50,7 +54,9 @@ class Fft(PlaneByPlane):
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
         blocks = Blocks.of(problem, machine)
         assert blocks is not None
-        return Cost(max(blocks.seconds(machine), problem.bytes / machine.memory_bandwidth / 2))
+        seconds = max(blocks.seconds(machine), problem.bytes / machine.memory_bandwidth / 2)
+        spectra = problem.out_channels * blocks.spectrum_bytes
+        return Cost(seconds, packing_seconds=PACKING_SECONDS + spectra * SPECTRUM_SECONDS)
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Count a rounding a pass forward, back and of the spectrum, all over a block's outputs.

@@ -18,6 +18,7 @@ from fastconv.backends.native.gemm import shaped_tiles, tile_steps
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import Constant, constant
 from fastconv.backends.native.tile import Tile
+from fastconv.backends.native.weights import packing_seconds
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 from fastconv.problem.record import record
@@ -341,4 +342,8 @@ class Layout:
         transforms = operations / machine.peak_flops(problem.dtype)
         moved = (problem.bytes + packed) / CACHE_SPEED + weights / speed * (1 + (blocks - 1) / 4)
         seconds = self.products_seconds(machine) + transforms + moved / machine.memory_bandwidth
-        return Cost(problem.batch * seconds, problem.batch * packed + self.scratch_bytes)
+        return Cost(
+            problem.batch * seconds,
+            problem.batch * packed + self.scratch_bytes,
+            packing_seconds(problem, machine, weights),
+        )

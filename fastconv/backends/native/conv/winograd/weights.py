@@ -13,17 +13,27 @@ from fastconv.backends.base import Array
 from fastconv.backends.native.conv.winograd.axis import Axis
 from fastconv.backends.native.conv.winograd.layout import Layout
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import INPUT, OUTPUT, Packed, Stage, Weights, constant
+from fastconv.backends.native.plan import (
+    INPUT,
+    OUTPUT,
+    SCRATCH,
+    Packed,
+    Stage,
+    Weights,
+    constant,
+    scratch_stride,
+)
 
 # Words of the argument block: filters and what they become; bytes from one output channel to the
 # next, output channels of a group of the problem, columns of a group here, input channels of one
 # of the problem's groups, and how many of those are done as one; the filters' taps, phases and
 # points; their matrices, phase by phase; where each phase goes at each frequency (-1: nowhere);
-# then what `Layout` says of panels.
+# then what `Layout` says of panels. Numba's kernel has a column of taps, and of lines, in scratch
+# memory.
 (FILTERS, TRANSFORMED, OUT_CHANNEL_STEP, OUT_CHANNELS, GROUP_COLUMNS, GROUP_CHANNELS, MERGED_GROUPS,
  TAPS_DOWN, TAPS_ACROSS, PHASES_OF_DOWN, PHASES_OF_ACROSS, POINTS_DOWN, POINTS_ACROSS, MATRIX_DOWN,
  MATRIX_ACROSS, PLACES, STARTS, SIZES, GROUP_BYTES, PANEL_COUNT, PANEL_LANES, LAST_LANES,
- DEPTH_ROWS) = range(23)  # fmt: skip
+ DEPTH_ROWS, SCRATCH_BASE, SCRATCH_STRIDE) = range(25)  # fmt: skip
 # Channels that a work item transforms.
 FEW_CHANNELS = 8
 
@@ -36,6 +46,7 @@ def packed_weights(library: Library, layout: Layout) -> Packed:
     per_group = problem.in_channels // problem.groups
     depth = layout.channel_blocks * tile.lanes
     starts, sizes, *_ = layout.tables()
+    scratch = ((down.taps + 1) * across.taps + 1) * tile.columns * 8
     stage = Stage(
         library.kernel("weights.winograd", tile.dtype),
         layout.groups * layout.panels * -(-depth // FEW_CHANNELS),
@@ -46,9 +57,11 @@ def packed_weights(library: Library, layout: Layout) -> Packed:
             constant(_matrices(down)), constant(_matrices(across)),
             constant(_places(layout), np.int64), starts, sizes, layout.weights_group,
             layout.panels, tile.columns, (layout.tail or tile.vectors) * tile.lanes, depth,
+            SCRATCH, scratch_stride(scratch),
         ],
     )  # fmt: skip
-    return Packed(Weights(layout.groups * layout.weights_group, (stage,)))
+    nbytes = layout.groups * layout.weights_group
+    return Packed(Weights(nbytes, (stage,), scratch_bytes=scratch))
 
 
 def _matrices(axis: Axis) -> Array:
