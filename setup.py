@@ -8,7 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 
@@ -59,9 +59,18 @@ def compile_in_parallel(compiler: Any) -> None:
     compiler.compile = compile_each
 
 
+# In CPython's stable ABI, as cffi's part is.
+OBJECTS = Extension(
+    "fastconv.backends.c._objects",
+    ["csrc/objects.c"],
+    extra_compile_args=[] if sys.platform == "win32" else ["-std=c11", "-O2", "-g0"],
+    py_limited_api=True,
+)
+
 wanted = os.environ.get("FASTCONV_SKIP_C") != "1"
 setup(
     cffi_modules=["csrc/build.py:ffibuilder"] if wanted else [],
+    ext_modules=[OBJECTS] if wanted else [],
     cmdclass={"build_ext": optional_build_ext},
     # The extension keeps to the stable ABI: one wheel serves every CPython from this one on.
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if wanted else {},

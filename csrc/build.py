@@ -11,7 +11,8 @@ from typing import Any
 from cffi import FFI
 
 HERE = Path(__file__).parent
-SOURCES = sorted(path.name for path in HERE.glob("*.c"))
+# One is a module of its own: see setup.py.
+SOURCES = sorted(path.name for path in HERE.glob("*.c") if path.name != "objects.c")
 # Sums keep their order and products their roundings: no contraction, no reassociation.
 SAFE = ["-ffp-contract=off", "-fno-math-errno"]
 # Python's own flags ask for debug information: ten times the code. What a builder asks for holds.
@@ -75,9 +76,6 @@ ffibuilder.cdef(
     int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at,
                        int64_t word_count, int64_t places_at, int64_t place_count,
                        const char *addresses, int64_t address_count, int64_t threads);
-    int fastconv_drive_arrays(int64_t program, const char *objects, int64_t object_count,
-                              int64_t offset, int64_t workspace, int64_t scratch,
-                              int64_t threads);
     """
 )
 ffibuilder.set_source(

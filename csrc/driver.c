@@ -260,26 +260,7 @@ static void run(struct job *job, int64_t helpers)
 #endif
 
 /* Blocks of up to so many words are filled in on the stack. */
-enum { FEW_WORDS = 2048, MOST_ARRAYS = 30 };
-
-int fastconv_drive_arrays(int64_t program, const char *objects, int64_t object_count,
-                          int64_t offset, int64_t workspace, int64_t scratch, int64_t threads)
-{
-    int64_t addresses[MOST_ARRAYS + 2], parts[6];
-    if (object_count > MOST_ARRAYS) {
-        return -1;
-    }
-    for (int64_t i = 0; i < object_count; i++) {
-        int64_t object;
-        memcpy(&object, objects + i * (int64_t)sizeof object, sizeof object);
-        addresses[i] = object == 0 ? 0 : *(const int64_t *)(intptr_t)(object + offset);
-    }
-    addresses[object_count] = workspace;
-    addresses[object_count + 1] = scratch;
-    memcpy(parts, (const void *)(intptr_t)program, sizeof parts);
-    return fastconv_drive(parts[0], parts[1], parts[2], parts[3], parts[4], parts[5],
-                          (const char *)addresses, object_count + 2, threads);
-}
+enum { FEW_WORDS = 2048 };
 
 int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at, int64_t word_count,
                    int64_t places_at, int64_t place_count, const char *addresses,

@@ -34,12 +34,6 @@ int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at, int
                    int64_t places_at, int64_t place_count, const char *addresses,
                    int64_t address_count, int64_t threads);
 
-/* The same for up to 30 buffers that are NumPy arrays, given by their objects' addresses (0: none),
- * with the address of their elements `offset` bytes from there; workspace and scratch memory come
- * last. `program` is the address of the six words that say where stages, block and places lie. */
-int fastconv_drive_arrays(int64_t program, const char *objects, int64_t object_count,
-                          int64_t offset, int64_t workspace, int64_t scratch, int64_t threads);
-
 /* A row of a table that fastconv_find searches. */
 struct fastconv_entry {
     const char *name;

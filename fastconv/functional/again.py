@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from fastconv import settings
 from fastconv.arrays import Array, check_out
+from fastconv.backends.c import objects
 from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.plan import NativePlan
 from fastconv.dispatch import tuning
@@ -27,13 +28,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Places = tuple[int | None, ...]
 
-# Options that are told apart by type and value; tuples are looked into.
-_PLAIN = frozenset((int, str, bool, float, type(None)))
+# Options that are equal only to their own kind, and those that are told apart by type too.
+_PLAIN, _TYPED = frozenset((int, str, type(None))), frozenset((bool, float))
 _ARRAYS = frozenset((np.ndarray, Parameter))
 # NumPy's flags of arrays that are contiguous in C's order, and aligned.
 _CONTIGUOUS = 0x1 | 0x100
-# How many combinations of options a function remembers, and calls with each.
-MOST_OPTIONS, MOST_CALLS = 256, 64
+# How many calls a function remembers, and a parameter.
+MOST_CALLS = 1024
 
 
 class _Call:
@@ -42,7 +43,7 @@ class _Call:
     __slots__ = ("dtype", "held", "inputs", "parameters", "plan", "reshapes", "shape")
 
     def __init__(
-        self, solved: Solved, inputs: Places, parameters: Places, arrays: list[Array], result: Array
+        self, solved: Solved, inputs: Places, parameters: Places, arrays: tuple[Array, ...], result: Array
     ) -> None:
         self.inputs, self.parameters = inputs, parameters
         self.shape, self.dtype = result.shape, result.dtype
@@ -58,14 +59,14 @@ class _Call:
             self.plan = functools.partial(_itself, plan)
             self.parameters = ()
 
-    def serves(self, arrays: list[Array]) -> bool:
+    def serves(self, arrays: tuple[Array, ...]) -> bool:
         """Return whether the parameters are those that the plan holds."""
         return all(arrays[i] is array for i, array in self.held)
 
-    def run(self, plan: NativePlan, arrays: list[Array], out: Array | None) -> Array:
+    def run(self, plan: NativePlan, arrays: tuple[Array, ...], out: Array | None) -> Array:
         """Run on the arrays of another call."""
         if out is not None:
-            check_out(out, self.shape, self.dtype, tuple(arrays))
+            check_out(out, self.shape, self.dtype, arrays)
         inputs = [None if i is None else arrays[i] for i in self.inputs]
         parameters = tuple([None if i is None else arrays[i] for i in self.parameters])
         result: Array = plan.run(*inputs, out=out, parameters=parameters)
@@ -78,88 +79,76 @@ def _itself(plan: NativePlan) -> NativePlan:
     return plan
 
 
-class _Calls:
-    """The calls with one combination of options, by their arrays' shapes and dtypes."""
-
-    def __init__(self) -> None:
-        self.known: dict[Any, _Call] = {}
-
-
 def remembered(function: Callable[P, R]) -> Callable[P, R]:
     """Have a function of arrays and options take the plans of calls like earlier ones."""
-
-    @functools.lru_cache(maxsize=MOST_OPTIONS, typed=True)
-    def calls_of(state: Any, *options: Any, **named: Any) -> _Calls:
-        return _Calls()
+    calls: dict[Any, _Call] = {}
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        arrays: list[Any] = []
-        options: list[Any] = []
-        asked, out, owner = named, None, None
-        for value in arguments:
-            kind = type(value)
-            if kind in _ARRAYS:
-                arrays.append(value)
-                options.append(kind)
-            elif kind in _PLAIN or (kind is tuple and _is_plain(value)):
-                options.append(value)
-            else:
-                return function(*arguments, **named)
-        for name, value in named.items():
-            kind = type(value)
-            if kind in _ARRAYS:
-                asked = asked.copy() if asked is named else asked
-                asked[name] = kind
-                if name == "out":
-                    out = value
-                else:
-                    arrays.append(value)
-            elif kind not in _PLAIN and not (kind is tuple and _is_plain(value)):
-                return function(*arguments, **named)
-        key: Any = []
-        for array in arrays:
-            if array.flags.num & _CONTIGUOUS != _CONTIGUOUS:
-                return function(*arguments, **named)
-            if owner is None and type(array) is Parameter:
-                owner = array
-            key += array.shape, array.dtype
-        if out is not None and not out.flags.c_contiguous:
+        found = key_of(settings.state(tuning.generation()), arguments, named)
+        if found is None:
             return function(*arguments, **named)
-        key = tuple(key)
-        calls = calls_of(settings.state(tuning.generation()), *options, **asked)
-        known = calls.known
-        if owner is not None:
-            # What a parameter's own plans hold goes with it.
-            known, key = owner._calls, (calls, key)
-        found = known.get(key)
-        if found is not None and (plan := found.plan()) is not None and found.serves(arrays):
-            return found.run(plan, arrays, out)
+        key, arrays, out, owner = found
+        # What a parameter's own plans hold goes with it.
+        known, place = (calls, key) if owner is None else (owner._calls, (function, key))
+        made = known.get(place)
+        if made is not None and (plan := made.plan()) is not None and made.serves(arrays):
+            return made.run(plan, arrays, out)
         with watched() as solved:
             result = function(*arguments, **named)
-        made = _watched_call(solved, arrays, options, asked.values(), result)
+        made = _watched_call(solved, arrays, key, result)
         if made is not None:
             if len(known) >= MOST_CALLS:
                 known.clear()
-            known[key] = made
+            known[place] = made
         return result
 
     return call  # type: ignore[return-value]
 
 
+def _key_of(state: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Return a call's key, arrays, out and first parameter, or None for what is out of the ordinary.
+
+    csrc/objects.c has its twin.
+    """
+    key: list[Any] = [state]
+    arrays: list[Any] = []
+    out = owner = None
+    for name, value in (*((None, v) for v in arguments), *named.items()):
+        kind = type(value)
+        key.append(name)
+        if kind in _ARRAYS:
+            key.append(kind)
+            if value.flags.num & _CONTIGUOUS != _CONTIGUOUS:
+                return None
+            if name == "out":
+                out = value
+                continue
+            arrays.append(value)
+            key += value.shape, value.dtype
+            owner = value if owner is None and kind is Parameter else owner
+        elif kind in _TYPED:
+            key += kind, value
+        elif kind in _PLAIN or (kind is tuple and _is_plain(value)):
+            key.append(value)
+        else:
+            return None
+    return tuple(key), tuple(arrays), out, owner
+
+
+objects.begin(Parameter)
+key_of = objects.key_of or _key_of
+
+
 def _watched_call(
-    solved: list[Solved | None],
-    arrays: list[Array],
-    options: list[Any],
-    named: Iterable[Any],
-    result: Any,
+    solved: list[Solved | None], arrays: tuple[Array, ...], key: Any, result: Any
 ) -> _Call | None:
-    """Return what a call found out, if calls with such arrays and options will find the same."""
+    """Return what a call found out, if others with such a key will find the same."""
     only = solved[0] if len(solved) == 1 else None
     if only is None or type(only.plan) is not NativePlan or not isinstance(result, np.ndarray):
         return None
     # Equal to zero is -0.0 as well, and is another slope.
-    if any(type(v) is float and v == 0 for v in (*options, *named)):
+    if any(type(value) is float and value == 0 for value in key):
         return None
     if type(only.result) is not np.ndarray or not _same_memory(only.result, result):
         return None

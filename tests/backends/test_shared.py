@@ -13,32 +13,14 @@ import pytest
 
 from fastconv import nn
 from fastconv.backends.native.arena import aligned_zeros
-from fastconv.backends.native.gemm import flush, pack_panels
+from fastconv.backends.native.gemm import flush
 from fastconv.backends.native.shared import shared
-from fastconv.backends.native.tile import Tile
 from fastconv.dispatch.registry import backend_available
 from fastconv.network import Network, compile_module
 
 
 def drawn(*shape: int, dtype: Any = "f4") -> Any:
     return np.random.default_rng(0).standard_normal(shape).astype(dtype)
-
-
-@pytest.mark.parametrize("columns", [1, 7, 8, 9, 16, 40])
-@pytest.mark.parametrize("lead", [(), (3,)])
-def test_panels_hold_every_column_and_zeros(columns: int, lead: tuple[int, ...]) -> None:
-    matrix = drawn(*lead, 5, columns)
-    matrix[..., 0, 0] = np.float32(1e-40)
-    tile = Tile("float32", lanes=4, rows=4, vectors=2, fma=True)
-    panels = pack_panels(matrix, tile)
-    assert panels.shape == (*lead, -(-columns // 8), 5, 8)
-    assert panels.ctypes.data % 64 == 0
-    matrix[..., 0, 0] = 0
-    for panel in range(panels.shape[-3]):
-        for column in range(8):
-            at = panel * 8 + column
-            wanted = matrix[..., at] if at < columns else np.zeros((*lead, 5))
-            np.testing.assert_array_equal(panels[..., panel, :, column], wanted)
 
 
 def test_subnormals_are_flushed_however_an_array_lies() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.c import objects
 from fastconv.backends.native import driver
-from fastconv.backends.native.addresses import HEAD, address_of
+from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.tile import Tile, register_tile
 from fastconv.machine import Machine, get_machine
 
@@ -22,7 +23,7 @@ _DTYPES = ("float32", "float64")
 _TILED = {"gemm", "im2col", "planar", "winograd.multiply"}
 
 _lib = importlib.import_module("fastconv.backends.c._native").lib
-_find, _drive, _drive_arrays = _lib.fastconv_find, _lib.fastconv_drive, _lib.fastconv_drive_arrays
+_find, _drive = _lib.fastconv_find, _lib.fastconv_drive
 
 
 def tile(dtype: np.dtype[Any], machine: Machine) -> Tile:
@@ -82,23 +83,16 @@ def drive(program: driver.Program, addresses: Sequence[int], threads: int) -> No
 
 def drive_arrays(
     program: driver.Program,
-    arrays: Sequence[Any],
+    arrays: tuple[Any, ...],
     workspace: int,
     scratch: int,
     threads: int,
 ) -> None:
     """Run a program on arrays, with workspace and scratch memory at these addresses."""
-    count = len(arrays)
-    if count > MOST_ARRAYS or HEAD is None:
+    if objects.run is None or len(arrays) > objects.MOST_ARRAYS:
         drive(program, [*map(address_of, arrays), workspace, scratch], threads)
-        return
-    objects = _packer(count)(*[0 if a is None else id(a) for a in arrays])
-    if _drive_arrays(program.address, objects, count, HEAD, workspace, scratch, threads) != 0:
-        raise MemoryError("there is no memory for a program's arguments")
-
-
-# Of arrays that the extension is given as objects.
-MOST_ARRAYS = 30
+    else:
+        objects.run(program.address, arrays, workspace, scratch, threads)
 
 
 def running(name: str) -> int:

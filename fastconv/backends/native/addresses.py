@@ -11,8 +11,6 @@ import numpy as np
 # An array object begins with what every object has, then the address of its elements: part of
 # NumPy's binary interface, and four times as fast to read as to ask for.
 _HEAD = object.__basicsize__
-# Bytes from an array object to that address; None where it is not known to be there.
-HEAD: int | None = _HEAD
 
 
 def address_of(array: np.ndarray[Any, Any] | None) -> int:
@@ -29,4 +27,4 @@ def _asked(array: np.ndarray[Any, Any] | None) -> int:
 _word = ctypes.c_size_t.from_address
 _probes: list[np.ndarray[Any, Any]] = [np.empty(3, np.float32), np.empty((2, 5), np.int64)[1:]]
 if sys.implementation.name != "cpython" or any(address_of(p) != _asked(p) for p in _probes):
-    address_of, HEAD = _asked, None
+    address_of = _asked

@@ -58,7 +58,7 @@ class ArrayDriver(Protocol):
     """What runs a program on arrays, and workspace and scratch memory after them."""
 
     def __call__(
-        self, program: Program, arrays: Sequence[Any], workspace: int, scratch: int, threads: int
+        self, program: Program, arrays: tuple[Any, ...], workspace: int, scratch: int, threads: int
     ) -> None: ...
 
 
@@ -84,7 +84,7 @@ def register(
     """
 
     def by_address(
-        program: Program, arrays: Sequence[Any], workspace: int, scratch: int, threads: int
+        program: Program, arrays: tuple[Any, ...], workspace: int, scratch: int, threads: int
     ) -> None:
         drive(program, [*map(address_of, arrays), workspace, scratch], threads)
 
@@ -111,7 +111,7 @@ def drive(program: Program, addresses: Sequence[int], threads: int, *, whole: bo
 
 def drive_arrays(
     program: Program,
-    arrays: Sequence[Any],
+    arrays: tuple[Any, ...],
     workspace: int,
     scratch: int,
     threads: int,
