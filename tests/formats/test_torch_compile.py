@@ -173,9 +173,9 @@ def test_weights_are_packed_once() -> None:
     built: list[int] = []
     original = Part._built
 
-    def counted(self: Any, inputs: Any) -> Any:
+    def counted(self: Any, *given: Any) -> Any:
         built.append(1)
-        return original(self, inputs)
+        return original(self, *given)
 
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(Part, "_built", counted)

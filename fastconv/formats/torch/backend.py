@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from fastconv import forks
 from fastconv.arrays import Array
 from fastconv.formats.torch.builder import build, can_take
 from fastconv.formats.torch.call import Unsupported, dtype_name, length, numpy_dtype
+from fastconv.formats.torch.held import Held, put
 from fastconv.network import Network, Port
 
 _log = logging.getLogger("fastconv.torch")
@@ -37,9 +39,10 @@ _KEPT = (
 def compile_graph(module: Any, example_inputs: Sequence[Any], **_: Any) -> Callable[..., Any]:
     """Compile a graph for ``torch.compile(module, backend="fastconv")``.
 
-    Weights are copied when a part first runs, and again when their versions have changed, as
-    optimisers and ``load_state_dict`` change them. (What writes past torch, through ``.data`` or
-    an array over the same memory, goes unseen.) Other tensors go in and out without a copy.
+    Weights are copied and packed when a part first runs, and again when their versions have
+    changed, as optimisers and ``load_state_dict`` change them. (What writes past torch, through
+    ``.data`` or an array over the same memory, goes unseen.) Those that change at almost every
+    call are packed at every call. Other tensors go in and out without a copy.
 
     With gradients enabled and asked for, all stays with torch: run under ``torch.no_grad()`` or
     ``torch.inference_mode()``. So do single calls that fastconv has no translation for, dtypes
@@ -70,10 +73,10 @@ def _compiled(module: Any, example_inputs: Sequence[Any]) -> Callable[..., Any]:
     """Compile a graph of ATen calls: parts of it become networks."""
     from functorch.compile import make_boxed_func
 
-    weights = _weights(module)
     partitioner = CapabilityBasedPartitioner(module, _Support(), allows_single_node_partition=True)
     parts = [p for p in partitioner.propose_partitions() if any(map(_is_work, p.nodes))]
     fused = partitioner.fuse_partitions(parts)
+    weights = _weights(fused)
     for node in fused.graph.find_nodes(op="call_module"):
         inner = getattr(fused, node.target)
         kept = [place for place, source in enumerate(node.args) if source in weights]
@@ -84,7 +87,10 @@ def _compiled(module: Any, example_inputs: Sequence[Any]) -> Callable[..., Any]:
 
 
 def _weights(module: Any) -> set[Any]:
-    """Give the placeholders of parameters and buffers, which stay the same from call to call."""
+    """Return the placeholders of parameters and buffers, which stay the same from call to call.
+
+    They are found by their places, which fusing keeps: it makes other nodes in the same order.
+    """
     from torch._guards import TracingContext
 
     context = TracingContext.try_get()
@@ -142,17 +148,24 @@ class Part(torch.nn.Module):
         self._module = module
         self._placeholders = module.graph.find_nodes(op="placeholder")
         self._weights = tuple(weights)
+        self._others = [
+            place
+            for place, node in enumerate(self._placeholders)
+            if place not in self._weights and isinstance(node.meta["val"], torch.Tensor)
+        ]
         results = next(n for n in module.graph.nodes if n.op == "output").args[0]
         self._single = not isinstance(results, (tuple, list))
         self._results = [results] if self._single else list(results)
         self._layouts = [_layout(node.meta["val"]) for node in self._results]
-        self._networks: dict[Any, tuple[Any, Network]] = {}
+        self._dtypes = [numpy_dtype(node.meta["val"].dtype) for node in self._results]
+        self._held: Held[Network] = Held()
+        self._open: dict[Any, Network] = {}
         self._lock = forks.lock()
         self._refused = False
 
     def forward(self, *inputs: Any) -> Any:
         """Run the network; where fastconv refuses, run the part as torch does."""
-        if self._refused or any(inputs[place].is_inference() for place in self._weights):
+        if self._refused:
             return self._module(*inputs)
         try:
             return self._run(inputs)
@@ -162,18 +175,13 @@ class Part(torch.nn.Module):
             return self._module(*inputs)
 
     def _run(self, inputs: Sequence[Any]) -> Any:
-        network = self._network(inputs)
-        kept = set(self._weights)
-        arrays = [
-            _to_array(value)
-            for place, value in enumerate(inputs)
-            if place not in kept and isinstance(value, torch.Tensor)
-        ]
+        network, tensors = self._network(inputs)
+        arrays = [_to_array(value) for value in tensors]
         given = network(*arrays)
         results = given if isinstance(given, tuple) else (given,)
         tensors = []
         for place, array in enumerate(results):
-            wanted = numpy_dtype(self._results[place].meta["val"].dtype)
+            wanted = self._dtypes[place]
             if array.dtype != wanted:
                 raise TypeError(f"result {place} is {array.dtype}, where torch gives {wanted}")
             # What torch makes anew must not lie in an input, or in another result.
@@ -183,21 +191,28 @@ class Part(torch.nn.Module):
             tensors.append(_laid_out(_to_tensor(fresh), self._layouts[place]))
         return tensors[0] if self._single else tuple(tensors)
 
-    def _network(self, inputs: Sequence[Any]) -> Network:
-        """Give the network for the sizes that are given as numbers, and the weights of now."""
-        numbers = tuple(value for value in inputs if not isinstance(value, torch.Tensor))
-        versions = tuple(
-            (inputs[place].data_ptr(), inputs[place]._version) for place in self._weights
-        )
-        kept = self._networks.get(numbers)
-        if kept is None or kept[0] != versions:
-            with self._lock:
-                kept = versions, self._built(inputs)
-                self._networks[numbers] = kept
-        return kept[1]
+    def _network(self, inputs: Sequence[Any]) -> tuple[Network, list[Any]]:
+        """Return the network for the sizes given as numbers, and the tensors that it takes.
 
-    def _built(self, inputs: Sequence[Any]) -> Network:
-        weights = set(self._weights)
+        It holds the weights of now; where they change at almost every call, it takes them too.
+        """
+        tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
+        numbers = tuple(value for value in inputs if not isinstance(value, torch.Tensor))
+        weights = [inputs[place] for place in self._weights]
+        with self._lock:
+            if weights:
+                closed = functools.partial(self._built, inputs, self._weights)
+                network = self._held.get(weights, numbers, closed)
+                if network is not None:
+                    return network, [inputs[place] for place in self._others]
+            network = self._open.get(numbers)
+            if network is None:
+                network = self._built(inputs, ())
+                put(self._open, numbers, network)
+        return network, tensors
+
+    def _built(self, inputs: Sequence[Any], weights: Sequence[int]) -> Network:
+        """Make the network that holds the inputs at some places."""
         known = {
             node.name: value
             for place, (node, value) in enumerate(zip(self._placeholders, inputs, strict=True))
