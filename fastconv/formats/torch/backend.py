@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ from fastconv.network import Network, Port
 _log = logging.getLogger("fastconv.torch")
 # A part without any of these is left to torch: it would cost a call, and win nothing.
 _WORK = ("conv", "pool", "norm", "linear", "mm", "upsample", "softmax", "silu", "elu", "pad", "col")
-
+# Products of two activations run in NumPy here, whose BLAS has threads of its own: torch's
+# kernels are as fast or faster, need less memory, and keep to torch's threads.
+_LEFT = ("scaled_dot_product", "bmm")
 
 _KEPT = (
     *(getattr(torch.ops.aten, f"upsample_nearest{n}d").vec for n in (1, 2, 3)),
@@ -74,8 +77,12 @@ def _compiled(module: Any, example_inputs: Sequence[Any]) -> Callable[..., Any]:
     from functorch.compile import make_boxed_func
 
     partitioner = CapabilityBasedPartitioner(module, _Support(), allows_single_node_partition=True)
-    parts = [p for p in partitioner.propose_partitions() if any(map(_is_work, p.nodes))]
-    fused = partitioner.fuse_partitions(parts)
+    parts = partitioner.propose_partitions()
+    order = {node: place for place, node in enumerate(module.graph.nodes)}
+    held = _weights(module)
+    for part in parts:
+        _trim(part, order, held)
+    fused = partitioner.fuse_partitions([p for p in parts if any(map(_is_work, p.nodes))])
     weights = _weights(fused)
     for node in fused.graph.find_nodes(op="call_module"):
         inner = getattr(fused, node.target)
@@ -106,6 +113,9 @@ class _Support(OperatorSupportBase):
     def is_node_supported(self, submodules: Any, node: Any) -> bool:
         if node.op != "call_function" or not _is_tensors(node) or not can_take(node):
             return False
+        giver = node.args[0] if node.target is operator.getitem else node
+        if any(word in str(giver.target) for word in _LEFT):
+            return False
         # Parts give tensors, not tuples: all that a call gives must be taken apart inside.
         if isinstance(node.meta["val"], (tuple, list)):
             return all(can_take(user) for user in node.users)
@@ -130,6 +140,39 @@ def _is_tensors(node: Any) -> bool:
 def _is_work(node: Any) -> bool:
     name = str(node.target)
     return any(word in name for word in _WORK)
+
+
+def _trim(part: Any, order: Mapping[Any, int], weights: set[Any]) -> None:
+    """Leave views at a part's edges to torch, to which they cost nothing.
+
+    Here what comes out of a part is copied to torch's strides, and what goes in to plain rows. So
+    no view ends a part, and none begins it whose input does not lie in plain rows while it does.
+    Weights are the exception: what a part holds must come to it as it is.
+    """
+    nodes = sorted(part.nodes, key=lambda node: order[node])
+    for node in reversed(nodes):
+        if _is_view(node) and not any(user in part.nodes for user in node.users):
+            part.remove_node(node)
+    for node in [node for node in nodes if node in part.nodes and _is_view(node)]:
+        if not any(read in part.nodes or read in weights for read in node.all_input_nodes):
+            given, result = node.args[0].meta["val"], node.meta["val"]
+            if not _is_plain(given) and _is_plain(result):
+                part.remove_node(node)
+
+
+def _is_view(node: Any) -> bool:
+    if node.target is operator.getitem:
+        return _is_view(node.args[0])
+    return bool(getattr(node.target, "is_view", False))
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a tensor's last dimensions are the narrowest in memory."""
+    if not isinstance(value, torch.Tensor):
+        return False
+    pairs = zip(value.shape, value.stride(), strict=True)
+    steps = [_hint(step) for size, step in pairs if not (isinstance(size, int) and size == 1)]
+    return steps == sorted(steps, reverse=True)
 
 
 class Part(torch.nn.Module):
@@ -251,8 +294,12 @@ def _layout(fake: Any) -> Layout:
     """Tell how torch lays a result out: strides; of open sizes, dimensions from wide to narrow."""
     if all(isinstance(step, int) for step in fake.stride()):
         return "strides", tuple(fake.stride())
-    steps = [step if isinstance(step, int) else int(step.node.hint) for step in fake.stride()]
+    steps = [_hint(step) for step in fake.stride()]
     return "order", tuple(sorted(range(len(steps)), key=lambda axis: (-steps[axis], axis)))
+
+
+def _hint(step: Any) -> int:
+    return step if isinstance(step, int) else int(step.node.hint)
 
 
 def _laid_out(tensor: Any, layout: Layout) -> Any:
