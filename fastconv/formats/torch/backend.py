@@ -191,11 +191,10 @@ class Part(torch.nn.Module):
         self._module = module
         self._placeholders = module.graph.find_nodes(op="placeholder")
         self._weights = tuple(weights)
-        self._others = [
-            place
-            for place, node in enumerate(self._placeholders)
-            if place not in self._weights and isinstance(node.meta["val"], torch.Tensor)
-        ]
+        fakes = [node.meta["val"] for node in self._placeholders]
+        self._tensors = [i for i, fake in enumerate(fakes) if isinstance(fake, torch.Tensor)]
+        self._numbers = [i for i, fake in enumerate(fakes) if not isinstance(fake, torch.Tensor)]
+        self._others = [place for place in self._tensors if place not in self._weights]
         results = next(n for n in module.graph.nodes if n.op == "output").args[0]
         self._single = not isinstance(results, (tuple, list))
         self._results = [results] if self._single else list(results)
@@ -239,8 +238,7 @@ class Part(torch.nn.Module):
 
         It holds the weights of now; where they change at almost every call, it takes them too.
         """
-        tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
-        numbers = tuple(value for value in inputs if not isinstance(value, torch.Tensor))
+        numbers = tuple(inputs[place] for place in self._numbers)
         weights = [inputs[place] for place in self._weights]
         with self._lock:
             if weights:
@@ -252,7 +250,7 @@ class Part(torch.nn.Module):
             if network is None:
                 network = self._built(inputs, ())
                 put(self._open, numbers, network)
-        return network, tensors
+        return network, [inputs[place] for place in self._tensors]
 
     def _built(self, inputs: Sequence[Any], weights: Sequence[int]) -> Network:
         """Make the network that holds the inputs at some places."""
@@ -274,15 +272,16 @@ def _port(node: Any, name: str) -> Port:
 
 def _to_array(tensor: Any) -> Array:
     """See a tensor as an array, in the same memory."""
-    plain = tensor.detach().resolve_conj().resolve_neg()
-    if plain.dtype != torch.bfloat16:
-        return np.asarray(plain.numpy())
-    return np.asarray(plain.view(torch.int16).numpy()).view(numpy_dtype(torch.bfloat16))
+    if tensor.dtype != torch.bfloat16:
+        return np.asarray(tensor.numpy(force=True))
+    plain = tensor.view(torch.int16).numpy(force=True)
+    return np.asarray(plain).view(numpy_dtype(torch.bfloat16))
 
 
 def _to_tensor(array: Array) -> Any:
     """See an array as a tensor, in the same memory."""
-    if array.dtype.name != "bfloat16":
+    # NumPy's own dtypes have kinds of their own; to ask for a name takes microseconds.
+    if array.dtype.kind != "V":
         return torch.from_numpy(np.asarray(array))
     return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
 
