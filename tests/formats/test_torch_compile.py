@@ -415,6 +415,22 @@ def test_sizes_that_change(parts: Any) -> None:
     assert len(parts) >= 3
 
 
+def test_strides_that_depend_on_data_stay_with_torch(parts: Any) -> None:
+    weight = torch.randn(5, 2)
+
+    def function(x: Any) -> Any:
+        y = F.linear(x.nonzero().to(x.dtype), weight).softmax(-1)
+        return y.t().contiguous().t().exp(), F.max_pool2d(x[None], 2)
+
+    x = torch.randn(8, 8)
+    with torch.no_grad(), torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        results = torch.compile(function, backend="fastconv", fullgraph=True)(x)
+    for result, expected in zip(results, function(x), strict=True):
+        close(result, expected)
+        assert result.stride() == expected.stride()
+    assert parts
+
+
 def test_torch_finds_the_backend_by_its_entry_point() -> None:
 
     root = Path(__file__).resolve().parents[2]

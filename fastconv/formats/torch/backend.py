@@ -132,6 +132,9 @@ def _is_tensors(node: Any) -> bool:
             dtype_name(tensor.dtype)
             if tensor.device.type != "cpu" or tensor.layout != torch.strided:
                 return False
+            # Steps over lengths that depend on data: nobody knows yet which is the widest.
+            if any(not isinstance(s, int) and s.node.hint is None for s in tensor.stride()):
+                return False
     except Unsupported:
         return False
     return bool(given) and all(v is None or isinstance(v, torch.Tensor) for v in given)
