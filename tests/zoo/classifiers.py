@@ -279,3 +279,56 @@ def regnet_y_400mf() -> nn.Module:
             layers.append(Residual(body, short, nn.ReLU(inplace=True)))
             before = after
     return Classifier(nn.Sequential(*layers), before)
+
+
+class Attention(nn.Module):
+    """Self-attention with several heads, queries, keys and values from one layer."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Any) -> Any:
+        n, length, width = x.shape
+        parts = self.qkv(x).reshape(n, length, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        y = nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.out(y.transpose(1, 2).reshape(n, length, width))
+
+
+class Encoder(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.attention = Attention(width, heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: Any) -> Any:
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class HybridViT(nn.Module):
+    """Dosovitskiy et al., 2021, with the stem of convolutions of Xiao et al., 2021.
+
+    Takes images of 224 x 224.
+    """
+
+    def __init__(self, width: int = 192, depth: int = 6, heads: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            ConvNorm(3, 24, 3, 2), ConvNorm(24, 48, 3, 2), ConvNorm(48, 96, 3, 2),
+            ConvNorm(96, 192, 3, 2), nn.Conv2d(192, width, 1),
+        )  # fmt: skip
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+        self.places = nn.Parameter(0.02 * torch.randn(1, 1 + 14 * 14, width))
+        self.body = nn.Sequential(*(Encoder(width, heads) for _ in range(depth)))
+        self.norm, self.fc = nn.LayerNorm(width, eps=1e-6), nn.Linear(width, 1000)
+
+    def forward(self, x: Any) -> Any:
+        x = self.stem(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.places
+        return self.fc(self.norm(self.body(x))[:, 0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,15 @@ from fastconv import forks
 from fastconv.arrays import Array
 from fastconv.formats.torch.builder import build, can_take
 from fastconv.formats.torch.call import Unsupported, dtype_name, length, numpy_dtype
+from fastconv.formats.torch.held import Held, put
 from fastconv.network import Network, Port
 
 _log = logging.getLogger("fastconv.torch")
 # A part without any of these is left to torch: it would cost a call, and win nothing.
 _WORK = ("conv", "pool", "norm", "linear", "mm", "upsample", "softmax", "silu", "elu", "pad", "col")
-
+# Products of two activations run in NumPy here, whose BLAS has threads of its own: torch's
+# kernels are as fast or faster, need less memory, and keep to torch's threads.
+_LEFT = ("scaled_dot_product", "bmm")
 
 _KEPT = (
     *(getattr(torch.ops.aten, f"upsample_nearest{n}d").vec for n in (1, 2, 3)),
@@ -37,9 +42,10 @@ _KEPT = (
 def compile_graph(module: Any, example_inputs: Sequence[Any], **_: Any) -> Callable[..., Any]:
     """Compile a graph for ``torch.compile(module, backend="fastconv")``.
 
-    Weights are copied when a part first runs, and again when their versions have changed, as
-    optimisers and ``load_state_dict`` change them. (What writes past torch, through ``.data`` or
-    an array over the same memory, goes unseen.) Other tensors go in and out without a copy.
+    Weights are copied and packed when a part first runs, and again when their versions have
+    changed, as optimisers and ``load_state_dict`` change them. (What writes past torch, through
+    ``.data`` or an array over the same memory, goes unseen.) Those that change at almost every
+    call are packed at every call. Other tensors go in and out without a copy.
 
     With gradients enabled and asked for, all stays with torch: run under ``torch.no_grad()`` or
     ``torch.inference_mode()``. So do single calls that fastconv has no translation for, dtypes
@@ -70,10 +76,14 @@ def _compiled(module: Any, example_inputs: Sequence[Any]) -> Callable[..., Any]:
     """Compile a graph of ATen calls: parts of it become networks."""
     from functorch.compile import make_boxed_func
 
-    weights = _weights(module)
     partitioner = CapabilityBasedPartitioner(module, _Support(), allows_single_node_partition=True)
-    parts = [p for p in partitioner.propose_partitions() if any(map(_is_work, p.nodes))]
-    fused = partitioner.fuse_partitions(parts)
+    parts = partitioner.propose_partitions()
+    order = {node: place for place, node in enumerate(module.graph.nodes)}
+    held = _weights(module)
+    for part in parts:
+        _trim(part, order, held)
+    fused = partitioner.fuse_partitions([p for p in parts if any(map(_is_work, p.nodes))])
+    weights = _weights(fused)
     for node in fused.graph.find_nodes(op="call_module"):
         inner = getattr(fused, node.target)
         kept = [place for place, source in enumerate(node.args) if source in weights]
@@ -84,7 +94,10 @@ def _compiled(module: Any, example_inputs: Sequence[Any]) -> Callable[..., Any]:
 
 
 def _weights(module: Any) -> set[Any]:
-    """Give the placeholders of parameters and buffers, which stay the same from call to call."""
+    """Return the placeholders of parameters and buffers, which stay the same from call to call.
+
+    They are found by their places, which fusing keeps: it makes other nodes in the same order.
+    """
     from torch._guards import TracingContext
 
     context = TracingContext.try_get()
@@ -99,6 +112,9 @@ class _Support(OperatorSupportBase):
 
     def is_node_supported(self, submodules: Any, node: Any) -> bool:
         if node.op != "call_function" or not _is_tensors(node) or not can_take(node):
+            return False
+        giver = node.args[0] if node.target is operator.getitem else node
+        if any(word in str(giver.target) for word in _LEFT):
             return False
         # Parts give tensors, not tuples: all that a call gives must be taken apart inside.
         if isinstance(node.meta["val"], (tuple, list)):
@@ -116,6 +132,9 @@ def _is_tensors(node: Any) -> bool:
             dtype_name(tensor.dtype)
             if tensor.device.type != "cpu" or tensor.layout != torch.strided:
                 return False
+            # Steps over lengths that depend on data: nobody knows yet which is the widest.
+            if any(not isinstance(s, int) and s.node.hint is None for s in tensor.stride()):
+                return False
     except Unsupported:
         return False
     return bool(given) and all(v is None or isinstance(v, torch.Tensor) for v in given)
@@ -124,6 +143,39 @@ def _is_tensors(node: Any) -> bool:
 def _is_work(node: Any) -> bool:
     name = str(node.target)
     return any(word in name for word in _WORK)
+
+
+def _trim(part: Any, order: Mapping[Any, int], weights: set[Any]) -> None:
+    """Leave views at a part's edges to torch, to which they cost nothing.
+
+    Here what comes out of a part is copied to torch's strides, and what goes in to plain rows. So
+    no view ends a part, and none begins it whose input does not lie in plain rows while it does.
+    Weights are the exception: what a part holds must come to it as it is.
+    """
+    nodes = sorted(part.nodes, key=lambda node: order[node])
+    for node in reversed(nodes):
+        if _is_view(node) and not any(user in part.nodes for user in node.users):
+            part.remove_node(node)
+    for node in [node for node in nodes if node in part.nodes and _is_view(node)]:
+        if not any(read in part.nodes or read in weights for read in node.all_input_nodes):
+            given, result = node.args[0].meta["val"], node.meta["val"]
+            if not _is_plain(given) and _is_plain(result):
+                part.remove_node(node)
+
+
+def _is_view(node: Any) -> bool:
+    if node.target is operator.getitem:
+        return _is_view(node.args[0])
+    return bool(getattr(node.target, "is_view", False))
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a tensor's last dimensions are the narrowest in memory."""
+    if not isinstance(value, torch.Tensor):
+        return False
+    pairs = zip(value.shape, value.stride(), strict=True)
+    steps = [_hint(step) for size, step in pairs if not (isinstance(size, int) and size == 1)]
+    return steps == sorted(steps, reverse=True)
 
 
 class Part(torch.nn.Module):
@@ -142,17 +194,23 @@ class Part(torch.nn.Module):
         self._module = module
         self._placeholders = module.graph.find_nodes(op="placeholder")
         self._weights = tuple(weights)
+        fakes = [node.meta["val"] for node in self._placeholders]
+        self._tensors = [i for i, fake in enumerate(fakes) if isinstance(fake, torch.Tensor)]
+        self._numbers = [i for i, fake in enumerate(fakes) if not isinstance(fake, torch.Tensor)]
+        self._others = [place for place in self._tensors if place not in self._weights]
         results = next(n for n in module.graph.nodes if n.op == "output").args[0]
         self._single = not isinstance(results, (tuple, list))
         self._results = [results] if self._single else list(results)
         self._layouts = [_layout(node.meta["val"]) for node in self._results]
-        self._networks: dict[Any, tuple[Any, Network]] = {}
+        self._dtypes = [numpy_dtype(node.meta["val"].dtype) for node in self._results]
+        self._held: Held[Network] = Held()
+        self._open: dict[Any, Network] = {}
         self._lock = forks.lock()
         self._refused = False
 
     def forward(self, *inputs: Any) -> Any:
         """Run the network; where fastconv refuses, run the part as torch does."""
-        if self._refused or any(inputs[place].is_inference() for place in self._weights):
+        if self._refused:
             return self._module(*inputs)
         try:
             return self._run(inputs)
@@ -162,18 +220,13 @@ class Part(torch.nn.Module):
             return self._module(*inputs)
 
     def _run(self, inputs: Sequence[Any]) -> Any:
-        network = self._network(inputs)
-        kept = set(self._weights)
-        arrays = [
-            _to_array(value)
-            for place, value in enumerate(inputs)
-            if place not in kept and isinstance(value, torch.Tensor)
-        ]
+        network, tensors = self._network(inputs)
+        arrays = [_to_array(value) for value in tensors]
         given = network(*arrays)
         results = given if isinstance(given, tuple) else (given,)
         tensors = []
         for place, array in enumerate(results):
-            wanted = numpy_dtype(self._results[place].meta["val"].dtype)
+            wanted = self._dtypes[place]
             if array.dtype != wanted:
                 raise TypeError(f"result {place} is {array.dtype}, where torch gives {wanted}")
             # What torch makes anew must not lie in an input, or in another result.
@@ -183,21 +236,27 @@ class Part(torch.nn.Module):
             tensors.append(_laid_out(_to_tensor(fresh), self._layouts[place]))
         return tensors[0] if self._single else tuple(tensors)
 
-    def _network(self, inputs: Sequence[Any]) -> Network:
-        """Give the network for the sizes that are given as numbers, and the weights of now."""
-        numbers = tuple(value for value in inputs if not isinstance(value, torch.Tensor))
-        versions = tuple(
-            (inputs[place].data_ptr(), inputs[place]._version) for place in self._weights
-        )
-        kept = self._networks.get(numbers)
-        if kept is None or kept[0] != versions:
-            with self._lock:
-                kept = versions, self._built(inputs)
-                self._networks[numbers] = kept
-        return kept[1]
+    def _network(self, inputs: Sequence[Any]) -> tuple[Network, list[Any]]:
+        """Return the network for the sizes given as numbers, and the tensors that it takes.
 
-    def _built(self, inputs: Sequence[Any]) -> Network:
-        weights = set(self._weights)
+        It holds the weights of now; where they change at almost every call, it takes them too.
+        """
+        numbers = tuple(inputs[place] for place in self._numbers)
+        weights = [inputs[place] for place in self._weights]
+        with self._lock:
+            if weights:
+                closed = functools.partial(self._built, inputs, self._weights)
+                network = self._held.get(weights, numbers, closed)
+                if network is not None:
+                    return network, [inputs[place] for place in self._others]
+            network = self._open.get(numbers)
+            if network is None:
+                network = self._built(inputs, ())
+                put(self._open, numbers, network)
+        return network, [inputs[place] for place in self._tensors]
+
+    def _built(self, inputs: Sequence[Any], weights: Sequence[int]) -> Network:
+        """Make the network that holds the inputs at some places."""
         known = {
             node.name: value
             for place, (node, value) in enumerate(zip(self._placeholders, inputs, strict=True))
@@ -216,15 +275,16 @@ def _port(node: Any, name: str) -> Port:
 
 def _to_array(tensor: Any) -> Array:
     """See a tensor as an array, in the same memory."""
-    plain = tensor.detach().resolve_conj().resolve_neg()
-    if plain.dtype != torch.bfloat16:
-        return np.asarray(plain.numpy())
-    return np.asarray(plain.view(torch.int16).numpy()).view(numpy_dtype(torch.bfloat16))
+    if tensor.dtype != torch.bfloat16:
+        return np.asarray(tensor.numpy(force=True))
+    plain = tensor.view(torch.int16).numpy(force=True)
+    return np.asarray(plain).view(numpy_dtype(torch.bfloat16))
 
 
 def _to_tensor(array: Array) -> Any:
     """See an array as a tensor, in the same memory."""
-    if array.dtype.name != "bfloat16":
+    # NumPy's own dtypes have kinds of their own; to ask for a name takes microseconds.
+    if array.dtype.kind != "V":
         return torch.from_numpy(np.asarray(array))
     return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
 
@@ -236,8 +296,12 @@ def _layout(fake: Any) -> Layout:
     """Tell how torch lays a result out: strides; of open sizes, dimensions from wide to narrow."""
     if all(isinstance(step, int) for step in fake.stride()):
         return "strides", tuple(fake.stride())
-    steps = [step if isinstance(step, int) else int(step.node.hint) for step in fake.stride()]
+    steps = [_hint(step) for step in fake.stride()]
     return "order", tuple(sorted(range(len(steps)), key=lambda axis: (-steps[axis], axis)))
+
+
+def _hint(step: Any) -> int:
+    return step if isinstance(step, int) else int(step.node.hint)
 
 
 def _laid_out(tensor: Any, layout: Layout) -> Any:

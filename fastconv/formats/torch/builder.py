@@ -79,6 +79,10 @@ class Builder:
             self.names[value] = self.keep(label, to_array(tensor, label))
         return self.names[value]
 
+    def has(self, value: Any) -> bool:
+        """Return whether a node's value has a name, or would be given one."""
+        return value in self.names or value in self.known
+
     def fake_of(self, value: Any) -> Any:
         """Give what is known of a value: a tensor without data, or a number."""
         return value.meta["val"] if is_node(value) else value

@@ -23,11 +23,16 @@ def _turned(call: Call, name: str) -> str:
     known = call.builder.known
     if source in known:
         return call.constant(to_array(known[source].T, name))
-    if source.target is torch.ops.aten.t.default:
-        return call.builder.name_of(source.args[0])
-    if source.target is torch.ops.aten.permute.default and list(source.args[1]) == [1, 0]:
+    if _is_transpose(source) and call.builder.has(source.args[0]):
         return call.builder.name_of(source.args[0])
     return call.step("transpose", (call.value(name),), axes=(1, 0))
+
+
+def _is_transpose(source: Any) -> bool:
+    """Return whether a matrix is another one, transposed."""
+    if source.target is torch.ops.aten.permute.default:
+        return list(source.args[1]) == [1, 0]
+    return source.target is torch.ops.aten.t.default
 
 
 @translates("addmm")
