@@ -108,18 +108,21 @@ def isa() -> str | None:
 
 
 # The environment as CPython keeps it: four times as fast to look into as `os.environ`.
-_raw = getattr(os.environ, "_data", None)
-_READ_AT_CALLS = tuple(
-    os.environ.encodekey(name) if _raw is not None else name
+_environment: Any = getattr(os.environ, "_data", os.environ)
+_BACKEND, _ISA, _WORKSPACE = (
+    name if _environment is os.environ else os.environ.encodekey(name)
     for name in ("FASTCONV_BACKEND", "FASTCONV_ISA", "FASTCONV_WORKSPACE_MB")
 )
 
 
 def state(tuning_generation: int) -> Any:
     """Return what a choice depends on besides the call itself, for comparison alone."""
-    values = os.environ if _raw is None else _raw
-    read = tuple([values.get(name) for name in _READ_AT_CALLS])
-    return tuning_generation, read, _backend_here.get(), _most_workspace.get()
+    read = _environment.get
+    backend, isa, workspace = read(_BACKEND), read(_ISA), read(_WORKSPACE)
+    here, most = _backend_here.get(), _most_workspace.get()
+    if backend is isa is workspace is here is most is None:
+        return tuning_generation
+    return tuning_generation, backend, isa, workspace, here, most
 
 
 def cuda_arch() -> str | None:

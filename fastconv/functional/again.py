@@ -40,36 +40,32 @@ MOST_CALLS = 1024
 class _Call:
     """What one call found out: its plan, which arrays that takes, the shape of the result."""
 
-    __slots__ = ("dtype", "held", "inputs", "parameters", "plan", "reshapes", "shape")
+    __slots__ = ("dtype", "held", "order", "plan", "reshapes", "shape")
 
     def __init__(
-        self, solved: Solved, inputs: Places, parameters: Places, arrays: tuple[Array, ...], result: Array
+        self, solved: Solved, order: Places, held: Places, arrays: tuple[Array, ...], result: Array
     ) -> None:
-        self.inputs, self.parameters = inputs, parameters
+        self.order = order
         self.shape, self.dtype = result.shape, result.dtype
         self.reshapes = solved.result.shape != result.shape
         # Parameters that the plan holds, which must be the very ones of another call.
-        self.held = tuple((i, arrays[i]) for i in parameters if i is not None)
-        plan = solved.plan
-        if solved.parameters:
-            # The cache of plans alone decides how long those live that hold none.
-            self.plan: Callable[[], Any] = weakref.ref(plan)
-            self.held = ()
-        else:
-            self.plan = functools.partial(_itself, plan)
-            self.parameters = ()
+        self.held = tuple((i, arrays[i]) for i in held if i is not None)
+        plan: Any = solved.plan
+        # The cache of plans alone decides how long those live that hold no parameters.
+        self.plan: Callable[[], NativePlan | None] = (
+            functools.partial(_itself, plan) if self.held else weakref.ref(plan)
+        )
 
     def serves(self, arrays: tuple[Array, ...]) -> bool:
         """Return whether the parameters are those that the plan holds."""
-        return all(arrays[i] is array for i, array in self.held)
+        return not self.held or all(arrays[i] is array for i, array in self.held)
 
     def run(self, plan: NativePlan, arrays: tuple[Array, ...], out: Array | None) -> Array:
         """Run on the arrays of another call."""
         if out is not None:
             check_out(out, self.shape, self.dtype, arrays)
-        inputs = [None if i is None else arrays[i] for i in self.inputs]
-        parameters = tuple([None if i is None else arrays[i] for i in self.parameters])
-        result: Array = plan.run(*inputs, out=out, parameters=parameters)
+        ordered = tuple([None if i is None else arrays[i] for i in self.order])
+        result = plan.run_on(ordered, out)
         if out is not None:
             return out
         return result.reshape(self.shape) if self.reshapes else result
@@ -147,6 +143,8 @@ def _watched_call(
     only = solved[0] if len(solved) == 1 else None
     if only is None or type(only.plan) is not NativePlan or not isinstance(result, np.ndarray):
         return None
+    if not only.plan.takes_arrays_alone:
+        return None
     # Equal to zero is -0.0 as well, and is another slope.
     if any(type(value) is float and value == 0 for value in key):
         return None
@@ -165,7 +163,10 @@ def _watched_call(
             return None
         places.append(place)
     count = len(only.inputs)
-    return _Call(only, tuple(places[:count]), tuple(places[count:]), arrays, result)
+    inputs, parameters = tuple(places[:count]), tuple(places[count:])
+    if only.parameters:
+        return _Call(only, (*inputs, *parameters[::-1]), (), arrays, result)
+    return _Call(only, inputs, parameters, arrays, result)
 
 
 def _same_memory(a: Array, b: Array) -> bool:

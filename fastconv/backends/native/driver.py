@@ -115,7 +115,6 @@ def drive_arrays(
     workspace: int,
     scratch: int,
     threads: int,
-    *,
     whole: bool = False,
 ) -> None:
     """Run a program as `drive` does, on arrays (None: address 0) and two addresses after them."""

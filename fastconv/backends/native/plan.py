@@ -227,22 +227,31 @@ class NativePlan(PackingPlan):
     def run(
         self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
     ) -> Any:
+        hosts = [host.pack(*parameters) for host in self._ready.hosts][::-1]
+        extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
+        first = self.run_on((*inputs, *extra, *parameters[::-1], *hosts), out)
+        return (first, *extra) if extra else first
+
+    @property
+    def takes_arrays_alone(self) -> bool:
+        """Whether a run needs nothing but `run_on`: one output, and no packing in Python."""
+        return not (self._extra or self._ready.hosts)
+
+    def run_on(self, arrays: tuple[Array | None, ...], out: Array | None) -> Array:
+        """Run on all arrays but the first output: inputs, then parameters, the first one last."""
         ready = self._ready
         threads = 1 if ready.serial else settings.get_num_threads()
         if threads > 1 and (limit := settings.workspace_limit()) is not None:
             most = (limit - ready.shared) // max(1, ready.scratch)
             threads = max(1, min(threads, most))
-        given = out is not None
-        if out is None:
-            out = empty(self._shape, self._dtype)
-        extra = [np.empty(shape, dtype) for shape, dtype in self._extra] if self._extra else ()
-        hosts = [host.pack(*parameters) for host in ready.hosts] if ready.hosts else ()
-        arrays = (*inputs, *extra, *parameters[::-1], *hosts[::-1], out)
+        to = empty(self._shape, self._dtype) if out is None else out
         # The memory is held by its name until the run is over.
         _memory, start = take_address(ready.shared + ready.scratch * threads)
         # What a caller gave is never left half-written.
-        drive_arrays(ready.program, arrays, start, start + ready.shared, threads, whole=given)
-        return (out, *extra) if extra else out
+        drive_arrays(
+            ready.program, (*arrays, to), start, start + ready.shared, threads, out is not None
+        )
+        return to
 
 
 @record(frozen=True, eq=False)
