@@ -9,6 +9,7 @@ extern const struct fastconv_entry *const fastconv_arithmetic[];
 extern const struct fastconv_entry *const fastconv_channelwise[];
 extern const struct fastconv_entry *const fastconv_depthwise[];
 extern const struct fastconv_entry *const fastconv_depthwise_planar[];
+extern const struct fastconv_entry *const fastconv_dot[];
 extern const struct fastconv_entry *const fastconv_fft[];
 extern const struct fastconv_entry *const fastconv_fold[];
 extern const struct fastconv_entry *const fastconv_gemm[];
@@ -36,6 +37,7 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_channelwise,
     fastconv_depthwise,
     fastconv_depthwise_planar,
+    fastconv_dot,
     fastconv_fft,
     fastconv_fold,
     fastconv_gemm,

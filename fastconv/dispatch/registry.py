@@ -25,6 +25,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd4"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd5"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd6"),
+    ("ConvProblem", "c", "dot", "DotConv"),
     ("ConvProblem", "cuda", "conv.hopper", "DirectHopper"),
     ("ConvProblem", "cuda", "conv.direct_tensor", "DirectTensor"),
     ("ConvProblem", "cuda", "conv.direct", "Direct"),
@@ -38,6 +39,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvTransposeProblem", "cuda", "conv.depthwise_transposed", "DepthwiseTransposed"),
     ("ConvTransposeProblem", "reference", "conv", "ConvTranspose"),
     ("LinearProblem", "c numba", "linear", "Linear"),
+    ("LinearProblem", "c", "dot", "DotLinear"),
     ("LinearProblem", "cuda", "linear_hopper", "LinearHopper"),
     ("LinearProblem", "cuda", "linear_tensor", "LinearTensor"),
     ("LinearProblem", "cuda", "linear", "Linear"),
@@ -110,6 +112,9 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("FoldProblem", "reference", "unfold", "Fold"),
 )
 
+# Backends whose algorithms are plans of `fastconv.backends.native` on kernels of their own.
+LIBRARIES = ("c", "numba")
+
 # backend: (module, class) of what carries its algorithms to dtypes that they have no kernels for.
 CARRIERS: dict[str, tuple[str, str]] = {"numba": ("carry.algorithm", "Carried")}
 
@@ -134,7 +139,7 @@ def _load(problem_name: str, apart: str | None) -> tuple[Algorithm, ...]:
             continue
         twin: Algorithm | None = None
         for backend in filter(backend_available, backends.split()):
-            if " " in backends:
+            if backend in LIBRARIES:
                 library = importlib.import_module(f"fastconv.backends.{backend}.library")
                 algorithm = _class("native", module, cls)(library)
             else:

@@ -121,13 +121,26 @@ class HostWeights:
 
 
 @record(frozen=True)
+class Given:
+    """A parameter that is read as it is given."""
+
+    number: int
+
+    def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
+        """Return a copy for a plan to keep; 0 for a missing parameter."""
+        parameter = parameters[self.number]
+        return 0 if parameter is None else constant(parameter)
+
+
+@record(frozen=True)
 class Packed:
     """An argument: an address in packed weights, bytes from their start."""
 
-    weights: Weights | HostWeights
+    weights: AnyWeights
     offset: int = 0
 
 
+AnyWeights = Weights | HostWeights | Given
 Argument = int | Slot | Constant | Packed
 
 
@@ -170,7 +183,7 @@ class NativePlan(PackingPlan):
         self._extra = tuple(extra_outputs)
         self.seconds = seconds
         found = (a.weights for s in self.stages for a in s.arguments if isinstance(a, Packed))
-        self.weights: tuple[Weights | HostWeights, ...] = tuple(dict.fromkeys(found))
+        self.weights: tuple[AnyWeights, ...] = tuple(dict.fromkeys(found))
 
     @property
     def is_staged(self) -> bool:
@@ -194,7 +207,8 @@ class NativePlan(PackingPlan):
 
         def held(argument: Argument) -> Argument:
             if isinstance(argument, Packed):
-                return inner(made[argument.weights], argument.offset)
+                packed = made[argument.weights]
+                return packed if isinstance(packed, int) else inner(packed, argument.offset)
             return argument
 
         plan = copy.copy(self)
@@ -205,8 +219,8 @@ class NativePlan(PackingPlan):
     def with_parameters(self, made: Callable[..., Arrays]) -> NativePlan:
         """Return the plan for parameters of which ``made`` makes this plan's own, in Python."""
 
-        def host(weights: Weights | HostWeights) -> HostWeights:
-            return HostWeights(lambda *given: weights.packed(made(*given)).array)
+        def host(weights: AnyWeights) -> HostWeights:
+            return HostWeights(lambda *given: _array(weights.packed(made(*given))))
 
         hosts = {weights: host(weights) for weights in self.weights}
 
@@ -274,6 +288,7 @@ class _Ready:
         for place, host in enumerate(hosts):
             slots[host] = Slot(_BEFORE_OUTPUT - place)
         first = _BEFORE_OUTPUT - len(hosts)
+        slots |= {w: Slot(first - w.number) for w in plan.weights if isinstance(w, Given)}
         packing: list[Stage] = []
         scratch = plan.scratch_bytes
         for weights in own:
@@ -297,6 +312,11 @@ class _Ready:
         program, kept = pack_program(stages, [plan.seconds] * len(stages))
         serial = plan.seconds < SERIAL_SECONDS
         return cls(program, kept, hosts, shared, scratch_stride(scratch), serial)
+
+
+def _array(packed: Constant | int) -> Array:
+    assert isinstance(packed, Constant)
+    return packed.array
 
 
 def with_arguments(
