@@ -39,6 +39,8 @@ class Plan(abc.ABC):
     scratch_bytes: int = 0
     # What it keeps: constants, packed parameters.
     nbytes: int = 0
+    # Whether a run is `run_on`: arrays in, one output, nothing looked at before.
+    takes_arrays_alone: bool = False
 
     @property
     def is_staged(self) -> bool:

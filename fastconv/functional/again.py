@@ -40,12 +40,16 @@ MOST_CALLS = 1024
 class _Call:
     """What one call found out: its plan, which arrays that takes, the shape of the result."""
 
-    __slots__ = ("dtype", "held", "order", "plan", "reshapes", "shape")
+    __slots__ = ("dtype", "held", "inputs", "parameters", "plan", "reshapes", "shape")
 
     def __init__(
-        self, solved: Solved, order: Places, held: Places, arrays: tuple[Array, ...], result: Array
+        self,
+        solved: Solved,
+        places: tuple[Places, Places, Places],
+        arrays: tuple[Array, ...],
+        result: Array,
     ) -> None:
-        self.order = order
+        self.inputs, self.parameters, held = places
         self.shape, self.dtype = result.shape, result.dtype
         self.reshapes = solved.result.shape != result.shape
         # Parameters that the plan holds, which must be the very ones of another call.
@@ -64,8 +68,9 @@ class _Call:
         """Run on the arrays of another call."""
         if out is not None:
             check_out(out, self.shape, self.dtype, arrays)
-        ordered = tuple([None if i is None else arrays[i] for i in self.order])
-        result = plan.run_on(ordered, out)
+        inputs = tuple([None if i is None else arrays[i] for i in self.inputs])
+        parameters = tuple([None if i is None else arrays[i] for i in self.parameters])
+        result = plan.run_on(inputs, parameters, out)
         if out is not None:
             return out
         return result.reshape(self.shape) if self.reshapes else result
@@ -141,9 +146,7 @@ def _watched_call(
 ) -> _Call | None:
     """Return what a call found out, if others with such a key will find the same."""
     only = solved[0] if len(solved) == 1 else None
-    if only is None or type(only.plan) is not NativePlan or not isinstance(result, np.ndarray):
-        return None
-    if not only.plan.takes_arrays_alone:
+    if only is None or not only.plan.takes_arrays_alone or not isinstance(result, np.ndarray):
         return None
     # Equal to zero is -0.0 as well, and is another slope.
     if any(type(value) is float and value == 0 for value in key):
@@ -164,9 +167,8 @@ def _watched_call(
         places.append(place)
     count = len(only.inputs)
     inputs, parameters = tuple(places[:count]), tuple(places[count:])
-    if only.parameters:
-        return _Call(only, (*inputs, *parameters[::-1]), (), arrays, result)
-    return _Call(only, inputs, parameters, arrays, result)
+    packed, held = (parameters, ()) if only.parameters else ((), parameters)
+    return _Call(only, (inputs, packed, held), arrays, result)
 
 
 def _same_memory(a: Array, b: Array) -> bool:

@@ -241,18 +241,17 @@ class NativePlan(PackingPlan):
     def run(
         self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
     ) -> Any:
-        hosts = [host.pack(*parameters) for host in self._ready.hosts][::-1]
+        hosts = [host.pack(*parameters) for host in self._ready.hosts]
         extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
-        first = self.run_on((*inputs, *extra, *parameters[::-1], *hosts), out)
+        first = self.run_on((*inputs, *extra), (*hosts, *parameters), out)
         return (first, *extra) if extra else first
 
     @property
-    def takes_arrays_alone(self) -> bool:
-        """Whether a run needs nothing but `run_on`: one output, and no packing in Python."""
-        return not (self._extra or self._ready.hosts)
+    def takes_arrays_alone(self) -> bool:  # type: ignore[override]
+        return type(self).run is NativePlan.run and not (self._extra or self._ready.hosts)
 
-    def run_on(self, arrays: tuple[Array | None, ...], out: Array | None) -> Array:
-        """Run on all arrays but the first output: inputs, then parameters, the first one last."""
+    def run_on(self, inputs: Arrays, parameters: Arrays, out: Array | None) -> Array:
+        """Run on all arrays but the first output: what Python packed comes before parameters."""
         ready = self._ready
         threads = 1 if ready.serial else settings.get_num_threads()
         if threads > 1 and (limit := settings.workspace_limit()) is not None:
@@ -263,8 +262,9 @@ class NativePlan(PackingPlan):
         _memory, start = take_address(ready.shared + ready.scratch * threads)
         # What a caller gave is never left half-written.
         drive_arrays(
-            ready.program, (*arrays, to), start, start + ready.shared, threads, out is not None
-        )
+            ready.program, (*inputs, *parameters[::-1], to), start, start + ready.shared, threads,
+            out is not None,
+        )  # fmt: skip
         return to
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from fastconv.backends.base import Algorithm, Array, Cost, Plan
+from fastconv.backends.base import Algorithm, Array, Cost, PackingPlan, Plan
 from fastconv.machine import Machine
 from fastconv.problem.values import COMPLEX, INTEGERS, SIXTEEN
 
@@ -68,3 +68,9 @@ class Carried(Algorithm):
         if carrier is None:
             return self.algorithm.plan(problem, *parameters)
         return carrier.plan(problem, self.algorithm, parameters)
+
+    def packing_plan(self, problem: Any) -> PackingPlan:
+        carrier = self._carrier(problem)
+        if carrier is None:
+            return self.algorithm.packing_plan(problem)
+        return carrier.packing_plan(problem, self.algorithm) or super().packing_plan(problem)

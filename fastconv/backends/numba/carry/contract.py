@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Algorithm, Array, Cost
+from fastconv.backends.base import Algorithm, Array, Cost, PackingPlan
 from fastconv.backends.native.plan import moved, scratch_stride
 from fastconv.backends.numba.engine import OUTPUT, WORKSPACE, NativePlan, Slot, Stage
 from fastconv.machine import Machine
@@ -35,6 +35,10 @@ class Carrier(abc.ABC):
         self, problem: Any, algorithm: Algorithm, parameters: Sequence[Array | None]
     ) -> NativePlan:
         """Plan ``problem``."""
+
+    def packing_plan(self, problem: Any, algorithm: Algorithm) -> PackingPlan | None:
+        """Plan ``problem`` for parameters that each run is given; None: as for any algorithm."""
+        return None
 
     @abc.abstractmethod
     def manner(self, problem: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Algorithm, Array
+from fastconv.backends.base import Algorithm, Array, Arrays, PackingPlan, Result
 from fastconv.backends.numba.carry.contract import (
     FLOAT32,
     Carrier,
@@ -51,10 +51,18 @@ class Widened(Carrier):
         program = in_pieces(problem, lambda piece: self._program(piece, algorithm, wide))
         return native(problem, program, self.cost(problem, algorithm, get_machine()).seconds)
 
+    def packing_plan(self, problem: Any, algorithm: Algorithm) -> PackingPlan:
+        inner = algorithm.packing_plan(self.inner(problem))
+        assert isinstance(inner, NativePlan)
+        seconds = self.cost(problem, algorithm, get_machine()).seconds
+        return _Widening(native(problem, self._around(problem, inner), seconds))
+
     def _program(
         self, problem: Any, algorithm: Algorithm, parameters: Sequence[Array | None]
     ) -> Program:
-        plan = inner_plan(algorithm, self.inner(problem), parameters)
+        return self._around(problem, inner_plan(algorithm, self.inner(problem), parameters))
+
+    def _around(self, problem: Any, plan: NativePlan) -> Program:
         result = problem.output_dtype
         inputs = {
             number: _widening(number, prod(shape), problem.dtype)
@@ -65,6 +73,27 @@ class Widened(Carrier):
         count = prod(problem.output_shape)
         back = Edge(4 * count, lambda slot: cast_stage(slot, OUTPUT, count, (FLOAT32, result)))
         return around(plan, inputs, back)
+
+
+class _Widening(PackingPlan):
+    """A plan that packs float32 parameters, of 16-bit ones: NumPy casts them first."""
+
+    def __init__(self, plan: NativePlan) -> None:
+        self._plan = plan
+        self.workspace_bytes, self.scratch_bytes = plan.workspace_bytes, plan.scratch_bytes
+        self.nbytes = plan.nbytes
+        self.takes_arrays_alone = plan.takes_arrays_alone
+
+    def run(
+        self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
+    ) -> Result:
+        wide = tuple(map(widened, parameters))
+        result: Result = self._plan.run(*inputs, out=out, parameters=wide)
+        return result
+
+    def run_on(self, inputs: Arrays, parameters: Arrays, out: Array | None) -> Array:
+        """Run as `NativePlan.run_on` does."""
+        return self._plan.run_on(inputs, tuple(map(widened, parameters)), out)
 
 
 def _widening(number: int, count: int, dtype: np.dtype[Any]) -> Edge:
