@@ -450,7 +450,7 @@ INLINE V NAME(narrowed)(JOIN(vector, float64, ISA) low, JOIN(vector, float64, IS
 #elif VECTOR_BYTES == 32
     return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
 #else
-    V narrow;
+    V narrow = {0};
     for (int64_t i = 0; i < LANES / 2; i++) {
         narrow[i] = (REAL)low[i];
         narrow[i + LANES / 2] = (REAL)high[i];

@@ -140,11 +140,12 @@ INLINE void NAME(store_wide)(REAL *p, struct NAME(wide) v)
 #endif
 }
 
+/* Not fused: the same bits on every instruction set. */
 INLINE struct NAME(wide) NAME(wide_multiply_add)(double a, struct NAME(wide) b, struct NAME(wide) c)
 {
     const WIDE factor = WIDE_NAME(splat)(a);
     UNROLL for (int i = 0; i < NAME(HALVES); i++) {
-        c.half[i] = WIDE_NAME(multiply_add)(factor, b.half[i], c.half[i]);
+        c.half[i] += factor * b.half[i];
     }
     return c;
 }

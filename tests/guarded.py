@@ -56,19 +56,23 @@ def copied(array: Array | None, chance: random.Random) -> Array | None:
 def guard_pages(seed: int = 0) -> Iterator[None]:
     """Guard the buffers of native plans made and run in this context."""
     chance = random.Random(seed)
-    run = plan.NativePlan.run
+    run_on = plan.NativePlan.run_on
 
     def empty(shape: Any, dtype: Any) -> Array:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         return guarded(size, chance).view(dtype).reshape(shape)
 
-    def guarded_run(self: Any, *inputs: Array | None, out: Array | None = None) -> Any:
-        result = run(self, *(copied(x, chance) for x in inputs), out=copied(out, chance))
+    def guarded_run(self: Any, inputs: Any, parameters: Any, out: Array | None) -> Array:
+        given = [tuple(copied(x, chance) for x in arrays) for arrays in (inputs, parameters)]
+        result = run_on(self, *given, copied(out, chance))
+        # Outputs after the first are among the inputs.
+        for array, copy in zip(inputs, given[0], strict=True):
+            if array is not None and array.flags.writeable:
+                array[...] = copy
         if out is None:
             return result
-        first = result[0] if isinstance(result, tuple) else result
-        out[...] = first
-        return (out, *result[1:]) if isinstance(result, tuple) else out
+        out[...] = result
+        return out
 
     def execute(self: Any, inputs: Any) -> Any:
         return execute_plainly(self, [copied(x, chance) for x in inputs])
@@ -91,6 +95,6 @@ def guard_pages(seed: int = 0) -> Iterator[None]:
             patch.setattr(module, "empty", empty)
         # Every constant comes by here, those too that were packed where they lie.
         patch.setattr(plan, "shared", shared)
-        patch.setattr(plan.NativePlan, "run", guarded_run)
+        patch.setattr(plan.NativePlan, "run_on", guarded_run)
         patch.setattr(executor.Executor, "run", execute)
         yield

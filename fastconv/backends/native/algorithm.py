@@ -39,5 +39,7 @@ class NativeAlgorithm(Algorithm):
 
     def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
         """Put stages together."""
-        seconds = self.cost(problem, get_machine()).seconds
-        return NativePlan(problem, stages, seconds=seconds, **options)
+        cost = self.cost(problem, get_machine())
+        return NativePlan(
+            problem, stages, seconds=cost.seconds, packing_seconds=cost.packing_seconds, **options
+        )

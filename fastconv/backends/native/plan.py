@@ -161,8 +161,8 @@ class NativePlan(PackingPlan):
     scratch_bytes
         Scratch memory per worker. Worker w's starts at SCRATCH + w * scratch_bytes (rounded up to
         64): a kernel that uses it takes both as arguments; see ``scratch_stride``.
-    seconds
-        Predicted time on one thread: small plans stay on one.
+    seconds, packing_seconds
+        Predicted time on one thread, and that of packing parameters: small plans stay on one.
     extra_outputs
         Shapes and dtypes of outputs after the first; their slots follow the inputs'.
     """
@@ -175,13 +175,14 @@ class NativePlan(PackingPlan):
         workspace_bytes: int = 0,
         scratch_bytes: int = 0,
         seconds: float,
+        packing_seconds: float = 0.0,
         extra_outputs: Sequence[tuple[tuple[int, ...], Any]] = (),
     ) -> None:
         self.stages = tuple(stages)
         self.workspace_bytes, self.scratch_bytes = workspace_bytes, scratch_bytes
         self._shape, self._dtype = problem.output_shape, problem.output_dtype
         self._extra = tuple(extra_outputs)
-        self.seconds = seconds
+        self.seconds, self.packing_seconds = seconds, packing_seconds
         found = (a.weights for s in self.stages for a in s.arguments if isinstance(a, Packed))
         self.weights: tuple[AnyWeights, ...] = tuple(dict.fromkeys(found))
 
@@ -308,9 +309,10 @@ class _Ready:
             return argument
 
         stages = [*packing, *with_arguments(plan.stages, placed)]
+        seconds = plan.seconds + (plan.packing_seconds if plan.weights else 0.0)
         # No stage is known apart; each is cut as if it took all the time.
-        program, kept = pack_program(stages, [plan.seconds] * len(stages))
-        serial = plan.seconds < SERIAL_SECONDS
+        program, kept = pack_program(stages, [seconds] * len(stages))
+        serial = seconds < SERIAL_SECONDS
         return cls(program, kept, hosts, shared, scratch_stride(scratch), serial)
 
 
