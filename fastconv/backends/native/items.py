@@ -7,13 +7,14 @@ from __future__ import annotations
 
 # Work items of one image that a long stage has at least.
 LEAST_ITEMS = 4
-# Seconds of predicted work from which on there are so many, whatever it takes.
-LONG_SECONDS = 200e-6
+# Operations of an image from which on smaller items are worth what they cost one thread: some ten
+# microseconds of work or more. Items that cost nothing are not asked for it.
+LONG_OPERATIONS = 1_000_000
 
 
-def items_wanted(seconds: float) -> int:
-    """Return how many work items are wanted of an image that takes so long."""
-    return LEAST_ITEMS if seconds >= LONG_SECONDS else 1
+def items_wanted(operations: float) -> int:
+    """Return how many work items are wanted of an image that takes so many operations."""
+    return LEAST_ITEMS if operations >= LONG_OPERATIONS else 1
 
 
 def part_of(whole: int, others: int, wanted: int = LEAST_ITEMS) -> int:

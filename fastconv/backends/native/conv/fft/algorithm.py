@@ -83,11 +83,11 @@ class Fft(PlaneByPlane):
             blocks.size[1], blocks.pitch * size, blocks.matrix_bytes, blocks.line_bytes,
             spectra[0].nbytes, constant(down[0]), len(down[0]), constant(down[1]),
             constant(across[0]), len(across[0]), constant(across[1]), SCRATCH,
-            scratch_stride(blocks.scratch_bytes),
+            scratch_stride(blocks.scratch_bytes), blocks.parts,
         ]  # fmt: skip
         by_table = problem.padding_mode != "zeros"
         address = self.library.kernel("fft.overlap_save", tile, blocks.flat, by_table)
-        items = problem.batch * problem.in_channels * blocks.matrices
+        items = problem.batch * blocks.items_image
         return self.native_plan(
             problem,
             [Stage(address, items, words)],

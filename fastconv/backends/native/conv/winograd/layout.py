@@ -105,12 +105,13 @@ class Layout:
         choices = [cls(problem, *axes, tile, groups, tile.rows, 1) for tile in shapes]
         choices = [dataclasses.replace(c, parts=c.panels) for c in choices]
         fastest = min(choice.products_seconds(machine) for choice in choices)
-        wanted = items_wanted(fastest) if shared else 1
+        wanted = items_wanted(problem.flops / problem.batch) if shared else 1
 
-        def order(choice: Layout) -> tuple[bool, float]:
+        def order(choice: Layout) -> tuple[bool, int, bool, float]:
             seconds = choice.products_seconds(machine)
-            few = choice.groups * choice.panels < wanted
-            return few or seconds > fastest * PANELS_PRICE, seconds
+            panels = choice.groups * choice.panels
+            most = min(wanted, panels * -(-choice.tiles_image // choice.tile.rows))
+            return seconds > fastest * PANELS_PRICE, -most, panels < wanted, seconds
 
         best = min(choices, key=order)
         rows = best.tile.rows
