@@ -93,7 +93,7 @@ def algorithms(problem: str) -> list[Any]:
 
 
 @pytest.fixture
-def made_up(monkeypatch: pytest.MonkeyPatch, isa: str, l2: int) -> Iterator[Iterator[Machine]]:
+def made_up(monkeypatch: pytest.MonkeyPatch, isa: str, l2: int) -> Iterator[Machine]:
     """Machines of an instruction set and a second cache, each in force until the next."""
 
     def each() -> Iterator[Machine]:
@@ -102,7 +102,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch, isa: str, l2: int) -> Iterator[Iter
             monkeypatch.setattr(machines, "_describe", lambda _, machine=machine: machine)
             yield machine
 
-    yield each()
+    return each()
 
 
 every_isa = pytest.mark.parametrize("isa", FIGURES)
@@ -278,11 +278,11 @@ def others() -> Iterator[Any]:
         yield LayerNormProblem.of(shaped(*lengths), lengths[-1])
         yield SoftmaxProblem.of(shaped(*lengths), -1)
         yield SoftmaxProblem.of(shaped(*lengths), 0)
-    for channels, size, out, kernel, stride in (
+    for channels, length, out, kernel, stride in (
         (256, 14, 128, 4, 2), (512, 7, 256, 4, 2), (64, 112, 3, 4, 2), (1024, 4, 160, 5, 3),
     ):  # fmt: skip
         yield ConvTransposeProblem.of(
-            2, shaped(1, channels, size, size), shaped(channels, out, kernel, kernel),
+            2, shaped(1, channels, length, length), shaped(channels, out, kernel, kernel),
             stride=stride, padding=1,
         )  # fmt: skip
 

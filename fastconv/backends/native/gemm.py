@@ -193,7 +193,8 @@ class Gemm:
 def block_count(rows: int, columns: int, tile: Tile) -> int:
     """Count the row blocks x panel blocks of one group of an image."""
     row_block, panel_block = blocking(rows, columns, tile)
-    return -(-rows // row_block) * -(-(-(-columns // tile.columns)) // panel_block)
+    panels = -(-columns // tile.columns)
+    return -(-rows // row_block) * -(-panels // panel_block)
 
 
 def blocking(rows: int, columns: int, tile: Tile) -> tuple[int, int]:

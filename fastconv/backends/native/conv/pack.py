@@ -24,7 +24,6 @@ from fastconv.backends.native.plan import (
 from fastconv.problem import Shape
 from fastconv.problem.record import record
 
-
 # Cells of a row from which on it may be cut.
 LONG_ROW = 512
 
