@@ -1,8 +1,8 @@
 /* Depthwise convolution: lanes are channels, the rows of a tile neighbouring pixels of a line.
  *
  * Each pixel of an input line is loaded once for all the taps of a kernel's line that see it; those
- * outside the image are zeros. A work item is a block of output lines of one vector of channels of
- * one image; its words are explained in fastconv/backends/native/conv/depthwise.py. Sums run over
+ * outside the image are zeros. A work item is a block of columns of some output lines of one vector
+ * of channels of one image; its words are explained in fastconv/backends/native/conv/depthwise.py. Sums run over
  * taps in order, the last dimension fastest.
  */
 #include "epilogue.h"
@@ -13,7 +13,7 @@ enum {
     SOURCE, SOURCE_IMAGE, PITCH, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_ROWS, OUT_COLUMN, RESIDUAL,
     SLOPE, LOW, HIGH, CHANNELS, LINE_BLOCK, TILE_ROWS, KERNEL_SIZE, STRIDE = KERNEL_SIZE + 3,
     DILATION = STRIDE + 3, BEFORE = DILATION + 3, INPUT_SIZE = BEFORE + 3,
-    OUTPUT_SIZE = INPUT_SIZE + 3, SCRATCH_BASE = OUTPUT_SIZE + 3, SCRATCH_STRIDE
+    OUTPUT_SIZE = INPUT_SIZE + 3, SCRATCH_BASE = OUTPUT_SIZE + 3, SCRATCH_STRIDE, COLUMN_BLOCK
 };
 /* Taps of a line whose weights are held in registers together. */
 enum { LINE_TAPS = 7 };
@@ -164,18 +164,19 @@ struct NAME(panel) {
     struct NAME(epilogue) epilogue;
 };
 
-/* Sum output lines `first` to `last` - 1. */
+/* Sum the block of columns from `begin` on of output lines `first` to `last` - 1. */
 INLINE void NAME(sum_lines)(int rows, const int64_t *args, struct NAME(panel) *panel,
-                            int64_t first, int64_t last)
+                            int64_t first, int64_t last, int64_t begin)
 {
-    const int64_t width = args[OUTPUT_SIZE + 2], height = args[OUTPUT_SIZE + 1];
+    const int64_t width = args[OUTPUT_SIZE + 2], end = lesser(begin + args[COLUMN_BLOCK], width);
+    const int64_t height = args[OUTPUT_SIZE + 1];
     const int64_t channels = args[CHANNELS] - panel->channel;
     struct NAME(pixel) at = {
         .lanes = NAME(between)(0, channels),
     };
     for (int64_t line = first; line < last; line++) {
         panel->epilogue.row_count = (line + 1) * width;
-        for (int64_t column = 0; column < width; column += rows) {
+        for (int64_t column = begin; column < end; column += rows) {
             V tile[MOST_VECTORS];
             NAME(tile_fill)(rows, 1, tile, (V){0});
             at.number = column * args[STRIDE + 2] - args[BEFORE + 2];
@@ -189,7 +190,7 @@ INLINE void NAME(sum_lines)(int rows, const int64_t *args, struct NAME(panel) *p
 
 /* The tiles of PIXELS in fastconv/backends/native/conv/depthwise.py. */
 typedef void (*NAME(lines_function))(const int64_t *args, struct NAME(panel) *panel, int64_t first,
-                                     int64_t last);
+                                     int64_t last, int64_t begin);
 #if VECTOR_BYTES == 64
 #define PIXELS(X) X(14) X(8) X(7) X(4)
 #else
@@ -197,9 +198,9 @@ typedef void (*NAME(lines_function))(const int64_t *args, struct NAME(panel) *pa
 #endif
 #define LINES_FUNCTION(rows)                                                                       \
     static void NAME(sum_lines_##rows)(const int64_t *args, struct NAME(panel) *panel,             \
-                                       int64_t first, int64_t last)                                \
+                                       int64_t first, int64_t last, int64_t begin)                 \
     {                                                                                              \
-        NAME(sum_lines)(rows, args, panel, first, last);                                           \
+        NAME(sum_lines)(rows, args, panel, first, last, begin);                                    \
     }
 PIXELS(LINES_FUNCTION)
 #define LINES_CASE(rows)                                                                           \
@@ -224,9 +225,11 @@ INLINE void NAME(sum_panels)(const int64_t *args, int64_t first, int64_t last, i
     const int64_t lines = args[OUTPUT_SIZE] * args[OUTPUT_SIZE + 1];
     const int64_t panels = parts_of(args[CHANNELS], LANES);
     const int64_t blocks = parts_of(lines, args[LINE_BLOCK]);
+    const int64_t parts = parts_of(args[OUTPUT_SIZE + 2], args[COLUMN_BLOCK]);
     for (int64_t item = first; item < last; item++) {
-        const int64_t channel = item % panels * LANES, image = item / panels / blocks;
-        const int64_t start = item / panels % blocks * args[LINE_BLOCK];
+        const int64_t channel = item % panels * LANES, image = item / panels / parts / blocks;
+        const int64_t begin = item / panels % parts * args[COLUMN_BLOCK];
+        const int64_t start = item / panels / parts % blocks * args[LINE_BLOCK];
         const int64_t shift = image * args[OUT_IMAGE];
         struct NAME(panel) panel = {
             .source = args[SOURCE] + image * args[SOURCE_IMAGE] + channel * (int64_t)sizeof(REAL),
@@ -243,7 +246,7 @@ INLINE void NAME(sum_panels)(const int64_t *args, int64_t first, int64_t last, i
                          .high = number_of(args[HIGH]),
                          .buffer = AT(args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE])},
         };
-        sum(args, &panel, start, lesser(start + args[LINE_BLOCK], lines));
+        sum(args, &panel, start, lesser(start + args[LINE_BLOCK], lines), begin);
     }
 }
 

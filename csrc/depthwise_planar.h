@@ -2,8 +2,8 @@
  *
  * A tile of output rows slides down a column of weights, so that each line is loaded once for all
  * the rows and taps that it serves. Lines are read where the plane has them, or copied and padded
- * first. A work item is a block of output rows of one channel of one image; its words are explained
- * in fastconv/backends/native/conv/depthwise_planar.py. Sums run over columns of weights, down each.
+ * first. A work item is a block of output rows and columns of one channel of one image; its words
+ * are explained in fastconv/backends/native/conv/depthwise_planar.py. Sums run over columns of weights, down each.
  */
 #include "tile.h"
 #include "planes.h"
@@ -13,7 +13,8 @@
 enum {
     PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
     ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, STEP_DOWN, APART_DOWN, TAPS_ACROSS, OFFSETS,
-    IN_HEIGHT, BEFORE_DOWN, TILE_ROWS, TILE_VECTORS, SCRATCH_BASE, SCRATCH_STRIDE, LINES
+    IN_HEIGHT, BEFORE_DOWN, TILE_ROWS, TILE_VECTORS, SCRATCH_BASE, SCRATCH_STRIDE, COLUMN_BLOCK,
+    LINES
 };
 /* Most taps of a column whose weights are held in registers together. */
 enum { COLUMN_TAPS = 8 };
@@ -205,14 +206,16 @@ INLINE void NAME(sum_tile)(int rows, int vectors, int edge, const int64_t *args,
     NAME(finish_tile)(rows, vectors, tile, args, to->image, to->row, to->rows_left, to->column);
 }
 
-/* Sum rows `start` to `stop` - 1 of a plane by one filter of its channel: from lines that were
+/* Sum rows `start` to `stop` - 1 of the block of columns from `begin` on of a plane by one filter of its channel: from lines that were
  * copied, or, with none, from the plane as it lies. */
 INLINE void NAME(sum_block)(int rows, int vectors, const int64_t *args, int64_t copied,
-                            int64_t plane, int64_t filter, int64_t start, int64_t stop)
+                            int64_t plane, int64_t filter, int64_t start, int64_t stop,
+                            int64_t begin)
 {
     const int64_t size = (int64_t)sizeof(REAL), *words = args + LINES;
     const int64_t channel = plane % args[CHANNELS] * args[MULTIPLIER] + filter;
-    const int64_t step = args[STEP_DOWN], width = args[WIDTH], columns = vectors * LANES;
+    const int64_t step = args[STEP_DOWN], columns = vectors * LANES;
+    const int64_t end = lesser(begin + args[COLUMN_BLOCK], args[WIDTH]);
     const int64_t last_offset = *words_at(args[OFFSETS], args[TAPS_ACROSS] - 1);
     const int64_t tall = (rows - 1) * step + (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1;
     const int64_t top = copied ? start * step : args[BEFORE_DOWN];
@@ -232,7 +235,7 @@ INLINE void NAME(sum_block)(int rows, int vectors, const int64_t *args, int64_t 
     for (to.row = start; to.row < stop; to.row += rows) {
         to.rows_left = stop - to.row;
         at.line = to.row * step - top;
-        for (to.column = 0; to.column < width; to.column += columns) {
+        for (to.column = begin; to.column < end; to.column += columns) {
             at.column = to.column - before;
             at.address = source + at.line * at.pitch + at.column * size;
             if (at.line < 0 || at.line + tall > at.lines || at.column < 0 ||
@@ -247,14 +250,15 @@ INLINE void NAME(sum_block)(int rows, int vectors, const int64_t *args, int64_t 
 
 /* The tiles of ROW_TILES in fastconv/backends/native/conv/planes.py. */
 typedef void (*NAME(block_function))(const int64_t *args, int64_t copied, int64_t plane,
-                                     int64_t filter, int64_t start, int64_t stop);
+                                     int64_t filter, int64_t start, int64_t stop, int64_t begin);
 #define ROW_TILES(X)                                                                               \
     X(8, 1) X(7, 1) X(6, 1) X(5, 1) X(4, 2) X(4, 1) X(2, 4) X(2, 1) X(1, 8) X(1, 4) X(1, 1)
 #define BLOCK_FUNCTION(rows, vectors)                                                              \
     static void NAME(sum_##rows##x##vectors)(const int64_t *args, int64_t copied, int64_t plane,   \
-                                             int64_t filter, int64_t start, int64_t stop)          \
+                                             int64_t filter, int64_t start, int64_t stop,          \
+                                             int64_t begin)                                        \
     {                                                                                              \
-        NAME(sum_block)(rows, vectors, args, copied, plane, filter, start, stop);                  \
+        NAME(sum_block)(rows, vectors, args, copied, plane, filter, start, stop, begin);           \
     }
 ROW_TILES(BLOCK_FUNCTION)
 #define BLOCK_CASE(rows, vectors)                                                                  \
@@ -289,14 +293,19 @@ INLINE void NAME(sum_planes)(int copy, const int64_t *args, int64_t first, int64
     const NAME(block_function) sum = NAME(block_function_of)(args);
     const int64_t lines = copy ? args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE] : 0;
     const int64_t blocks = parts_of(args[HEIGHT], args[ROW_BLOCK]);
+    const int64_t parts = parts_of(args[WIDTH], args[COLUMN_BLOCK]);
+    int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
-        const int64_t plane = item / blocks, start = item % blocks * args[ROW_BLOCK];
+        const int64_t whole = item / parts, begin = item % parts * args[COLUMN_BLOCK];
+        const int64_t plane = whole / blocks, start = whole % blocks * args[ROW_BLOCK];
         const int64_t stop = lesser(start + args[ROW_BLOCK], args[HEIGHT]);
-        if (copy) {
+        /* Several blocks of columns are summed from one copy. */
+        if (copy && whole != before) {
             NAME(copy_block)(args, plane, start, stop, lines);
+            before = whole;
         }
         for (int64_t filter = 0; filter < args[MULTIPLIER]; filter++) {
-            sum(args, lines, plane, filter, start, stop);
+            sum(args, lines, plane, filter, start, stop, begin);
         }
     }
 }

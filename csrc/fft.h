@@ -15,7 +15,7 @@ enum {
     MATRICES, BLOCKS, BLOCKS_ACROSS, OUTPUTS_DOWN, OUTPUTS_ACROSS, STEP_DOWN, STEP_ACROSS, ROWS,
     COLUMNS, IN_WIDTH, BEFORE, MULTIPLIER, CHANNELS, LINES, LENGTH, PITCH, MATRIX_BYTES, LINE_BYTES,
     SPECTRUM_BYTES, DOWN, DOWN_COUNT, DOWN_TWIDDLES, ACROSS, ACROSS_COUNT, ACROSS_TWIDDLES,
-    SCRATCH_BASE, SCRATCH_STRIDE
+    SCRATCH_BASE, SCRATCH_STRIDE, PARTS
 };
 enum { PASS_RADIX, PASS_LENGTH, PASS_TWIDDLES, PASS_WORDS };
 enum { LARGEST_RADIX = 4 };
@@ -371,16 +371,24 @@ INLINE void NAME(overlap_save)(int flat, int by_table, const int64_t *args, int6
     const int64_t multiplier = args[MULTIPLIER];
     const int64_t matrix = scratch + args[LINE_BYTES];
     const int64_t filtered = multiplier > 1 ? matrix + 2 * args[MATRIX_BYTES] : matrix;
+    int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
-        const int64_t plane = item / args[MATRICES], number = item % args[MATRICES];
-        NAME(gather)(flat, by_table, args, number, AT(args[PLANES] + plane * args[PLANE_BYTES]),
-                     matrix);
-        for (int64_t x = 0; !flat && x < length; x += LANES) {
+        const int64_t whole = item / args[PARTS], some = item % args[PARTS];
+        const int64_t plane = whole / args[MATRICES], number = whole % args[MATRICES];
+        /* Several parts of the filters take one transform. */
+        const int known = whole == before;
+        if (!known) {
+            NAME(gather)(flat, by_table, args, number,
+                         AT(args[PLANES] + plane * args[PLANE_BYTES]), matrix);
+            before = whole;
+        }
+        for (int64_t x = 0; !flat && !known && x < length; x += LANES) {
             REAL *start = AT(matrix) + x;
             NAME(forward)(start, start + part, pitch, args[DOWN], args[DOWN_COUNT],
                           args[DOWN_TWIDDLES]);
         }
-        for (int64_t m = 0; m < multiplier; m++) {
+        const int64_t end = multiplier * (some + 1) / args[PARTS];
+        for (int64_t m = multiplier * some / args[PARTS]; m < end; m++) {
             const int64_t channel = plane % args[CHANNELS] * multiplier + m;
             const REAL *spectrum = AT(args[WEIGHTS] + channel * args[SPECTRUM_BYTES]);
             NAME(filter_rows)(flat, args, matrix, filtered, AT(scratch), spectrum);

@@ -115,25 +115,34 @@ INLINE void NAME(lower_windows)(const int64_t *args, int64_t source, REAL *lower
     }
 }
 
-/* A work item is a block of rows of one group of one image. */
+/* A work item is a block of rows and panels of one group of one image. A worker that does several
+ * blocks of panels of the same rows copies their windows once. */
 INLINE void NAME(im2col)(int rows, int vectors, const int64_t *args, int64_t first, int64_t last,
                          int64_t worker)
 {
     const int columns = vectors * (int)LANES;
     const int64_t panels = parts_of(args[COLUMN_COUNT], columns);
     const int64_t row_blocks = parts_of(args[ROW_COUNT], args[ROW_BLOCK]);
+    const int64_t panel_blocks = parts_of(panels, args[PANEL_BLOCK]);
+    int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
-        const int64_t row = item % row_blocks * args[ROW_BLOCK];
+        const int64_t panel = item % panel_blocks * args[PANEL_BLOCK];
+        const int64_t whole = item / panel_blocks;
+        const int64_t row = whole % row_blocks * args[ROW_BLOCK];
         const int64_t stop = lesser(row + args[ROW_BLOCK], args[ROW_COUNT]);
-        const int64_t image = item / row_blocks / args[GROUPS];
-        const int64_t group = item / row_blocks % args[GROUPS];
+        const int64_t image = whole / row_blocks / args[GROUPS];
+        const int64_t group = whole / row_blocks % args[GROUPS];
         struct NAME(part) part = NAME(part_of)(columns, args, image, group, worker);
         const int64_t source =
             args[A] + image * args[SOURCE_IMAGE] + group * args[SOURCE_GROUP];
         REAL *lowered = part.epilogue.buffer + rows * columns;
-        NAME(lower_windows)(args, source, lowered, row, stop);
+        if (whole != before) {
+            NAME(lower_windows)(args, source, lowered, row, stop);
+            before = whole;
+        }
         part.a = (int64_t)(intptr_t)(lowered - row * args[DEPTH]);
-        NAME(multiply_block)(rows, vectors, args, &part, row, stop, 0, panels);
+        NAME(multiply_block)(rows, vectors, args, &part, row, stop, panel,
+                             lesser(panel + args[PANEL_BLOCK], panels));
     }
 }
 

@@ -1,6 +1,6 @@
 /* The pack step: any input layout and padding into padded channels-last scratch memory.
  *
- * A work item is one row of one image. Tables say which input cell each padded cell shows, -1 for
+ * A work item is one row of one image, or a part of it. Tables say which input cell each padded cell shows, -1 for
  * zero; the words stand in fastconv/backends/native/conv/pack.py.
  */
 
@@ -8,7 +8,8 @@
 #define PACK_WORDS
 enum {
     PACK_SOURCE, PACK_TARGET, SOURCE_IMAGE, SOURCE_DEPTH, SOURCE_ROW, SOURCE_PIXEL, SOURCE_CHANNEL,
-    TARGET_DEPTH, TARGET_HEIGHT, TARGET_WIDTH, DEPTHS, HEIGHTS, WIDTHS, CHANNELS, PITCH, RUN, COUNT
+    TARGET_DEPTH, TARGET_HEIGHT, TARGET_WIDTH, DEPTHS, HEIGHTS, WIDTHS, CHANNELS, PITCH, RUN, COUNT,
+    PART
 };
 #endif
 
@@ -82,31 +83,35 @@ INLINE void NAME(turn_planes)(const int64_t *args, REAL *row, const REAL *source
     }
 }
 
-static void NAME(pack_row)(const int64_t *args, REAL *row, const REAL *source)
+/* Pack cells `begin` to `end` - 1 of a row. */
+static void NAME(pack_row)(const int64_t *args, REAL *row, const REAL *source, int64_t begin,
+                           int64_t end)
 {
     const int64_t *widths = words_at(args[WIDTHS], 0);
-    const int64_t channels = args[CHANNELS], pitch = args[PITCH], width = args[TARGET_WIDTH];
-    const int64_t run = args[RUN], count = args[COUNT], after = run + count;
+    const int64_t channels = args[CHANNELS], pitch = args[PITCH];
+    /* What of the run of neighbours is in this part. */
+    const int64_t run = lesser(greater(args[RUN], begin), end);
+    const int64_t after = lesser(greater(args[RUN] + args[COUNT], run), end), count = after - run;
     if (args[SOURCE_CHANNEL] == 1) {
         if (channels != pitch || count <= 0) {
-            NAME(copy_pixels)(args, row, source, 0, width);
+            NAME(copy_pixels)(args, row, source, begin, end);
         } else {
-            NAME(copy_pixels)(args, row, source, 0, run);
+            NAME(copy_pixels)(args, row, source, begin, run);
             NAME(copy)(row + run * pitch, source + widths[run] * channels, count * channels);
-            NAME(copy_pixels)(args, row, source, after, width);
+            NAME(copy_pixels)(args, row, source, after, end);
         }
         return;
     }
     if (count > 0 && channels >= LANES) {
-        NAME(copy_planes)(args, row, source, 0, run);
+        NAME(copy_planes)(args, row, source, begin, run);
         NAME(turn_planes)(args, row + run * pitch, source + widths[run], count);
-        NAME(copy_planes)(args, row, source, after, width);
+        NAME(copy_planes)(args, row, source, after, end);
     } else {
-        for (int64_t w = 0; w < width; w += LANES) {
-            NAME(copy_planes)(args, row, source, w, lesser(w + LANES, width));
+        for (int64_t w = begin; w < end; w += LANES) {
+            NAME(copy_planes)(args, row, source, w, lesser(w + LANES, end));
         }
     }
-    for (int64_t w = 0; channels < pitch && w < width; w++) {
+    for (int64_t w = begin; channels < pitch && w < end; w++) {
         NAME(clear)(row + w * pitch + channels, pitch - channels);
     }
 }
@@ -114,19 +119,21 @@ static void NAME(pack_row)(const int64_t *args, REAL *row, const REAL *source)
 static void NAME(pack)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
 {
     (void)worker;
-    const int64_t cells = args[TARGET_WIDTH] * args[PITCH];
+    const int64_t width = args[TARGET_WIDTH], parts = parts_of(width, args[PART]);
     for (int64_t item = first; item < last; item++) {
-        REAL *row = AT(args[PACK_TARGET]) + item * cells;
-        const int64_t image = item / args[TARGET_HEIGHT] / args[TARGET_DEPTH];
+        const int64_t line = item / parts, begin = item % parts * args[PART];
+        const int64_t end = lesser(begin + args[PART], width);
+        REAL *row = AT(args[PACK_TARGET]) + line * width * args[PITCH];
+        const int64_t image = line / args[TARGET_HEIGHT] / args[TARGET_DEPTH];
         const int64_t depth =
-            words_at(args[DEPTHS], 0)[item / args[TARGET_HEIGHT] % args[TARGET_DEPTH]];
-        const int64_t height = words_at(args[HEIGHTS], 0)[item % args[TARGET_HEIGHT]];
+            words_at(args[DEPTHS], 0)[line / args[TARGET_HEIGHT] % args[TARGET_DEPTH]];
+        const int64_t height = words_at(args[HEIGHTS], 0)[line % args[TARGET_HEIGHT]];
         if (depth < 0 || height < 0) {
-            NAME(clear)(row, cells);
+            NAME(clear)(row + begin * args[PITCH], (end - begin) * args[PITCH]);
             continue;
         }
         const int64_t start = image * args[SOURCE_IMAGE] + depth * args[SOURCE_DEPTH] +
                               height * args[SOURCE_ROW];
-        NAME(pack_row)(args, row, AT(args[PACK_SOURCE]) + start);
+        NAME(pack_row)(args, row, AT(args[PACK_SOURCE]) + start, begin, end);
     }
 }

@@ -1,8 +1,9 @@
 /* Direct convolution of channels-first images: vector lanes across pixels, weights broadcast.
  *
  * A register tile is `rows` output channels of `vectors` vectors of pixels, fed from padded lines
- * in the worker's scratch memory, or from the input itself. A work item is a chunk of one group of
- * one image. The words are those of fastconv/backends/native/conv/planar.py.
+ * in the worker's scratch memory, or from the input itself. A work item is a part of the output
+ * channels of a chunk of one group of one image. The words are those of
+ * fastconv/backends/native/conv/planar.py.
  */
 #include "planes.h"
 #include "tile.h"
@@ -13,7 +14,7 @@ enum {
     PLANES, IMAGE_BYTES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_PLANE, RESIDUAL, SLOPE,
     LOW, HIGH, GROUPS, IN_CHANNELS, OUT_CHANNELS, STEPS, OFFSETS, PIXELS, CHUNK, HEIGHT, WIDTH, CUT,
     SINGLE, TAPS_DOWN, STRIDE_DOWN, APART_DOWN, LINES, SCRATCH_BASE = LINES + LINE_WORDS,
-    SCRATCH_STRIDE
+    SCRATCH_STRIDE, PARTS
 };
 /* How an image is cut into chunks. */
 enum { CUT_ROWS, CUT_PIXELS, CUT_COLUMNS, CUT_SPANS };
@@ -159,18 +160,21 @@ static void NAME(copy_chunk)(const int64_t *args, const REAL *source, int64_t st
     }
 }
 
-/* Make all channels of the pixels of a chunk. Each pixel's before the next, so that inputs are read
- * once; or channel by channel, where the chunk's inputs stay in the first cache. */
+/* Make the channels of tiles `first` to `last` - 1 of the pixels of a chunk. Each pixel's before
+ * the next, so that inputs are read once; or channel by channel, where the chunk's inputs stay in
+ * the first cache. */
 INLINE void NAME(multiply_chunk)(int rows, int vectors, const int64_t *args, int64_t source,
-                                 int64_t shift, const REAL *weights, const REAL *bias, int64_t left)
+                                 int64_t shift, const REAL *weights, const REAL *bias, int64_t left,
+                                 int64_t first, int64_t last)
 {
     const int by_channels = args[CUT] == CUT_COLUMNS;
-    const int64_t tiles = parts_of(args[OUT_CHANNELS], rows);
+    const int64_t tiles = last - first;
     const int64_t blocks = parts_of(parts_of(left, LANES), vectors);
     struct NAME(pixels) pixels = {0};
     for (int64_t outer = 0; outer < (by_channels ? tiles : blocks); outer++) {
         for (int64_t inner = 0; inner < (by_channels ? blocks : tiles); inner++) {
-            const int64_t block = by_channels ? inner : outer, t = by_channels ? outer : inner;
+            const int64_t block = by_channels ? inner : outer;
+            const int64_t t = first + (by_channels ? outer : inner);
             if (by_channels || inner == 0) {
                 NAME(find_pixels)(vectors, &pixels, args, source, block * vectors, left);
             }
@@ -186,14 +190,17 @@ INLINE void NAME(planar)(int rows, int vectors, const int64_t *args, int64_t fir
     const int in_rows = args[CUT] == CUT_ROWS;
     const int64_t length = in_rows ? args[HEIGHT] : width;
     const int64_t chunks = parts_of(length, args[CHUNK]);
-    const int64_t channels = args[OUT_CHANNELS], filters = parts_of(channels, rows) * rows;
+    const int64_t channels = args[OUT_CHANNELS], tiles = parts_of(channels, rows);
+    const int64_t filters = tiles * rows, parts = args[PARTS];
     const int64_t lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
     /* Lines that lie as outputs do are one line; others fill whole vectors. */
     const int64_t line = args[SINGLE] ? width : parts_of(width, LANES) * LANES;
+    int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
-        const int64_t start = item % chunks * args[CHUNK];
+        const int64_t whole = item / parts, part = item % parts;
+        const int64_t start = whole % chunks * args[CHUNK];
         const int64_t stop = lesser(start + args[CHUNK], length);
-        const int64_t image = item / chunks / args[GROUPS], group = item / chunks % args[GROUPS];
+        const int64_t image = whole / chunks / args[GROUPS], group = whole / chunks % args[GROUPS];
         const int64_t shift = image * args[OUT_IMAGE] + group * channels * args[OUT_PLANE] +
                               start * (in_rows ? width : 1) * size;
         int64_t source = args[PLANES] + image * args[IMAGE_BYTES] +
@@ -201,13 +208,18 @@ INLINE void NAME(planar)(int rows, int vectors, const int64_t *args, int64_t fir
         if (args[CUT] == CUT_PIXELS) {
             source += start * size;
         } else {
-            NAME(copy_chunk)(args, AT(source), start, stop, AT(lines));
+            /* Several parts of a chunk are made of one copy. */
+            if (whole != before) {
+                NAME(copy_chunk)(args, AT(source), start, stop, AT(lines));
+                before = whole;
+            }
             source = lines;
         }
         NAME(multiply_chunk)(rows, vectors, args, source, shift,
                              AT(args[WEIGHTS]) + group * filters * args[STEPS],
                              AT(args[BIAS]) + group * filters,
-                             (stop - start) * (in_rows ? line : 1));
+                             (stop - start) * (in_rows ? line : 1), tiles * part / parts,
+                             tiles * (part + 1) / parts);
     }
 }
 

@@ -509,8 +509,8 @@ KERNEL(winograd_filtered, {
         words[START] = start;
         words[COUNT] = lesser(args[BLOCK_TILES], args[TILES] - start);
         words[GROUP] = whole % args[GROUPS];
-        words[FIRST_PANEL] = part * args[PART_PANELS];
-        words[LAST_PANEL] = lesser((part + 1) * args[PART_PANELS], args[PANELS]);
+        words[FIRST_PANEL] = args[PANELS] * part / args[PARTS];
+        words[LAST_PANEL] = args[PANELS] * (part + 1) / args[PARTS];
         if (whole != before) {
             const int64_t rows = args[TILE_ROWS];
             call(args[INPUT_KERNEL], words, parts_of(words[COUNT], rows) * rows, worker);

@@ -159,6 +159,74 @@ def test_no_more_threads_run_than_the_setting_says(backend: str, scale: Any, tol
     )
 
 
+# Calls with plain weights, which are packed each time, and calls without any.
+ALONE = """
+    import os, time
+    import numpy as np, fastconv
+    import fastconv.functional as F
+
+    fastconv.set_num_threads(1)
+    rng = np.random.default_rng(0)
+
+    def drawn(*shape):
+        return rng.standard_normal(shape).astype("f4")
+
+    x, one = drawn(1, 256, 28, 28), np.ones(256, "f4")
+    weight, rows, matrix = drawn(256, 256, 3, 3), drawn(64, 1024), drawn(1024, 1024)
+    small, planes = drawn(1, 64, 28, 28), drawn(1, 64, 56, 56)
+    turned, filters, large = drawn(64, 64, 4, 4), drawn(64, 1, 5, 5), drawn(64, 1, 31, 31)
+    outer = drawn(64, 1, 15, 1) * drawn(64, 1, 1, 15)
+    calls = {
+        "conv2d": lambda: F.conv2d(x, weight, padding=1),
+        "direct": lambda: F.conv2d(x, weight, padding=1, algorithm="direct"),
+        "im2col": lambda: F.conv2d(x, weight, padding=1, algorithm="im2col"),
+        "planar": lambda: F.conv2d(x, weight, padding=1, algorithm="planar"),
+        "winograd": lambda: F.conv2d(x, weight, padding=1, algorithm="winograd4"),
+        "depthwise": lambda: F.conv2d(planes, filters, padding=2, groups=64),
+        "fft": lambda: F.conv2d(planes, large, padding=15, groups=64, algorithm="fft"),
+        "separable": lambda: F.conv2d(planes, outer, groups=64, algorithm="separable"),
+        "conv_transpose2d": lambda: F.conv_transpose2d(small, turned, stride=2),
+        "linear": lambda: F.linear(rows, matrix),
+        "batch_norm": lambda: F.batch_norm(x, one, one, one, one),
+        "group_norm": lambda: F.group_norm(x, 32),
+        "layer_norm": lambda: F.layer_norm(x, (28, 28)),
+        "softmax": lambda: F.softmax(x, 1),
+        "max_pool2d": lambda: F.max_pool2d(x, 3, 2),
+    }
+
+    def used():
+        tasks = os.listdir("/proc/self/task")
+        return {t: int(open(f"/proc/self/task/{t}/schedstat").read().split()[0]) for t in tasks}
+
+    for name, call in calls.items():
+        call()
+        # Threads that an earlier call woke have gone to sleep by then.
+        time.sleep(0.2)
+        before, end = used(), time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            call()
+        spent = {t: time - before.get(t, 0) for t, time in used().items()}
+        print(name, sum(spent.values()) / spent[str(os.getpid())])
+"""
+
+
+@linux
+@pytest.mark.parametrize("backend", COMPILED)
+def test_one_thread_is_all_that_a_call_takes(backend: str, scale: Any, told: Told) -> None:
+    """What a call leaves to NumPy, the packing of weights too, keeps to the setting as well."""
+    # As many threads as NumPy's BLAS takes by itself, which wait awake.
+    free = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "")
+    code = f"    SECONDS = {scale(0.2, 1)}\n" + ALONE
+    lines = run_script(code, FASTCONV_BACKEND=backend, **free).splitlines()
+    shares = {name: float(share) for name, share in map(str.split, lines)}
+    assert {name: share for name, share in shares.items() if share > 1.3} == {}
+    told(
+        "one thread is all that a call takes",
+        f"set_num_threads(1) on {backend!r}, processor time of all threads over the caller's",
+        f"{len(shares)} kinds of calls, {max(shares.values()):.2f} at most",
+    )
+
+
 # Where pip puts a library that no module loads.
 TBB = Path(sys.prefix, "lib", "libtbb.so.12")
 LAYERS = ["omp", "workqueue", *(["tbb"] if TBB.exists() else [])]

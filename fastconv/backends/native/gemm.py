@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.native.items import LEAST_ITEMS, part_of
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import Argument, Packed, Slot, constant, float_bits
 from fastconv.backends.native.tile import Tile
@@ -161,17 +162,26 @@ class Gemm:
 
     def items(self, images: int, tile: Tile) -> int:
         """Count the work items: images x groups x row blocks x panel blocks."""
-        row_block, panel_block = blocking(len(self.rows), self.columns, tile)
-        panels = -(-self.columns // tile.columns)
-        return images * self.groups * -(-len(self.rows) // row_block) * -(-panels // panel_block)
+        return images * self.groups * block_count(len(self.rows), self.columns, tile)
+
+
+def block_count(rows: int, columns: int, tile: Tile) -> int:
+    """Count the row blocks x panel blocks of one group of an image."""
+    row_block, panel_block = blocking(rows, columns, tile)
+    panels = -(-columns // tile.columns)
+    return -(-rows // row_block) * -(-panels // panel_block)
 
 
 def blocking(rows: int, columns: int, tile: Tile) -> tuple[int, int]:
     """Rows and panels of one work item: by the image alone, never by batch or threads."""
-    panels = -(-columns // tile.columns)
-    row_block = min(8 * tile.rows, -(-rows // tile.rows) * tile.rows)
-    enough = -(-rows // row_block) >= 16
-    return row_block, panels if enough else max(1, -(-panels // 4))
+    panels, row_tiles = -(-columns // tile.columns), -(-rows // tile.rows)
+    row_block = min(8, row_tiles)
+    row_blocks = -(-row_tiles // row_block)
+    panel_block = panels if row_blocks >= 16 else max(1, -(-panels // 4))
+    if row_blocks * -(-panels // panel_block) < LEAST_ITEMS:
+        panel_block = part_of(panels, row_blocks)
+        row_block = min(row_block, part_of(row_tiles, -(-panels // panel_block)))
+    return row_block * tile.rows, panel_block
 
 
 def scratch_bytes(tile: Tile) -> int:

@@ -94,7 +94,7 @@ class Strided(Moving):
             self.library.kernel("pack", tile),
             count * (columns // part),
             [source, OUTPUT, rows * columns, 0, part, 1, columns, 1, columns // part, part,
-             *tables, rows, rows, 0, part],
+             *tables, rows, rows, 0, part, part],
         )  # fmt: skip
 
 

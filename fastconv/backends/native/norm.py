@@ -69,9 +69,7 @@ class BatchNorm(Pointwise):
 
     def geometry(self, problem: BatchNormProblem) -> NativePlan:
         name = problem.dtype.name
-        tables = functools.partial(
-            packed_affine, self.library, name, problem.channels, problem.eps
-        )
+        tables = functools.partial(packed_affine, self.library, name, problem.channels, problem.eps)
         stage = shared_stage(
             self.library, "affine", name, _extent(problem), tables, problem.activation
         )

@@ -239,9 +239,7 @@ class NativePlan(PackingPlan):
     def _ready(self) -> _Ready:
         return _Ready.of(self)
 
-    def run(
-        self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
-    ) -> Any:
+    def run(self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()) -> Any:
         hosts = [host.pack(*parameters) for host in self._ready.hosts]
         extra = [np.empty(shape, dtype) for shape, dtype in self._extra]
         first = self.run_on((*inputs, *extra), (*hosts, *parameters), out)
@@ -321,9 +319,7 @@ def _array(packed: Constant | int) -> Array:
     return packed.array
 
 
-def with_arguments(
-    stages: Sequence[Stage], change: Callable[[Argument], Argument]
-) -> list[Stage]:
+def with_arguments(stages: Sequence[Stage], change: Callable[[Argument], Argument]) -> list[Stage]:
     return [dataclasses.replace(s, arguments=[change(a) for a in s.arguments]) for s in stages]
 
 

@@ -72,14 +72,18 @@ def packed_panels(
     )  # fmt: skip
 
 
-def packed_bias(
-    library: Library, dtype: str, *, groups: int, columns: int, width: int
-) -> Packed:
+def packed_bias(library: Library, dtype: str, *, groups: int, columns: int, width: int) -> Packed:
     """Pack the second parameter, a bias or none, into panels: zeros where there is none."""
     size = np.dtype(dtype).itemsize
     panels = -(-columns // width)
     return _packed(
-        library, dtype, 1, groups, panels, width * size, [columns * size, size, columns, width, 1, 1]
+        library,
+        dtype,
+        1,
+        groups,
+        panels,
+        width * size,
+        [columns * size, size, columns, width, 1, 1],
     )
 
 

@@ -24,6 +24,7 @@ from fastconv.backends.native.gemm import (
     scratch_bytes,
     tile_for,
 )
+from fastconv.backends.native.items import part_of
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
     SCRATCH,
@@ -50,7 +51,7 @@ BLOCK_BYTES = 128 << 10
 (SOURCE, SOURCE_IMAGE, PITCH, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_ROWS, OUT_COLUMN, RESIDUAL, SLOPE,
  LOW, HIGH, CHANNELS, LINE_BLOCK, TILE_ROWS) = range(16)  # fmt: skip
 KERNEL_SIZE, STRIDE, DILATION, BEFORE, INPUT_SIZE, OUTPUT_SIZE, SCRATCH_BASE = range(16, 35, 3)
-SCRATCH_STRIDE = SCRATCH_BASE + 1
+SCRATCH_STRIDE, COLUMN_BLOCK = SCRATCH_BASE + 1, SCRATCH_BASE + 2
 
 
 class Depthwise(NativeConv):
@@ -89,9 +90,7 @@ class Depthwise(NativeConv):
             )
             before = (0,) * problem.n
         output = lead(problem.output_size, 1)
-        lines = output[0] * output[1]
-        line_bytes = packed.size[2] * channels * size * lead(problem.stride, 1)[1]
-        block = max(1, min(lines, BLOCK_BYTES // line_bytes))
+        block, column_block = blocking(problem, tile)
         out = output_words(dataclasses.replace(problem, groups=1))
         activation = problem.activation if fused(problem.activation) else None
         scratch = scratch_bytes(tile)
@@ -105,13 +104,13 @@ class Depthwise(NativeConv):
             constant(out["out_rows"], np.int64), out["out_column"], out["residual"],
             *clamp_words(activation), channels, block, tile.rows, *lead(problem.kernel_size, 1),
             *lead(problem.stride, 1), *lead(problem.dilation, 1), *lead(before, 0), *packed.size,
-            *output, SCRATCH, scratch_stride(scratch),
+            *output, SCRATCH, scratch_stride(scratch), column_block,
         ]  # fmt: skip
         taps = problem.kernel_size[-1] if problem.kernel_size[-1] <= LINE_TAPS else 4
         address = self.library.kernel(
             "depthwise", tile, taps, problem.stride[-1], problem.dilation[-1] if taps > 1 else 1
         )
-        items = problem.batch * -(-lines // block) * -(-channels // tile.columns)
+        items = item_count(problem, tile)
         return self.native_plan(
             problem,
             [*packed.stages, Stage(address, items, words)],
@@ -123,6 +122,28 @@ class Depthwise(NativeConv):
 def _inside(problem: ConvProblem) -> bool:
     """Whether the input is read as it lies, zeros outside of it."""
     return problem.channels_last and problem.padding_mode == "zeros"
+
+
+def blocking(problem: ConvProblem, tile: Tile) -> tuple[int, int]:
+    """Count the lines of outputs of a work item, and their columns.
+
+    They are fewer where the channels fill few vectors.
+    """
+    depth, height, columns = lead(problem.output_size, 1)
+    width = problem.input_size[-1] if _inside(problem) else padded_size(problem)[-1]
+    line_bytes = width * problem.out_channels * tile.size * lead(problem.stride, 1)[1]
+    vectors = -(-problem.out_channels // tile.columns)
+    block = min(max(1, BLOCK_BYTES // line_bytes), part_of(depth * height, vectors))
+    items = vectors * -(-depth * height // block)
+    return block, part_of(-(-columns // tile.rows), items) * tile.rows
+
+
+def item_count(problem: ConvProblem, tile: Tile) -> int:
+    """Count the work items."""
+    depth, height, width = lead(problem.output_size, 1)
+    lines, columns = blocking(problem, tile)
+    vectors = -(-problem.out_channels // tile.columns)
+    return problem.batch * -(-depth * height // lines) * -(-width // columns) * vectors
 
 
 def line_tile(library: Library, problem: ConvProblem, machine: Machine) -> Tile:

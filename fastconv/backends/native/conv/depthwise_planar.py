@@ -12,6 +12,7 @@ from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import PlaneByPlane
 from fastconv.backends.native.conv.planes import Planes, row_block, row_tile
 from fastconv.backends.native.gemm import clamp_words, fused
+from fastconv.backends.native.items import part_of
 from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
@@ -21,6 +22,7 @@ from fastconv.backends.native.plan import (
     constant,
     scratch_stride,
 )
+from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packed_bias, packed_panels, packing_seconds
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
@@ -35,8 +37,8 @@ FEW_TAPS = 25
 # shape; then how lines are copied.
 (PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
  ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, STEP_DOWN, APART_DOWN, TAPS_ACROSS, OFFSETS,
- IN_HEIGHT, BEFORE_DOWN, TILE_ROWS, TILE_VECTORS, SCRATCH_BASE, SCRATCH_STRIDE, ROWS, COLUMNS,
- IN_WIDTH, BEFORE, PHASE, STEP, PHASES, BY_TABLE) = range(34)  # fmt: skip
+ IN_HEIGHT, BEFORE_DOWN, TILE_ROWS, TILE_VECTORS, SCRATCH_BASE, SCRATCH_STRIDE, COLUMN_BLOCK, ROWS,
+ COLUMNS, IN_WIDTH, BEFORE, PHASE, STEP, PHASES, BY_TABLE) = range(35)  # fmt: skip
 
 
 class DepthwisePlanar(PlaneByPlane):
@@ -66,6 +68,7 @@ class DepthwisePlanar(PlaneByPlane):
         tile = row_tile(self.library, planes, get_machine())
         down, across = planes.down, planes.across
         block = row_block(planes, tile)
+        column_block = _column_block(planes, tile)
         size = problem.dtype.itemsize
         scratch = (planes.lines(block) * planes.line + tile.columns + tile.lanes) * size
         height, width = planes.height, planes.width
@@ -84,7 +87,7 @@ class DepthwisePlanar(PlaneByPlane):
             INPUT(1) if problem.residual else 0, *clamp_words(activation), height, width, block,
             problem.out_channels // problem.groups, problem.in_channels, *down, across[0],
             constant(planes.offsets(), np.int64), *planes.edge_words(), tile.rows,
-            tile.vectors, SCRATCH, scratch_stride(scratch), *planes.words(),
+            tile.vectors, SCRATCH, scratch_stride(scratch), column_block, *planes.words(),
         ]  # fmt: skip
         taps = down[0] if down[0] <= COLUMN_TAPS else 4
         apart = down[2] if taps > 1 else 1
@@ -94,10 +97,23 @@ class DepthwisePlanar(PlaneByPlane):
         else:
             name = "depthwise_planar.copied"
             constants += map(int, planes.constants())
-        items = problem.batch * problem.in_channels * -(-height // block)
+        items = item_count(planes, tile)
         return self.native_plan(
             problem,
             [Stage(self.library.kernel(name, *constants), items, words)],
             workspace_bytes=0,
             scratch_bytes=scratch,
         )
+
+
+def _column_block(planes: Planes, tile: Tile) -> int:
+    """Count the output columns of a work item: all, unless planes and blocks of rows are few."""
+    others = planes.problem.in_channels * -(-planes.height // row_block(planes, tile))
+    return part_of(-(-planes.width // tile.columns), others) * tile.columns
+
+
+def item_count(planes: Planes, tile: Tile) -> int:
+    """Count the work items."""
+    rows = -(-planes.height // row_block(planes, tile))
+    columns = -(-planes.width // _column_block(planes, tile))
+    return planes.problem.batch * planes.problem.in_channels * rows * columns

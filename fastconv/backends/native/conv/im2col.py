@@ -18,8 +18,10 @@ from fastconv.backends.native.conv.common import NativeConv, conv_tile, register
 from fastconv.backends.native.conv.direct import TURN_OPERATIONS, pack_bytes, taps_merge
 from fastconv.backends.native.conv.geometry import conv_gemm, padded_size
 from fastconv.backends.native.conv.pack import pack_input
-from fastconv.backends.native.gemm import ROW_BLOCK, scratch_bytes
+from fastconv.backends.native.gemm import PANEL_BLOCK, ROW_BLOCK, scratch_bytes
+from fastconv.backends.native.items import part_of
 from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, constant, scratch_stride
+from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packing_seconds
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
@@ -67,18 +69,36 @@ class Im2col(NativeConv):
             taps=np.zeros(1, np.int64),
             depth=length,
         )
-        row_block = min(4 * tile.rows, -(-len(job.rows) // tile.rows) * tile.rows)
+        row_block, panel_block = _blocking(problem, tile)
         scratch = scratch_bytes(tile) + row_block * length * size
         words = job.words(tile, SCRATCH, scratch_stride(scratch))
-        words[ROW_BLOCK] = row_block
+        words[ROW_BLOCK], words[PANEL_BLOCK] = row_block, panel_block
         words += [
             windows.a_image, windows.a_group, constant(windows.rows, np.int64),
             constant(windows.taps, np.int64), len(windows.taps), windows.depth,
         ]  # fmt: skip
-        items = problem.batch * problem.groups * -(-len(job.rows) // row_block)
+        stage = Stage(self.library.kernel("im2col", tile), item_count(problem, tile), words)
         return self.native_plan(
             problem,
-            [*packed.stages, Stage(self.library.kernel("im2col", tile), items, words)],
+            [*packed.stages, stage],
             workspace_bytes=packed.workspace_bytes,
             scratch_bytes=scratch,
         )
+
+
+def _blocking(problem: ConvProblem, tile: Tile) -> tuple[int, int]:
+    """Return the rows and panels of a work item: all panels, unless the rows are few."""
+    row_tiles = -(-prod(problem.output_size) // tile.rows)
+    panels = -(-problem.out_channels // problem.groups // tile.columns)
+    row_block = min(4, row_tiles)
+    panel_block = part_of(panels, problem.groups * -(-row_tiles // row_block))
+    others = problem.groups * -(-panels // panel_block)
+    return min(row_block, part_of(row_tiles, others)) * tile.rows, panel_block
+
+
+def item_count(problem: ConvProblem, tile: Tile) -> int:
+    """Count the work items."""
+    row_block, panel_block = _blocking(problem, tile)
+    panels = -(-problem.out_channels // problem.groups // tile.columns)
+    blocks = -(-prod(problem.output_size) // row_block) * -(-panels // panel_block)
+    return problem.batch * problem.groups * blocks

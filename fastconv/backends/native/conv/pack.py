@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.native.gemm import tile_for, vector_tile
+from fastconv.backends.native.items import LEAST_ITEMS, part_of
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
     INPUT,
@@ -22,6 +23,9 @@ from fastconv.backends.native.plan import (
 )
 from fastconv.problem import Shape
 from fastconv.problem.record import record
+
+# Cells of a row from which on it may be cut.
+LONG_ROW = 512
 
 
 @record(frozen=True)
@@ -59,6 +63,15 @@ def index_table(
         return place % length
     folded = np.abs(place)
     return np.where(folded >= length, 2 * (length - 1) - folded, folded)
+
+
+def row_part(size: tuple[int, int, int], lanes: int) -> int:
+    """Return the cells of a row that a work item packs: all, unless rows are few and long."""
+    depth, height, width = size
+    rows = depth * height
+    if rows >= LEAST_ITEMS or width < LONG_ROW:
+        return width
+    return part_of(-(-width // lanes), rows) * lanes
 
 
 def pack_input(
@@ -102,10 +115,15 @@ def pack_input(
     first = start[2]
     # Cells that follow each other are copied at once.
     run = min(target[2] - first, size[2]) if every[2] == 1 else 0
+    tile = vector_tile(tile_for(library, dtype))
+    part = row_part(target, tile.lanes)
     stage = Stage(
-        library.kernel("pack", vector_tile(tile_for(library, dtype))),
-        problem.batch * target[0] * target[1],
-        [INPUT(0), WORKSPACE, c * plane, *strides, *target, *tables, c, channels, first, run],
-    )
+        library.kernel("pack", tile),
+        problem.batch * target[0] * target[1] * -(-target[2] // part),
+        [
+            INPUT(0), WORKSPACE, c * plane, *strides, *target, *tables, c, channels, first, run,
+            part,
+        ],
+    )  # fmt: skip
     total = problem.batch * prod(target) * channels * dtype.itemsize
     return Packed(WORKSPACE, (stage,), target, channels, total)

@@ -17,6 +17,7 @@ from fastconv.backends.base import Array, Cost
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.planes import Planes
 from fastconv.backends.native.gemm import clamp_words, fused, tile_for
+from fastconv.backends.native.items import LEAST_ITEMS, items_wanted, part_of
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
     INPUT,
@@ -50,7 +51,7 @@ CUTS = ("rows", "pixels", "columns", "spans")
 (PLANES, IMAGE_BYTES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_PLANE, RESIDUAL, SLOPE, LOW,
  HIGH, GROUPS, IN_CHANNELS, OUT_CHANNELS, STEPS, OFFSETS, PIXELS, CHUNK, HEIGHT, WIDTH, CUT, SINGLE,
  TAPS_DOWN, STRIDE_DOWN, APART_DOWN, ROWS, COLUMNS, IN_WIDTH, BEFORE, PHASE, STEP, PHASES, BY_TABLE,
- SCRATCH_BASE, SCRATCH_STRIDE) = range(36)  # fmt: skip
+ SCRATCH_BASE, SCRATCH_STRIDE, PARTS) = range(37)  # fmt: skip
 
 
 class Planar(NativeConv):
@@ -66,7 +67,7 @@ class Planar(NativeConv):
         return super().why_not(problem)
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        shape = _Shape.of(self.library, problem, machine)
+        shape = Shape.of(self.library, problem, machine, shared=False)
         tile, size = shape.tile, problem.dtype.itemsize
         columns = problem.out_channels // problem.groups
         rows = -(-columns // tile.rows) * tile.rows
@@ -94,7 +95,7 @@ class Planar(NativeConv):
         return Cost(seconds, shape.lines_bytes, packing_seconds(problem, machine))
 
     def geometry(self, problem: ConvProblem) -> NativePlan:
-        shape = _Shape.of(self.library, problem, get_machine())
+        shape = Shape.of(self.library, problem, get_machine())
         planes, tile, size = shape.planes, shape.tile, problem.dtype.itemsize
         groups, plane = problem.groups, prod(problem.input_size)
         per_group = problem.in_channels // groups
@@ -113,17 +114,17 @@ class Planar(NativeConv):
             INPUT(1) if problem.residual else 0, *clamp_words(activation), groups, per_group,
             columns, steps, constant(shape.offsets(), np.int64),
             constant(shape.pixels(), np.int64), shape.chunk, height, width, *way, *planes.down,
-            *planes.words(problem), SCRATCH, scratch_stride(scratch),
+            *planes.words(problem), SCRATCH, scratch_stride(scratch), shape.parts,
         ]  # fmt: skip
         address = self.library.kernel("planar", tile, *planes.constants(), *way)
-        items = problem.batch * groups * shape.chunks
+        items = problem.batch * shape.items_image
         return self.native_plan(
             problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
         )
 
 
 @record(frozen=True)
-class _Shape:
+class Shape:
     """How a problem is cut: chunks of "rows", of "pixels" in place, or of a long line.
 
     Those are "columns" that stay in the first cache, or "spans" that stay in the second.
@@ -141,7 +142,10 @@ class _Shape:
         return self.cut == "pixels"
 
     @classmethod
-    def of(cls, library: Library, problem: ConvProblem, machine: Machine) -> _Shape:
+    def of(
+        cls, library: Library, problem: ConvProblem, machine: Machine, *, shared: bool = True
+    ) -> Shape:
+        """Choose the cut; costs are predicted for what is not ``shared`` among threads."""
         lanes = machine.lanes(problem.dtype)
         planes = Planes(problem, lanes)
         pointwise = prod(problem.kernel_size) == 1
@@ -155,6 +159,7 @@ class _Shape:
                 chunk += tile.columns
             return cls(problem, planes, tile, "pixels", chunk)
         line = cls(problem, planes, tile, "rows", 1)
+        wanted = items_wanted(problem.flops / problem.batch) if shared else 1
         if problem.n == 1 and not planes.by_table and line.lines_bytes > LONG_LINE_BYTES:
             cuts = (
                 line._cut_line("columns", LINE_CHUNK_BYTES),
@@ -162,23 +167,42 @@ class _Shape:
             )
             for cut in cuts:
                 if cut.chunk >= FEWEST_TILES * tile.columns:
-                    return cut
+                    return cut if cut.items_image >= wanted else cut._spread(wanted)
+        if problem.n == 1 and not planes.by_table and line.items_image < wanted:
+            return line._spread(wanted)
         most = -(-planes.height // 2)
         limit = max(machine.l2_bytes // 2, line.lines_bytes)
         choices = (cls(problem, planes, tile, "rows", rows) for rows in range(1, most + 1))
-        return min(takewhile(lambda c: c.lines_bytes <= limit, choices), key=cls._work)
+        fitting = list(takewhile(lambda c: c.lines_bytes <= limit, choices))
+        best = min(fitting, key=cls._work)
+        if best.items_image >= wanted:
+            return best
+        # Larger chunks copy fewer lines twice.
+        return max(fitting, key=lambda c: (min(c.items_image, wanted), c.chunk))
 
-    def _cut_line(self, cut: str, room: int) -> _Shape:
+    def _cut_line(self, cut: str, room: int) -> Shape:
         """Give chunks of outputs whose lines take ``room`` bytes; each is a problem of its own."""
         problem, columns = self.problem, self.tile.columns
         taps, step, apart = self.planes.across
         place = problem.in_channels // problem.groups * step * problem.dtype.itemsize
         fitting = (room // place - (taps - 1) * apart // step) // columns
-        chunk = max(1, fitting) * columns
+        return self._of_columns(cut, max(1, fitting) * columns)
+
+    def _spread(self, wanted: int) -> Shape:
+        """Return a long line cut into as many chunks as are wanted."""
+        columns = self.tile.columns
+        tiles = -(-self.problem.output_size[-1] // columns)
+        chunk = part_of(tiles, self.problem.groups * self.tiles, wanted) * columns
+        return self._of_columns("spans", chunk)
+
+    def _of_columns(self, cut: str, chunk: int) -> Shape:
+        """Return the cut into chunks of so many outputs of a line."""
+        problem = self.problem
+        taps, step, apart = self.planes.across
         one = dataclasses.replace(
             problem, input_size=((chunk - 1) * step + (taps - 1) * apart + 1,), padding=((0, 0),)
         )
-        return _Shape(problem, Planes(one, self.planes.lanes), self.tile, cut, chunk)
+        return Shape(problem, Planes(one, self.planes.lanes), self.tile, cut, chunk)
 
     def _work(self) -> tuple[float, int]:
         """Order chunks: vectors multiplied, lines copied; then the smaller chunk."""
@@ -201,6 +225,21 @@ class _Shape:
         """Work items of a group of an image."""
         height, width = self.size
         return -(-(height if self.cut == "rows" else width) // self.chunk)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a group's output channels."""
+        return -(-(self.problem.out_channels // self.problem.groups) // self.tile.rows)
+
+    @property
+    def parts(self) -> int:
+        """Parts of the tiles of a group's output channels: several where chunks are few."""
+        return min(self.tiles, -(-LEAST_ITEMS // (self.chunks * self.problem.groups)))
+
+    @property
+    def items_image(self) -> int:
+        """Work items of an image."""
+        return self.chunks * self.problem.groups * self.parts
 
     @property
     def rows(self) -> int:

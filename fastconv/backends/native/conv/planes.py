@@ -15,6 +15,7 @@ import numpy as np
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.conv.pack import index_table
 from fastconv.backends.native.gemm import tile_for
+from fastconv.backends.native.items import items_wanted, part_of
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import Constant, constant
 from fastconv.backends.native.tile import Tile
@@ -176,10 +177,16 @@ def row_tile(library: Library, planes: Planes, machine: Machine) -> Tile:
 
 
 def row_block(planes: Planes, tile: Tile) -> int:
-    """Count the output rows of a work item: all, or as many as keep their lines close."""
+    """Count the output rows of a work item: as many as keep their lines close.
+
+    Where planes are few they are fewer, for threads to share.
+    """
     _, step, _ = planes.down
     most = LINES_BYTES // (planes.line * planes.problem.dtype.itemsize)
     reach = planes.lines(1)
     close = (most - reach) // step + 1
-    rows = min(close, planes.height + tile.rows - 1) // tile.rows * tile.rows
-    return max(rows, tile.rows)
+    rows = min(close, planes.height + tile.rows - 1) // tile.rows
+    problem = planes.problem
+    wanted = items_wanted(problem.flops / problem.batch)
+    fair = part_of(-(-planes.height // tile.rows), problem.in_channels, wanted)
+    return max(1, min(rows, fair)) * tile.rows

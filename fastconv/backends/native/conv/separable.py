@@ -15,7 +15,6 @@ from fastconv.backends.native.plan import INPUT, OUTPUT, WORKSPACE, NativePlan, 
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
-
 # The filters' lines, found in NumPy at a call.
 PACKING_SECONDS = 200e-6
 

@@ -46,9 +46,7 @@ class _Checked(NativePlan):
         super().__init__(problem, [stage], seconds=seconds)
         self._problem = problem
 
-    def run(
-        self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
-    ) -> Any:
+    def run(self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()) -> Any:
         indices = inputs[1]
         assert indices is not None
         self._problem.check_range(int(indices.min()), int(indices.max()))

@@ -32,9 +32,14 @@ def depthwise(tile: Tile, taps: int, stride: int, dilation: int):  # type: ignor
         blocks = (lines + block - 1) // block
         scratch = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
         slope, low, high = as_float(args[w.SLOPE]), as_float(args[w.LOW]), as_float(args[w.HIGH])
+        column_block = args[w.COLUMN_BLOCK]
+        parts = (out_width + column_block - 1) // column_block
         for item in range(first, last):
             rest, panel = divmod(item, panels)
+            rest, some = divmod(rest, parts)
             image, start = divmod(rest, blocks)
+            begin = some * column_block
+            end = min(begin + column_block, out_width)
             channel = panel * columns
             source = args[w.SOURCE] + image * args[w.SOURCE_IMAGE] + channel * size
             panel_weights = args[w.WEIGHTS] + channel * deep * tall * wide * size
@@ -44,7 +49,7 @@ def depthwise(tile: Tile, taps: int, stride: int, dilation: int):  # type: ignor
                 residual += shift
             for line in range(start * block, min((start + 1) * block, lines)):
                 above, row = divmod(line, out_height)
-                for column in range(0, out_width, rows):
+                for column in range(begin, end, rows):
                     values = tile_zero(tile)
                     weights = panel_weights
                     for z in range(deep):

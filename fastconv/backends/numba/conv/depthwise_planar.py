@@ -15,6 +15,7 @@ from fastconv.backends.native.conv.depthwise_planar import (
     BEFORE_DOWN,
     BIAS,
     CHANNELS,
+    COLUMN_BLOCK,
     COLUMNS,
     HEIGHT,
     HIGH,
@@ -154,24 +155,33 @@ def depthwise_copied(  # type: ignore[no-untyped-def]
         blocks = (height + row_block - 1) // row_block
         lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
         pitch = phases * args[PHASE] * size
+        column_block = args[COLUMN_BLOCK]
+        parts = (width + column_block - 1) // column_block
+        before = -1
         for item in range(first, last):
-            plane, block = divmod(item, blocks)
+            whole, some = divmod(item, parts)
+            plane, block = divmod(whole, blocks)
+            begin = some * column_block
+            end = min(begin + column_block, width)
             start = block * row_block
             stop = min(start + row_block, height)
             filled = (stop - start + rows - 1) // rows * rows
             reach = (filled - 1) * stride + (down - 1) * dilation + 1
             there = (height - 1 - start) * stride + (down - 1) * dilation + 1
-            copy_lines(
-                lines, args[PLANES] + plane * args[PLANE_BYTES], start * stride,
-                min(reach, there), args[ROWS], args[COLUMNS], args[IN_WIDTH], args[BEFORE],
-                args[PHASE],
-            )  # fmt: skip
+            # Several blocks of columns are summed from one copy.
+            if whole != before:
+                copy_lines(
+                    lines, args[PLANES] + plane * args[PLANE_BYTES], start * stride,
+                    min(reach, there), args[ROWS], args[COLUMNS], args[IN_WIDTH], args[BEFORE],
+                    args[PHASE],
+                )  # fmt: skip
+                before = whole
             for m in range(multiplier):
                 channel = (plane % args[CHANNELS]) * multiplier + m
                 weights = args[WEIGHTS] + channel * down * across * size
                 for row in range(start, stop, rows):
                     top = lines + (row - start) * stride * pitch
-                    for column in range(0, width, columns):
+                    for column in range(begin, end, columns):
                         values = tile_splat(tile, args[BIAS] + channel * size, 0)
                         values = copied(values, args, top + column * size, pitch, weights)
                         store(
@@ -200,8 +210,13 @@ def depthwise_inside(tile: Tile, taps: int, stride: int, dilation: int):  # type
         blocks = (height + row_block - 1) // row_block
         tall = (rows - 1) * stride + (down - 1) * dilation + 1
         wide = columns + offsets[across - 1]
+        column_block = args[COLUMN_BLOCK]
+        parts = (width + column_block - 1) // column_block
         for item in range(first, last):
-            plane, block = divmod(item, blocks)
+            whole, some = divmod(item, parts)
+            plane, block = divmod(whole, blocks)
+            begin = some * column_block
+            end = min(begin + column_block, width)
             start = block * row_block
             stop = min(start + row_block, height)
             source = args[PLANES] + plane * args[PLANE_BYTES]
@@ -211,7 +226,7 @@ def depthwise_inside(tile: Tile, taps: int, stride: int, dilation: int):  # type
                 for row in range(start, stop, rows):
                     line = row * stride - args[BEFORE_DOWN]
                     within = line >= 0 and line + tall <= in_height
-                    for column in range(0, width, columns):
+                    for column in range(begin, end, columns):
                         left = column - args[BEFORE]
                         values = tile_splat(tile, args[BIAS] + channel * size, 0)
                         if within and left >= 0 and left + wide <= in_width:

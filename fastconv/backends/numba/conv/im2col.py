@@ -20,6 +20,7 @@ from fastconv.backends.native.gemm import (
     OUT,
     OUT_GROUP,
     OUT_IMAGE,
+    PANEL_BLOCK,
     RESIDUAL,
     ROW_BLOCK,
     ROW_COUNT,
@@ -36,7 +37,10 @@ from fastconv.backends.numba.simd import Tile
 
 @kernel
 def im2col_gemm(tile: Tile):  # type: ignore[no-untyped-def]
-    """Copy a block of windows and multiply it: a work item is a block of rows of one group."""
+    """Copy a block of windows and multiply it: a work item is a block of rows and panels.
+
+    A worker that does several blocks of panels of the same rows copies their windows once.
+    """
     block = make_block(tile)
     dtype = np.dtype(tile.dtype).type
     size, columns = tile.size, tile.columns
@@ -51,17 +55,22 @@ def im2col_gemm(tile: Tile):  # type: ignore[no-untyped-def]
         taps = array(args[SOURCE_TAPS], (count,), np.int64)
         scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
         lowered = array(scratch + corner, (row_block, length), dtype)
+        panel_block = args[PANEL_BLOCK]
+        panel_blocks = (panels + panel_block - 1) // panel_block
+        before = -1
         for item in range(first, last):
-            rest, r = divmod(item, row_blocks)
+            whole, p = divmod(item, panel_blocks)
+            rest, r = divmod(whole, row_blocks)
             image, group = divmod(rest, args[GROUPS])
             source = args[A] + image * args[SOURCE_IMAGE] + group * args[SOURCE_GROUP]
             start = r * row_block
             stop = min(start + row_block, row_count)
-            for row in range(start, stop):
+            for row in range(start, stop if whole != before else start):
                 for t in range(count):
                     window = array(source + rows[row] + taps[t], (depth,), dtype)
                     for k in range(depth):
                         lowered[row - start, t * depth + k] = window[k]
+            before = whole
             shift = image * args[OUT_IMAGE] + group * args[OUT_GROUP]
             residual = args[RESIDUAL]
             if residual != 0:
@@ -75,8 +84,8 @@ def im2col_gemm(tile: Tile):  # type: ignore[no-untyped-def]
                 residual,
                 start,
                 stop,
-                0,
-                panels,
+                p * panel_block,
+                min((p + 1) * panel_block, panels),
                 scratch,
             )
 

@@ -11,7 +11,7 @@ from fastconv.backends.numba.transpose import transpose_block, transpose_edge
 
 @kernel
 def pack(tile: Tile):  # type: ignore[no-untyped-def]
-    """Write padded rows of channels: a work item is one row of one image."""
+    """Write padded rows of channels: a work item is one row of one image, or a part of it."""
     dtype = np.dtype(tile.dtype).type
     size, lanes = tile.size, tile.lanes
 
@@ -54,31 +54,39 @@ def pack(tile: Tile):  # type: ignore[no-untyped-def]
         depths = array(args[10], (depth,), np.int64)
         heights = array(args[11], (height,), np.int64)
         widths = array(args[12], (width,), np.int64)
-        channels, stride, run, count = args[13], args[14], args[15], args[16]
+        channels, stride, part_cells = args[13], args[14], args[17]
+        parts = (width + part_cells - 1) // part_cells
         for item in range(first, last):
-            rest, h = divmod(item, height)
+            line_number, some = divmod(item, parts)
+            begin = some * part_cells
+            end = min(begin + part_cells, width)
+            # What of the run of neighbours is in this part.
+            run = min(max(args[15], begin), end)
+            after = min(max(args[15] + args[16], run), end)
+            count = after - run
+            rest, h = divmod(line_number, height)
             image, d = divmod(rest, depth)
-            target = args[1] + item * width * stride * size
+            target = args[1] + line_number * width * stride * size
             row = array(target, (width * stride,), dtype)
             if depths[d] < 0 or heights[h] < 0:
-                row[:] = 0
+                row[begin * stride : end * stride] = 0
                 continue
             start = image * args[2] + depths[d] * s_depth + heights[h] * s_row
             place = args[0] + start * size
             source = array(place, (args[2],), dtype)
             if s_channel == 1:
-                whole = run if channels == stride and count > 0 else width
-                copy_pixels(row, source, widths, 0, whole, channels, stride)
+                whole = run if channels == stride and count > 0 else end
+                copy_pixels(row, source, widths, begin, whole, channels, stride)
                 if channels == stride and count > 0:
-                    begin = widths[run] * channels
+                    shown = widths[run] * channels
                     line = array(target + run * channels * size, (count * channels,), dtype)
-                    pixels = array(place + begin * size, (count * channels,), dtype)
+                    pixels = array(place + shown * size, (count * channels,), dtype)
                     for i in range(count * channels):
                         line[i] = pixels[i]
-                    copy_pixels(row, source, widths, run + count, width, channels, stride)
+                    copy_pixels(row, source, widths, after, end, channels, stride)
                 continue
             if count > 0 and channels >= lanes:
-                copy_planes(row, source, widths, 0, run, s_channel, channels, stride)
+                copy_planes(row, source, widths, begin, run, s_channel, channels, stride)
                 transpose_run(
                     target + run * stride * size,
                     place + widths[run] * size,
@@ -87,13 +95,13 @@ def pack(tile: Tile):  # type: ignore[no-untyped-def]
                     channels,
                     stride,
                 )
-                copy_planes(row, source, widths, run + count, width, s_channel, channels, stride)
+                copy_planes(row, source, widths, after, end, s_channel, channels, stride)
             else:
-                for block in range(0, width, lanes):
-                    stop = min(block + lanes, width)
+                for block in range(begin, end, lanes):
+                    stop = min(block + lanes, end)
                     copy_planes(row, source, widths, block, stop, s_channel, channels, stride)
             if channels < stride:
-                for w in range(width):
+                for w in range(begin, end):
                     row[w * stride + channels : (w + 1) * stride] = 0
 
     return body

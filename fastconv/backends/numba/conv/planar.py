@@ -24,6 +24,7 @@ from fastconv.backends.native.conv.planar import (
     OUT_CHANNELS,
     OUT_IMAGE,
     OUT_PLANE,
+    PARTS,
     PHASE,
     PIXELS,
     PLANE_BYTES,
@@ -59,7 +60,7 @@ from fastconv.backends.numba.simd import Tile
 def planar(  # type: ignore[no-untyped-def]
     tile: Tile, step: int, phases: int, by_table: int, cut: int, single: int
 ):
-    """Multiply: a work item is a chunk of one group of one image."""
+    """Multiply: a work item is a part of the channels of a chunk of one group of one image."""
     copy_lines = make_copy_lines(tile, step, phases, by_table)
     activate = make_activate(tile)
     size, lanes, rows, vectors = tile.size, tile.lanes, tile.rows, tile.vectors
@@ -120,17 +121,17 @@ def planar(  # type: ignore[no-untyped-def]
             )
 
     @inlined
-    def sweep_pixels(args, source, shift, weights, bias, pixels_left, count, tiles):  # type: ignore[no-untyped-def]
+    def sweep_pixels(args, source, shift, weights, bias, pixels_left, count, low, high):  # type: ignore[no-untyped-def]
         """Give each pixel all its channels before the next: inputs are read once."""
         for q in range(0, count, vectors):
             pixels, places, counts = where(args, source, q, pixels_left)
-            for t in range(tiles):
+            for t in range(low, high):
                 multiply(args, pixels, places, counts, shift, weights, bias, t)
 
     @inlined
-    def sweep_channels(args, source, shift, weights, bias, pixels_left, count, tiles):  # type: ignore[no-untyped-def]
+    def sweep_channels(args, source, shift, weights, bias, pixels_left, count, low, high):  # type: ignore[no-untyped-def]
         """Write a chunk of a long line channel by channel: its inputs stay in the first cache."""
-        for t in range(tiles):
+        for t in range(low, high):
             for q in range(0, count, vectors):
                 pixels, places, counts = where(args, source, q, pixels_left)
                 multiply(args, pixels, places, counts, shift, weights, bias, t)
@@ -145,8 +146,11 @@ def planar(  # type: ignore[no-untyped-def]
         tiles = (channels + rows - 1) // rows
         filter_bytes = args[STEPS] * rows * size
         lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
+        parts = args[PARTS]
+        before = -1
         for item in range(first, last):
-            rest, c = divmod(item, chunks)
+            whole, some = divmod(item, parts)
+            rest, c = divmod(whole, chunks)
             image, group = divmod(rest, args[GROUPS])
             start, stop = c * chunk, min((c + 1) * chunk, length)
             source = (
@@ -159,7 +163,10 @@ def planar(  # type: ignore[no-untyped-def]
             if in_place:
                 source += start * size
             else:
-                copy_chunk(args, lines, source, start, stop)
+                # Several parts of a chunk are made of one copy.
+                if whole != before:
+                    copy_chunk(args, lines, source, start, stop)
+                    before = whole
                 source = lines
             # Lines that lie as outputs do are one line; others fill whole vectors.
             line = width if single else (width + lanes - 1) // lanes * lanes
@@ -167,6 +174,7 @@ def planar(  # type: ignore[no-untyped-def]
             count = (pixels_left + lanes - 1) // lanes
             weights = args[WEIGHTS] + group * tiles * filter_bytes
             bias = args[BIAS] + group * tiles * rows * size
-            sweep(args, source, shift, weights, bias, pixels_left, count, tiles)
+            low, high = tiles * some // parts, tiles * (some + 1) // parts
+            sweep(args, source, shift, weights, bias, pixels_left, count, low, high)
 
     return body

@@ -34,7 +34,6 @@ from fastconv.backends.native.weights import packed_bias
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
-
 # NumPy's transforms of the filters: a call, and a byte of the spectra.
 PACKING_SECONDS, SPECTRUM_SECONDS = 150e-6, 6e-9
 
@@ -93,11 +92,11 @@ class Fft(PlaneByPlane):
             blocks.size[1], blocks.pitch * size, blocks.matrix_bytes, blocks.line_bytes,
             blocks.spectrum_bytes, constant(down[0]), len(down[0]), constant(down[1]),
             constant(across[0]), len(across[0]), constant(across[1]), SCRATCH,
-            scratch_stride(blocks.scratch_bytes),
+            scratch_stride(blocks.scratch_bytes), blocks.parts,
         ]  # fmt: skip
         by_table = problem.padding_mode != "zeros"
         address = self.library.kernel("fft.overlap_save", tile, blocks.flat, by_table)
-        items = problem.batch * problem.in_channels * blocks.matrices
+        items = problem.batch * blocks.items_image
         return self.native_plan(
             problem,
             [Stage(address, items, words)],

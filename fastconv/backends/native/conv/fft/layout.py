@@ -11,6 +11,7 @@ import numpy as np
 
 from fastconv.backends.native.conv.fft.passes import order
 from fastconv.backends.native.conv.geometry import lead
+from fastconv.backends.native.items import LEAST_ITEMS
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 from fastconv.problem.record import record
@@ -65,8 +66,19 @@ class Blocks:
 
     @property
     def matrices(self) -> int:
-        """Complex matrices of a plane: the work items."""
+        """Complex matrices of a plane."""
         return -(-self.blocks // (2 * self.lanes if self.flat else 2))
+
+    @property
+    def parts(self) -> int:
+        """Parts of a plane's filters: several where matrices are few."""
+        matrices = self.problem.in_channels * self.matrices
+        return min(self.multiplier, -(-LEAST_ITEMS // matrices))
+
+    @property
+    def items_image(self) -> int:
+        """Work items of an image."""
+        return self.problem.in_channels * self.matrices * self.parts
 
     @property
     def pitch(self) -> int:

@@ -55,7 +55,7 @@ class Winograd(NativeConv):
         return super().why_not(problem)
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
-        return Layout.of(self.library, problem, self.m, machine).cost(machine)
+        return Layout.of(self.library, problem, self.m, machine, shared=False).cost(machine)
 
     def error_bound(self, problem: ConvProblem) -> float:
         axes = filter_axes(problem, self.m)

@@ -15,6 +15,7 @@ from fastconv.backends.native.conv.winograd.axis import Axis
 from fastconv.backends.native.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.native.gemm import scratch_bytes as finish_bytes
 from fastconv.backends.native.gemm import shaped_tiles, tile_steps
+from fastconv.backends.native.items import items_wanted
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import Constant, constant
 from fastconv.backends.native.tile import Tile
@@ -29,6 +30,9 @@ INPUTS_SHARE = 0.5
 PRODUCTS_SHARE = 0.3
 # Most tiles in a block, in register tiles.
 MOST_REGISTER_TILES = 4
+# How much longer the multiplications may take in a register tile of more panels, to have work items
+# enough: smaller blocks of tiles cost as much.
+PANELS_PRICE = 1.1
 # Bytes between frequencies beyond what they hold: powers of two would share few sets of a cache.
 SPREAD = 64
 # Streaming rates beside that of memory: transformed weights and blocks come from the last caches.
@@ -66,35 +70,64 @@ class Layout:
     tile: Tile
     groups: int
     block: int
-    part: int
+    parts: int
 
     @classmethod
-    def of(cls, library: Library, problem: ConvProblem, m: int, machine: Machine) -> Layout:
-        """Choose the register tile, the tiles of a block and the panels of a part."""
+    def of(
+        cls,
+        library: Library,
+        problem: ConvProblem,
+        m: int,
+        machine: Machine,
+        *,
+        shared: bool = True,
+    ) -> Layout:
+        """Choose the register tile, the tiles of a block and the parts of the panels.
+
+        What is not ``shared`` among threads is cut for the caches alone. Costs are predicted for
+        that: which algorithm is taken does not depend on how its work is shared out.
+        """
         shapes = shaped_tiles(library, problem.dtype, machine, machine.figures.block_tiles)
-        return cls._of(problem, m, machine, tuple(shapes))
+        return cls._of(problem, m, machine, tuple(shapes), shared)
 
     @classmethod
     @functools.lru_cache(maxsize=1024)
     def _of(
-        cls, problem: ConvProblem, m: int, machine: Machine, shapes: tuple[Tile, ...]
+        cls,
+        problem: ConvProblem,
+        m: int,
+        machine: Machine,
+        shapes: tuple[Tile, ...],
+        shared: bool,
     ) -> Layout:
         axes = filter_axes(problem, m)
         assert axes is not None
         groups = problem.groups // cls.merged_groups(problem, machine.lanes(problem.dtype))
         choices = [cls(problem, *axes, tile, groups, tile.rows, 1) for tile in shapes]
-        best = min(choices, key=lambda choice: choice.products_seconds(machine))
+        choices = [dataclasses.replace(c, parts=c.panels) for c in choices]
+        fastest = min(choice.products_seconds(machine) for choice in choices)
+        wanted = items_wanted(problem.flops / problem.batch) if shared else 1
+
+        def order(choice: Layout) -> tuple[bool, int, bool, float]:
+            seconds = choice.products_seconds(machine)
+            panels = choice.groups * choice.panels
+            most = min(wanted, panels * -(-choice.tiles_image // choice.tile.rows))
+            return seconds > fastest * PANELS_PRICE, -most, panels < wanted, seconds
+
+        best = min(choices, key=order)
         rows = best.tile.rows
         inputs = best.a_frequency * best.frequencies
         most = max(1, min(MOST_REGISTER_TILES, int(machine.l2_bytes * INPUTS_SHARE) // inputs))
         whole = -(-best.tiles_image // rows)
         # An even number of blocks, with as many register tiles in each, or fewer in the last.
-        blocks = -(-whole // most)
+        blocks = max(-(-whole // most), min(whole, -(-wanted // (groups * best.panels))))
         count = -(-whole // (blocks + blocks % 2 if blocks > 1 else 1))
         best = dataclasses.replace(best, block=count * rows)
+        items = -(-best.tiles_image // best.block) * groups
         panel = best.frequencies * best.p_frequency
-        part = max(1, min(best.panels, int(machine.l2_bytes * PRODUCTS_SHARE) // panel))
-        return dataclasses.replace(best, part=-(-best.panels // -(-best.panels // part)))
+        part = max(1, int(machine.l2_bytes * PRODUCTS_SHARE) // panel)
+        parts = max(-(-best.panels // part), -(-wanted // items))
+        return dataclasses.replace(best, parts=min(best.panels, parts))
 
     @staticmethod
     def merged_groups(problem: ConvProblem, lanes: int) -> int:
@@ -194,9 +227,9 @@ class Layout:
         return self.vectors % self.tile.vectors
 
     @property
-    def parts(self) -> int:
-        """Parts of a group's panels, each multiplied and stored before the next."""
-        return -(-self.panels // self.part)
+    def part(self) -> int:
+        """Panels of the largest of the parts, each multiplied and stored before the next."""
+        return -(-self.panels // self.parts)
 
     @property
     def items(self) -> int:

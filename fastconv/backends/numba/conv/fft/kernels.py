@@ -129,15 +129,22 @@ def overlap_save(tile: Tile, flat: bool, by_table: bool):  # type: ignore[no-unt
         line = scratch
         matrix = line + args[w.LINE_BYTES]
         filtered = matrix + 2 * args[w.MATRIX_BYTES] if multiplier > 1 else matrix
+        before = -1
         for item in range(first, last):
-            plane, number = divmod(item, args[w.MATRICES])
-            gather(args, number, args[w.PLANES] + plane * args[w.PLANE_BYTES], matrix)
-            if not flat:
+            whole, some = divmod(item, args[w.PARTS])
+            plane, number = divmod(whole, args[w.MATRICES])
+            # Several parts of the filters take one transform.
+            known = whole == before
+            before = whole
+            if not known:
+                gather(args, number, args[w.PLANES] + plane * args[w.PLANE_BYTES], matrix)
+            if not flat and not known:
                 for x in range(0, length, lanes):
                     start = matrix + x * size
                     forward(start, start + args[w.MATRIX_BYTES], pitch, args[w.DOWN],
                             args[w.DOWN_COUNT], args[w.DOWN_TWIDDLES])  # fmt: skip
-            for m in range(multiplier):
+            begin = multiplier * some // args[w.PARTS]
+            for m in range(begin, multiplier * (some + 1) // args[w.PARTS]):
                 channel = (plane % args[w.CHANNELS]) * multiplier + m
                 spectrum = args[w.WEIGHTS] + channel * args[w.SPECTRUM_BYTES]
                 filter_rows(args, matrix, filtered, line, spectrum)

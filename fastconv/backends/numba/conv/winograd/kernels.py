@@ -249,8 +249,8 @@ def filtered():  # type: ignore[no-untyped-def]
             count = min(args[w.BLOCK_TILES], args[w.TILES] - start)
             rows = args[w.TILE_ROWS]
             words[w.START], words[w.COUNT], words[w.GROUP] = start, count, group
-            words[w.FIRST_PANEL] = some * args[w.PART_PANELS]
-            words[w.LAST_PANEL] = min((some + 1) * args[w.PART_PANELS], args[w.PANELS])
+            words[w.FIRST_PANEL] = args[w.PANELS] * some // args[w.PARTS]
+            words[w.LAST_PANEL] = args[w.PANELS] * (some + 1) // args[w.PARTS]
             if whole != before:
                 filled = (count + rows - 1) // rows * rows
                 call_kernel(args[w.INPUT_KERNEL], base, 0, filled, worker)
