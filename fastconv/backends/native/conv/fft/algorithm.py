@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Array, Cost, Work
 from fastconv.backends.native.bounds import FILTER_SIGMAS
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
 from fastconv.backends.native.conv.fft.layout import Blocks
@@ -48,6 +48,11 @@ class Fft(PlaneByPlane):
         blocks = Blocks.of(problem, machine)
         assert blocks is not None
         return Cost(max(blocks.seconds(machine), problem.bytes / machine.memory_bandwidth / 2))
+
+    def work(self, problem: ConvProblem, machine: Machine) -> Work:
+        blocks = Blocks.of(problem, machine)
+        assert blocks is not None
+        return blocks.work()
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Count a rounding a pass forward, back and of the spectrum, all over a block's outputs.
