@@ -17,6 +17,7 @@ extern const struct fastconv_entry *const fastconv_move[];
 extern const struct fastconv_entry *const fastconv_nested[];
 extern const struct fastconv_entry *const fastconv_norm[];
 extern const struct fastconv_entry *const fastconv_pack[];
+extern const struct fastconv_entry *const fastconv_peak[];
 extern const struct fastconv_entry *const fastconv_planar[];
 extern const struct fastconv_entry *const fastconv_pointwise[];
 extern const struct fastconv_entry *const fastconv_pool[];
@@ -45,6 +46,7 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_nested,
     fastconv_norm,
     fastconv_pack,
+    fastconv_peak,
     fastconv_planar,
     fastconv_pointwise,
     fastconv_pool,

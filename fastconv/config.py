@@ -9,6 +9,7 @@ import platform
 from typing import Any
 
 from fastconv import machine, settings
+from fastconv import peak as peaks
 from fastconv._version import __version__
 from fastconv.dispatch import tuning
 from fastconv.dispatch.registry import why_not_installed
@@ -29,11 +30,11 @@ class Config:
 
 
 def show_config() -> Config:
-    """Tell versions, CPU, instruction set, caches, threads, backends, cache folder and tuning.
+    """Report versions, CPU, instruction set, caches, limits, threads, backends, folder and tuning.
 
-    Nothing heavy is imported to find out.
+    Nothing heavy is imported to find out, and nothing is measured.
     """
-    here = machine.get_machine()
+    here, limits = machine.get_machine(), peaks.known()
     caches = ", ".join(
         f"L{level} {size >> 10} KB"
         for level, size in enumerate((here.l1_bytes, here.l2_bytes, here.l3_bytes), 1)
@@ -47,6 +48,7 @@ def show_config() -> Config:
         "cpu": machine.cpu_model(),
         "instruction set": f"{here.isa}{forced}",
         "caches": caches,
+        "limits": "not measured yet (profile does)" if limits is None else str(limits),
         "cores allowed": settings.cores_allowed(),
         "threads": settings.get_num_threads(),
         "backends": ", ".join(_backend(name) for name in settings.BACKENDS),

@@ -113,9 +113,9 @@ def _opened(folder: Path) -> Iterator[int | None]:
 
 @functools.cache
 def _warn(folder: str, why_not: str) -> None:
-    """Tell once that a folder does not count: each process compiles anew."""
+    """Warn once that a folder does not count: each process compiles and measures for itself."""
     warnings.warn(
-        f"compiled kernels are not kept in {folder}: {why_not}; see FASTCONV_CACHE_DIR",
+        f"nothing is kept in {folder}: {why_not}; see FASTCONV_CACHE_DIR",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,18 @@ class Cost:
     seconds: float
     workspace_bytes: int = 0
     packing_seconds: float = 0.0
+
+
+@record(frozen=True)
+class Work:
+    """What an algorithm cannot do without: operations in a dtype, and bytes that it moves.
+
+    A multiply-add is two operations.
+    """
+
+    flops: float
+    bytes: float
+    dtype: str
 
 
 class Plan(abc.ABC):
@@ -90,8 +103,16 @@ class Algorithm(abc.ABC):
         """Predict the cost from fixed figures; no clock is read."""
 
     def limits(self, problem: Any, machine: Machine) -> tuple[float, float]:
-        """Give the FLOP and the bytes a second that bound it: one core's of the machine."""
-        return machine.peak_flops(problem.dtype), machine.memory_bandwidth
+        """Return the FLOP and the bytes a second that bound it, by the machine's fixed figures."""
+        dtype = np.dtype(self.work(problem, machine).dtype)
+        return machine.peak_flops(dtype), machine.memory_bandwidth
+
+    def work(self, problem: Any, machine: Machine) -> Work:
+        """Count what this algorithm executes for ``problem``, its batch included.
+
+        What the definition asks for, unless the algorithm needs fewer operations, or others.
+        """
+        return Work(problem.flops, bytes_read(problem), problem.dtype.name)
 
     def error_bound(self, problem: Any) -> float:
         """Largest error to expect, relative to the output's standard deviation."""
@@ -123,6 +144,16 @@ class _Packing(PackingPlan):
         self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
     ) -> Result:
         return self._algorithm.plan(self._problem, *parameters).run(*inputs, out=out)
+
+
+def bytes_read(problem: Problem) -> float:
+    """Count the bytes that move at least: of the input those alone that a window looks at."""
+    window = problem.window
+    if window is None:
+        return problem.bytes
+    cells = prod(problem.input_shape)
+    seen = prod(min(1.0, span / step) for span, step in zip(*window, strict=True))
+    return problem.bytes - (1 - seen) * cells * problem.dtype.itemsize
 
 
 def roofline(problem: Problem, machine: Machine, *, flops: float, bytes: float) -> float:

@@ -108,9 +108,9 @@ def remembered(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _key_of(state: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """Return a call's key, arrays, out and first parameter, or None for what is out of the ordinary.
+    """Return a call's key, arrays, out and first parameter.
 
-    csrc/objects.c has its twin.
+    None where something is out of the ordinary. csrc/objects.c has its twin.
     """
     key: list[Any] = [state]
     arrays: list[Any] = []

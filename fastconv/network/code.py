@@ -82,7 +82,8 @@ class Code:
     """A program ready to run.
 
     ``copies`` are outputs that no operation writes where the caller wants them: their place, or
-    the array that they always are.
+    the array that they always are. ``copied`` is the part of its cells that a concatenation
+    copies, where not all of them: the others were computed in their place.
     """
 
     parts: tuple[Part, ...]
@@ -90,6 +91,7 @@ class Code:
     copies: Mapping[int, Any]
     memory: Layout
     scratch_bytes: int
+    copied: Mapping[Op, float] = dataclasses.field(default_factory=dict)
 
 
 def piece_count(program: Program) -> int:
@@ -122,6 +124,7 @@ class _Writer:
         self._workspaces: dict[Op, int] = {}
         self.memory = self._lay_out()
         self.scratch_bytes = 0
+        self.copied: dict[Op, float] = {}
 
     def _alias(self) -> None:
         for op in self._program.ops:
@@ -182,7 +185,7 @@ class _Writer:
             parts.append(self._python(op, plan))
         _close(stages, spans, times, parts)
         specs = tuple(self._spec(v) for v in self._program.outputs)
-        return Code(tuple(parts), specs, self._copies, self.memory, self.scratch_bytes)
+        return Code(tuple(parts), specs, self._copies, self.memory, self.scratch_bytes, self.copied)
 
     def _spec(self, operand: Operand) -> tuple[tuple[int, ...], np.dtype[Any]]:
         spec = self._program.values[operand] if isinstance(operand, int) else operand
@@ -301,7 +304,9 @@ class _Writer:
         bound[ARENA.buffer] = ARENA + self._workspaces.get(op, 0)
         bound[SCRATCH.buffer] = SCRATCH
         replaced = (each for each in op.replaced if not isinstance(each, View))
-        for whole, (_, own) in zip(replaced, writer._operations, strict=True):
+        for whole, (each, own) in zip(replaced, writer._operations, strict=True):
+            if each in writer.copied:
+                self.copied[whole] = writer.copied[each]
             yield whole, _rebound(own, bound)
         self.scratch_bytes = max(self.scratch_bytes, writer.scratch_bytes)
 
@@ -335,11 +340,15 @@ class _Writer:
         starts = [sum(lengths[:i]) * problem.dtype.itemsize for i in range(len(lengths))]
         target, bound = self._slots[op.outputs[0]], self._bindings(op)
         stages: list[Stage] = []
+        copied = 0
         moved = [i for i, length in enumerate(lengths) if length]
         for stage, number in zip(plan.stages, moved, strict=True):
             operand = op.inputs[number]
             if not isinstance(operand, int) or self._slots[operand] != target + starts[number]:
                 stages += _rebound([stage], bound)
+                copied += lengths[number]
+        if len(stages) < len(moved):
+            self.copied[op] = copied / sum(lengths)
         return stages
 
     def _python(self, op: Op, plan: Plan | None) -> PythonPart:

@@ -27,7 +27,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def draw_timeline(profile: Profile) -> Any:
-    """Draw operations as bars along time, a colour a kind; below, the part of the roof of each."""
+    """Draw operations as bars along time, a colour a kind; below, each one's part of its roof."""
     figure = new_figure(11, 3.6)
     from matplotlib import colormaps
 
@@ -46,7 +46,7 @@ def draw_timeline(profile: Profile) -> Any:
         bars.broken_barh(spans, (0, 1), color=colours[kind], edgecolor="white", linewidth=0.3,
                          label=label)  # fmt: skip
         roofs.bar(
-            [begin for begin, _ in spans], [100 * (row.roof or 0) for row in rows],
+            [begin for begin, _ in spans], [100 * min(1, row.roof or 0) for row in rows],
             [width for _, width in spans], align="edge", color=colours[kind],
         )  # fmt: skip
     bars.set(yticks=[], ylim=(0, 1), title=profile.title)
@@ -55,5 +55,7 @@ def draw_timeline(profile: Profile) -> Any:
     roofs.set(
         xlabel="ms, one operation after the other", ylabel="% of roof", xlim=(0, together * 1e3)
     )
-    roofs.set_ylim(bottom=0)
+    roofs.set_ylim(0, 105)
+    if profile.why_above is not None:
+        roofs.set_title(f"> 100 %, cut: {profile.why_above}", fontsize="small", loc="right")
     return figure

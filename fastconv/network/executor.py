@@ -18,7 +18,7 @@ from fastconv.backends.native.outputs import empty
 from fastconv.backends.native.plan import SERIAL_SECONDS, scratch_stride
 from fastconv.network.code import Code, NativePart, Place, PythonPart, piece_count, write_code
 from fastconv.network.planner import Planned
-from fastconv.network.program import Op
+from fastconv.network.program import Images, Op
 
 
 class Span(NamedTuple):
@@ -85,6 +85,15 @@ class Executor:
             first = whole.get(span.op, span._replace(end=span.begin))
             whole[span.op] = first._replace(end=first.end + span.end - span.begin)
         return list(whole.values())
+
+    def copied(self, op: Op) -> float:
+        """Return the part of an operation's cells that `run_timed` moves; 0: it runs no kernel."""
+        return self._ready_with(self._pieces).code.copied.get(op, 1.0)
+
+    def pieces(self, op: Op) -> int:
+        """Count the pieces of the batch that an operation is done in, one after the other."""
+        images = (whole for whole in self.planned.program.ops if isinstance(whole, Images))
+        return self._pieces if any(op in whole.replaced for whole in images) else 1
 
     def _ready_for(self, threads: int) -> _Ready:
         """Give the code whose pieces keep so many threads busy.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv import peak as peaks
 from fastconv.arrays import ready
 from fastconv.dispatch import tuning
 from fastconv.dispatch.choose import Choice
@@ -19,6 +20,7 @@ from fastconv.network.compiled import Compiled
 from fastconv.network.passes import PassReport
 from fastconv.network.program import Op, Program, Solve
 from fastconv.network.report import Footprint, StepReport, duration
+from fastconv.network.roofs import percent, why_above
 from fastconv.network.summary import choice_of
 from fastconv.network.trace import Field, Step, Trace, trace
 from fastconv.problem import Shape
@@ -57,7 +59,7 @@ class Explanation:
 
     @property
     def roof_seconds(self) -> float:
-        """The least time that the machine's figures allow those steps, taken one by one."""
+        """The least time that limits allow those steps, taken one by one."""
         return sum(report.roof_seconds or 0.0 for report in self.reports)
 
     @property
@@ -81,10 +83,13 @@ class Explanation:
     def __str__(self) -> str:
         lines = [str(report) for report in self.reports]
         if len(lines) > 1 and self.seconds:
-            lines.append(
-                f"all steps: {duration(self.seconds)} an image on one thread, roof "
-                f"{duration(self.roof_seconds)} ({self.roof_seconds / self.seconds:.0%})"
-            )
+            limits, part = self.reports[0].limits, self.roof_seconds / self.seconds
+            lines += [
+                f"all steps: {duration(self.seconds)} an image on one thread",
+                f"  roof {duration(self.roof_seconds)} {limits} ({percent(part)})",
+            ]
+            if (why := why_above(part, limits)) is not None:
+                lines.append(f"  > 100%: {why}")
         if self.tuning != str(tuning.UNTUNED):
             lines.append(f"tuning: {self.tuning}")
         for each in self.passes:
@@ -115,12 +120,13 @@ def explain(
     Returns
     -------
     Explanation
-        Printing it gives a paragraph a step: what runs and why, the least time that the
-        machine's figures allow (the larger of operations over the arithmetic peak and bytes over
-        the memory's bandwidth) and which of the two it is, and every candidate's predicted and
-        measured time for one image on one thread, the part of that roof that it reaches, its
-        error bound and workspace, or its reason against the problem. ``reports`` and
-        ``as_dict()`` hold the same for programs.
+        Printing it gives a paragraph a step: what runs and why, the least time that limits allow
+        (the larger of operations over the arithmetic peak and bytes over bandwidths) and which of
+        the two it is, and every candidate's predicted and measured time for one image on one
+        thread, the part of its roof that it reaches, its error bound and workspace, or its reason
+        against the problem. Limits are this machine's, as measured, where times are measured;
+        else the fixed figures that predictions are made from. ``reports`` and ``as_dict()`` hold
+        the same for programs.
     """
     called = _named(function)
     named_arrays = ("weight", "bias", "residual", "running_mean", "running_var")
@@ -139,8 +145,9 @@ def explain_trace(traced: Trace, *, measure: bool = False) -> Explanation:
     """Explain every step of a trace; with ``measure``, time what can serve now."""
     choices = tuple(choice_of(step) for step in traced.steps)
     pairs = list(zip(traced.steps, choices, strict=True))
+    peak = peaks.measured() if measure else None
     reports = tuple(
-        StepReport.of(step, choice, *(_timed(step, choice) if measure else ()))
+        StepReport.of(step, choice, *(_timed(step, choice) if measure else ({}, {})), peak)
         for step, choice in pairs
     )
     return Explanation(tuple(traced.steps), choices, reports, str(tuning.current()))

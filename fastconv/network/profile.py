@@ -10,13 +10,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from fastconv import peak as peaks
 from fastconv.arrays import Array
-from fastconv.backends.base import roofline
 from fastconv.dispatch.choose import choose
-from fastconv.machine import get_machine
 from fastconv.network.compiled import Compiled
+from fastconv.network.executor import Executor
 from fastconv.network.program import Op, Solve
 from fastconv.network.report import duration, scaled
+from fastconv.network.roofs import FIXED, MEASURED, percent, roof_of, why_above
+from fastconv.peak import Peak
 
 _WARM_RUNS = 2
 
@@ -26,9 +28,9 @@ class ProfileRow:
     """One operation: its median time, and what part that is of all operations' times.
 
     ``begin_seconds`` is where it stands in a run where each follows the one before at once.
-    ``roof_seconds`` is the least time that the machine's figures allow on the threads that ran;
-    NumPy's own operations, which run in Python, have none. FLOP are those of the definition: an
-    algorithm that needs fewer, such as Winograd's, may pass 100% of the roof.
+    ``roof_seconds`` is the least time that this machine's limits allow what the algorithm
+    executes, on the threads that ran. NumPy's own operations, which run in Python, have none, nor
+    has what runs no kernel ("in place"). ``flops`` are those of the definition.
     """
 
     layer: str
@@ -53,7 +55,7 @@ class ProfileRow:
 
     @property
     def roof(self) -> float | None:
-        """The part of the machine's limit that it reaches."""
+        """The part of the machine's limit that it reaches; see `Profile.limits`."""
         if self.roof_seconds is None or not self.seconds:
             return None
         return self.roof_seconds / self.seconds
@@ -65,7 +67,8 @@ class Profile:
 
     ``seconds`` is the median time of the whole as it is always run, in one native call where
     that can be; run one by one the operations take a little longer, since threads meet after
-    each.
+    each. ``limits`` tells what roofs are made of: "as measured here", or "by the fixed figures"
+    where nothing can be measured. ``peak`` are the figures measured.
     """
 
     name: str
@@ -74,6 +77,18 @@ class Profile:
     seconds: float
     runs: int
     threads: int
+    peak: Peak | None = None
+
+    @property
+    def limits(self) -> str:
+        """What roofs are made of."""
+        return FIXED if self.peak is None else MEASURED
+
+    @property
+    def why_above(self) -> str | None:
+        """Why a part of a roof is above 100 %; None: none is."""
+        parts = [self.roof, *(row.roof for row in self.rows if row.roof is not None)]
+        return why_above(max(parts), self.limits)
 
     @property
     def roof_seconds(self) -> float:
@@ -90,20 +105,28 @@ class Profile:
         """The network, its inputs' shapes, the whole's time and part of the roof."""
         shapes = " + ".join("x".join(map(str, shape)) for shape in self.input_shapes)
         threads = f"{self.threads} thread" + "s" * (self.threads != 1)
-        return f"{self.name} {shapes}, {threads}: {duration(self.seconds)}, {self.roof:.0%} of roof"
+        why = why_above(self.roof, self.limits)
+        part = f"{percent(self.roof)} of roof" + (f" ({why})" if why else "")
+        return f"{self.name} {shapes}, {threads}: {duration(self.seconds)}, {part}"
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain values, for programs."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        own["peak"] = None if self.peak is None else dataclasses.asdict(self.peak)
         rows = [
             {
                 **dataclasses.asdict(row),
                 "flops_per_second": row.flops_per_second,
                 "roof": row.roof,
+                "why_above": why_above(row.roof, self.limits),
             }
             for row in self.rows
         ]
-        return {**own, "roof_seconds": self.roof_seconds, "roof": self.roof, "rows": rows}
+        roof = {
+            "roof_seconds": self.roof_seconds, "roof": self.roof, "limits": self.limits,
+            "why_above": self.why_above,
+        }  # fmt: skip
+        return {**own, **roof, "rows": rows}
 
     def save_trace(self, path: str | os.PathLike[str]) -> None:
         """Write a run of median times as the JSON that chrome://tracing and Perfetto show."""
@@ -116,7 +139,8 @@ class Profile:
                 "ts": row.begin_seconds * 1e6, "dur": row.seconds * 1e6,
                 "args": {
                     "kind": row.kind, "algorithm": row.algorithm, "fused": list(row.fused),
-                    "GFLOP/s": row.flops_per_second / 1e9, "roof": row.roof,
+                    "GFLOP/s": row.flops_per_second / 1e9, "roof": percent(row.roof),
+                    "why_above": why_above(row.roof, self.limits),
                 },
             }
             for row in self.rows
@@ -149,6 +173,9 @@ class Profile:
             text.append("  ".join(cells).rstrip())
         text.insert(2, "  ".join("-" * width for width in widths))
         together = sum(row.seconds for row in self.rows)
+        text.append(f"roof {self.limits}" + ("" if self.peak is None else f": {self.peak}"))
+        if self.why_above is not None:
+            text.append(f"> 100%: {self.why_above}")
         text.append(f"one by one: {duration(together)}; medians of {self.runs} runs")
         return "\n".join(text)
 
@@ -172,17 +199,18 @@ def take_profile(compiled: Compiled, inputs: Sequence[Array], name: str, runs: i
         executor.run(inputs)
         whole.append(time.perf_counter() - begin)
         timed.append(executor.run_timed(inputs))
-    threads = executor.threads
+    # After the runs, so that they do not wait; the first time takes a while.
+    peak, threads = peaks.measured(), executor.threads
     columns = list(zip(*timed, strict=True))
     medians = [statistics.median(span.end - span.begin for span in column) for column in columns]
     together = sum(medians)
     begins = _begins(medians)
     rows = tuple(
-        _row(column[0].op, seconds, seconds / together if together else 0.0, begin, threads)
+        _row(column[0].op, seconds, seconds / together if together else 0.0, begin, executor, peak)
         for column, seconds, begin in zip(columns, medians, begins, strict=True)
     )
     shapes = tuple(tuple(value.shape) for value in inputs)
-    return Profile(name, shapes, rows, statistics.median(whole), runs, threads)
+    return Profile(name, shapes, rows, statistics.median(whole), runs, threads, peak)
 
 
 def _begins(seconds: Sequence[float]) -> list[float]:
@@ -194,15 +222,25 @@ def _begins(seconds: Sequence[float]) -> list[float]:
     return begins
 
 
-def _row(op: Op, seconds: float, share: float, begin: float, threads: int) -> ProfileRow:
+def _row(
+    op: Op, seconds: float, share: float, begin: float, executor: Executor, peak: Peak | None
+) -> ProfileRow:
+    def row(algorithm: str, flops: int, roof: float | None) -> ProfileRow:
+        return ProfileRow(
+            op.layer, op.kind, op.fused, algorithm, seconds, share, flops, roof, begin
+        )
+
     if not isinstance(op, Solve):
-        return ProfileRow(op.layer, op.kind, op.fused, "numpy", seconds, share, 0, None, begin)
-    problem = op.problem
-    chosen = choose(problem, algorithm=op.algorithm, backend=op.backend).algorithm
-    roof = roofline(problem, get_machine(), flops=problem.flops, bytes=problem.bytes) / threads
-    return ProfileRow(
-        op.layer, op.kind, op.fused, str(chosen), seconds, share, problem.flops, roof, begin
-    )
+        return row("numpy", 0, None)
+    copied = executor.copied(op)
+    if copied == 0:
+        return row("in place", 0, None)
+    chosen = choose(op.problem, algorithm=op.algorithm, backend=op.backend).algorithm
+    roof = roof_of(
+        chosen, op.problem.without_idle(), peak,
+        threads=executor.threads, pieces=executor.pieces(op), share=copied,
+    )  # fmt: skip
+    return row(str(chosen), op.problem.flops, roof.seconds)
 
 
 def _cells(row: ProfileRow) -> tuple[str, ...]:
@@ -213,5 +251,5 @@ def _cells(row: ProfileRow) -> tuple[str, ...]:
         duration(row.seconds),
         scaled(row.flops_per_second).strip() if row.flops else "-",
         f"{row.share:.1%}",
-        "-" if row.roof is None else f"{row.roof:.0%}",
+        percent(row.roof),
     )

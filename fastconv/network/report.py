@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastconv.dispatch.choose import Candidate, Choice
-from fastconv.machine import get_machine
+from fastconv.network.roofs import FIXED, MEASURED, percent, roof_of, why_above
 from fastconv.network.trace import Step
+from fastconv.peak import Peak
 from fastconv.problem import Shape
 
 
@@ -17,9 +18,8 @@ from fastconv.problem import Shape
 class Contender:
     """One algorithm's figures, for one image on one thread; None where there are none.
 
-    ``roof`` is the part of the machine's limit that it reaches, by the measured time where there
-    is one. It counts the operations that the definition asks for: an algorithm that needs fewer,
-    such as Winograd's, may pass 1.
+    ``roof`` is the part that it reaches of the limit for what it executes itself, by the measured
+    time where there is one. Where limits were measured, times that were not have none.
     """
 
     algorithm: str
@@ -75,9 +75,12 @@ class Footprint:
 class StepReport:
     """One step: what runs and why, what bounds it, and every candidate.
 
-    ``roof_seconds`` is the least time that the machine's figures allow one image on one thread,
-    and ``bound_by`` which of them it is: "compute" or "memory". NumPy's own steps have neither.
-    ``fused`` names the layers whose work it does besides.
+    ``roof_seconds`` is the least time that limits allow one image on one thread for what the
+    algorithm executes, ``work_flops`` and ``work_bytes``, and ``bound_by`` which of them it is:
+    "compute" or "memory". NumPy's own steps have neither. ``limits`` tells whose they are: this
+    machine's ("as measured here"), or those that choices follow ("by the fixed figures").
+    ``flops`` and ``bytes`` are those of the definition. ``fused`` names the layers whose work it
+    does besides.
     """
 
     layer: str
@@ -93,6 +96,9 @@ class StepReport:
     contenders: tuple[Contender, ...] = ()
     failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fused: tuple[str, ...] = ()
+    work_flops: float = 0
+    work_bytes: float = 0
+    limits: str = FIXED
 
     @classmethod
     def of(
@@ -101,19 +107,22 @@ class StepReport:
         choice: Choice | None,
         measured: Mapping[str, float] | None = None,
         failed: Mapping[str, str] | None = None,
+        peak: Peak | None = None,
     ) -> StepReport:
-        """Put together what is known of a step; ``measured`` goes before a tuning table's."""
+        """Put together what is known of a step; ``measured`` goes before a tuning table's.
+
+        Parts of roofs are those of ``peak``; None: of the fixed figures.
+        """
+        limits = FIXED if peak is None else MEASURED
         where = (step.layer, step.kind, step.input_shapes, step.output_shape)
         if choice is None:
             runner = step.runner
             why = (
                 "an operation of NumPy's own" if runner == "numpy" else "no operation of fastconv's"
             )
-            return cls(*where, runner, why)
-        problem, machine = choice.problem, get_machine()
-        peak, bandwidth = choice.algorithm.limits(problem, machine)
-        compute = problem.flops / peak
-        roof = max(compute, problem.bytes / bandwidth)
+            return cls(*where, runner, why, limits=limits)
+        problem = choice.problem
+        roof = roof_of(choice.algorithm, problem, peak)
         manner = choice.algorithm.manner(problem)
         return cls(
             *where,
@@ -121,10 +130,13 @@ class StepReport:
             f"{choice.reason}; {manner}" if manner else choice.reason,
             problem.flops,
             problem.bytes,
-            roof,
-            "compute" if compute >= roof else "memory",
-            tuple(_contender(c, choice, roof, measured or {}) for c in choice.candidates),
+            roof.seconds,
+            roof.bound_by,
+            tuple(_contender(c, choice, peak, measured or {}) for c in choice.candidates),
             dict(failed or {}),
+            work_flops=roof.work.flops,
+            work_bytes=roof.work.bytes,
+            limits=limits,
         )
 
     @property
@@ -135,6 +147,13 @@ class StepReport:
     def as_dict(self) -> dict[str, Any]:
         """Give plain values, for programs."""
         return dataclasses.asdict(self)
+
+    @property
+    def _own_work(self) -> str:
+        """What the algorithm executes, where that is not what the definition asks for."""
+        if (self.work_flops, self.work_bytes) == (self.flops, self.bytes):
+            return ""
+        return f" by the definition, {_amount(self.work_flops, self.work_bytes)} by the algorithm"
 
     def __str__(self) -> str:
         where = f"{self.layer}: " if self.layer else ""
@@ -147,10 +166,14 @@ class StepReport:
             return "\n".join([*lines, f"  {self.algorithm}: {self.reason}"])
         lines += [
             f"  {self.algorithm}: {self.reason}",
-            f"  roof {duration(self.roof_seconds)} an image, bound by {self.bound_by}: "
-            f"{scaled(self.flops)}FLOP, {scaled(self.bytes)}B",
+            f"  roof {duration(self.roof_seconds)} an image, bound by {self.bound_by}, "
+            f"{self.limits}",
+            f"  {_amount(self.flops, self.bytes)}{self._own_work}",
             *_table([c for c in self.contenders if c.why_not is None]),
         ]
+        above = max((c.roof for c in self.contenders if c.roof is not None), default=None)
+        if (why := why_above(above, self.limits)) is not None:
+            lines.append(f"    > 100%: {why}")
         reasons = [f"{c.algorithm}: no, {c.why_not}" for c in self.contenders if c.why_not]
         reasons += [f"{name}: not measured, {why}" for name, why in self.failed.items()]
         for reason in reasons:
@@ -158,20 +181,26 @@ class StepReport:
         return "\n".join(lines)
 
 
+def _amount(flops: float, size: float) -> str:
+    return f"{scaled(flops)}FLOP, {scaled(size)}B"
+
+
 def _contender(
-    candidate: Candidate, choice: Choice, roof: float, measured: Mapping[str, float]
+    candidate: Candidate, choice: Choice, peak: Peak | None, measured: Mapping[str, float]
 ) -> Contender:
     name, cost = str(candidate.algorithm), candidate.cost
     predicted = None if cost is None else cost.seconds
     seconds = measured.get(name, candidate.measured_seconds)
-    taken = seconds or predicted
+    # A prediction is held against the figures that it is made from, and no others.
+    taken = seconds if peak is not None else seconds or predicted
+    roof = roof_of(candidate.algorithm, choice.problem, peak).seconds if taken else None
     return Contender(
         algorithm=name,
         chosen=candidate.algorithm is choice.algorithm,
         why_not=candidate.why_not,
         predicted_seconds=predicted,
         measured_seconds=seconds,
-        roof=roof / taken if taken else None,
+        roof=roof / taken if roof is not None and taken else None,
         error_bound=candidate.error_bound,
         workspace_bytes=None if cost is None else cost.workspace_bytes,
     )
@@ -189,12 +218,12 @@ def _table(contenders: list[Contender]) -> list[str]:
 
 
 def _cells(contender: Contender) -> tuple[str, ...]:
-    roof, bound = contender.roof, contender.error_bound
+    bound = contender.error_bound
     return (
         contender.algorithm,
         duration(contender.predicted_seconds),
         duration(contender.measured_seconds),
-        "-" if roof is None else f"{roof:.0%}",
+        percent(contender.roof),
         "-" if bound is None else f"{bound:.1e}",
         f"{scaled(contender.workspace_bytes or 0)}B",
     )

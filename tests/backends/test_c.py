@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -133,6 +134,7 @@ def test_the_configuration_names_it() -> None:
 )
 def test_the_sources_compile_without_a_warning(source: Path, tmp_path: Path) -> None:
     flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off"]
+    flags += ["-isystem", sysconfig.get_path("include")]
     for compiler in ("gcc", "clang"):
         target = ["-I", str(source.parent), "-c", str(source), "-o", str(tmp_path / "object.o")]
         try:

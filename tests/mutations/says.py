@@ -6,15 +6,15 @@ _SAYS = "tests/trust/test_says.py"
 MUTATIONS = [
     Mutation(
         "fastconv/network/report.py",
-        "        compute = problem.flops / peak\n",
-        "        compute = problem.macs / peak\n",
+        "            problem.flops,\n",
+        "            problem.macs,\n",
         f"{_SAYS} -k figures",
-        "explain's roof counts 2 FLOP a multiply-accumulate",
+        "explain counts 2 FLOP a multiply-accumulate",
     ),
     Mutation(
-        "fastconv/network/report.py",
-        '"compute" if compute >= roof else "memory"',
-        '"memory" if compute >= roof else "compute"',
+        "fastconv/network/roofs.py",
+        '"compute" if compute >= memory else "memory"',
+        '"memory" if compute >= memory else "compute"',
         f"{_SAYS} -k figures",
         "explain names what bounds a step",
     ),

@@ -11,7 +11,6 @@ import pytest
 
 import fastconv.functional as F
 from fastconv import models
-from fastconv.machine import get_machine
 from fastconv.network import Network, Port, compile_module
 from fastconv.network.profile import Profile
 from fastconv.settings import threads
@@ -30,9 +29,12 @@ def test_every_operation_has_its_time(taken: Profile) -> None:
     assert first.fused == ("layer1.1 (BatchNorm2d)", "layer1.2 (ReLU)")
     assert first.flops == 2 * 2 * 28 * 28 * 16 * 25
     assert first.flops_per_second == first.flops / first.seconds
-    compute = first.flops / get_machine().peak_flops(np.dtype("f4"))
-    assert first.roof_seconds == pytest.approx(compute, rel=1e-6)
-    assert first.roof == pytest.approx(compute / first.seconds)
+    assert taken.peak is not None
+    # By the tests' own figures, at which cells outlast operations.
+    moved = 2 * 28 * 28 * 17 * 4 + 16 * 26 * 4
+    compute, memory = (first.flops / taken.peak.flops("float32"), moved / 1e15)
+    assert first.roof_seconds == pytest.approx(max(compute, memory), rel=1e-6)
+    assert first.roof == pytest.approx(first.roof_seconds / first.seconds)
     assert sum(row.share for row in taken.rows) == pytest.approx(1)
     begins = [row.begin_seconds for row in taken.rows]
     assert begins == sorted(begins)
@@ -45,7 +47,8 @@ def test_every_operation_has_its_time(taken: Profile) -> None:
 
 
 def test_the_table_has_a_line_an_operation(taken: Profile) -> None:
-    title, header, rule, *lines, last = str(taken).splitlines()
+    title, header, rule, *lines, limits, last = str(taken).splitlines()
+    assert limits == f"roof as measured here: {taken.peak}"
     assert title == taken.title
     assert title.startswith("ConvNet1 2x1x28x28, 1 thread: ")
     assert title.endswith("% of roof")

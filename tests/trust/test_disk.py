@@ -264,7 +264,7 @@ def test_a_folder_that_another_may_have_written_to(
     path = folder / "a.nbc"
     kept.write(path, b"code")
     HOSTILE_FOLDERS[how](folder, monkeypatch)
-    with pytest.warns(RuntimeWarning, match="compiled kernels are not kept in .* FASTCONV_CACHE_D"):
+    with pytest.warns(RuntimeWarning, match="nothing is kept in .* FASTCONV_CACHE_D"):
         assert kept.read(path) is None
     # Told once, and nothing is written there.
     kept.write(folder / "b.nbc", b"code")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Cost, roofline
+from fastconv.backends.base import Cost, Work, roofline
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Stage, constant
 from fastconv.machine import Machine
@@ -45,6 +45,11 @@ class Moving(NativeAlgorithm):
     def cost(self, problem: Any, machine: Machine) -> Cost:
         cells = prod(problem.output_shape)
         return Cost(1e-6 + roofline(problem, machine, flops=2 * cells, bytes=problem.bytes))
+
+    def work(self, problem: Any, machine: Machine) -> Work:
+        # Of the input those cells alone are read that the output shows.
+        moved = 2 * prod(problem.output_shape) * problem.dtype.itemsize
+        return Work(0, min(problem.bytes, moved), problem.dtype.name)
 
     def mover(self, name: str, problem: Any) -> int:
         """Give the kernel that moves cells of the problem's dtype."""

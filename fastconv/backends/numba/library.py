@@ -33,6 +33,8 @@ FAMILIES = {
     "norm.row_moments": ("norm", "row_moments"),
     "norm.standardise": ("norm", "standardise"),
     "pack": ("conv.pack", "pack"),
+    "peak.chains": ("peak", "chains"),
+    "peak.read": ("peak", "read"),
     "planar": ("conv.planar", "planar"),
     "pointwise.elementwise": ("pointwise", "elementwise"),
     "pool.emit": ("pool.folds", "emit"),

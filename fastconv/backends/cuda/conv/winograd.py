@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Array, Cost, Work
 from fastconv.backends.cuda.algorithm import BYTES, FLOPS, LAUNCH, CudaAlgorithm
 from fastconv.backends.cuda.conv.direct import geometry_of, why_not_outsized
 from fastconv.backends.cuda.conv.implicit_gemm import Geometry
@@ -65,6 +65,13 @@ class Winograd(CudaAlgorithm):
         products = problem.batch * down * across * narrow.points * inputs * outputs
         seconds = 2 * products * geometry.groups / (FLOPS * self.pace)
         return Cost(LAUNCH + max(seconds, problem.bytes / BYTES))
+
+    def work(self, problem: ConvProblem, machine: Machine) -> Work:
+        geometry, filtering = geometry_of(problem), self.filterings[-1]
+        tiles = problem.batch * prod(tiles_of(geometry, self.m))
+        channels = problem.in_channels // problem.groups * problem.out_channels
+        flops = 2 * tiles * filtering.points * channels
+        return Work(flops, problem.bytes, problem.dtype.name)
 
     def error_bound(self, problem: ConvProblem) -> float:
         axis = axis_of(self.m)

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from fastconv.backends.base import Array, Arrays, Cost
+from fastconv.backends.base import Array, Arrays, Cost, Work
 from fastconv.backends.native.bounds import SUM_SIGMAS, sum_bound
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
 from fastconv.backends.native.conv.depthwise_planar import DepthwisePlanar
@@ -40,6 +40,10 @@ class Separable(PlaneByPlane):
         passes = down_then_across(problem)
         seconds = sum(self._lines.cost(p, machine).seconds for p in passes)
         return Cost(seconds, _between(passes[1]), PACKING_SECONDS)
+
+    def work(self, problem: ConvProblem, machine: Machine) -> Work:
+        down, across = (self._lines.work(p, machine) for p in down_then_across(problem))
+        return Work(down.flops + across.flops, down.bytes + across.bytes, down.dtype)
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Bound both passes' sums, and the distance of the weights from an outer product."""

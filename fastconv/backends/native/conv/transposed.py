@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from fastconv.backends.base import Cost
+from fastconv.backends.base import Cost, Work
 from fastconv.backends.native.conv.common import NativeConv, conv_tile
 from fastconv.backends.native.conv.geometry import offsets, output_words
 from fastconv.backends.native.conv.pack import Packed as Source
@@ -41,6 +41,19 @@ class Transposed(NativeConv):
             + (problem.bytes + packed) / machine.memory_bandwidth
         )
         return Cost(seconds, problem.batch * packed, packing_seconds(problem, machine))
+
+    def work(self, problem: ConvTransposeProblem, machine: Machine) -> Work:
+        # What would fall beyond the output is never computed; at the edges zeros are multiplied.
+        pairs = [
+            sum(
+                phase_length(problem, i, phase) * len(phase_taps(problem, i, phase))
+                for phase in phases(problem, i)
+            )
+            for i in range(problem.n)
+        ]
+        channels = problem.in_channels // problem.groups * problem.out_channels
+        flops = min(problem.flops, 2 * problem.batch * channels * prod(pairs))
+        return Work(flops, problem.bytes, problem.dtype.name)
 
     def geometry(self, problem: ConvTransposeProblem) -> NativePlan:
         tile = conv_tile(self.library, problem)

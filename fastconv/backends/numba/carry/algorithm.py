@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from fastconv.backends.base import Algorithm, Array, Cost, PackingPlan, Plan
+from fastconv.backends.base import Algorithm, Array, Cost, PackingPlan, Plan, Work, bytes_read
 from fastconv.machine import Machine
 from fastconv.problem.values import COMPLEX, INTEGERS, SIXTEEN
 
@@ -52,6 +52,14 @@ class Carried(Algorithm):
         if carrier is None:
             return self.algorithm.cost(problem, machine)
         return carrier.cost(problem, self.algorithm, machine)
+
+    def work(self, problem: Any, machine: Machine) -> Work:
+        carrier = self._carrier(problem)
+        if carrier is None:
+            return self.algorithm.work(problem, machine)
+        # What is computed is the inner problem's; what has to be moved, this one's.
+        inner = self.algorithm.work(carrier.inner(problem), machine)
+        return Work(inner.flops, bytes_read(problem), inner.dtype)
 
     def error_bound(self, problem: Any) -> float:
         carrier = self._carrier(problem)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Cost
+from fastconv.backends.base import Cost, Work
 from fastconv.backends.native.bounds import FILTER_SIGMAS
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
 from fastconv.backends.native.conv.fft.layout import Blocks
@@ -56,6 +56,11 @@ class Fft(PlaneByPlane):
         seconds = max(blocks.seconds(machine), problem.bytes / machine.memory_bandwidth / 2)
         spectra = problem.out_channels * blocks.spectrum_bytes
         return Cost(seconds, packing_seconds=PACKING_SECONDS + spectra * SPECTRUM_SECONDS)
+
+    def work(self, problem: ConvProblem, machine: Machine) -> Work:
+        blocks = Blocks.of(problem, machine)
+        assert blocks is not None
+        return blocks.work()
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Count a rounding a pass forward, back and of the spectrum, all over a block's outputs.

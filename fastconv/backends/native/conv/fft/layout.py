@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.conv.fft.passes import order
+from fastconv.backends.base import Work
+from fastconv.backends.native.conv.fft.passes import order, transform_operations
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.items import LEAST_ITEMS
 from fastconv.machine import Machine
@@ -115,6 +116,22 @@ class Blocks:
         column_steps = 0.0 if self.flat else cells * 5 * down
         whole = column_steps + self.multiplier * (row_steps + column_steps + 10 * cells)
         return self.matrices * (whole + 2 * MOVE_OPERATIONS * cells)
+
+    def work(self) -> Work:
+        """Count the additions and multiplications of all passes, and of the spectra's products.
+
+        A filter's spectrum is as large as a block.
+        """
+        problem, (down, across) = self.problem, self.size
+        cells = self.rows * across
+        rows = 2 * self.rows * transform_operations(across)
+        columns = 0 if self.flat else across * transform_operations(down)
+        matrix = columns + self.multiplier * (rows + 6 * cells + columns)
+        planes = problem.batch * problem.in_channels
+        size = problem.dtype.itemsize
+        spectra = problem.out_channels * 2 * (across if self.flat else cells) * size
+        moved = problem.bytes - prod(problem.weight_shape) * size + spectra
+        return Work(planes * self.matrices * matrix, moved, problem.dtype.name)
 
     def seconds(self, machine: Machine) -> float:
         """Predict one image's time."""

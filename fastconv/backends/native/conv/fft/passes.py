@@ -15,6 +15,8 @@ RADICES = (4, 3, 2)
 # Words of a pass in its table: radix, length of the transforms that it splits, bytes to its
 # twiddle factors.
 PASS_WORDS = 3
+# Operations of a butterfly without twiddle factors.
+BUTTERFLY_OPERATIONS = {4: 16, 3: 16, 2: 4}
 
 
 def factors(length: int) -> list[int]:
@@ -33,6 +35,17 @@ def factors(length: int) -> list[int]:
     if length != 1:
         raise ValueError(f"transforms are of lengths 2^a 3^b, but got a factor of {length}")
     return found
+
+
+def transform_operations(length: int) -> int:
+    """Count the operations of a complex transform; a multiply-add is two, as everywhere."""
+    count, step = 0, length
+    for radix in factors(length):
+        step //= radix
+        # The last pass's twiddle factors are all 1.
+        turned = 6 * (radix - 1) * (step > 1)
+        count += length // radix * (BUTTERFLY_OPERATIONS[radix] + turned)
+    return count
 
 
 def order(length: int) -> np.ndarray[Any, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import prod
 
-from fastconv.backends.base import Cost
+from fastconv.backends.base import Cost, Work
 from fastconv.backends.native.conv.common import NativeConv, unit
 from fastconv.backends.native.conv.geometry import lead, output_words
 from fastconv.backends.native.conv.pack import Packed, pack_input
@@ -56,6 +56,9 @@ class Winograd(NativeConv):
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
         return Layout.of(self.library, problem, self.m, machine, shared=False).cost(machine)
+
+    def work(self, problem: ConvProblem, machine: Machine) -> Work:
+        return Layout.of(self.library, problem, self.m, machine).work()
 
     def error_bound(self, problem: ConvProblem) -> float:
         axes = filter_axes(problem, self.m)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost
+from fastconv.backends.base import Array, Cost, Work, bytes_read
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.conv.winograd.axis import Axis
 from fastconv.backends.native.conv.winograd.words import COUNT_WORDS
@@ -332,6 +332,17 @@ class Layout:
     def weights_group(self) -> int:
         """Bytes of a group's packed weights."""
         return self.segment_count * self._segment_bytes * self.panels
+
+    def work(self) -> Work:
+        """Count the multiplications of the batch's tiles, without zeros that only fill vectors.
+
+        Transformed weights are more than those that they are made from.
+        """
+        problem, lanes, size = self.problem, self.tile.lanes, self.tile.size
+        depth = problem.in_channels // problem.groups * self.segment_count
+        packed = self.segment_count * self.channel_blocks * lanes * self.vectors * lanes * size
+        moved = bytes_read(problem) - prod(problem.weight_shape) * size + packed * self.groups
+        return Work(2 * self.tiles * depth * problem.out_channels, moved, problem.dtype.name)
 
     def products_seconds(self, machine: Machine) -> float:
         """Predict the multiplications of one image, with rows and columns that are filled up."""
