@@ -224,29 +224,47 @@ static PyObject *describe(PyObject *module, PyObject *value)
                          array->dtype->kind, array->dtype->byteorder, array->dtype->number);
 }
 
-/* begin(ndarray, parameter, drive): the types of arrays, and the address of the driver. */
+/* begin(ndarray, drive): the type of arrays, and the address of the driver. */
 static PyObject *begin(PyObject *module, PyObject *given)
 {
     (void)module;
-    PyObject *arrays, *parameters;
+    PyObject *arrays;
     long long address;
-    if (!PyArg_ParseTuple(given, "OOL", &arrays, &parameters, &address)) {
+    if (!PyArg_ParseTuple(given, "OL", &arrays, &address)) {
         return NULL;
     }
     Py_INCREF(arrays);
-    Py_INCREF(parameters);
     plain_array = (PyTypeObject *)arrays;
-    parameter = (PyTypeObject *)parameters;
     drive = (drive_function)(intptr_t)address;
     Py_INCREF(Py_None);
     return Py_None;
 }
 
+/* know_parameters(type): the class of arrays that keep what is made of them. */
+static PyObject *know_parameters(PyObject *module, PyObject *type)
+{
+    (void)module;
+    Py_INCREF(type);
+    parameter = (PyTypeObject *)type;
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* version(): counts the changes of what Python may call here. */
+static PyObject *version(PyObject *module, PyObject *none)
+{
+    (void)module;
+    (void)none;
+    return PyLong_FromLong(1);
+}
+
 static PyMethodDef methods[] = {
+    {"version", version, METH_NOARGS, "Return the number of this interface."},
     {"key_of", (PyCFunction)(void (*)(void))key_of, METH_FASTCALL, "Return a call's key, arrays, out and first Parameter."},
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, "Run a program on arrays."},
     {"describe", describe, METH_O, "Return what is read of an array."},
-    {"begin", begin, METH_VARARGS, "Set the arrays' types and the driver."},
+    {"begin", begin, METH_VARARGS, "Set the arrays' type and the driver."},
+    {"know_parameters", know_parameters, METH_O, "Set the class of parameters."},
     {NULL, NULL, 0, NULL},
 };
 static PyModuleDef_Slot slots[] = {{0, NULL}};

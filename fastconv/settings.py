@@ -120,7 +120,7 @@ def state(tuning_generation: int) -> Any:
     read = _environment.get
     backend, isa, workspace = read(_BACKEND), read(_ISA), read(_WORKSPACE)
     here, most = _backend_here.get(), _most_workspace.get()
-    if backend is isa is workspace is here is most is None:
+    if backend is None and isa is None and workspace is None and here is None and most is None:
         return tuning_generation
     return tuning_generation, backend, isa, workspace, here, most
 

@@ -6,23 +6,25 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fastconv import settings
 from fastconv.arrays import Array, check_memory, check_out, ready
-from fastconv.backends.base import Arrays, PackingPlan, Plan, Result
+from fastconv.backends.base import Algorithm, Arrays, PackingPlan, Plan, Result
 from fastconv.device_arrays import DeviceArray
 from fastconv.dispatch.choose import WORKERS, Without, choose
 from fastconv.dispatch.parameter import Parameter, plans_of
 from fastconv.dispatch.plans import plans
 from fastconv.dispatch.registry import why_not_installed
 from fastconv.dispatch.stored import StoredParameter, values_of
-from fastconv.dispatch.tuning import current
+from fastconv.dispatch.tuning import Tuning, current
 from fastconv.machine import forced_isa
 from fastconv.problem import Problem
 from fastconv.problem.values import optional_text
+
+P = TypeVar("P", bound=Plan)
 
 
 def solve(
@@ -128,15 +130,15 @@ def find_plan(
 ) -> Plan:
     """Return the plan for ``problem`` that holds ``parameters``: kept where they are frozen."""
     key = _key(problem, algorithm, backend)
+    make = functools.partial(_holding_plan, problem, key.algorithm, key.backend, parameters)
     if not any(p is not None for p in parameters):
-        key = (*key, len(parameters))
-        plan = plans.get(key)
-        return plans.put(key, _make_plan(*key[:3], parameters)) if plan is None else plan
+        plan = plans.get((key, len(parameters)))
+        return plans.put((key, len(parameters)), make()) if plan is None else plan
     if not are_frozen(parameters):
-        return _make_plan(*key[:3], parameters)
+        return make()
     own = plans_of(parameters)
     plan = own.get(key)
-    return own.put(key, _make_plan(*key[:3], parameters)) if plan is None else plan
+    return own.put(key, make()) if plan is None else plan
 
 
 def find_packing_plan(
@@ -145,37 +147,62 @@ def find_packing_plan(
     """Return the plan for ``problem`` that takes parameters at each run, kept from call to call."""
     key = _key(problem, algorithm, backend)
     plan = plans.get(key)
-    return plans.put(key, _make_plan(*key[:3])) if plan is None else plan
+    if plan is None:
+        plan = plans.put(key, _packing_plan(problem, key.algorithm, key.backend))
+    assert isinstance(plan, PackingPlan)
+    return plan
 
 
-def _key(problem: Problem, algorithm: Any, backend: Any) -> tuple[Any, ...]:
-    """Return all that a plan without parameters depends on."""
+class _Key(NamedTuple):
+    """All that a plan without parameters depends on."""
+
+    problem: Problem
+    algorithm: str | None
+    backend: str | None
+    forced: str | None
+    isa: str
+    tuning: Tuning
+    limit: int | None
+
+
+def _key(problem: Problem, algorithm: Any, backend: Any) -> _Key:
     isa = forced_isa()
-    names = optional_text(algorithm, "algorithm"), optional_text(backend, "backend")
-    forced = names[1] or settings.backend()
-    return (problem, *names, forced, isa, current(isa), settings.workspace_limit())
+    algorithm, backend = optional_text(algorithm, "algorithm"), optional_text(backend, "backend")
+    forced = backend or settings.backend()
+    return _Key(problem, algorithm, backend, forced, isa, current(isa), settings.workspace_limit())
 
 
-def _make_plan(
+def _holding_plan(
+    problem: Problem, algorithm: str | None, backend: str | None, parameters: tuple[Any, ...]
+) -> Plan:
+    """Plan ``problem`` with ``parameters`` packed."""
+    arrays = _ready_parameters(problem, parameters)
+    return _plan(problem, algorithm, backend, lambda a, busy: a.plan(busy, *arrays), frozen=True)
+
+
+def _packing_plan(problem: Problem, algorithm: str | None, backend: str | None) -> PackingPlan:
+    """Plan ``problem`` for parameters that each run is given."""
+    return _plan(problem, algorithm, backend, lambda a, busy: a.packing_plan(busy), frozen=False)
+
+
+def _plan(
     problem: Problem,
     algorithm: str | None,
     backend: str | None,
-    parameters: tuple[Any, ...] | None = None,
-) -> Plan:
-    """Plan ``problem``: with ``parameters`` packed, or for those that a run is given."""
+    make: Callable[[Algorithm, Problem], P],
+    *,
+    frozen: bool,
+) -> P | _EmptyPlan:
     if 0 in problem.output_shape:
         return _EmptyPlan(problem)
     check_memory(problem.output_shape, problem.output_dtype, f"the output of {problem.name}")
     busy = problem.without_idle()
-    arrays = None if parameters is None else _ready_parameters(problem, parameters)
     without: Without = frozenset()
     while True:
-        choice = choose(
-            busy, algorithm=algorithm, backend=backend, without=without,
-            frozen=parameters is not None,
-        )  # fmt: skip
-        chosen = choice.algorithm
-        plan = chosen.packing_plan(busy) if arrays is None else chosen.plan(busy, *arrays)
+        chosen = choose(
+            busy, algorithm=algorithm, backend=backend, without=without, frozen=frozen
+        ).algorithm
+        plan = make(chosen, busy)
         limit = settings.workspace_limit()
         if limit is None or plan.workspace_bytes + plan.scratch_bytes <= limit:
             return plan

@@ -104,7 +104,7 @@ def remembered(function: Callable[P, R]) -> Callable[P, R]:
             known[place] = made
         return result
 
-    return call  # type: ignore[return-value]
+    return call
 
 
 def _key_of(state: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -137,8 +137,8 @@ def _key_of(state: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> An
     return tuple(key), tuple(arrays), out, owner
 
 
-objects.begin(Parameter)
-key_of = objects.key_of or _key_of
+objects.know_parameters(Parameter)
+key_of = objects.functions().key_of or _key_of
 
 
 def _watched_call(
@@ -157,7 +157,8 @@ def _watched_call(
     if 0 in [array.size for array in arrays] or len(set(addresses)) < len(addresses):
         return None
     places: list[int | None] = []
-    for value in (*only.inputs, *(only.parameters or only.frozen)):
+    given = only.parameters if only.parameters else only.frozen
+    for value in (*only.inputs, *given):
         if value is None:
             places.append(None)
             continue
@@ -171,7 +172,7 @@ def _watched_call(
     return _Call(only, (inputs, packed, held), arrays, result)
 
 
-def _same_memory(a: Array, b: Array) -> bool:
+def _same_memory(a: Array, b: Any) -> bool:
     """Return whether two contiguous arrays are the same elements, in whatever shape."""
     if not isinstance(b, np.ndarray) or a.dtype != b.dtype or a.nbytes != b.nbytes:
         return False

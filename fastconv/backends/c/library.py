@@ -23,6 +23,7 @@ _DTYPES = ("float32", "float64")
 _TILED = {"gemm", "im2col", "planar", "winograd.multiply"}
 
 _lib = importlib.import_module("fastconv.backends.c._native").lib
+_run = objects.functions().run
 _find, _drive = _lib.fastconv_find, _lib.fastconv_drive
 
 
@@ -89,10 +90,10 @@ def drive_arrays(
     threads: int,
 ) -> None:
     """Run a program on arrays, with workspace and scratch memory at these addresses."""
-    if objects.run is None or len(arrays) > objects.MOST_ARRAYS:
+    if _run is None or len(arrays) > objects.MOST_ARRAYS:
         drive(program, [*map(address_of, arrays), workspace, scratch], threads)
     else:
-        objects.run(program.address, arrays, workspace, scratch, threads)
+        _run(program.address, arrays, workspace, scratch, threads)
 
 
 def running(name: str) -> int:

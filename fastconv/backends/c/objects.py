@@ -5,9 +5,10 @@ It reads NumPy's arrays as its binary interface lays them out, after a look whet
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,27 +16,47 @@ from fastconv.backends.native.addresses import address_of
 
 # Arrays that `run` takes.
 MOST_ARRAYS = 30
+# Of the extension's functions: one that was built for others is not used.
+VERSION = 1
 
-# Run a program: its address, the arrays in order, workspace, scratch memory, threads.
-run: Callable[[int, tuple[Any, ...], int, int, int], None] | None = None
-# Return a call's key, arrays, out and first parameter, from a state, arguments and options; None
-# for what is out of the ordinary.
-key_of: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any] | None = None
+Run = Callable[[int, tuple[Any, ...], int, int, int], None]
+KeyOf = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def begin(parameter: type) -> None:
-    """Have the functions above, where the extension is there and reads arrays right."""
-    global run, key_of
+class Functions(NamedTuple):
+    """What the extension does, or None where it is not there.
+
+    ``run`` runs a program: its address, the arrays in order, workspace, scratch memory, threads.
+    ``key_of`` returns a call's key, arrays, out and first parameter, from a state, arguments and
+    options; None for what is out of the ordinary.
+    """
+
+    run: Run | None = None
+    key_of: KeyOf | None = None
+
+
+@functools.cache
+def functions() -> Functions:
+    """Return the extension's functions, where it is there and reads arrays right."""
     try:
         module: Any = importlib.import_module("fastconv.backends.c._objects")
         native = importlib.import_module("fastconv.backends.c._native")
     except ImportError:
-        return
+        return Functions()
+    version = getattr(module, "version", None)
+    if version is None or version() != VERSION:
+        return Functions()
     if not all(_is_read_right(module, probe) for probe in _probes()):
-        return
+        return Functions()
     drive = int(native.ffi.cast("intptr_t", native.ffi.addressof(native.lib, "fastconv_drive")))
-    module.begin(np.ndarray, parameter, drive)
-    run, key_of = module.run, module.key_of
+    module.begin(np.ndarray, drive)
+    return Functions(module.run, module.key_of)
+
+
+def know_parameters(parameter: type) -> None:
+    """Have ``key_of`` take arrays of this class for parameters that keep their calls."""
+    if functions().key_of is not None:
+        importlib.import_module("fastconv.backends.c._objects").know_parameters(parameter)
 
 
 def _probes() -> list[np.ndarray[Any, Any]]:

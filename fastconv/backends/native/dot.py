@@ -18,8 +18,8 @@ from fastconv.machine import Machine
 from fastconv.problem import ConvProblem, LinearProblem
 
 # Words of the argument block. Steps from row to row and from group to group are bytes.
-(A, A_ROW, A_GROUP, B, BIAS, OUT, OUT_ROW, RESIDUAL, SLOPE, LOW, HIGH, ROWS, LENGTH, COLUMNS, GROUPS,
- ROW_BLOCK, COLUMN_BLOCK) = range(17)  # fmt: skip
+(A, A_ROW, A_GROUP, B, BIAS, OUT, OUT_ROW, RESIDUAL, SLOPE, LOW, HIGH, ROWS, LENGTH, COLUMNS,
+ GROUPS, ROW_BLOCK, COLUMN_BLOCK) = range(17)  # fmt: skip
 # Rows of a work item, and bytes of the weights that it keeps in the second cache for them.
 ROWS_OF_ITEM = 64
 WEIGHT_BYTES = 128 << 10

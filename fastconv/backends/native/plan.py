@@ -320,6 +320,7 @@ def _array(packed: Constant | int) -> Array:
 
 
 def with_arguments(stages: Sequence[Stage], change: Callable[[Argument], Argument]) -> list[Stage]:
+    """Return stages with each argument changed."""
     return [dataclasses.replace(s, arguments=[change(a) for a in s.arguments]) for s in stages]
 
 
@@ -348,6 +349,7 @@ def pack_program(
                 kept.append(argument.array)
                 block.append(argument.array.ctypes.data)
             else:
+                assert not isinstance(argument, Packed)
                 block.append(int(argument))
     program = Program(
         np.array(rows, np.int64).reshape(-1, 3),

@@ -110,7 +110,8 @@ class Planar(NativeConv):
         out_plane = prod(problem.output_size) * size
         words = [
             INPUT(0), problem.in_channels * plane * size, plane * size, filters,
-            packed_bias(self.library, tile.dtype, **panels), OUTPUT, problem.out_channels * out_plane, out_plane,
+            packed_bias(self.library, tile.dtype, **panels), OUTPUT,
+            problem.out_channels * out_plane, out_plane,
             INPUT(1) if problem.residual else 0, *clamp_words(activation), groups, per_group,
             columns, steps, constant(shape.offsets(), np.int64),
             constant(shape.pixels(), np.int64), shape.chunk, height, width, *way, *planes.down,
