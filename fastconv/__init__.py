@@ -11,6 +11,7 @@ from fastconv._version import __version__ as __version__
 _LATE = {
     "InferenceSession": ("fastconv.formats.onnx.session", "InferenceSession"),
     "Network": ("fastconv.network", "Network"),
+    "Parameter": ("fastconv.dispatch", "Parameter"),
     "SessionOptions": ("fastconv.formats.onnx.session", "SessionOptions"),
     "compile": ("fastconv.network", "compile_module"),
     "explain": ("fastconv.network", "explain"),

@@ -9,6 +9,7 @@ from . import torch as torch
 from . import tuning as tuning
 from ._version import __version__ as __version__
 from .config import show_config as show_config
+from .dispatch import Parameter as Parameter
 from .dispatch import set_tuning as set_tuning
 from .formats import load as load
 from .formats.onnx.session import InferenceSession as InferenceSession

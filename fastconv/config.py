@@ -12,6 +12,7 @@ from fastconv import machine, settings
 from fastconv import peak as peaks
 from fastconv._version import __version__
 from fastconv.dispatch import tuning
+from fastconv.dispatch.plans import MOST_BYTES, plans
 from fastconv.dispatch.registry import why_not_installed
 
 
@@ -54,6 +55,7 @@ def show_config() -> Config:
         "backends": ", ".join(_backend(name) for name in settings.BACKENDS),
         "cache folder": settings.cache_dir(),
         "tuning": str(tuning.current()),
+        "plans kept": f"{len(plans)}, {plans.nbytes / 2**20:.1f} of {MOST_BYTES >> 20} MB",
     }
     return Config(facts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import settings
-from fastconv.backends.base import Algorithm, Array, Arrays, Plan, Result
+from fastconv.backends.base import Algorithm, Array, Arrays, Result
 from fastconv.dispatch.choose import Candidate, choose
 from fastconv.dispatch.tuning import UNTUNED
 from fastconv.problem import ConvProblem, ConvTransposeProblem, Problem
@@ -26,6 +27,7 @@ FEWEST_ROUNDS = 3
 SLACK = 2.0
 
 Stopwatch = Callable[[str, Callable[[], Any]], float]
+Run = Callable[..., Result]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,18 +90,22 @@ def race(
     *,
     rounds: int = 7,
     stopwatch: Stopwatch | None = None,
+    frozen: bool = True,
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Give the median seconds of a run on these very operands, and what failed and how."""
+    """Give the median seconds of a run on these very operands, and what failed and how.
+
+    Parameters that are not ``frozen`` are packed at each run.
+    """
     rivals = [c for c in able if c.algorithm.backend != "reference"] or able
     out = np.empty(problem.output_shape, problem.output_dtype)
     with settings.threads(1):
-        plans, failed = _checked_plans(rivals, problem, inputs, parameters)
+        plans, failed = _checked_plans(rivals, problem, inputs, parameters, frozen)
         runs = {name: _run(plan, inputs, out) for name, plan in plans.items()}
         return _interleaved(runs, rounds, stopwatch or sample), failed
 
 
-def _run(plan: Plan, inputs: Arrays, out: Array) -> Callable[[], Any]:
-    return lambda: plan.run(*inputs, out=out)
+def _run(run: Run, inputs: Arrays, out: Array) -> Callable[[], Any]:
+    return lambda: run(*inputs, out=out)
 
 
 def _interleaved(
@@ -137,21 +143,25 @@ def _random(
 
 
 def _checked_plans(
-    rivals: Sequence[Candidate], problem: Any, inputs: Arrays, parameters: Arrays
-) -> tuple[dict[str, Plan], dict[str, str]]:
+    rivals: Sequence[Candidate], problem: Any, inputs: Arrays, parameters: Arrays, frozen: bool
+) -> tuple[dict[str, Run], dict[str, str]]:
     """Plan and run every rival; leave out what fails, and what is wrong where they differ."""
-    plans: dict[str, Plan] = {}
+    plans: dict[str, Run] = {}
     failed: dict[str, str] = {}
     answers: dict[str, Array] = {}
     for candidate in rivals:
         name = str(candidate.algorithm)
         try:
-            plan = candidate.algorithm.plan(problem, *parameters)
-            answers[name] = _first(plan.run(*inputs))
+            if frozen:
+                run: Run = candidate.algorithm.plan(problem, *parameters).run
+            else:
+                packing = candidate.algorithm.packing_plan(problem)
+                run = functools.partial(packing.run, parameters=parameters)
+            answers[name] = _first(run(*inputs))
         except (ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError) as error:
             failed[name] = f"failed: {error}"
             continue
-        plans[name] = plan
+        plans[name] = run
     bounds = {str(c.algorithm): c.error_bound or 0.0 for c in rivals}
     if not _agree(answers, bounds):
         right = _reference(problem, inputs, parameters)

@@ -14,10 +14,24 @@ from fastconv.problem.values import dtype_of
 
 
 class Parameter(np.ndarray[Any, Any]):
-    """An array that cannot be changed in place, so that what was packed from it stays right.
+    """A weight or bias that cannot be changed in place, so that it is packed once.
 
-    Its memory is an immutable bytes object: NumPy refuses to make it writeable. To change a
-    parameter, replace it by another.
+    A function that is given one keeps the packed form with it; plain arrays are packed at each
+    call, which counts when the algorithm is chosen. Layers and networks hold their weights so.
+
+    Parameters
+    ----------
+    value : array
+        Copied into an immutable bytes object, which NumPy refuses to make writeable. To change
+        a parameter, replace it by another.
+    dtype : dtype, optional
+        The value's own where not given.
+
+    Examples
+    --------
+    >>> weight = fastconv.Parameter(weight)
+    >>> for image in images:
+    ...     fastconv.conv2d(image, weight)
     """
 
     __fastconv_passes__ = True

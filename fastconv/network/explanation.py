@@ -15,6 +15,7 @@ from fastconv.arrays import ready
 from fastconv.dispatch import tuning
 from fastconv.dispatch.choose import Choice
 from fastconv.dispatch.measure import MEASURED_TYPES, operands, race
+from fastconv.dispatch.run import are_frozen
 from fastconv.dispatch.stored import values_of
 from fastconv.network.compiled import Compiled
 from fastconv.network.passes import PassReport
@@ -100,7 +101,11 @@ class Explanation:
 
 
 def explain(
-    function: str | Callable[..., Any], *arguments: Any, measure: bool = False, **options: Any
+    function: str | Callable[..., Any],
+    *arguments: Any,
+    measure: bool = False,
+    frozen: bool | None = None,
+    **options: Any,
 ) -> Explanation:
     """Tell which backend and algorithm a call would take, why, and why not the others.
 
@@ -114,6 +119,9 @@ def explain(
     measure : bool
         Time every algorithm that can serve, now, on one thread. Nothing is kept of it, and no
         choice follows it; for that see `fastconv.tune`.
+    frozen : bool, optional
+        Whether weights are packed beforehand, as those of layers, networks and `Parameter` are,
+        or at each call, which then counts. None: as they are given; shapes stand for plain arrays.
     **options
         Keyword arguments of the function.
 
@@ -134,16 +142,26 @@ def explain(
     if not arguments:
         raise TypeError("explain needs the function's arguments: arrays, or their shapes")
     flag(measure, "measure")
+    if frozen is not None:
+        flag(frozen, "frozen")
     first, *rest = arguments
     shape, dtype = _spec(first)
     others = [_stand_in(v) for v in rest]
     traced = trace(lambda value: called(value, *others, **held), [(shape, dtype)])
-    return explain_trace(traced, measure=measure)
+    return explain_trace(traced, measure=measure, frozen=frozen)
 
 
-def explain_trace(traced: Trace, *, measure: bool = False) -> Explanation:
-    """Explain every step of a trace; with ``measure``, time what can serve now."""
-    choices = tuple(choice_of(step) for step in traced.steps)
+def explain_trace(
+    traced: Trace, *, measure: bool = False, frozen: bool | None = True
+) -> Explanation:
+    """Explain every step of a trace; with ``measure``, time what can serve now.
+
+    ``frozen``: whether weights are; None: as they were posed.
+    """
+    choices = tuple(
+        choice_of(step, frozen=are_frozen(step.parameters) if frozen is None else frozen)
+        for step in traced.steps
+    )
     pairs = list(zip(traced.steps, choices, strict=True))
     peak = peaks.measured() if measure else None
     reports = tuple(
@@ -201,7 +219,7 @@ def _timed(step: Step, choice: Choice | None) -> tuple[dict[str, float], dict[st
         held = step.parameters
         worked_out = held[0]() if len(held) == 1 and callable(held[0]) else held
         parameters = tuple(None if p is None else ready(values_of(p)) for p in worked_out)
-    seconds, failed = race(able, problem, inputs, parameters)
+    seconds, failed = race(able, problem, inputs, parameters, frozen=choice.frozen)
     return {name: value / images for name, value in seconds.items()}, failed
 
 

@@ -123,11 +123,11 @@ class StepReport:
             return cls(*where, runner, why, limits=limits)
         problem = choice.problem
         roof = roof_of(choice.algorithm, problem, peak)
-        manner = choice.algorithm.manner(problem)
+        notes = [choice.reason, choice.algorithm.manner(problem), _packing(choice)]
         return cls(
             *where,
             str(choice.algorithm),
-            f"{choice.reason}; {manner}" if manner else choice.reason,
+            "; ".join(note for note in notes if note),
             problem.flops,
             problem.bytes,
             roof.seconds,
@@ -181,6 +181,17 @@ class StepReport:
         return "\n".join(lines)
 
 
+def _packing(choice: Choice) -> str | None:
+    """Say that weights are packed at the call, where they are, and what that takes."""
+    taken = next(c for c in choice.candidates if c.algorithm is choice.algorithm)
+    if choice.frozen or taken.cost is None or not taken.cost.packing_seconds:
+        return None
+    return (
+        f"weights packed at each call, in the predicted times (here "
+        f"{duration(taken.cost.packing_seconds)}; a Parameter is packed once)"
+    )
+
+
 def _amount(flops: float, size: float) -> str:
     return f"{scaled(flops)}FLOP, {scaled(size)}B"
 
@@ -189,7 +200,7 @@ def _contender(
     candidate: Candidate, choice: Choice, peak: Peak | None, measured: Mapping[str, float]
 ) -> Contender:
     name, cost = str(candidate.algorithm), candidate.cost
-    predicted = None if cost is None else cost.seconds
+    predicted = None if cost is None else candidate.seconds(choice.frozen)
     seconds = measured.get(name, candidate.measured_seconds)
     # A prediction is held against the figures that it is made from, and no others.
     taken = seconds if peak is not None else seconds or predicted

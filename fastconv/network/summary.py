@@ -104,11 +104,14 @@ def tabulate(traced: Trace, title: str) -> Summary:
     return Summary(title, tuple(_row(step) for step in traced.steps))
 
 
-def choice_of(step: Step) -> Choice | None:
-    """Give the algorithm that a step runs, with those that were asked; None for NumPy's own."""
+def choice_of(step: Step, *, frozen: bool = True) -> Choice | None:
+    """Return the algorithm that a step runs, with those that were asked; None for NumPy's own.
+
+    Parameters that are not ``frozen`` are packed at each call.
+    """
     if step.problem is None:
         return None
-    return choose(step.problem, algorithm=step.algorithm, backend=step.backend)
+    return choose(step.problem, algorithm=step.algorithm, backend=step.backend, frozen=frozen)
 
 
 def _row(step: Step) -> Row:
