@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from fastconv import machine as machines
+from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.conv import depthwise, depthwise_planar, im2col, planar
 from fastconv.backends.native.conv.common import conv_tile, register_tiles
 from fastconv.backends.native.conv.fft.layout import Blocks
@@ -27,6 +28,7 @@ from fastconv.backends.native.conv.winograd.layout import Layout
 from fastconv.backends.native.gemm import block_count
 from fastconv.backends.native.items import LEAST_ITEMS
 from fastconv.backends.native.linear import _tile as linear_tile
+from fastconv.backends.native.plan import NativePlan
 from fastconv.backends.native.tile import Tile, register_tile
 from fastconv.dispatch.registry import ROWS, _class
 from fastconv.machine import FIGURES, Machine
@@ -88,7 +90,7 @@ KERNELS = Kernels()
 
 def algorithms(problem: str) -> list[Any]:
     """Make every native algorithm of a type of problem."""
-    found = [row for row in ROWS if row[0] == problem and row[1] == "c numba"]
+    found = [row for row in ROWS if row[0] == problem and row[1].startswith("c")]
     return [_class("native", module, name)(KERNELS) for _, _, module, name in found]
 
 
@@ -214,6 +216,15 @@ def test_long_packing_has_items(made_up: Iterator[Machine]) -> None:
             assert [s.items for s in packed.stages if s.items < LEAST_ITEMS] == [], problem
 
 
+def planned(algorithm: NativeAlgorithm, problem: Any) -> NativePlan:
+    """Plan a problem for any parameters: no kernel runs."""
+    if type(algorithm).geometry is NativeAlgorithm.geometry:
+        plan = algorithm.plan(problem)
+        assert isinstance(plan, NativePlan)
+        return plan
+    return algorithm.geometry(problem)
+
+
 @every_isa
 @pytest.mark.parametrize("l2", [1024])
 def test_plans_cut_as_they_say(made_up: Iterator[Machine]) -> None:
@@ -222,10 +233,9 @@ def test_plans_cut_as_they_say(made_up: Iterator[Machine]) -> None:
     shapes = [(32, (7, 7), 70, 3, 1), (16, (300,), 16, 5, 16), (2, (40, 41), 6, 9, 2)]
     for shape, last in product(shapes, (False, True)):
         problem = conv(*shape, channels_last=last, separable=len(shape[1]) == 2)
-        weight = np.zeros(problem.weight_shape, "f4")
         for algorithm in algorithms("ConvProblem"):
             if algorithm.why_not(problem) is None:
-                plan = algorithm.plan(problem, weight, None)
+                plan = planned(algorithm, problem)
                 items = [conv_items(algorithm, problem, machine)[0]]
                 if algorithm.name == "separable":
                     items = [planes_items(p, machine) for p in down_then_across(problem)]
@@ -287,14 +297,6 @@ def others() -> Iterator[Any]:
         )  # fmt: skip
 
 
-def parameters_of(problem: Any) -> list[Any]:
-    if isinstance(problem, ConvTransposeProblem):
-        return [np.zeros(problem.weight_shape, "f4"), None]
-    if isinstance(problem, BatchNormProblem):
-        return [np.ones(problem.channels, "f4")] * 2 + [None, None]
-    return [None, None]
-
-
 def fewest(problem: Any) -> int:
     """Count the items that there can be: a sum is never split, nor a cache line of sums."""
     if isinstance(problem, AdaptivePoolProblem):
@@ -315,7 +317,7 @@ def test_other_long_stages_have_items(made_up: Iterator[Machine]) -> None:
             seconds = algorithm.cost(problem, machine).seconds
             if seconds < LONG:
                 continue
-            plan = algorithm.plan(problem, *parameters_of(problem))
+            plan = planned(algorithm, problem)
             # Moments are put together a group: little work, in one order.
             stages = [s.items for s in plan.stages if s.items != problem_groups(problem)]
             assert min(stages) >= min(LEAST_ITEMS, fewest(problem)), (algorithm.name, problem)

@@ -111,23 +111,37 @@ class Layout:
         def order(choice: Layout) -> tuple[bool, int, bool, float]:
             seconds = choice.products_seconds(machine)
             panels = choice.groups * choice.panels
-            most = min(wanted, panels * -(-choice.tiles_image // choice.tile.rows))
-            return seconds > fastest * PANELS_PRICE, -most, panels < wanted, seconds
+            most = min(wanted, panels * choice.register_tiles)
+            # Of blocks that suit the caches, with one panel each.
+            few = panels * choice.blocks_within(machine) < wanted
+            return seconds > fastest * PANELS_PRICE, -most, few, seconds
 
         best = min(choices, key=order)
-        rows = best.tile.rows
-        inputs = best.a_frequency * best.frequencies
-        most = max(1, min(MOST_REGISTER_TILES, int(machine.l2_bytes * INPUTS_SHARE) // inputs))
-        whole = -(-best.tiles_image // rows)
+        whole = best.register_tiles
         # An even number of blocks, with as many register tiles in each, or fewer in the last.
-        blocks = max(-(-whole // most), min(whole, -(-wanted // (groups * best.panels))))
+        blocks = best.blocks_within(machine)
+        blocks = max(blocks, min(whole, -(-wanted // (groups * best.panels))))
         count = -(-whole // (blocks + blocks % 2 if blocks > 1 else 1))
-        best = dataclasses.replace(best, block=count * rows)
+        best = dataclasses.replace(best, block=count * best.tile.rows)
         items = -(-best.tiles_image // best.block) * groups
         panel = best.frequencies * best.p_frequency
         part = max(1, int(machine.l2_bytes * PRODUCTS_SHARE) // panel)
         parts = max(-(-best.panels // part), -(-wanted // items))
         return dataclasses.replace(best, parts=min(best.panels, parts))
+
+    @property
+    def register_tiles(self) -> int:
+        """Register tiles that an image's tiles fill."""
+        return -(-self.tiles_image // self.tile.rows)
+
+    def blocks_within(self, machine: Machine) -> int:
+        """Count the fewest blocks of an image whose transformed inputs stay in the second cache.
+
+        To be asked of a layout with one register tile in a block.
+        """
+        inputs = self.a_frequency * self.frequencies
+        most = max(1, min(MOST_REGISTER_TILES, int(machine.l2_bytes * INPUTS_SHARE) // inputs))
+        return -(-self.register_tiles // most)
 
     @staticmethod
     def merged_groups(problem: ConvProblem, lanes: int) -> int:
