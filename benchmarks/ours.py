@@ -95,13 +95,13 @@ def module(case: Case, weight: Array | None = None, bias: Array | None = None) -
     return made
 
 
-def choice(case: Case, last: bool = False) -> Any:
-    """Give what dispatch chose for a case, beside all candidates."""
-    return explained(case, last).choices[0]
+def choice(case: Case, last: bool = False, packed: bool = True) -> Any:
+    """Return what dispatch chose for a case, beside all candidates."""
+    return explained(case, last, packed).choices[0]
 
 
-def explained(case: Case, last: bool = False) -> Any:
-    """Explain a case's call."""
+def explained(case: Case, last: bool = False, packed: bool = True) -> Any:
+    """Explain a case's call, with weights packed beforehand or at the call."""
     n, channels, *size = case.shape
     last = last or case.last
     shape = (n, *size, channels) if last else case.shape
@@ -110,7 +110,7 @@ def explained(case: Case, last: bool = False) -> Any:
     arrays, named = case.arguments()
     arrays[0] = np.broadcast_to(np.zeros((), case.dtype), shape)
     options |= {**named, **case.options}
-    return fastconv.explain(case.op, *arrays, **options)
+    return fastconv.explain(case.op, *arrays, frozen=packed, **options)
 
 
 def candidates(case: Case, last: bool = False) -> list[Call]:

@@ -175,7 +175,7 @@ def _row(
         suite,
         case.name,
         case.dtype,
-        str(ours.choice(case, plan.last and suite not in PLAIN).algorithm),
+        str(ours.choice(case, plan.last and suite not in PLAIN, suite not in PLAIN).algorithm),
         case.flops(expected.size),
         case.bytes(expected.size),
         {n: r for n, r in results.items() if r.why_not is None},

@@ -90,7 +90,7 @@ KERNELS = Kernels()
 
 def algorithms(problem: str) -> list[Any]:
     """Make every native algorithm of a type of problem."""
-    found = [row for row in ROWS if row[0] == problem and row[1].startswith("c")]
+    found = [row for row in ROWS if row[0] == problem and row[1] == "c numba"]
     return [_class("native", module, name)(KERNELS) for _, _, module, name in found]
 
 
