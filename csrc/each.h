@@ -36,11 +36,19 @@
 #include <immintrin.h>
 #endif
 
+/* gcc moves halves of vectors by way of MMX registers, and leaves them in the way of long doubles. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC target("no-mmx")
+#endif
 #define ISA generic
 #define VECTOR_BYTES 16
 #include ELEMENT_TYPES
 #undef ISA
 #undef VECTOR_BYTES
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 #if defined(__x86_64__) || defined(_M_X64)
 

@@ -267,3 +267,13 @@ def test_every_algorithm_of_ours_packs_by_kernels_or_says_why() -> None:
         assert all(isinstance(weights, Weights) for weights in made.weights), str(algorithm)
         found += 1
     assert found >= 8
+
+
+def test_kernels_leave_long_doubles_alone(library: Any) -> None:
+    """A compiler may move halves of vectors by registers that long doubles share."""
+    x, w = drawn(1, 5, 9, 9, dtype="f8"), drawn(7, 5, 3, 3, dtype="f8")
+    for algorithm in ("direct", "planar", "im2col"):
+        F.conv2d(x, w, algorithm=algorithm, backend=library.BACKEND)
+        F.batch_norm(x, drawn(5, dtype="f8"), np.ones(5), backend=library.BACKEND)
+        numbers = np.arange(1, 30).astype(np.longdouble)
+        assert float((numbers / 3).sum()) == 145.0

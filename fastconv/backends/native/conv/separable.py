@@ -68,13 +68,31 @@ class Separable(PlaneByPlane):
 
 
 def _lines(weight: Array) -> tuple[Array, Array]:
-    """Return the filters' columns and rows, whose products they are."""
-    left, _, right = np.linalg.svd(weight[:, 0].astype(np.float64), full_matrices=False)
-    strength = np.einsum("oi,oij,oj->o", left[:, :, 0], weight[:, 0], right[:, 0])
+    """Return the filters' columns and rows, whose products they are.
+
+    By power iteration from the row of the largest element: the second singular value is a
+    rounding, so that two steps find the first. Linear algebra libraries have threads of their own.
+    """
+    filters = weight[:, 0].astype(np.float64)
+    largest = np.abs(filters).max(axis=2).argmax(axis=1)
+    rows = _of_length_one(filters[np.arange(len(filters)), largest])
+    for _ in range(2):
+        columns = _of_length_one(np.einsum("oij,oj->oi", filters, rows))
+        rows = _of_length_one(np.einsum("oij,oi->oj", filters, columns))
+    strength = np.einsum("oi,oij,oj->o", columns, filters, rows)
     # Either line has half of the strength: what the weights' dtype holds, both lines hold.
     half = np.sqrt(np.abs(strength))[:, None]
-    columns = (left[:, :, 0] * np.copysign(half, strength[:, None])).astype(weight.dtype)
-    return columns, (right[:, 0] * half).astype(weight.dtype)
+    columns = (columns * np.copysign(half, strength[:, None])).astype(weight.dtype)
+    return columns, (rows * half).astype(weight.dtype)
+
+
+def _of_length_one(lines: Array) -> Array:
+    """Scale lines to length one; those of zeros stay."""
+    largest = np.abs(lines).max(axis=1, keepdims=True)
+    lines = lines / np.where(largest > 0, largest, 1)
+    lengths = np.sqrt((lines**2).sum(axis=1, keepdims=True))
+    scaled: Array = lines / np.where(lengths > 0, lengths, 1)
+    return scaled
 
 
 def _columns(weight: Array, bias: Array | None) -> Arrays:
