@@ -35,6 +35,7 @@ typedef int (*drive_function)(int64_t, int64_t, int64_t, int64_t, int64_t, int64
 
 static PyTypeObject *plain_array, *parameter;
 static drive_function drive;
+static PyObject *address_name;
 
 /* Room for the shapes of a call's arrays, and for its arrays. */
 enum { MOST_WORDS = 64, MOST_ARRAYS = 30 };
@@ -176,7 +177,7 @@ done:
 }
 
 /* run(program, arrays, workspace, scratch, threads): the buffers are arrays or None, in order; then
- * come workspace and scratch memory. `program` is the address of its six words. */
+ * come workspace and scratch memory. The program has the address of its six words. */
 static PyObject *run(PyObject *module, PyObject *const *given, Py_ssize_t given_count)
 {
     (void)module;
@@ -194,7 +195,12 @@ static PyObject *run(PyObject *module, PyObject *const *given, Py_ssize_t given_
     addresses[count] = PyLong_AsLongLong(given[2]);
     addresses[count + 1] = PyLong_AsLongLong(given[3]);
     const int64_t threads = PyLong_AsLongLong(given[4]);
-    const int64_t program = PyLong_AsLongLong(given[0]);
+    PyObject *address = PyObject_GetAttr(given[0], address_name);
+    if (address == NULL) {
+        return NULL;
+    }
+    const int64_t program = PyLong_AsLongLong(address);
+    Py_DECREF(address);
     if (PyErr_Occurred()) {
         return NULL;
     }
@@ -233,6 +239,10 @@ static PyObject *begin(PyObject *module, PyObject *given)
     if (!PyArg_ParseTuple(given, "OL", &arrays, &address)) {
         return NULL;
     }
+    address_name = PyUnicode_InternFromString("address");
+    if (address_name == NULL) {
+        return NULL;
+    }
     Py_INCREF(arrays);
     plain_array = (PyTypeObject *)arrays;
     drive = (drive_function)(intptr_t)address;
@@ -255,7 +265,7 @@ static PyObject *version(PyObject *module, PyObject *none)
 {
     (void)module;
     (void)none;
-    return PyLong_FromLong(1);
+    return PyLong_FromLong(2);
 }
 
 static PyMethodDef methods[] = {

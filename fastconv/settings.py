@@ -115,14 +115,14 @@ _BACKEND, _ISA, _WORKSPACE = (
 )
 
 
-def state(tuning_generation: int) -> Any:
-    """Return what a choice depends on besides the call itself, for comparison alone."""
+def state() -> Any:
+    """Return what a choice depends on besides the call and tables, for comparison alone."""
     read = _environment.get
     backend, isa, workspace = read(_BACKEND), read(_ISA), read(_WORKSPACE)
     here, most = _backend_here.get(), _most_workspace.get()
     if backend is None and isa is None and workspace is None and here is None and most is None:
-        return tuning_generation
-    return tuning_generation, backend, isa, workspace, here, most
+        return None
+    return backend, isa, workspace, here, most
 
 
 def cuda_arch() -> str | None:

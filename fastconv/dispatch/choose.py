@@ -36,10 +36,14 @@ class Candidate:
     error_bound: float | None
     measured_seconds: float | None = None
 
-    def seconds(self, frozen: bool) -> float:
-        """Predict a call of one image: with the packing of weights that are not ``frozen``."""
+    def seconds(self, frozen: bool, measured: float | None = None) -> float:
+        """Predict a call of one image: with the packing of weights that are not ``frozen``.
+
+        ``measured`` goes before the prediction of the rest.
+        """
         assert self.cost is not None
-        return self.cost.seconds + (0.0 if frozen else self.cost.packing_seconds)
+        own = self.cost.seconds if measured is None else measured
+        return own + (0.0 if frozen else self.cost.packing_seconds)
 
 
 @record(frozen=True)
@@ -69,8 +73,8 @@ class Choice:
         able = [c for c in self.candidates if c.why_not is None and c.algorithm in self.wanted]
         alone = len(able) == 1
         table = self.tuning.table
-        row = None if table is None or not self.frozen else table.row(self.problem)
-        if table and row and row.algorithm == str(self.algorithm) and not alone:
+        row = None if table is None else table.row(self.problem)
+        if table and row and _is_followed(row, self.algorithm, self.frozen) and not alone:
             return f"measured: tuned on {table.machine}"
         if self.named:
             return "asked for" if alone else "cheapest of those asked for"
@@ -90,7 +94,7 @@ def choose(
 
     ``tuning`` is the table to follow; None: the one in force. ``without`` names algorithms that
     are not to be taken, each with the reason. Weights that are not ``frozen`` are packed at the
-    call, which counts; tables of measurements are for frozen ones.
+    call, which counts on top of what tables say, for they are of frozen ones.
 
     Raises
     ------
@@ -125,7 +129,7 @@ def _choose(
     every = algorithms(type(problem), backend)
     _check_names(problem, every, algorithm, backend)
     wanted = tuple(a for a in every if algorithm in (None, a.name) and backend in (None, a.backend))
-    row = tuning.row(problem) if frozen else None
+    row = tuning.row(problem)
     offers: list[Candidate] = []
     for a in every if len(wanted) != 1 else wanted:
         last = offers[-1] if offers else None
@@ -155,11 +159,19 @@ def _best(
     """
 
     def rank(offer: Candidate) -> tuple[bool, bool, float]:
-        unnamed = row is None or str(offer.algorithm) != row.algorithm
-        return offer.algorithm.backend == "reference", unnamed, offer.seconds(frozen)
+        followed = row is not None and _is_followed(row, offer.algorithm, frozen)
+        measured = None if frozen else offer.measured_seconds
+        is_reference = offer.algorithm.backend == "reference"
+        return is_reference, not followed, offer.seconds(frozen, measured)
 
     able = sorted((c for c in offers if c.why_not is None), key=rank)
     return next((c.algorithm for c in able if _bounded(c, problem).why_not is None), None)
+
+
+def _is_followed(row: Row, algorithm: Algorithm, frozen: bool) -> bool:
+    """Return whether a row speaks for an algorithm: the one it names, or all it has measured."""
+    name = str(algorithm)
+    return name == row.algorithm if frozen else name in row.seconds
 
 
 def _check_names(

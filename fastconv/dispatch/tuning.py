@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 import re
 import warnings
 from pathlib import Path
@@ -89,6 +90,17 @@ def forget() -> None:
     global _generation
     _generation += 1
     _current.cache_clear()
+    for forgets in _forgetting:
+        forgets()
+
+
+# What else follows tables, and is to be looked at again.
+_forgetting: list[Callable[[], None]] = []
+
+
+def when_forgotten(forgets: Callable[[], None]) -> None:
+    """Have a function called when choices may be others than before."""
+    _forgetting.append(forgets)
 
 
 def generation() -> int:

@@ -40,7 +40,7 @@ MOST_CALLS = 1024
 class _Call:
     """What one call found out: its plan, which arrays that takes, the shape of the result."""
 
-    __slots__ = ("dtype", "held", "inputs", "parameters", "plan", "reshapes", "shape")
+    __slots__ = ("dtype", "held", "inputs", "parameters", "plan", "reshapes", "shape", "split")
 
     def __init__(
         self,
@@ -50,6 +50,10 @@ class _Call:
         result: Array,
     ) -> None:
         self.inputs, self.parameters, held = places
+        # Where a call's arrays are the plan's, in order: how many of them are inputs.
+        count = len(self.inputs)
+        in_order = (*self.inputs, *self.parameters) == tuple(range(len(arrays)))
+        self.split = count if in_order else None
         self.shape, self.dtype = result.shape, result.dtype
         self.reshapes = solved.result.shape != result.shape
         # Parameters that the plan holds, which must be the very ones of another call.
@@ -62,15 +66,18 @@ class _Call:
 
     def serves(self, arrays: tuple[Array, ...]) -> bool:
         """Return whether the parameters are those that the plan holds."""
-        return not self.held or all(arrays[i] is array for i, array in self.held)
+        return all(arrays[i] is array for i, array in self.held)
 
     def run(self, plan: NativePlan, arrays: tuple[Array, ...], out: Array | None) -> Array:
         """Run on the arrays of another call."""
         if out is not None:
             check_out(out, self.shape, self.dtype, arrays)
-        inputs = tuple([None if i is None else arrays[i] for i in self.inputs])
-        parameters = tuple([None if i is None else arrays[i] for i in self.parameters])
-        result = plan.run_on(inputs, parameters, out)
+        if self.split is not None:
+            result = plan.run_on(arrays[: self.split], arrays[self.split :], out)
+        else:
+            inputs = tuple([None if i is None else arrays[i] for i in self.inputs])
+            parameters = tuple([None if i is None else arrays[i] for i in self.parameters])
+            result = plan.run_on(inputs, parameters, out)
         if out is not None:
             return out
         return result.reshape(self.shape) if self.reshapes else result
@@ -83,18 +90,23 @@ def _itself(plan: NativePlan) -> NativePlan:
 def remembered(function: Callable[P, R]) -> Callable[P, R]:
     """Have a function of arrays and options take the plans of calls like earlier ones."""
     calls: dict[Any, _Call] = {}
+    tuning.when_forgotten(calls.clear)
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        found = key_of(settings.state(tuning.generation()), arguments, named)
+        found = key_of(settings.state(), arguments, named)
         if found is None:
             return function(*arguments, **named)
         key, arrays, out, owner = found
         # What a parameter's own plans hold goes with it.
-        known, place = (calls, key) if owner is None else (owner._calls, (function, key))
+        known, place = calls, key
+        if owner is not None:
+            known, place = owner._calls, (function, tuning.generation(), key)
         made = known.get(place)
-        if made is not None and (plan := made.plan()) is not None and made.serves(arrays):
-            return made.run(plan, arrays, out)
+        if made is not None:
+            plan = made.plan()
+            if plan is not None and (not made.held or made.serves(arrays)):
+                return made.run(plan, arrays, out)
         with watched() as solved:
             result = function(*arguments, **named)
         made = _watched_call(solved, arrays, key, result)
@@ -168,6 +180,9 @@ def _watched_call(
         places.append(place)
     count = len(only.inputs)
     inputs, parameters = tuple(places[:count]), tuple(places[count:])
+    while inputs and inputs[-1] is None:
+        # Of a residual that is not there, say: no argument of a kernel is in it.
+        inputs = inputs[:-1]
     packed, held = (parameters, ()) if only.parameters else ((), parameters)
     return _Call(only, (inputs, packed, held), arrays, result)
 

@@ -80,7 +80,8 @@ class StepReport:
     "compute" or "memory". NumPy's own steps have neither. ``limits`` tells whose they are: this
     machine's ("as measured here"), or those that choices follow ("by the fixed figures").
     ``flops`` and ``bytes`` are those of the definition. ``fused`` names the layers whose work it
-    does besides.
+    does besides. ``packing_seconds`` are of the predicted time, where weights are packed at the
+    call.
     """
 
     layer: str
@@ -99,6 +100,7 @@ class StepReport:
     work_flops: float = 0
     work_bytes: float = 0
     limits: str = FIXED
+    packing_seconds: float | None = None
 
     @classmethod
     def of(
@@ -123,11 +125,11 @@ class StepReport:
             return cls(*where, runner, why, limits=limits)
         problem = choice.problem
         roof = roof_of(choice.algorithm, problem, peak)
-        notes = [choice.reason, choice.algorithm.manner(problem), _packing(choice)]
+        manner = choice.algorithm.manner(problem)
         return cls(
             *where,
             str(choice.algorithm),
-            "; ".join(note for note in notes if note),
+            f"{choice.reason}; {manner}" if manner else choice.reason,
             problem.flops,
             problem.bytes,
             roof.seconds,
@@ -137,6 +139,7 @@ class StepReport:
             work_flops=roof.work.flops,
             work_bytes=roof.work.bytes,
             limits=limits,
+            packing_seconds=_packing_seconds(choice),
         )
 
     @property
@@ -164,8 +167,11 @@ class StepReport:
             lines += textwrap.wrap(words, 80, initial_indent="  ", subsequent_indent="    ")
         if self.roof_seconds is None:
             return "\n".join([*lines, f"  {self.algorithm}: {self.reason}"])
+        lines.append(f"  {self.algorithm}: {self.reason}")
+        if self.packing_seconds is not None:
+            took = duration(self.packing_seconds)
+            lines.append(f"  weights packed at each call, {took} of the predicted time")
         lines += [
-            f"  {self.algorithm}: {self.reason}",
             f"  roof {duration(self.roof_seconds)} an image, bound by {self.bound_by}, "
             f"{self.limits}",
             f"  {_amount(self.flops, self.bytes)}{self._own_work}",
@@ -181,15 +187,12 @@ class StepReport:
         return "\n".join(lines)
 
 
-def _packing(choice: Choice) -> str | None:
-    """Say that weights are packed at the call, where they are, and what that takes."""
+def _packing_seconds(choice: Choice) -> float | None:
+    """Return what packing takes of the predicted time; None where weights are packed already."""
     taken = next(c for c in choice.candidates if c.algorithm is choice.algorithm)
     if choice.frozen or taken.cost is None or not taken.cost.packing_seconds:
         return None
-    return (
-        f"weights packed at each call, in the predicted times (here "
-        f"{duration(taken.cost.packing_seconds)}; a Parameter is packed once)"
-    )
+    return taken.cost.packing_seconds
 
 
 def _amount(flops: float, size: float) -> str:

@@ -91,10 +91,14 @@ def _family_jobs(dtype: np.dtype[Any]) -> Iterator[Job]:
         if algorithm.backend == "reference":
             continue
         weight, groups = np.ones((4, 4, 3, 3), dtype), 1
+        padding = 1
         if algorithm.why_not(ConvProblem.of(2, x, weight, padding=1)) is not None:
             weight, groups = weight[:, :1], 4
+        if algorithm.name == "dot":
+            # Its one window is the whole image.
+            weight, groups, padding = np.ones((4, 4, 12, 12), dtype), 1, 0
         options: dict[str, Any] = {"groups": groups, "algorithm": algorithm.name, "rtol": 1}
-        run = functools.partial(F.conv2d, x, weight, padding=1, **options)
+        run = functools.partial(F.conv2d, x, weight, padding=padding, **options)
         yield f"conv2d {algorithm.name} {dtype.name}", run
 
 

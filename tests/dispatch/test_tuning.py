@@ -261,6 +261,7 @@ def test_explain_tells_of_the_table(tmp_path: Path) -> None:
     assert report.reason == f"measured: tuned on {HERE}"
     assert report.chosen is not None
     assert (report.chosen.algorithm, report.chosen.measured_seconds) == (wanted, 1e-3)
+    assert fastconv.explain(*arguments, padding=1, frozen=True).algorithm == told.algorithm
     assert report.chosen.roof == (report.roof_seconds or 0) / 1e-3
     assert "1.00 ms" in str(told)
     assert str(told).endswith(f"tuning: {default}")

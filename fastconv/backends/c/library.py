@@ -12,7 +12,6 @@ import numpy as np
 
 from fastconv.backends.c import objects
 from fastconv.backends.native import driver
-from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.tile import Tile, register_tile
 from fastconv.machine import Machine, get_machine
 
@@ -23,7 +22,6 @@ _DTYPES = ("float32", "float64")
 _TILED = {"gemm", "im2col", "planar", "winograd.multiply"}
 
 _lib = importlib.import_module("fastconv.backends.c._native").lib
-_run = objects.functions().run
 _find, _drive = _lib.fastconv_find, _lib.fastconv_drive
 
 
@@ -82,23 +80,9 @@ def drive(program: driver.Program, addresses: Sequence[int], threads: int) -> No
         raise MemoryError("there is no memory for a program's arguments")
 
 
-def drive_arrays(
-    program: driver.Program,
-    arrays: tuple[Any, ...],
-    workspace: int,
-    scratch: int,
-    threads: int,
-) -> None:
-    """Run a program on arrays, with workspace and scratch memory at these addresses."""
-    if _run is None or len(arrays) > objects.MOST_ARRAYS:
-        drive(program, [*map(address_of, arrays), workspace, scratch], threads)
-    else:
-        _run(program.address, arrays, workspace, scratch, threads)
-
-
 def running(name: str) -> int:
     """Give the address of a kernel that runs others: it has no instruction set."""
     return int(_find(name.encode()))
 
 
-driver.register(drive, running, arrays=drive_arrays)
+driver.register(drive, running, arrays=objects.functions().run)

@@ -13,25 +13,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv.backends.native.addresses import address_of
+from fastconv.backends.native.driver import ArrayDriver
 
-# Arrays that `run` takes.
-MOST_ARRAYS = 30
 # Of the extension's functions: one that was built for others is not used.
-VERSION = 1
+VERSION = 2
 
-Run = Callable[[int, tuple[Any, ...], int, int, int], None]
 KeyOf = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class Functions(NamedTuple):
     """What the extension does, or None where it is not there.
 
-    ``run`` runs a program: its address, the arrays in order, workspace, scratch memory, threads.
+    ``run`` is a driver of programs on arrays.
     ``key_of`` returns a call's key, arrays, out and first parameter, from a state, arguments and
     options; None for what is out of the ordinary.
     """
 
-    run: Run | None = None
+    run: ArrayDriver | None = None
     key_of: KeyOf | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastconv.backends.base import Algorithm, Array
+from fastconv.backends.base import Algorithm, Array, PackingPlan
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import NativePlan, Stage
 from fastconv.machine import get_machine
@@ -28,13 +28,18 @@ class NativeAlgorithm(Algorithm):
         return None
 
     def geometry(self, problem: Any) -> NativePlan:
-        """Plan ``problem`` for any parameters: they are packed as the plan runs, or ahead."""
+        """Plan ``problem`` for any parameters: they are packed as the plan runs, or ahead.
+
+        What is not overridden is planned with its parameters at hand, by ``plan``.
+        """
         raise NotImplementedError
 
     def plan(self, problem: Any, *parameters: Array | None) -> NativePlan:
         return self.geometry(problem).packed(parameters)
 
-    def packing_plan(self, problem: Any) -> NativePlan:
+    def packing_plan(self, problem: Any) -> PackingPlan:
+        if type(self).geometry is NativeAlgorithm.geometry:
+            return super().packing_plan(problem)
         return self.geometry(problem)
 
     def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:

@@ -118,12 +118,15 @@ def drive_arrays(
     whole: bool = False,
 ) -> None:
     """Run a program as `drive` does, on arrays (None: address 0) and two addresses after them."""
-    if whole or program.seconds < LONG_SECONDS:
+    short = whole or program.seconds < LONG_SECONDS
+    if short and len(arrays) <= MOST_ARRAYS:
         _offers[0].arrays(program, arrays, workspace, scratch, threads)
     else:
-        drive(program, [*map(address_of, arrays), workspace, scratch], threads)
+        drive(program, [*map(address_of, arrays), workspace, scratch], threads, whole=whole)
 
 
+# Arrays that drivers take at once.
+MOST_ARRAYS = 30
 # By prediction: from how many on a program is cut, and how many a part shall take.
 LONG_SECONDS = 0.2
 PART_SECONDS = 0.1

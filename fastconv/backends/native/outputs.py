@@ -85,7 +85,11 @@ class _Lease(np.ndarray[Any, Any]):
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """Give an array as ``np.empty`` does, in memory that an earlier one left where it is large."""
-    size = prod(shape) * dtype.itemsize
-    if size < LEAST_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if not is_large(shape, dtype):
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, buffer=_Lease(size))
+    return np.ndarray(shape, dtype, buffer=_Lease(prod(shape) * dtype.itemsize))
+
+
+def is_large(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Return whether an array is in memory that earlier ones left."""
+    return hasattr(mmap, "MADV_HUGEPAGE") and prod(shape) * dtype.itemsize >= LEAST_BYTES

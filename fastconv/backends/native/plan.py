@@ -15,7 +15,7 @@ from fastconv.backends.base import Array, Arrays, PackingPlan
 from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.arena import ALIGNMENT, aligned, take_address
 from fastconv.backends.native.driver import Program, drive, drive_arrays
-from fastconv.backends.native.outputs import empty
+from fastconv.backends.native.outputs import empty, is_large
 from fastconv.backends.native.shared import shared
 from fastconv.forks import cached_property
 from fastconv.problem.record import record
@@ -256,9 +256,13 @@ class NativePlan(PackingPlan):
         if threads > 1 and (limit := settings.workspace_limit()) is not None:
             most = (limit - ready.shared) // max(1, ready.scratch)
             threads = max(1, min(threads, most))
-        to = empty(self._shape, self._dtype) if out is None else out
-        # The memory is held by its name until the run is over.
-        _memory, start = take_address(ready.shared + ready.scratch * threads)
+        to = out
+        if to is None:
+            to = (empty if ready.large else np.empty)(self._shape, self._dtype)
+        size, start = ready.shared + ready.scratch * threads, 0
+        if size:
+            # The memory is held by its name until the run is over.
+            _memory, start = take_address(size)
         # What a caller gave is never left half-written.
         drive_arrays(
             ready.program, (*inputs, *parameters[::-1], to), start, start + ready.shared, threads,
@@ -277,6 +281,7 @@ class _Ready:
     shared: int
     scratch: int
     serial: bool
+    large: bool
 
     @classmethod
     def of(cls, plan: NativePlan) -> _Ready:
@@ -311,7 +316,8 @@ class _Ready:
         # No stage is known apart; each is cut as if it took all the time.
         program, kept = pack_program(stages, [seconds] * len(stages))
         serial = seconds < SERIAL_SECONDS
-        return cls(program, kept, hosts, shared, scratch_stride(scratch), serial)
+        large = is_large(plan._shape, plan._dtype)
+        return cls(program, kept, hosts, shared, scratch_stride(scratch), serial, large)
 
 
 def _array(packed: Constant | int) -> Array:
