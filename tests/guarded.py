@@ -91,6 +91,9 @@ def guard_pages(seed: int = 0) -> Iterator[None]:
         # Constants and scratch memory are 64-byte aligned, as plans may rely on.
         for module in (plan, executor):
             patch.setattr(module, "aligned", lambda size: guarded(size, chance, 64))
+        zeros = lambda shape, dtype: guarded(shape[0], chance, 64)  # noqa: E731
+        patch.setattr(plan, "aligned_zeros", zeros)
+        for module in (plan, executor):
             patch.setattr(module, "take_address", take_address)
             patch.setattr(module, "empty", empty)
         patch.setattr(plan, "is_large", lambda shape, dtype: True)

@@ -70,7 +70,12 @@ class Plan(abc.ABC):
 
 
 class PackingPlan(Plan):
-    """A plan that may be given parameters, which it packs at each run."""
+    """A plan that may be given parameters, which it packs at each run.
+
+    ``packed_bytes`` of workspace are for what it packs.
+    """
+
+    packed_bytes: int = 0
 
     @abc.abstractmethod
     def run(

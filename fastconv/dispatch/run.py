@@ -182,7 +182,15 @@ def _holding_plan(
 
 def _packing_plan(problem: Problem, algorithm: str | None, backend: str | None) -> PackingPlan:
     """Plan ``problem`` for parameters that each run is given."""
-    return _plan(problem, algorithm, backend, lambda a, busy: a.packing_plan(busy), frozen=False)
+    return _plan(problem, algorithm, backend, _packing_plan_of, frozen=False)
+
+
+def _packing_plan_of(algorithm: Algorithm, problem: Problem) -> PackingPlan:
+    """Plan for parameters of each run: in its workspace, or beside it where that is limited."""
+    plan, limit = algorithm.packing_plan(problem), settings.workspace_limit()
+    if limit is not None and plan.workspace_bytes + plan.packed_bytes > limit:
+        return Algorithm.packing_plan(algorithm, problem)
+    return plan
 
 
 def _plan(

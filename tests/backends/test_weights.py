@@ -48,12 +48,10 @@ def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def packed(argument: Any, *parameters: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Pack parameters into memory that was full of NaN, and return the bytes."""
 
-    def poisoned(size: int) -> Any:
-        memory = np.empty(size + 64, np.uint8)[:size]
-        memory[...] = 0xFF
-        return memory
+    def poisoned(shape: Any, dtype: Any) -> Any:
+        return np.full(shape, 0xFF, dtype)
 
-    monkeypatch.setattr(plan, "aligned", poisoned)
+    monkeypatch.setattr(plan, "aligned_zeros", poisoned)
     made = argument.weights.packed(parameters)
     assert isinstance(made, Constant)
     return made.array.reshape(-1).view(np.uint8)[argument.offset :]

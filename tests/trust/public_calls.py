@@ -243,6 +243,7 @@ def tools() -> Iterator[Call]:
         ("nn.Module.load_state_dict", layer.load_state_dict, {"state_dict": layer.state_dict()}),
         ("nn.Module.summary", layer.summary, {"input_shape": shape}),
         ("nn.Module.to", layer.to, {"dtype": "float32"}),
+        ("Parameter", fastconv.Parameter, {"value": ones(3)}),
         ("nn.Parameter", nn.Parameter, {"value": ones(3)}),
         ("nn.Sequential", nn.Sequential, {"args": layer}),
         ("nn.ModuleList", nn.ModuleList, {"modules": [layer]}),

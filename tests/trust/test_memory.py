@@ -129,15 +129,23 @@ def test_each_allocation_may_fail(
         failed += 1
         raise MemoryError("none left")
 
-    for module in (plans, executor):
-        for name in ("empty", "take_address", "drive"):
-            before = failed
-            with monkeypatch.context() as patch:
-                patch.setattr(module, name, fails)
-                with pytest.raises(MemoryError, match="none left"):
-                    calls()
-            assert failed > before
-            assert calls() == wanted
+    sites = [(plans, "take_address"), (plans, "drive_arrays")]
+    sites += [(executor, name) for name in ("empty", "take_address", "drive")]
+    for module, name in sites:
+        before = failed
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, fails)
+            with pytest.raises(MemoryError, match="none left"):
+                calls()
+        assert failed > before
+        assert calls() == wanted
+    large = np.ones((1, 1, 3000, 3000), "f4")
+    whole = F.relu(large, backend=backend)
+    with monkeypatch.context() as patch:
+        patch.setattr(plans, "empty", fails)
+        with pytest.raises(MemoryError, match="none left"):
+            F.relu(large, backend=backend)
+    np.testing.assert_array_equal(F.relu(large, backend=backend), whole)
     told("a failing allocation is a MemoryError", f"made to fail on {backend!r}", f"{failed} sites")
 
 

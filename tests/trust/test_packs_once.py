@@ -15,6 +15,7 @@ import pytest
 import fastconv
 from fastconv import nn
 from fastconv.backends.base import Algorithm
+from fastconv.backends.native import plan
 from fastconv.dispatch import run
 
 torch = pytest.importorskip("torch", reason="it is one of the ways in")
@@ -25,7 +26,7 @@ Call = Callable[[], Any]
 
 
 def count_packing(patch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that grows by a name whenever a plan is made: that packs weights."""
+    """Return a list that grows by a name whenever a plan is made or weights are packed."""
     made: list[str] = []
 
     def counted(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -41,7 +42,11 @@ def count_packing(patch: pytest.MonkeyPatch) -> list[str]:
     for kind in set(kinds):
         if "plan" in vars(kind):
             patch.setattr(kind, "plan", counted(vars(kind)["plan"], f"{kind.__name__}.plan"))
-    patch.setattr(run, "_make_plan", counted(run._make_plan, "_make_plan"))
+    patch.setattr(run, "_plan", counted(run._plan, "_plan"))
+    for weights in (plan.Weights, plan.HostWeights):
+        patch.setattr(weights, "packed", counted(weights.packed, weights.__name__))
+    # Whoever takes parameters at a run packs them there.
+    patch.setattr(run, "find_packing_plan", counted(run.find_packing_plan, "find_packing_plan"))
     return made
 
 

@@ -318,6 +318,8 @@ LONG = """
     # Whole, some 20 seconds and more of one core.
     x = np.ones((24, 256, 128, 128), "f4")
     w = nn.Parameter(np.ones((256, 256, 5, 5), "f4"))
+    # Its kernels are compiled before anything is sent: what LLVM calls meanwhile hears no Ctrl-C.
+    fastconv.conv2d(x[:1], w, algorithm="direct")
     def long(**more):
         return fastconv.conv2d(x, w, algorithm="direct", **more)
 """

@@ -27,6 +27,8 @@ ALLOWED = {
     ("fastconv/__init__.py", "importlib.import_module"): "names of the table in the same file",
     ("fastconv/backends/c/__init__.py", "importlib.import_module"): "the extension's own name",
     ("fastconv/backends/c/library.py", "importlib.import_module"): "the extension's own name",
+    ("fastconv/backends/c/objects.py", "importlib.import_module"): "the extension's own names",
+    ("fastconv/peak.py", "importlib.import_module"): "names of the backends' libraries",
     ("fastconv/backends/numba/library.py", "importlib.import_module"):
         "names of the table in the same file",
     ("fastconv/dispatch/registry.py", "importlib.import_module"): "names of the registry's rows",

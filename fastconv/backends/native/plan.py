@@ -13,7 +13,7 @@ import numpy as np
 from fastconv import settings
 from fastconv.backends.base import Array, Arrays, PackingPlan
 from fastconv.backends.native.addresses import address_of
-from fastconv.backends.native.arena import ALIGNMENT, aligned, take_address
+from fastconv.backends.native.arena import ALIGNMENT, aligned, aligned_zeros, take_address
 from fastconv.backends.native.driver import Program, drive, drive_arrays
 from fastconv.backends.native.outputs import empty, is_large
 from fastconv.backends.native.shared import shared
@@ -92,7 +92,8 @@ class Weights:
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant:
         """Return these parameters packed, for a plan to keep."""
-        memory = aligned(self.nbytes)
+        # Zeros where nothing is written, behind a narrow last panel: what is equal is held once.
+        memory = aligned_zeros((self.nbytes,), np.uint8)
         self._run(parameters, memory)
         return Constant(shared(memory.view(np.float32 if self.nbytes % 4 == 0 else np.uint8)))
 
@@ -100,6 +101,7 @@ class Weights:
         program, _kept = pack_program(self.stages)
         threads = settings.get_num_threads() if self.nbytes >= THREADED_BYTES else 1
         stride, shared_bytes = scratch_stride(self.scratch_bytes), _rounded(self.workspace_bytes)
+        threads = _threads_within(threads, shared_bytes, stride)
         _memory, start = take_address(shared_bytes + stride * threads)
         addresses = [*map(address_of, (*parameters, memory)), start, start + shared_bytes]
         drive(program, addresses, threads, whole=True)
@@ -185,6 +187,8 @@ class NativePlan(PackingPlan):
         self.seconds, self.packing_seconds = seconds, packing_seconds
         found = (a.weights for s in self.stages for a in s.arguments if isinstance(a, Packed))
         self.weights: tuple[AnyWeights, ...] = tuple(dict.fromkeys(found))
+        own = [w for w in self.weights if isinstance(w, Weights)]
+        self.packed_bytes = sum(w.nbytes + w.workspace_bytes + w.scratch_bytes for w in own)
 
     @property
     def is_staged(self) -> bool:
@@ -253,9 +257,7 @@ class NativePlan(PackingPlan):
         """Run on all arrays but the first output: what Python packed comes before parameters."""
         ready = self._ready
         threads = 1 if ready.serial else settings.get_num_threads()
-        if threads > 1 and (limit := settings.workspace_limit()) is not None:
-            most = (limit - ready.shared) // max(1, ready.scratch)
-            threads = max(1, min(threads, most))
+        threads = _threads_within(threads, ready.shared, ready.scratch)
         to = out
         if to is None:
             to = (empty if ready.large else np.empty)(self._shape, self._dtype)
@@ -323,6 +325,13 @@ class _Ready:
 def _array(packed: Constant | int) -> Array:
     assert isinstance(packed, Constant)
     return packed.array
+
+
+def _threads_within(threads: int, shared: int, scratch: int) -> int:
+    """Return how many of so many threads have scratch memory within FASTCONV_WORKSPACE_MB."""
+    if threads == 1 or (limit := settings.workspace_limit()) is None:
+        return threads
+    return max(1, min(threads, (limit - shared) // max(1, scratch)))
 
 
 def with_arguments(stages: Sequence[Stage], change: Callable[[Argument], Argument]) -> list[Stage]:

@@ -258,5 +258,4 @@ def running(name: str) -> int:
     return {"nested": nested, "ranged": ranged}[name]()
 
 
-# Before others: its threads are those that Numba's and PyTorch's other loops use.
-register(drive, running, first=True)
+register(drive, running)
