@@ -188,9 +188,9 @@ def _packing_plan(problem: Problem, algorithm: str | None, backend: str | None) 
 def _packing_plan_of(algorithm: Algorithm, problem: Problem) -> PackingPlan:
     """Plan for parameters of each run: in its workspace, or beside it where that is limited."""
     plan, limit = algorithm.packing_plan(problem), settings.workspace_limit()
-    if limit is not None and plan.workspace_bytes + plan.packed_bytes > limit:
-        return Algorithm.packing_plan(algorithm, problem)
-    return plan
+    own = plan.workspace_bytes + plan.scratch_bytes
+    beside = limit is not None and own <= limit < own + plan.packed_bytes
+    return Algorithm.packing_plan(algorithm, problem) if beside else plan
 
 
 def _plan(
