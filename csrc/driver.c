@@ -7,7 +7,9 @@
  *
  * A program has no more threads than it asks for, however many an earlier one had: the others rest.
  */
-#if !defined(_WIN32) && !defined(_XOPEN_SOURCE)
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* cores */
+#elif !defined(_WIN32) && !defined(_XOPEN_SOURCE)
 #define _XOPEN_SOURCE 700 /* signal masks */
 #endif
 
@@ -26,6 +28,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 struct job {
@@ -71,6 +77,62 @@ static struct {
           .rest = PTHREAD_COND_INITIALIZER,
           .end = PTHREAD_COND_INITIALIZER};
 
+#if defined(__linux__)
+
+/* Some schedulers wake a thread on the core of the one that wakes it, which is busy from then on, and
+ * leave it there for milliseconds while another core has nothing to do. So who wakes others sends
+ * them away from its own core; each may go anywhere again as soon as it runs. */
+static struct {
+    pid_t thread;
+    int asleep;
+    int sent;
+    cpu_set_t allowed;
+} places[MOST_THREADS];
+
+static void note_sleep(int64_t number, int asleep)
+{
+    places[number].thread = (pid_t)syscall(SYS_gettid);
+    places[number].asleep = asleep;
+    if (!asleep && places[number].sent) {
+        places[number].sent = 0;
+        sched_setaffinity(0, sizeof places[number].allowed, &places[number].allowed);
+    }
+}
+
+/* The lock is held. */
+static void send_away(int64_t helpers)
+{
+    const int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE) {
+        return;
+    }
+    for (int64_t i = 0; i < helpers; i++) {
+        if (!places[i].asleep || places[i].sent ||
+            sched_getaffinity(places[i].thread, sizeof places[i].allowed, &places[i].allowed) != 0) {
+            continue;
+        }
+        cpu_set_t others = places[i].allowed;
+        CPU_CLR((size_t)here, &others);
+        places[i].sent = CPU_COUNT(&others) > 0 &&
+                         sched_setaffinity(places[i].thread, sizeof others, &others) == 0;
+    }
+}
+
+#else
+
+static void note_sleep(int64_t number, int asleep)
+{
+    (void)number;
+    (void)asleep;
+}
+
+static void send_away(int64_t helpers)
+{
+    (void)helpers;
+}
+
+#endif
+
 static void pause_briefly(int64_t look)
 {
     if (look >= LOOKS) {
@@ -108,7 +170,9 @@ static void *work(void *counted)
         }
         pthread_mutex_lock(&pool.lock);
         while (pool.round == seen || number >= pool.helpers) {
+            note_sleep(number, 1);
             pthread_cond_wait(number < pool.helpers ? &pool.begin : &pool.rest, &pool.lock);
+            note_sleep(number, 0);
         }
         seen = pool.round;
         if (pool.unstarted > 0) {
@@ -141,6 +205,9 @@ static void after_fork_in_child(void)
     pool.unstarted = 0;
     pool.unfinished = 0;
     pool.busy = 0;
+#if defined(__linux__)
+    memset(places, 0, sizeof places);
+#endif
 }
 
 /* As the library is loaded: a fork in another thread would not be noticed during the first call. */
@@ -218,6 +285,7 @@ static void run(struct job *job, int64_t helpers)
     pool.round++;
     pool.unstarted = helpers;
     pool.unfinished = helpers;
+    send_away(helpers);
     pthread_cond_broadcast(&pool.begin);
     pthread_mutex_unlock(&pool.lock);
     do_part(job, 0);

@@ -4,6 +4,7 @@
  * Sums run over taps, then over k, in order, whatever the tile.
  */
 #include "epilogue.h"
+#include "panels.h"
 
 #ifndef GEMM_WORDS
 #define GEMM_WORDS
@@ -14,6 +15,8 @@ enum {
     /* im2col's: where the windows lie. */
     SOURCE_IMAGE, SOURCE_GROUP, SOURCE_ROWS, SOURCE_TAPS, SOURCE_COUNT, SOURCE_DEPTH
 };
+/* Of a GEMM whose columns come as they are given: how they lie, and how many images there are. */
+enum { FRESH_GROUP = SCRATCH_STRIDE + 1, FRESH_COLUMN, FRESH_TAPS, FRESH_CHANNELS, FRESH_IMAGES };
 #endif
 
 /* What of a GEMM is one image's and one group's, and the worker's own memory. */
@@ -93,6 +96,43 @@ INLINE void NAME(gemm)(int rows, int vectors, const int64_t *args, int64_t first
     }
 }
 
+/* The same with columns as they are given: a worker packs a panel into its own memory, in the second
+ * cache, right before the rows that it does with it. A work item is a block of rows of one image for
+ * one panel of one group; those of a panel follow each other. */
+INLINE void NAME(gemm_fresh)(int rows, int vectors, const int64_t *args, int64_t first,
+                             int64_t last, int64_t worker)
+{
+    const int columns = vectors * (int)LANES;
+    const int64_t panels = parts_of(args[COLUMN_COUNT], columns);
+    const int64_t row_blocks = parts_of(args[ROW_COUNT], args[ROW_BLOCK]);
+    const int64_t elements = args[FRESH_TAPS] * args[FRESH_CHANNELS];
+    int64_t before = -1;
+    for (int64_t item = first; item < last; item++) {
+        const int64_t row = item % row_blocks * args[ROW_BLOCK];
+        const int64_t image = item / row_blocks % args[FRESH_IMAGES];
+        const int64_t whole = item / row_blocks / args[FRESH_IMAGES];
+        const int64_t panel = whole % panels, group = whole / panels;
+        struct NAME(part) part = NAME(part_of)(columns, args, image, group, worker);
+        REAL *packed = part.epilogue.buffer + rows * columns;
+        if (whole != before) {
+            const struct columns all = {
+                .source = (const char *)(intptr_t)args[B] + group * args[FRESH_GROUP] +
+                          panel * columns * args[FRESH_COLUMN],
+                .step = args[FRESH_COLUMN],
+                .there = args[COLUMN_COUNT] - panel * columns,
+                .width = columns,
+                .taps = args[FRESH_TAPS],
+                .channels = args[FRESH_CHANNELS],
+            };
+            NAME(pack_columns)(&all, packed, 0, elements);
+            before = whole;
+        }
+        part.b = packed - panel * elements * columns;
+        NAME(multiply_block)(rows, vectors, args, &part, row,
+                             lesser(row + args[ROW_BLOCK], args[ROW_COUNT]), panel, panel + 1);
+    }
+}
+
 /* Copy windows `row` to `stop` - 1 to rows of `lowered`. */
 INLINE void NAME(lower_windows)(const int64_t *args, int64_t source, REAL *lowered, int64_t row,
                                 int64_t stop)
@@ -158,6 +198,8 @@ INLINE void NAME(im2col)(int rows, int vectors, const int64_t *args, int64_t fir
 #endif
 #define GEMM_KERNELS(rows, vectors)                                                                \
     KERNEL(gemm_##rows##x##vectors, NAME(gemm)(rows, vectors, args, first, last, worker))          \
+    KERNEL(gemm_fresh_##rows##x##vectors,                                                          \
+           NAME(gemm_fresh)(rows, vectors, args, first, last, worker))                             \
     KERNEL(im2col_##rows##x##vectors, NAME(im2col)(rows, vectors, args, first, last, worker))
 GEMM_KERNELS(1, 1)
 GEMM_SHAPES(GEMM_KERNELS)

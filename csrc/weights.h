@@ -3,6 +3,7 @@
  * The words stand in fastconv/backends/native/weights.py and conv/winograd/weights.py.
  */
 #include "epilogue.h"
+#include "panels.h"
 
 #ifndef WEIGHTS_WORDS
 #define WEIGHTS_WORDS
@@ -11,40 +12,6 @@ enum {
     PANEL_CHANNELS, PANEL_CHUNK, PANEL_GROUPS
 };
 #endif
-
-/* Load LANES elements of up to LANES columns from p on, turned: a vector is one element of all.
- * Columns past `columns` are zeros, and so are elements past `elements`. */
-INLINE void NAME(load_columns)(V *square, const char *p, int64_t step, int64_t columns,
-                               int64_t elements)
-{
-    if (columns >= LANES && elements >= LANES) {
-        UNROLL for (int i = 0; i < LANE_COUNT; i++) {
-            square[i] = NAME(load)((const REAL *)(p + i * step));
-        }
-    } else {
-        UNROLL for (int i = 0; i < LANE_COUNT; i++) {
-            square[i] = (V){0};
-            if (i < columns) {
-                square[i] = NAME(load_some)((const REAL *)(p + i * step), elements, (V){0});
-            }
-        }
-    }
-    NAME(transpose)(square);
-}
-
-/* Elements `from` to `to` - 1 of one column, each at its place in a panel of that column alone. */
-INLINE void NAME(copy_column)(const REAL *source, REAL *panel, int64_t taps, int64_t channels,
-                              int64_t from, int64_t to)
-{
-    int64_t tap = from % taps, channel = from / taps;
-    for (int64_t e = from; e < to; e++) {
-        panel[tap * channels + channel] = source[e];
-        if (++tap == taps) {
-            tap = 0;
-            channel++;
-        }
-    }
-}
 
 /* A work item is a chunk of the elements of one panel of one group. */
 static void NAME(weights_panels)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
@@ -63,34 +30,16 @@ static void NAME(weights_panels)(const int64_t *args, int64_t first, int64_t las
             memset(target + from * width, 0, (size_t)((to - from) * width) * sizeof(REAL));
             continue;
         }
-        const char *source = (const char *)(intptr_t)args[PANELS_SOURCE] +
-                             number / panels * args[GROUP_STEP] + panel * args[COLUMN_STEP];
-        if (width == 1) {
-            NAME(copy_column)((const REAL *)source, target, taps, channels, from, to);
-            continue;
-        }
-        int64_t tap = from % taps, channel = from / taps;
-        for (int64_t e = from; e < to; e += LANES) {
-            const int64_t some = lesser(LANES, to - e);
-            const int64_t tap_at = tap, channel_at = channel;
-            for (int64_t j = 0; j < width; j += LANES) {
-                const int64_t there = greater(0, columns - panel - j);
-                V square[LANE_COUNT];
-                NAME(load_columns)(square, source + j * args[COLUMN_STEP] + e * (int64_t)sizeof(REAL),
-                                   args[COLUMN_STEP], there, some);
-                tap = tap_at, channel = channel_at;
-                UNROLL for (int i = 0; i < LANE_COUNT; i++) {
-                    if (i < some) {
-                        REAL *row = target + (tap * channels + channel) * width + j;
-                        NAME(store_some)(row, width - j, square[i]);
-                        if (++tap == taps) {
-                            tap = 0;
-                            channel++;
-                        }
-                    }
-                }
-            }
-        }
+        const struct columns all = {
+            .source = (const char *)(intptr_t)args[PANELS_SOURCE] +
+                      number / panels * args[GROUP_STEP] + panel * args[COLUMN_STEP],
+            .step = args[COLUMN_STEP],
+            .there = columns - panel,
+            .width = width,
+            .taps = taps,
+            .channels = channels,
+        };
+        NAME(pack_columns)(&all, target, from, to);
     }
 }
 

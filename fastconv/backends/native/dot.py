@@ -29,6 +29,8 @@ FEWEST_ITEMS = 4
 # together, which takes as long as so many elements.
 STEP_COST = 1.3
 ENDING_ELEMENTS = 32
+# Shorter sums are mostly endings: packing little takes little, and serves all rows of a call.
+LEAST_LENGTH = 128
 
 
 class _Dot(NativeConv):
@@ -56,6 +58,12 @@ class _Dot(NativeConv):
         items = groups * -(-columns // block) * -(-problem.batch // ROWS_OF_ITEM)
         kernel = self.library.kernel("dot", problem.dtype.name)
         return self.native_plan(problem, [Stage(kernel, items, words)])
+
+    def why_not(self, problem: Any) -> str | None:
+        length, *_ = self._sizes(problem)
+        if length < LEAST_LENGTH:
+            return f"sums of {length}: lanes across them are for {LEAST_LENGTH} products or more"
+        return super().why_not(problem)
 
     def _sizes(self, problem: Any) -> tuple[int, int, int]:
         """Return the elements of a sum, the columns of a group, and the groups."""

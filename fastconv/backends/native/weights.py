@@ -38,9 +38,11 @@ from fastconv.machine import Machine
 # Of ``weights.repeat``: the same of plain numbers, and what stands for a missing parameter.
 (REPEATED, REPEATS, REPEAT_COUNT, REPEAT_RUN, REPEAT_TIMES, REPEAT_VALUE) = range(6)
 # What packing moves, in bytes from memory: a weight is read and its copy written, where both lie
-# beyond the second cache (Zen 5: 15 GB/s of weights); transformed weights are stored line by line
-# to as many places as there are frequencies (9 GB/s).
-COPY_COST, SCATTER_COST = 2.0, 3.0
+# beyond the second cache (Zen 5: 10 to 28 GB/s of weights); transformed weights are stored line by
+# line to as many places as there are frequencies (9 to 16 GB/s, and 5 GB/s where they take more
+# than some part of the last cache, which threads share).
+FAR_SHARE = 0.25
+COPY_COST, SCATTER_COST, FAR_SCATTER_COST = 2.0, 3.5, 8.0
 # Elements of a column that an item packs: enough items for some threads, runs long enough for the
 # prefetchers. A multiple of any vector.
 CHUNK_ELEMENTS = 512
@@ -48,7 +50,9 @@ CHUNK_ELEMENTS = 512
 
 def packing_seconds(problem: Any, machine: Machine, scattered_bytes: int = 0) -> float:
     """Predict packing the parameters; ``scattered_bytes`` is what they are transformed into."""
-    moved = COPY_COST * problem.parameter_bytes + SCATTER_COST * scattered_bytes
+    far = scattered_bytes > machine.l3_bytes * FAR_SHARE
+    moved = COPY_COST * problem.parameter_bytes
+    moved += (FAR_SCATTER_COST if far else SCATTER_COST) * scattered_bytes
     return float(moved / machine.memory_bandwidth)
 
 

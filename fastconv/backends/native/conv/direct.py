@@ -10,16 +10,28 @@ from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import NativeConv, conv_tile, register_tiles
 from fastconv.backends.native.conv.geometry import conv_gemm, padded_size
 from fastconv.backends.native.conv.pack import pack_input
-from fastconv.backends.native.gemm import scratch_bytes
-from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, scratch_stride
+from fastconv.backends.native.gemm import ROW_BLOCK, Gemm, scratch_bytes
+from fastconv.backends.native.items import part_of
+from fastconv.backends.native.library import Library
+from fastconv.backends.native.plan import (
+    SCRATCH,
+    Given,
+    NativePlan,
+    Packed,
+    Stage,
+    scratch_stride,
+)
+from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packing_seconds
-from fastconv.machine import Machine
+from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem, Shape
 
 # Seconds that starting a tap costs a tile: addresses, and the pipeline running empty.
 TAP_SECONDS = 4e-9
 # Addresses so far apart share a set of the first cache; a line of it.
 SET_BYTES, LINE = 4096, 64
+# Rows up to which weights are packed panel by panel; what that takes of packing them all before.
+FEW_ROWS, FRESH_SHARE = 256, 0.5
 # Operations as long as turning an output channels first takes.
 TURN_OPERATIONS = 40
 
@@ -44,9 +56,28 @@ class Direct(NativeConv):
             + moved / machine.memory_bandwidth
             + tiles * taps * TAP_SECONDS
         )
-        return Cost(seconds, packed, packing_seconds(problem, machine))
+        packing = packing_seconds(problem, machine)
+        if self._is_fresh(problem, machine):
+            packing *= FRESH_SHARE
+        return Cost(seconds, packed, packing)
 
     def geometry(self, problem: ConvProblem) -> NativePlan:
+        return self._planned(problem, fresh=False)
+
+    def packing_plan(self, problem: ConvProblem) -> NativePlan:
+        return self._planned(problem, fresh=self._is_fresh(problem, get_machine()))
+
+    def _is_fresh(self, problem: ConvProblem, machine: Machine) -> bool:
+        """Return whether weights of a call are packed panel by panel.
+
+        It pays where they are large and the rows few, which are read again for each panel.
+        """
+        few = problem.batch * prod(problem.output_size) <= FEW_ROWS
+        large = problem.parameter_bytes > machine.l2_bytes
+        return few and large and self.library.has("gemm.fresh", conv_tile(self.library, problem))
+
+    def _planned(self, problem: ConvProblem, *, fresh: bool) -> NativePlan:
+        """Plan over packed panels, or over weights as they are given, packed panel by panel."""
         tile = conv_tile(self.library, problem)
         before = tuple(p[0] for p in problem.padding)
         packed = pack_input(
@@ -54,15 +85,44 @@ class Direct(NativeConv):
             pitch=_pitch(problem), step=_step(problem),
         )  # fmt: skip
         job = conv_gemm(self.library, _dense(problem), packed, tile)
-        scratch = scratch_bytes(tile)
-        words = job.words(tile, SCRATCH, scratch_stride(scratch))
-        stage = Stage(self.library.kernel("gemm", tile), job.items(problem.batch, tile), words)
+        if fresh:
+            stage, scratch = fresh_stage(self.library, problem, job, tile)
+        else:
+            scratch = scratch_bytes(tile)
+            words = job.words(tile, SCRATCH, scratch_stride(scratch))
+            stage = Stage(self.library.kernel("gemm", tile), job.items(problem.batch, tile), words)
         return self.native_plan(
             problem,
             [*packed.stages, stage],
             workspace_bytes=packed.workspace_bytes,
             scratch_bytes=scratch,
         )
+
+
+# Words after the GEMM's: how columns lie as they are given, and the images.
+FRESH_GROUP, FRESH_COLUMN, FRESH_TAPS, FRESH_CHANNELS, FRESH_IMAGES = range(25, 30)
+
+
+def fresh_stage(
+    library: Library, problem: ConvProblem, job: Gemm, tile: Tile
+) -> tuple[Stage, int]:
+    """Return the stage of a GEMM that packs each panel where it is multiplied, and its scratch.
+
+    A call then reads each weight from memory once, and no packed form of them all is written.
+    """
+    channels, taps = problem.in_channels // problem.groups, prod(problem.kernel_size)
+    scratch = scratch_bytes(tile) + channels * taps * tile.columns * tile.size
+    words = dataclasses.replace(job, b=Packed(Given(0))).words(
+        tile, SCRATCH, scratch_stride(scratch)
+    )
+    panels = problem.groups * -(-job.columns // tile.columns)
+    row_tiles = -(-len(job.rows) // tile.rows)
+    row_block = min(words[ROW_BLOCK], part_of(row_tiles, panels) * tile.rows)
+    words[ROW_BLOCK] = row_block
+    column = channels * taps * tile.size
+    words += [job.columns * column, column, taps, channels, problem.batch]
+    items = panels * problem.batch * -(-len(job.rows) // row_block)
+    return Stage(library.kernel("gemm.fresh", tile), items, words), scratch
 
 
 def _step(problem: ConvProblem) -> Shape:
