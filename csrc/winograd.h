@@ -45,6 +45,21 @@ WORDS_INLINE struct tile_place find_tile(const int64_t *args, int64_t number)
 }
 #endif
 
+#ifndef PARTS_TOGETHER
+#define PARTS_TOGETHER
+/* How many of `most` parts have products that fit where one worker's are held: at least one. */
+WORDS_INLINE int64_t parts_together(const int64_t *args, int64_t part, int64_t most)
+{
+    const int64_t begin = args[PANELS] * part / args[PARTS];
+    int64_t some = 1;
+    while (some < most &&
+           args[PANELS] * (part + some + 1) / args[PARTS] - begin <= args[PART_PANELS]) {
+        some++;
+    }
+    return some;
+}
+#endif
+
 /* A pass transforms `count` lines of vectors: line i's lie `stride` bytes apart from
  * source + i * next on, and what they become `target_stride` apart from target + i * target_next. */
 typedef void (*NAME(pass))(int64_t source, int64_t next, int64_t stride, int64_t target,
@@ -503,14 +518,16 @@ KERNEL(winograd_filtered, {
     memcpy(words, args, COUNT_WORDS * sizeof *words);
     words[BASE] = base;
     int64_t before = -1;
-    for (int64_t item = first; item < last; item++) {
+    for (int64_t some, item = first; item < last; item += some) {
         const int64_t whole = item / args[PARTS], part = item % args[PARTS];
+        /* Parts of a block that follow each other are done as one, as far as there is room. */
+        some = parts_together(args, part, lesser(args[PARTS] - part, last - item));
         const int64_t start = whole / args[GROUPS] * args[BLOCK_TILES];
         words[START] = start;
         words[COUNT] = lesser(args[BLOCK_TILES], args[TILES] - start);
         words[GROUP] = whole % args[GROUPS];
         words[FIRST_PANEL] = args[PANELS] * part / args[PARTS];
-        words[LAST_PANEL] = args[PANELS] * (part + 1) / args[PARTS];
+        words[LAST_PANEL] = args[PANELS] * (part + some) / args[PARTS];
         if (whole != before) {
             const int64_t rows = args[TILE_ROWS];
             call(args[INPUT_KERNEL], words, parts_of(words[COUNT], rows) * rows, worker);

@@ -103,9 +103,7 @@ class Direct(NativeConv):
 FRESH_GROUP, FRESH_COLUMN, FRESH_TAPS, FRESH_CHANNELS, FRESH_IMAGES = range(25, 30)
 
 
-def fresh_stage(
-    library: Library, problem: ConvProblem, job: Gemm, tile: Tile
-) -> tuple[Stage, int]:
+def fresh_stage(library: Library, problem: ConvProblem, job: Gemm, tile: Tile) -> tuple[Stage, int]:
     """Return the stage of a GEMM that packs each panel where it is multiplied, and its scratch.
 
     A call then reads each weight from memory once, and no packed form of them all is written.

@@ -70,7 +70,9 @@ class Layout:
     tile: Tile
     groups: int
     block: int
+    # Parts of a group's panels, and the panels whose products a worker holds at once.
     parts: int
+    part: int
 
     @classmethod
     def of(
@@ -103,7 +105,7 @@ class Layout:
         axes = filter_axes(problem, m)
         assert axes is not None
         groups = problem.groups // cls.merged_groups(problem, machine.lanes(problem.dtype))
-        choices = [cls(problem, *axes, tile, groups, tile.rows, 1) for tile in shapes]
+        choices = [cls(problem, *axes, tile, groups, tile.rows, 1, 1) for tile in shapes]
         choices = [dataclasses.replace(c, parts=c.panels) for c in choices]
         fastest = min(choice.products_seconds(machine) for choice in choices)
         wanted = items_wanted(problem.flops / problem.batch) if shared else 1
@@ -126,8 +128,9 @@ class Layout:
         items = -(-best.tiles_image // best.block) * groups
         panel = best.frequencies * best.p_frequency
         part = max(1, int(machine.l2_bytes * PRODUCTS_SHARE) // panel)
-        parts = max(-(-best.panels // part), -(-wanted // items))
-        return dataclasses.replace(best, parts=min(best.panels, parts))
+        rounds = -(-best.panels // part)
+        parts = min(best.panels, max(rounds, -(-wanted // items)))
+        return dataclasses.replace(best, parts=parts, part=-(-best.panels // rounds))
 
     @property
     def register_tiles(self) -> int:
@@ -239,11 +242,6 @@ class Layout:
     def tail(self) -> int:
         """Vectors of a group's last panel, 0 where it is as wide as the others."""
         return self.vectors % self.tile.vectors
-
-    @property
-    def part(self) -> int:
-        """Panels of the largest of the parts, each multiplied and stored before the next."""
-        return -(-self.panels // self.parts)
 
     @property
     def items(self) -> int:

@@ -21,7 +21,7 @@ from __future__ import annotations
  FREQUENCIES, A_FREQUENCY, A_TILE,
  # Weights: groups, the bytes to a frequency's panels and of one of them, segments of channels.
  WEIGHTS, WEIGHTS_GROUP, GROUPS, PANELS, PANEL_STARTS, PANEL_BYTES, SEGMENT_STARTS, SEGMENT_COUNTS,
- # Products: panels of the largest part, parts, bytes from frequency to frequency and tile to tile.
+ # Products: panels held at once, parts, bytes from frequency to frequency and from tile to tile.
  PART_PANELS, PARTS, P_FREQUENCY, P_TILE,
  # Outputs.
  BIAS, OUT, OUT_IMAGE, OUT_GROUP, OUT_ROWS, OUT_COLUMN, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,

@@ -242,15 +242,25 @@ def filtered():  # type: ignore[no-untyped-def]
             words[i] = args[i]
         words[w.BASE] = base
         before = -1
-        for item in range(first, last):
-            whole, some = divmod(item, args[w.PARTS])
+        item = first
+        while item < last:
+            whole, part = divmod(item, args[w.PARTS])
+            begin = args[w.PANELS] * part // args[w.PARTS]
+            # Parts of a block that follow each other are done as one, as far as there is room.
+            most = min(args[w.PARTS] - part, last - item)
+            end, some = args[w.PANELS] * (part + 1) // args[w.PARTS], 1
+            while some < most:
+                further = args[w.PANELS] * (part + some + 1) // args[w.PARTS]
+                if further - begin > args[w.PART_PANELS]:
+                    break
+                end, some = further, some + 1
+            item += some
             block, group = divmod(whole, args[w.GROUPS])
             start = block * args[w.BLOCK_TILES]
             count = min(args[w.BLOCK_TILES], args[w.TILES] - start)
             rows = args[w.TILE_ROWS]
             words[w.START], words[w.COUNT], words[w.GROUP] = start, count, group
-            words[w.FIRST_PANEL] = args[w.PANELS] * some // args[w.PARTS]
-            words[w.LAST_PANEL] = args[w.PANELS] * (some + 1) // args[w.PARTS]
+            words[w.FIRST_PANEL], words[w.LAST_PANEL] = begin, end
             if whole != before:
                 filled = (count + rows - 1) // rows * rows
                 call_kernel(args[w.INPUT_KERNEL], base, 0, filled, worker)
