@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -144,3 +145,35 @@ def test_the_sources_compile_without_a_warning(source: Path, tmp_path: Path) -> 
         except FileNotFoundError:
             continue
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed there")
+def test_threads_that_were_sent_to_other_cores_may_go_anywhere_again() -> None:
+    import fastconv.functional as F
+
+    def allowed() -> set[str]:
+        found = set()
+        for status in Path("/proc/self/task").glob("*/status"):
+            lines = status.read_text().splitlines()
+            found |= {line for line in lines if line.startswith("Cpus_allowed_list")}
+        return found
+
+    x = np.ones((1, 64, 64, 64), "f4")
+    w = fastconv.Parameter(np.ones((64, 64, 3, 3), "f4"))
+    before = fastconv.get_num_threads()
+    try:
+        fastconv.set_num_threads(2)
+        F.conv2d(x, w, backend="c")
+        usual = allowed()
+        for _ in range(5):
+            # Asleep, so that the next call wakes them.
+            time.sleep(0.05)
+            F.conv2d(x, w, backend="c")
+        # One that is still waking up goes back as soon as it runs.
+        for _ in range(100):
+            if allowed() == usual:
+                break
+            time.sleep(0.02)
+        assert allowed() == usual
+    finally:
+        fastconv.set_num_threads(before)
