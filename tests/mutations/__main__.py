@@ -25,6 +25,8 @@ HERE = Path(__file__).parent
 # What a test run needs of the tree. The extension that was built lies in `fastconv` too.
 NEEDED = ("fastconv", "csrc", "tests", "benchmarks", "examples", "docs", ".ci", ".github")
 FILES = ("pyproject.toml", "setup.py", "Makefile", "README.md", "SECURITY.md", "CHANGELOG.md")
+# Runs where there is no C extension alone: its own driver runs the kernels of both.
+NUMBA_DRIVER = "fastconv/backends/numba/engine/driver.py"
 # A change that makes a run endless is seen, too.
 SECONDS = 300
 
@@ -55,7 +57,9 @@ def copied(folder: Path) -> Path:
 def run(tree: Path, row: Mutation) -> tuple[str, str]:
     """Run a row's tests in a tree; give "green", "red", "endless" or "no run", and the output."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    variables = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", **row.variables}
+    found = [tree, *([tree / "tests/without/c"] if row.file == NUMBA_DRIVER else [])]
+    path = os.pathsep.join(map(str, found))
+    variables = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **row.variables}
     try:
         done = subprocess.run(
             [*command, *shlex.split(row.tests)],

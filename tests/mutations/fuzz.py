@@ -5,8 +5,8 @@ from __future__ import annotations
 MUTATIONS = [
     (
         "fastconv/backends/numba/conv/pack.py",
-        "whole = run if channels == stride and count > 0 else width",
-        "whole = run if channels == stride else width",
+        "whole = run if channels == stride and count > 0 else end",
+        "whole = run if channels == stride else end",
         "tests/functional/test_conv_cells_apart.py -k numba",
         "cells that a stride skips to are packed",
     ),
@@ -33,8 +33,8 @@ MUTATIONS = [
     ),
     (
         "fastconv/backends/native/conv/separable.py",
-        "        half = np.sqrt(np.abs(strength))[:, None]\n",
-        "        half = np.abs(strength)[:, None]\n",
+        "    half = np.sqrt(np.abs(strength))[:, None]\n",
+        "    half = np.abs(strength)[:, None]\n",
         "tests/trust/test_edges.py -k 'top_of_the_range and numba'",
         "a filter split into lines is the filter, at the ends of the range too",
     ),

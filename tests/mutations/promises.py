@@ -9,6 +9,8 @@ TUNING = "tests/dispatch/test_tuning.py"
 BITS = "tests/trust/test_bits.py"
 CLIFFS = "tests/trust/test_cliffs.py"
 SETTINGS = "tests/trust/test_settings.py"
+AGAIN = "fastconv/functional/again.py"
+CALLS = "tests/functional/test_again.py"
 DRIVER = "fastconv/backends/numba/engine/driver.py"
 
 MUTATIONS = [
@@ -24,8 +26,8 @@ MUTATIONS = [
     ),
     Mutation(
         CHOOSE,
-        "unnamed, offer.cost.seconds  #",
-        "unnamed, -offer.cost.seconds  #",
+        "not followed, offer.seconds(frozen, measured)\n",
+        "not followed, -offer.seconds(frozen, measured)\n",
         f"{CLIFFS} -k predicted_far",
         "no cliffs: no convolution is far from the machine's limit",
     ),
@@ -56,8 +58,8 @@ MUTATIONS = [
     ),
     Mutation(
         CHOOSE,
-        "unnamed, offer.cost.seconds  #",
-        "unnamed, offer.cost.seconds * (1 + hash(str(offer.algorithm)) % 9)  #",
+        "not followed, offer.seconds(frozen, measured)\n",
+        "not followed, hash(str(offer.algorithm)) % 9\n",
         f"{BITS} -k other_processes",
         "another process gives the same bits",
     ),
@@ -78,8 +80,8 @@ MUTATIONS = [
     # 3: it says what it does.
     Mutation(
         CHOOSE,
-        '        return offer.algorithm.backend == "reference", unnamed, offer.cost.seconds',
-        '        return offer.algorithm.backend == "reference", unnamed, -offer.cost.seconds',
+        "return is_reference, not followed, offer.seconds(frozen, measured)\n",
+        "return is_reference, not followed, -offer.seconds(frozen, measured)\n",
         f"{CHOICES} -k cheapest",
         "the cheapest of those that can is taken",
     ),
@@ -187,10 +189,39 @@ MUTATIONS = [
     ),
     Mutation(
         "fastconv/dispatch/run.py",
-        "(Parameter, StoredParameter)) and p.frozen for p",
-        "(Parameter, StoredParameter)) for p",
+        "(isinstance(p, (Parameter, StoredParameter)) and p.frozen)",
+        "isinstance(p, (Parameter, StoredParameter))",
         f"{CHOICES} -k copies_that_can",
         "a weight that is changed is never stale",
+    ),
+    # 4: fast as called.
+    Mutation(
+        CHOOSE,
+        "return own + (0.0 if frozen else self.cost.packing_seconds)",
+        "return own",
+        "tests/backends/test_weights.py -k counts_for_plain",
+        "what packing takes counts in the choice",
+    ),
+    Mutation(
+        AGAIN,
+        "            key += kind, value\n",
+        "            key.append(value)\n",
+        f"{CALLS} -k wrong_type",
+        "a call is like another in the types of its options too",
+    ),
+    Mutation(
+        AGAIN,
+        "return all(arrays[i] is array for i, array in self.held)",
+        "return True",
+        f"{CALLS} -k parameters_that_are_replaced",
+        "a plan that holds parameters serves calls with those alone",
+    ),
+    Mutation(
+        AGAIN,
+        " or len(set(addresses)) < len(addresses):",
+        ":",
+        f"{CALLS} -k one_array_for_two",
+        "one array for two arguments is no rule for other calls",
     ),
     # The house.
     Mutation(

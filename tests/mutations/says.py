@@ -27,8 +27,8 @@ MUTATIONS = [
     ),
     Mutation(
         "fastconv/network/summary.py",
-        "return choose(step.problem, algorithm=step.algorithm, backend=step.backend)",
-        'return choose(step.problem, backend="reference")',
+        "algorithm=step.algorithm, backend=step.backend, frozen=frozen)",
+        'backend="reference")',
         f"{_SAYS} -k names_runs",
         "what explain names is what runs",
     ),

@@ -63,11 +63,6 @@ def constant(array: Any, dtype: Any = None) -> Constant:
     return Constant(shared(kept))
 
 
-def owned(array: Array) -> Constant:
-    """Give an array to a plan that `aligned_zeros` made for it: it is not copied."""
-    return Constant(shared(array))
-
-
 @record(frozen=True)
 class Stage:
     """One kernel over its work items. Arguments are ints, Slots, Constants and Packed weights."""
@@ -81,13 +76,13 @@ class Stage:
 class Weights:
     """Memory for packed parameters, and the stages that fill it.
 
-    In ``stages`` parameter i is INPUT(i), a missing one's address 0, and OUTPUT is this memory.
-    They run once where the parameters are frozen, and else before the plan's own at each run.
+    In ``stages`` parameter i is INPUT(i), a missing one's address 0, and OUTPUT is this memory;
+    there is no workspace. They run once where the parameters are frozen, and else before the
+    plan's own at each run.
     """
 
     nbytes: int
     stages: tuple[Stage, ...]
-    workspace_bytes: int = 0
     scratch_bytes: int = 0
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant:
@@ -100,10 +95,10 @@ class Weights:
     def _run(self, parameters: Sequence[Array | None], memory: Array) -> None:
         program, _kept = pack_program(self.stages)
         threads = settings.get_num_threads() if self.nbytes >= THREADED_BYTES else 1
-        stride, shared_bytes = scratch_stride(self.scratch_bytes), _rounded(self.workspace_bytes)
-        threads = _threads_within(threads, shared_bytes, stride)
-        _memory, start = take_address(shared_bytes + stride * threads)
-        addresses = [*map(address_of, (*parameters, memory)), start, start + shared_bytes]
+        stride = scratch_stride(self.scratch_bytes)
+        threads = _threads_within(threads, 0, stride)
+        _memory, start = take_address(stride * threads)
+        addresses = [*map(address_of, (*parameters, memory)), start, start]
         drive(program, addresses, threads, whole=True)
 
 
@@ -188,7 +183,7 @@ class NativePlan(PackingPlan):
         found = (a.weights for s in self.stages for a in s.arguments if isinstance(a, Packed))
         self.weights: tuple[AnyWeights, ...] = tuple(dict.fromkeys(found))
         own = [w for w in self.weights if isinstance(w, Weights)]
-        self.packed_bytes = sum(w.nbytes + w.workspace_bytes + w.scratch_bytes for w in own)
+        self.packed_bytes = sum(w.nbytes + w.scratch_bytes for w in own)
 
     @property
     def is_staged(self) -> bool:
@@ -301,12 +296,11 @@ class _Ready:
             slots[weights] = WORKSPACE + shared
             shared += _rounded(weights.nbytes)
         for weights in own:
-            at = {OUTPUT.buffer: slots[weights], WORKSPACE.buffer: WORKSPACE + shared}
+            at = {OUTPUT.buffer: slots[weights]}
             read = (a for s in weights.stages for a in s.arguments if isinstance(a, Slot))
             at |= {a.buffer: Slot(first - a.buffer) for a in read if a.buffer >= 0}
             packing += moved(weights.stages, at)
             scratch = max(scratch, weights.scratch_bytes)
-        shared += max((_rounded(w.workspace_bytes) for w in own), default=0)
 
         def placed(argument: Argument) -> Argument:
             if isinstance(argument, Packed):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.native.conv.pack import Packed
+from fastconv.backends.native.conv.pack import Source
 from fastconv.backends.native.gemm import Gemm
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import INPUT, OUTPUT
@@ -57,7 +57,7 @@ def output_words(problem: Any, rows: Array | None = None) -> dict[str, Any]:
 
 
 def window_tables(
-    problem: ConvProblem, packed: Packed, *, merge: bool = True
+    problem: ConvProblem, packed: Source, *, merge: bool = True
 ) -> tuple[Array, Array, int]:
     """Give the rows' and taps' offsets in bytes, and the elements contiguous at each tap.
 
@@ -82,7 +82,7 @@ def window_tables(
     return rows * size, taps * size, depth
 
 
-def conv_gemm(library: Library, problem: ConvProblem, packed: Packed, tile: Tile) -> Gemm:
+def conv_gemm(library: Library, problem: ConvProblem, packed: Source, tile: Tile) -> Gemm:
     """Return a convolution as a GEMM over the packed input."""
     size = problem.dtype.itemsize
     rows, taps, depth = window_tables(problem, packed)

@@ -29,7 +29,7 @@ LONG_ROW = 512
 
 
 @record(frozen=True)
-class Packed:
+class Source:
     """Where a convolution reads its input, channels last: by itself, or after a pack stage."""
 
     slot: Slot
@@ -84,7 +84,7 @@ def pack_input(
     channel_multiple: int = 1,
     pitch: int = 0,
     step: Shape | None = None,
-) -> Packed:
+) -> Source:
     """Plan how the problem's first input comes to be ``padded`` cells a dimension, channels last.
 
     Nothing is copied when the input is so already. ``pitch`` is how many elements apart cells
@@ -99,7 +99,7 @@ def pack_input(
     same = channels == problem.in_channels and size == target and not any(start)
     same = same and every == (1, 1, 1)
     if same and (problem.channels_last or channels == 1 or prod(size) == 1):
-        return Packed(INPUT(0), (), target, channels, 0)
+        return Source(INPUT(0), (), target, channels, 0)
     plane = prod(size)
     c = problem.in_channels
     if problem.channels_last:
@@ -126,4 +126,4 @@ def pack_input(
         ],
     )  # fmt: skip
     total = problem.batch * prod(target) * channels * dtype.itemsize
-    return Packed(WORKSPACE, (stage,), target, channels, total)
+    return Source(WORKSPACE, (stage,), target, channels, total)

@@ -14,8 +14,7 @@ import numpy as np
 from fastconv.backends.base import Cost, Work
 from fastconv.backends.native.conv.common import NativeConv, conv_tile
 from fastconv.backends.native.conv.geometry import offsets, output_words
-from fastconv.backends.native.conv.pack import Packed as Source
-from fastconv.backends.native.conv.pack import pack_input
+from fastconv.backends.native.conv.pack import Source, pack_input
 from fastconv.backends.native.conv.phases import phase_length, phase_taps, phases
 from fastconv.backends.native.gemm import Gemm, scratch_bytes
 from fastconv.backends.native.library import Library

@@ -11,7 +11,7 @@ from math import prod
 from fastconv.backends.base import Cost, Work
 from fastconv.backends.native.conv.common import NativeConv, unit
 from fastconv.backends.native.conv.geometry import lead, output_words
-from fastconv.backends.native.conv.pack import Packed, pack_input
+from fastconv.backends.native.conv.pack import Source, pack_input
 from fastconv.backends.native.conv.winograd.axis import winograd_bound
 from fastconv.backends.native.conv.winograd.layout import Layout, filter_axes
 from fastconv.backends.native.conv.winograd.weights import packed_weights
@@ -113,11 +113,11 @@ class Winograd(NativeConv):
             scratch_bytes=layout.scratch_bytes,
         )
 
-    def _source(self, problem: ConvProblem, layout: Layout) -> Packed:
+    def _source(self, problem: ConvProblem, layout: Layout) -> Source:
         """Plan where tiles are read: the input itself, or padded and channels last."""
         if layout.planar:
             size = lead(problem.input_size, 1)
-            return Packed(INPUT(0), (), size, problem.in_channels, 0)
+            return Source(INPUT(0), (), size, problem.in_channels, 0)
         return pack_input(
             self.library,
             problem,
