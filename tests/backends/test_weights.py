@@ -234,7 +234,9 @@ def test_packing_counts_for_plain_weights_alone() -> None:
     plain, frozen = choose(problem, frozen=False), choose(problem)
     costs = {str(c.algorithm): c for c in plain.candidates if c.cost is not None}
     for name, candidate in costs.items():
-        assert candidate.seconds(frozen=False) >= candidate.seconds(frozen=True), name
+        if candidate.algorithm.backend == "reference":
+            continue
+        assert candidate.seconds(frozen=False) > candidate.seconds(frozen=True), name
     best = min(
         (c for c in plain.candidates if c.why_not is None and c.algorithm.backend != "reference"),
         key=lambda c: c.seconds(frozen=False),
