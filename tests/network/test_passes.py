@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastconv
 import fastconv.functional as F
 from fastconv.dispatch import Parameter
 from fastconv.network import passes
@@ -30,7 +31,7 @@ from fastconv.network.planner import plan_program
 from fastconv.network.pointwise import erf
 from fastconv.network.program import Call, Program, Solve, View
 from fastconv.network.trace import trace
-from fastconv.problem import StridedProblem
+from fastconv.problem import ConvProblem, StridedProblem
 from tests.network.random_networks import RandomNetwork
 
 RNG = np.random.default_rng(11)
@@ -344,6 +345,20 @@ def test_channels_go_last_and_come_back() -> None:
     # One to go last, one to shuffle in place, one to come back.
     assert moved(remove_dead(after)) == 3
     agree(shuffled, after)
+
+
+def test_what_names_an_algorithm_for_channels_first_stays_so() -> None:
+    filters = Parameter(RNG.standard_normal((4, 1, 5, 5)).astype("f4"))
+
+    def network(x: Any) -> Any:
+        return F.conv2d(conv(x), filters, padding=2, groups=4, algorithm="fft")
+
+    before = lowered(network)
+    after = channels_last(before)
+    problems = [op.problem for op in after.ops if isinstance(op, Solve)]
+    assert [p.channels_last for p in problems if isinstance(p, ConvProblem)] == [True, False]
+    agree(before, after)
+    np.testing.assert_allclose(fastconv.compile(network, X.shape)(X), network(X), atol=1e-5)
 
 
 @pytest.mark.parametrize("begin", [0, 3, 6])

@@ -129,8 +129,10 @@ class _ChannelsLast:
     def _op(self, op: Op, may_turn: bool) -> None:
         if isinstance(op, Solve) and may_turn:
             turn = self._turn_of(op)
-            if turn is not None:
-                self._turned(op, turn(op.problem))
+            problem = None if turn is None else turn(op.problem)
+            if problem is not None and _serves(op, problem):
+                self._images += _is_of_images(problem)
+                self._turned(op, problem)
                 return
         movement = movement_of(op, self._old)
         if movement is not None and op.reads[0] in self._last:
@@ -165,10 +167,7 @@ class _ChannelsLast:
             return None
         if isinstance(problem, ChannelsProblem):
             return _turn_flag if already else None
-        if problem.name not in _IMAGES and not problem.name.startswith(_IMAGE_KINDS):
-            return None
-        self._images += 1
-        return _turn_flag
+        return _turn_flag if _is_of_images(problem) else None
 
     def _turned(self, op: Solve, problem: Any) -> None:
         rank = len(op.problem.output_shape)
@@ -254,6 +253,17 @@ class _ChannelsLast:
         )
 
 
+def _serves(op: Solve, problem: Any) -> bool:
+    """Return whether what an operation names, if it does, can serve a problem."""
+    if op.algorithm is None and op.backend is None:
+        return True
+    try:
+        choose(problem, algorithm=op.algorithm, backend=op.backend)
+    except ValueError:
+        return False
+    return True
+
+
 _IMAGES = ("global_avg_pool", "global_max_pool", "global_lp_pool", "interpolate")
 _IMAGE_KINDS = (
     "conv", "max_pool", "avg_pool", "lp_pool", "weighted_pool", "adaptive", "pixel_",
@@ -302,3 +312,7 @@ def _turn_softmax(problem: SoftmaxProblem) -> Any:
     return dataclasses.replace(
         problem, shape=last_shape(problem.shape), axis=_axis(problem.axis, len(problem.shape))
     )
+
+
+def _is_of_images(problem: Any) -> bool:
+    return problem.name in _IMAGES or problem.name.startswith(_IMAGE_KINDS)
