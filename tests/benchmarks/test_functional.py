@@ -186,25 +186,25 @@ def test_the_plans_layout_is_left_aside() -> None:
     assert found.group == "channels last"
 
 
-def run_report(words: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def run_report(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(report, "FOLDER", folder)
     monkeypatch.setattr(report.peak, "measure_peak", lambda threads: PEAK)
-    done = CliRunner().invoke(report.main, words.split())
+    done = CliRunner().invoke(report.main, words)
     assert done.exit_code == 0, done.output
     return json.loads((folder / "report.json").read_text())["rows"]
 
 
 def test_the_report_names_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = "--suite functional --suite overhead --filter batch_norm --seconds 0.01 --peers torch"
-    rows = run_report(words, tmp_path, monkeypatch)
+    rows = run_report(words.split(), tmp_path, monkeypatch)
     assert [found["case"] for found in rows] == ["batch_norm.small", "batch_norm.mid", "batch_norm"]
     text = (tmp_path / "report.md").read_text()
     assert f"1 thread, on {ours.fastconv.show_config().facts['cpu']}" in text
 
 
 def test_old_and_new_are_called_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = f"--baseline {baseline.ROOT} --suite overhead --filter Network --seconds 0.01"
-    (found,) = run_report(words, tmp_path, monkeypatch)
+    words = "--suite overhead --filter Network --seconds 0.01".split()
+    (found,) = run_report([*words, "--baseline", str(baseline.ROOT)], tmp_path, monkeypatch)
     assert set(found["results"]) == {"new", "old"}
 
 
