@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import time
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -43,8 +44,18 @@ class Result:
     why_not: str | None = None
 
 
+class Subject(Protocol):
+    """What is measured: its dtype, and of how many calls a run is."""
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def calls(self) -> int: ...
+
+
 def measure(
-    case: Case,
+    case: Subject,
     rivals: Mapping[str, Timed],
     expected: Array,
     budget: float,
@@ -84,7 +95,7 @@ def _plan(seconds: float, share: float, rest: float) -> tuple[int, int]:
     return min(_MOST_ROUNDS, max(least, rounds)), runs
 
 
-def _checked(rival: Timed, case: Case, expected: Array) -> Result:
+def _checked(rival: Timed, case: Subject, expected: Array) -> Result:
     wrong, loose = (bounds.get(case.dtype, 0.0) for bounds in (WRONG, LOOSE))
     try:
         error = rival.check(expected)

@@ -203,7 +203,7 @@ def test_the_report_names_the_processor(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_old_and_new_are_called_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = "--suite overhead --filter Network --seconds 0.01".split()
+    words = ["--suite", "overhead", "--filter", "Network", "--seconds", "0.01"]
     (found,) = run_report([*words, "--baseline", str(baseline.ROOT)], tmp_path, monkeypatch)
     assert set(found["results"]) == {"new", "old"}
 
