@@ -14,6 +14,9 @@ from benchmarks.rival import Maker, Timed, refusal
 from fastconv.settings import cores_allowed
 
 OWN = ("fastconv", "network")
+# Seconds between the turns of many threads. OpenMP's, of PyTorch among others, look at memory
+# 300,000 times before they sleep: 4 to 6 ms, in which they take a core from whose turn it is.
+PAUSE = 10e-3
 # PyTorch in its two memory formats, the rivals there.
 TORCH = ("torch", "torch_cl")
 _SCALING = ("fastconv", "network", "torch", "torch_cl", "onnxruntime", "openvino", "ncnn", "litert")
@@ -169,7 +172,7 @@ def _row(
 ) -> Row:
     expected = expect(case)
     many = plan.threads > 1 or suite == "threads"
-    results = measure(case, rivals, expected, plan.seconds, pause=3e-3 if many else 0.0)
+    results = measure(case, rivals, expected, plan.seconds, pause=PAUSE if many else 0.0)
     refused |= {n: r.why_not for n, r in results.items() if r.why_not is not None}
     return Row(
         suite,
