@@ -25,8 +25,8 @@ HERE = Path(__file__).parent
 # What a test run needs of the tree. The extension that was built lies in `fastconv` too.
 NEEDED = ("fastconv", "csrc", "tests", "benchmarks", "examples", "docs", ".ci", ".github")
 FILES = ("pyproject.toml", "setup.py", "Makefile", "README.md", "SECURITY.md", "CHANGELOG.md")
-# Runs where there is no C extension alone: its own driver runs the kernels of both.
-NUMBA_DRIVER = "fastconv/backends/numba/engine/driver.py"
+# These run where there is no C extension alone: its own driver runs the kernels of both.
+WITHOUT_C = tuple(f"fastconv/backends/numba/engine/{n}.py" for n in ("driver", "float_mode"))
 # A change that makes a run endless is seen, too.
 SECONDS = 300
 
@@ -57,7 +57,7 @@ def copied(folder: Path) -> Path:
 def run(tree: Path, row: Mutation) -> tuple[str, str]:
     """Run a row's tests in a tree; give "green", "red", "endless" or "no run", and the output."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    found = [tree, *([tree / "tests/without/c"] if row.file == NUMBA_DRIVER else [])]
+    found = [tree, *([tree / "tests/without/c"] if row.file in WITHOUT_C else [])]
     path = os.pathsep.join(map(str, found))
     variables = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **row.variables}
     try:
