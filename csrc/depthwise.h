@@ -2,8 +2,8 @@
  *
  * Each pixel of an input line is loaded once for all the taps of a kernel's line that see it; those
  * outside the image are zeros. A work item is a block of columns of some output lines of one vector
- * of channels of one image; its words are explained in fastconv/backends/native/conv/depthwise.py. Sums run over
- * taps in order, the last dimension fastest.
+ * of channels of one image; its words are explained in fastconv/backends/native/conv/depthwise.py.
+ * Sums run over taps in order, the last dimension fastest.
  */
 #include "epilogue.h"
 

@@ -3,7 +3,8 @@
  * A tile of output rows slides down a column of weights, so that each line is loaded once for all
  * the rows and taps that it serves. Lines are read where the plane has them, or copied and padded
  * first. A work item is a block of output rows and columns of one channel of one image; its words
- * are explained in fastconv/backends/native/conv/depthwise_planar.py. Sums run over columns of weights, down each.
+ * are explained in fastconv/backends/native/conv/depthwise_planar.py. Sums run over columns of
+ * weights, down each.
  */
 #include "tile.h"
 #include "planes.h"
@@ -206,8 +207,8 @@ INLINE void NAME(sum_tile)(int rows, int vectors, int edge, const int64_t *args,
     NAME(finish_tile)(rows, vectors, tile, args, to->image, to->row, to->rows_left, to->column);
 }
 
-/* Sum rows `start` to `stop` - 1 of the block of columns from `begin` on of a plane by one filter of its channel: from lines that were
- * copied, or, with none, from the plane as it lies. */
+/* Sum rows `start` to `stop` - 1 of the block of columns from `begin` on of a plane by one filter
+ * of its channel: from lines that were copied, or, with none, from the plane as it lies. */
 INLINE void NAME(sum_block)(int rows, int vectors, const int64_t *args, int64_t copied,
                             int64_t plane, int64_t filter, int64_t start, int64_t stop,
                             int64_t begin)

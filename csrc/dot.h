@@ -1,7 +1,7 @@
 /* Rows times columns as they are given, nothing packed: lanes across the elements of a sum.
  *
- * A sum's lanes are brought together at its end, in the same order in every tile; the words stand in
- * fastconv/backends/native/dot.py.
+ * A sum's lanes are brought together at its end, in the same order in every tile; the words stand
+ * in fastconv/backends/native/dot.py.
  */
 #include "epilogue.h"
 
@@ -9,8 +9,7 @@
 #define DOT_WORDS
 enum {
     DOT_A, DOT_A_ROW, DOT_A_GROUP, DOT_B, DOT_BIAS, DOT_OUT, DOT_OUT_ROW, DOT_RESIDUAL, DOT_SLOPE,
-    DOT_LOW, DOT_HIGH, DOT_ROWS, DOT_LENGTH, DOT_COLUMNS, DOT_GROUPS, DOT_ROW_BLOCK,
-    DOT_COLUMN_BLOCK
+    DOT_LOW, DOT_HIGH, DOT_ROWS, DOT_LENGTH, DOT_COLUMNS, DOT_ROW_BLOCK, DOT_COLUMN_BLOCK
 };
 /* Sums of a tile, rows of one with several, and columns of one of a single row. */
 enum { DOT_ROWS_OF_TILE = 4, DOT_COLUMNS_OF_TILE = 4, DOT_COLUMNS_OF_ROW = 8 };

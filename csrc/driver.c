@@ -79,9 +79,9 @@ static struct {
 
 #if defined(__linux__)
 
-/* Some schedulers wake a thread on the core of the one that wakes it, which is busy from then on, and
- * leave it there for milliseconds while another core has nothing to do. So who wakes others sends
- * them away from its own core; each may go anywhere again as soon as it runs. */
+/* Some schedulers wake a thread on the core of the one that wakes it, which is busy from then on,
+ * and leave it there for milliseconds while another core has nothing to do. So who wakes others
+ * sends them away from its own core; each may go anywhere again as soon as it runs. */
 static struct {
     pid_t thread;
     int asleep;
@@ -107,11 +107,12 @@ static void send_away(int64_t helpers)
         return;
     }
     for (int64_t i = 0; i < helpers; i++) {
+        cpu_set_t *allowed = &places[i].allowed;
         if (!places[i].asleep || places[i].sent ||
-            sched_getaffinity(places[i].thread, sizeof places[i].allowed, &places[i].allowed) != 0) {
+            sched_getaffinity(places[i].thread, sizeof *allowed, allowed) != 0) {
             continue;
         }
-        cpu_set_t others = places[i].allowed;
+        cpu_set_t others = *allowed;
         CPU_CLR((size_t)here, &others);
         places[i].sent = CPU_COUNT(&others) > 0 &&
                          sched_setaffinity(places[i].thread, sizeof others, &others) == 0;

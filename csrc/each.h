@@ -36,7 +36,8 @@
 #include <immintrin.h>
 #endif
 
-/* gcc moves halves of vectors by way of MMX registers, and leaves them in the way of long doubles. */
+/* gcc moves halves of vectors by way of MMX registers, and leaves them in the way of long
+ * doubles. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC target("no-mmx")

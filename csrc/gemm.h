@@ -96,9 +96,9 @@ INLINE void NAME(gemm)(int rows, int vectors, const int64_t *args, int64_t first
     }
 }
 
-/* The same with columns as they are given: a worker packs a panel into its own memory, in the second
- * cache, right before the rows that it does with it. A work item is a block of rows of one image for
- * one panel of one group; those of a panel follow each other. */
+/* The same with columns as they are given: a worker packs a panel into its own memory, in the
+ * second cache, right before the rows that it does with it. A work item is a block of rows of one
+ * image for one panel of one group; those of a panel follow each other. */
 INLINE void NAME(gemm_fresh)(int rows, int vectors, const int64_t *args, int64_t first,
                              int64_t last, int64_t worker)
 {

@@ -2,7 +2,8 @@
  * the run of a program on NumPy arrays. fastconv/functional/again.py has the same in Python.
  *
  * An array's fields are read where NumPy's binary interface has them; Python looks first whether
- * they are there (`describe`). In CPython's stable ABI, a module of its own: cffi passes no objects.
+ * they are there (`describe`). In CPython's stable ABI, a module of its own: cffi passes no
+ * objects.
  */
 #define Py_LIMITED_API 0x030A0000
 #define PY_SSIZE_T_CLEAN
@@ -87,12 +88,15 @@ static int take(struct key *key, PyObject *value, int is_out)
             key->count + size > MOST_WORDS) {
             return 0;
         }
+        if (!is_out && PyList_Size(key->arrays) >= MOST_ARRAYS) {
+            return 0;
+        }
+        if (PyList_Append(key->parts, (PyObject *)type) < 0) {
+            return -1;
+        }
         if (is_out) {
             key->out = value;
-            return PyList_Append(key->parts, (PyObject *)type) < 0 ? -1 : 1;
-        }
-        if (PyList_Size(key->arrays) >= MOST_ARRAYS) {
-            return 0;
+            return 1;
         }
         key->words[key->count++] = array->dimensions;
         for (int i = 0; i < array->dimensions; i++) {
@@ -103,10 +107,7 @@ static int take(struct key *key, PyObject *value, int is_out)
         if (key->owner == NULL && type == parameter) {
             key->owner = value;
         }
-        if (PyList_Append(key->arrays, value) < 0) {
-            return -1;
-        }
-        return PyList_Append(key->parts, (PyObject *)type) < 0 ? -1 : 1;
+        return PyList_Append(key->arrays, value) < 0 ? -1 : 1;
     }
     if (type == &PyBool_Type || type == &PyFloat_Type) {
         /* Equal to an int, and another value. */
@@ -270,7 +271,8 @@ static PyObject *version(PyObject *module, PyObject *none)
 
 static PyMethodDef methods[] = {
     {"version", version, METH_NOARGS, "Return the number of this interface."},
-    {"key_of", (PyCFunction)(void (*)(void))key_of, METH_FASTCALL, "Return a call's key, arrays, out and first Parameter."},
+    {"key_of", (PyCFunction)(void (*)(void))key_of, METH_FASTCALL,
+     "Return a call's key, arrays, out and first Parameter."},
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, "Run a program on arrays."},
     {"describe", describe, METH_O, "Return what is read of an array."},
     {"begin", begin, METH_VARARGS, "Set the arrays' type and the driver."},

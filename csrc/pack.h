@@ -1,7 +1,7 @@
 /* The pack step: any input layout and padding into padded channels-last scratch memory.
  *
- * A work item is one row of one image, or a part of it. Tables say which input cell each padded cell shows, -1 for
- * zero; the words stand in fastconv/backends/native/conv/pack.py.
+ * A work item is one row of one image, or a part of it. Tables say which input cell each padded
+ * cell shows, -1 for zero; the words stand in fastconv/backends/native/conv/pack.py.
  */
 
 #ifndef PACK_WORDS

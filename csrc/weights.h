@@ -9,7 +9,7 @@
 #define WEIGHTS_WORDS
 enum {
     PANELS_SOURCE, PANELS_TARGET, GROUP_STEP, COLUMN_STEP, PANEL_COLUMNS, PANEL_WIDTH, PANEL_TAPS,
-    PANEL_CHANNELS, PANEL_CHUNK, PANEL_GROUPS
+    PANEL_CHANNELS, PANEL_CHUNK
 };
 #endif
 
@@ -107,7 +107,8 @@ INLINE void NAME(transform_filters)(const int64_t *args, const REAL *filters, in
 {
     const int64_t down = args[POINTS_DOWN], across = args[POINTS_ACROSS];
     const int64_t phase = phase_down * args[PHASES_OF_ACROSS] + phase_across;
-    const double *by_down = (const double *)(intptr_t)args[MATRIX_DOWN] + phase_down * down * taps_down;
+    const double *by_down =
+        (const double *)(intptr_t)args[MATRIX_DOWN] + phase_down * down * taps_down;
     const double *by_across =
         (const double *)(intptr_t)args[MATRIX_ACROSS] + phase_across * across * taps_across;
     const int64_t *places = words_at(args[PLACES], phase * down * across);
@@ -170,6 +171,7 @@ static void NAME(weights_winograd)(const int64_t *args, int64_t first, int64_t l
     const int64_t taps_down = args[TAPS_DOWN], taps_across = args[TAPS_ACROSS];
     const int64_t taps = taps_down * taps_across, out = args[OUT_CHANNELS];
     const int64_t chunks = parts_of(args[DEPTH_ROWS], FEW_CHANNELS);
+    const int64_t phases = args[PHASES_OF_DOWN] * args[PHASES_OF_ACROSS];
     for (int64_t item = first; item < last; item++) {
         const int64_t panel = item / chunks % args[PANEL_COUNT];
         const int64_t group = item / chunks / args[PANEL_COUNT];
@@ -181,14 +183,15 @@ static void NAME(weights_winograd)(const int64_t *args, int64_t first, int64_t l
             some = k < channels ? lesser(own - channel, end - k) : end - k;
             for (int64_t j = 0; j < row; j += LANES) {
                 const int64_t column = panel * args[PANEL_LANES] + j;
-                const int64_t from = sub * out - column, to = lesser(from + out, args[GROUP_COLUMNS] - column);
+                const int64_t from = sub * out - column;
+                const int64_t to = lesser(from + out, args[GROUP_COLUMNS] - column);
                 const char *p = (const char *)(intptr_t)args[FILTERS] +
                                 (group * args[GROUP_COLUMNS] + column) * args[OUT_CHANNEL_STEP] +
                                 channel * taps * (int64_t)sizeof(REAL);
                 REAL filters[(MOST_FILTER_TAPS * FEW_CHANNELS + LANE_COUNT) * LANE_COUNT];
                 NAME(load_filters)(filters, p, args[OUT_CHANNEL_STEP], from, k < channels ? to : 0,
                                    some * taps);
-                for (int64_t phase = 0; phase < args[PHASES_OF_DOWN] * args[PHASES_OF_ACROSS]; phase++) {
+                for (int64_t phase = 0; phase < phases; phase++) {
                     const int64_t py = phase / args[PHASES_OF_ACROSS];
                     const int64_t px = phase % args[PHASES_OF_ACROSS];
                     for (int64_t s = 0; s < some; s++) {

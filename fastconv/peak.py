@@ -23,7 +23,7 @@ import numpy as np
 
 from fastconv import kept, settings
 from fastconv.backends.base import Work
-from fastconv.dispatch.registry import backend_available
+from fastconv.dispatch.registry import LIBRARIES, backend_available
 from fastconv.machine import Machine, cpu_model, forced_isa, get_machine
 from fastconv.problem.record import record
 
@@ -37,7 +37,7 @@ FEWEST_ROUNDS = 5
 MOST_SECONDS = 0.8
 TURN_SECONDS = 1e-3
 TURN_SAMPLES = 8
-# What is read from memory: a few times the last cache, as far as that is no burden.
+# Least and most bytes that are read to measure memory: several times the last cache.
 MEMORY_BYTES = (64 << 20, 256 << 20)
 # No machine is outside of this; a file that says otherwise is damaged.
 PLAUSIBLE = (1e6, 1e16)
@@ -234,10 +234,10 @@ def _sample(name: str, run: Callable[[], Any]) -> float:
 
 def library_here() -> Any:
     """Return the kernels that are there, compiled ones first; None where there are none."""
-    backend = next((name for name in ("c", "numba") if backend_available(name)), None)
-    return (
-        None if backend is None else importlib.import_module(f"fastconv.backends.{backend}.library")
-    )
+    backend = next(filter(backend_available, LIBRARIES), None)
+    if backend is None:
+        return None
+    return importlib.import_module(f"fastconv.backends.{backend}.library")
 
 
 def _l3_count() -> int:

@@ -92,7 +92,7 @@ def race(
     stopwatch: Stopwatch | None = None,
     frozen: bool = True,
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Give the median seconds of a run on these very operands, and what failed and how.
+    """Return the median seconds of a run on these operands, and what failed and why.
 
     Parameters that are not ``frozen`` are packed at each run.
     """

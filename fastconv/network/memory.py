@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from fastconv.backends.native.arena import ALIGNMENT
+from fastconv.backends.native.arena import rounded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ def arrange(buffers: Sequence[Buffer]) -> Layout:
     Pisarchyk, Lee: Efficient memory management for deep neural net inference (2020), "greedy by
     size". Sizes are rounded up to whole cache lines.
     """
-    sizes = [_rounded(buffer.size) for buffer in buffers]
+    sizes = [rounded(buffer.size) for buffer in buffers]
     placed: list[tuple[int, int]] = []
     offsets = [0] * len(buffers)
     for number in sorted(range(len(buffers)), key=lambda i: (-sizes[i], buffers[i].first)):
@@ -69,7 +69,3 @@ def _most_live(buffers: Sequence[Buffer], sizes: Sequence[int]) -> int:
         now += changes[place]
         most = max(most, now)
     return most
-
-
-def _rounded(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -10,7 +10,7 @@ from fastconv.machine import get_machine
 from fastconv.peak import Peak
 from fastconv.problem.record import record
 
-# Parts of a limit are told in whole percents: what rounds to 100 is no more than that.
+# Percentages are rounded: what rounds to 100 does not count as above it.
 _MOST = 1.005
 MEASURED, FIXED = "as measured here", "by the fixed figures"
 _WHY_ABOVE = {

@@ -11,6 +11,8 @@ import pytest
 import fastconv
 import fastconv.functional as F
 from fastconv.backends.native import plan
+from fastconv.backends.native.conv import separable
+from fastconv.backends.native.conv.transposed import Transposed
 from fastconv.backends.native.conv.winograd.layout import Layout
 from fastconv.backends.native.conv.winograd.weights import packed_weights
 from fastconv.backends.native.plan import Constant, Weights
@@ -24,7 +26,7 @@ from fastconv.backends.native.weights import (
 from fastconv.dispatch import Parameter, algorithms, choose
 from fastconv.dispatch.registry import LIBRARIES, backend_available
 from fastconv.machine import available_isas, get_machine
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, ConvTransposeProblem
 from fastconv.problem.remember import Spec
 
 NAMES = [name for name in LIBRARIES if backend_available(name)]
@@ -267,6 +269,38 @@ def test_every_algorithm_of_ours_packs_by_kernels_or_says_why() -> None:
         assert all(isinstance(weights, Weights) for weights in made.weights), str(algorithm)
         found += 1
     assert found >= 8
+
+
+def test_what_a_kept_plan_packs_by_counts_in_its_bytes(library: Any) -> None:
+    """A transposed convolution gathers weights by tables, as long as the sums."""
+    x, w = Spec((1, 256, 4, 4), np.dtype("f4")), Spec((256, 8, 3, 3), np.dtype("f4"))
+    problem = ConvTransposeProblem.of(2, x, w, None)
+    plan: Any = Transposed(library).packing_plan(problem)
+    tables = {
+        id(argument.array): argument.array.nbytes
+        for weights in plan.weights
+        for stage in weights.stages
+        for argument in stage.arguments
+        if isinstance(argument, Constant)
+    }
+    assert sum(tables.values()) >= 256 * 9 * 8
+    assert plan.nbytes >= sum(tables.values())
+    assert plan.packed((np.ones(w.shape, w.dtype), None)).nbytes >= 256 * 9 * 8 * 4
+
+
+def test_outer_products_are_split_once_for_each_line(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for the columns and once for the rows; a bias needs no lines."""
+    seen: list[Any] = []
+    lines = separable._lines
+    monkeypatch.setattr(separable, "_lines", lambda w: seen.append(w) or lines(w))
+    x, w = drawn(1, 2, 9, 9), np.ones((2, 1, 3, 3), "f4")
+    asked = {"padding": 1, "groups": 2, "backend": library.BACKEND}
+    split = F.conv2d(x, w, drawn(2, seed=2), algorithm="separable", **asked)
+    assert len(seen) == 2
+    whole = F.conv2d(x, w, drawn(2, seed=2), algorithm="depthwise_planar", **asked)
+    np.testing.assert_allclose(split, whole, rtol=1e-5, atol=1e-5)
 
 
 def test_kernels_leave_long_doubles_alone(library: Any) -> None:

@@ -221,7 +221,7 @@ MUTATIONS = [
         " or len(set(addresses)) < len(addresses):",
         ":",
         f"{CALLS} -k one_array_for_two",
-        "one array for two arguments is no rule for other calls",
+        "a call with one array for two arguments does not serve other calls",
     ),
     # The house.
     Mutation(

@@ -24,6 +24,11 @@ KEPT_BYTES = 256 << 20
 HUGE_PAGE = 2 << 20
 
 
+def rounded(size: int) -> int:
+    """Return ``size`` bytes rounded up to whole alignments."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
 class _Arena(threading.local):
     def __init__(self) -> None:
         self.memory = np.empty(0, np.uint8)

@@ -13,18 +13,17 @@ from typing import Any
 from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.gemm import clamp_words, fused
+from fastconv.backends.native.items import LEAST_ITEMS
 from fastconv.backends.native.plan import INPUT, OUTPUT, Given, NativePlan, Packed, Stage
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem, LinearProblem
 
 # Words of the argument block. Steps from row to row and from group to group are bytes.
 (A, A_ROW, A_GROUP, B, BIAS, OUT, OUT_ROW, RESIDUAL, SLOPE, LOW, HIGH, ROWS, LENGTH, COLUMNS,
- GROUPS, ROW_BLOCK, COLUMN_BLOCK) = range(17)  # fmt: skip
+ ROW_BLOCK, COLUMN_BLOCK) = range(16)  # fmt: skip
 # Rows of a work item, and bytes of the weights that it keeps in the second cache for them.
 ROWS_OF_ITEM = 64
 WEIGHT_BYTES = 128 << 10
-# Work items of an image, where weights allow it: enough for some threads.
-FEWEST_ITEMS = 4
 # How much longer a sum's steps take than those of packed weights: loads, and bringing lanes
 # together, which takes as long as so many elements.
 STEP_COST = 1.3
@@ -48,12 +47,12 @@ class _Dot(NativeConv):
     def geometry(self, problem: Any) -> NativePlan:
         length, columns, groups = self._sizes(problem)
         size = problem.dtype.itemsize
-        block = max(8, min(WEIGHT_BYTES // (length * size), -(-columns // FEWEST_ITEMS)) // 8 * 8)
+        block = max(8, min(WEIGHT_BYTES // (length * size), -(-columns // LEAST_ITEMS)) // 8 * 8)
         activation = problem.activation if fused(problem.activation) else None
         words = [
             INPUT(0), groups * length * size, length * size, Packed(Given(0)), Packed(Given(1)),
             OUTPUT, groups * columns * size, INPUT(1) if _has_residual(problem) else 0,
-            *clamp_words(activation), problem.batch, length, columns, groups, ROWS_OF_ITEM, block,
+            *clamp_words(activation), problem.batch, length, columns, ROWS_OF_ITEM, block,
         ]  # fmt: skip
         items = groups * -(-columns // block) * -(-problem.batch // ROWS_OF_ITEM)
         kernel = self.library.kernel("dot", problem.dtype.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from fastconv import settings
 from fastconv.backends.base import Array, Arrays, PackingPlan
 from fastconv.backends.native.addresses import address_of
-from fastconv.backends.native.arena import ALIGNMENT, aligned, aligned_zeros, take_address
+from fastconv.backends.native.arena import aligned, aligned_zeros, rounded, take_address
 from fastconv.backends.native.driver import Program, drive, drive_arrays
 from fastconv.backends.native.outputs import empty, is_large
 from fastconv.backends.native.shared import shared
@@ -77,13 +78,19 @@ class Weights:
     """Memory for packed parameters, and the stages that fill it.
 
     In ``stages`` parameter i is INPUT(i), a missing one's address 0, and OUTPUT is this memory;
-    there is no workspace. They run once where the parameters are frozen, and else before the
-    plan's own at each run.
+    there is no workspace. They run once for frozen parameters, and otherwise at each run, before
+    the plan's own stages.
     """
 
     nbytes: int
     stages: tuple[Stage, ...]
     scratch_bytes: int = 0
+
+    @property
+    def reads(self) -> set[int]:
+        """The numbers of the parameters that the stages read."""
+        every = (a for stage in self.stages for a in stage.arguments if isinstance(a, Slot))
+        return {a.buffer for a in every if a.buffer >= 0}
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant:
         """Return these parameters packed, for a plan to keep."""
@@ -191,9 +198,10 @@ class NativePlan(PackingPlan):
 
     @property
     def nbytes(self) -> int:  # type: ignore[override]
+        packing = (w.stages for w in self.weights if isinstance(w, Weights))
         arrays = {
             id(a.array): a.array
-            for stage in self.stages
+            for stage in itertools.chain(self.stages, *packing)
             for a in stage.arguments
             if isinstance(a, Constant)
         }
@@ -205,33 +213,38 @@ class NativePlan(PackingPlan):
             return self
         made = {weights: weights.packed(parameters) for weights in self.weights}
 
-        def held(argument: Argument) -> Argument:
-            if isinstance(argument, Packed):
-                packed = made[argument.weights]
-                return packed if isinstance(packed, int) else inner(packed, argument.offset)
-            return argument
+        def held(packed: Packed) -> Argument:
+            whole = made[packed.weights]
+            return whole if isinstance(whole, int) else inner(whole, packed.offset)
 
-        plan = copy.copy(self)
-        plan.__dict__.pop("_ready", None)
-        plan.stages, plan.weights = tuple(with_arguments(self.stages, held)), ()
-        return plan
+        return self._with(held, ())
 
-    def with_parameters(self, made: Callable[..., Arrays]) -> NativePlan:
-        """Return the plan for parameters of which ``made`` makes this plan's own, in Python."""
+    def with_parameters(self, *made: Callable[..., Array | None]) -> NativePlan:
+        """Return the plan for parameters from which ``made`` make this plan's own, in Python.
+
+        Each makes one, and only where it is read.
+        """
 
         def host(weights: AnyWeights) -> HostWeights:
-            return HostWeights(lambda *given: _array(weights.packed(made(*given))))
+            assert isinstance(weights, Weights)
+            reads = weights.reads
+
+            def pack(*given: Array | None) -> Array:
+                own = [make(*given) if i in reads else None for i, make in enumerate(made)]
+                return weights.packed(own).array
+
+            return HostWeights(pack)
 
         hosts = {weights: host(weights) for weights in self.weights}
+        return self._with(lambda p: Packed(hosts[p.weights], p.offset), tuple(hosts.values()))
 
-        def asked(argument: Argument) -> Argument:
-            if isinstance(argument, Packed):
-                return Packed(hosts[argument.weights], argument.offset)
-            return argument
-
+    def _with(
+        self, change: Callable[[Packed], Argument], weights: tuple[AnyWeights, ...]
+    ) -> NativePlan:
+        """Return the plan with packed arguments changed, which then read these weights."""
         plan = copy.copy(self)
         plan.__dict__.pop("_ready", None)
-        plan.stages, plan.weights = tuple(with_arguments(self.stages, asked)), (*hosts.values(),)
+        plan.stages, plan.weights = tuple(_with_packed(self.stages, change)), weights
         return plan
 
     @cached_property
@@ -284,7 +297,7 @@ class _Ready:
     def of(cls, plan: NativePlan) -> _Ready:
         own = [w for w in plan.weights if isinstance(w, Weights)]
         hosts = tuple(w for w in plan.weights if isinstance(w, HostWeights))
-        shared = _rounded(plan.workspace_bytes)
+        shared = rounded(plan.workspace_bytes)
         slots: dict[Any, Slot] = {}
         for place, host in enumerate(hosts):
             slots[host] = Slot(_BEFORE_OUTPUT - place)
@@ -294,31 +307,17 @@ class _Ready:
         scratch = plan.scratch_bytes
         for weights in own:
             slots[weights] = WORKSPACE + shared
-            shared += _rounded(weights.nbytes)
-        for weights in own:
-            at = {OUTPUT.buffer: slots[weights]}
-            read = (a for s in weights.stages for a in s.arguments if isinstance(a, Slot))
-            at |= {a.buffer: Slot(first - a.buffer) for a in read if a.buffer >= 0}
+            shared += rounded(weights.nbytes)
+            at = {OUTPUT.buffer: slots[weights]} | {i: Slot(first - i) for i in weights.reads}
             packing += moved(weights.stages, at)
             scratch = max(scratch, weights.scratch_bytes)
-
-        def placed(argument: Argument) -> Argument:
-            if isinstance(argument, Packed):
-                return slots[argument.weights] + argument.offset
-            return argument
-
-        stages = [*packing, *with_arguments(plan.stages, placed)]
+        stages = [*packing, *_with_packed(plan.stages, lambda p: slots[p.weights] + p.offset)]
         seconds = plan.seconds + (plan.packing_seconds if plan.weights else 0.0)
         # No stage is known apart; each is cut as if it took all the time.
         program, kept = pack_program(stages, [seconds] * len(stages))
         serial = seconds < SERIAL_SECONDS
         large = is_large(plan._shape, plan._dtype)
         return cls(program, kept, hosts, shared, scratch_stride(scratch), serial, large)
-
-
-def _array(packed: Constant | int) -> Array:
-    assert isinstance(packed, Constant)
-    return packed.array
 
 
 def _threads_within(threads: int, shared: int, scratch: int) -> int:
@@ -331,6 +330,11 @@ def _threads_within(threads: int, shared: int, scratch: int) -> int:
 def with_arguments(stages: Sequence[Stage], change: Callable[[Argument], Argument]) -> list[Stage]:
     """Return stages with each argument changed."""
     return [dataclasses.replace(s, arguments=[change(a) for a in s.arguments]) for s in stages]
+
+
+def _with_packed(stages: Sequence[Stage], change: Callable[[Packed], Argument]) -> list[Stage]:
+    """Return stages with each argument in packed weights changed."""
+    return with_arguments(stages, lambda a: change(a) if isinstance(a, Packed) else a)
 
 
 def inner(whole: Constant, offset: int) -> Constant:
@@ -382,11 +386,7 @@ def moved(stages: Sequence[Stage], slots: Mapping[int, Slot]) -> list[Stage]:
 
 def scratch_stride(scratch_bytes: int) -> int:
     """Bytes from one worker's scratch memory to the next one's."""
-    return _rounded(scratch_bytes)
-
-
-def _rounded(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return rounded(scratch_bytes)
 
 
 def float_bits(value: float) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
-from fastconv.backends.native.arena import ALIGNMENT
+from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
     INPUT,
@@ -27,8 +27,7 @@ from fastconv.machine import Machine
 
 # Words of the argument block. Steps are bytes from group to group and from column to column;
 # CHUNK is how many elements of a column a work item packs.
-(SOURCE, TARGET, GROUP_STEP, COLUMN_STEP, COLUMNS, WIDTH, TAPS, CHANNELS, CHUNK,
- GROUPS) = range(10)  # fmt: skip
+(SOURCE, TARGET, GROUP_STEP, COLUMN_STEP, COLUMNS, WIDTH, TAPS, CHANNELS, CHUNK) = range(9)
 # Of ``weights.rows``: a row of the panels is the elements of all columns at one of PLACES.
 (ROW_SOURCE, ROW_TARGET, ROW_GROUP, ROW_STEP, ROW_COLUMNS, ROW_WIDTH, ROW_PLACES, ROW_COUNT,
  ROW_CHUNK) = range(9)  # fmt: skip
@@ -46,6 +45,8 @@ COPY_COST, SCATTER_COST, FAR_SCATTER_COST = 2.0, 3.5, 8.0
 # Elements of a column that an item packs: enough items for some threads, runs long enough for the
 # prefetchers. A multiple of any vector.
 CHUNK_ELEMENTS = 512
+# Rows of a table that an item packs.
+ROWS_OF_ITEM = 64
 
 
 def packing_seconds(problem: Any, machine: Machine, scattered_bytes: int = 0) -> float:
@@ -65,49 +66,28 @@ def packed_panels(
     width: int,
     channels: int,
     taps: int = 1,
+    parameter: int = 0,
 ) -> Packed:
-    """Pack the first parameter, (groups x columns, channels, taps), into panels of ``width``."""
+    """Pack a parameter, (groups x columns, channels, taps), into panels of ``width``."""
     size = np.dtype(dtype).itemsize
     column = channels * taps * size
-    panels = -(-columns // width)
-    return _packed(
-        library, dtype, 0, groups, panels, width * size * channels * taps,
-        [column * columns, column, columns, width, taps, channels],
+    panels = groups * -(-columns // width)
+    stage = Stage(
+        library.kernel("weights.panels", dtype),
+        panels * -(-taps * channels // CHUNK_ELEMENTS),
+        [
+            INPUT(parameter), OUTPUT, column * columns, column, columns, width, taps, channels,
+            CHUNK_ELEMENTS,
+        ],
     )  # fmt: skip
+    return Packed(Weights(panels * width * column, (stage,)))
 
 
 def packed_bias(library: Library, dtype: str, *, groups: int, columns: int, width: int) -> Packed:
     """Pack the second parameter, a bias or none, into panels: zeros where there is none."""
-    size = np.dtype(dtype).itemsize
-    panels = -(-columns // width)
-    return _packed(
-        library,
-        dtype,
-        1,
-        groups,
-        panels,
-        width * size,
-        [columns * size, size, columns, width, 1, 1],
+    return packed_panels(
+        library, dtype, groups=groups, columns=columns, width=width, channels=1, parameter=1
     )
-
-
-def _packed(
-    library: Library,
-    dtype: str,
-    parameter: int,
-    groups: int,
-    panels: int,
-    panel_bytes: int,
-    words: list[int],
-) -> Packed:
-    taps, channels = words[-2:]
-    items = groups * panels * -(-taps * channels // CHUNK_ELEMENTS)
-    stage = Stage(
-        library.kernel("weights.panels", dtype),
-        items,
-        [INPUT(parameter), OUTPUT, *words, CHUNK_ELEMENTS, groups],
-    )
-    return Packed(Weights(groups * panels * panel_bytes, (stage,)))
 
 
 def packed_rows(
@@ -138,16 +118,12 @@ def packed_rows(
     return Packed(Weights(groups * panels * width * rows * size, (stage,)))
 
 
-# Rows that an item packs.
-ROWS_OF_ITEM = 64
-
-
 def packed_affine(
     library: Library, dtype: str, channels: int, eps: float, run: int = 1, times: int = 1
 ) -> tuple[Packed, Packed]:
     """Turn (mean, variance, weight, bias) into scales and shifts in float64."""
     count = channels * run * times
-    shifts = -(-8 * count // ALIGNMENT) * ALIGNMENT
+    shifts = rounded(8 * count)
     stage = Stage(
         library.kernel("weights.affine", dtype),
         1,

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from fastconv.backends.base import Array, Arrays, Cost, Work
+from fastconv.backends.base import Array, Cost, Work
 from fastconv.backends.native.bounds import SUM_SIGMAS, sum_bound
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
 from fastconv.backends.native.conv.depthwise_planar import DepthwisePlanar
@@ -53,7 +53,10 @@ class Separable(PlaneByPlane):
     def geometry(self, problem: ConvProblem) -> NativePlan:
         first, second = down_then_across(problem)
         down, across = self._lines.geometry(first), self._lines.geometry(second)
-        columns, rows = down.with_parameters(_columns), across.with_parameters(_rows)
+        columns, rows = (
+            down.with_parameters(_columns, _no_bias),
+            across.with_parameters(_rows, _bias),
+        )
         stages = [
             *moved(columns.stages, {OUTPUT.buffer: WORKSPACE}),
             *moved(rows.stages, {INPUT(0).buffer: WORKSPACE}),
@@ -95,12 +98,20 @@ def _of_length_one(lines: Array) -> Array:
     return scaled
 
 
-def _columns(weight: Array, bias: Array | None) -> Arrays:
-    return _lines(weight)[0][:, None, :, None], None
+def _columns(weight: Array, bias: Array | None) -> Array:
+    return _lines(weight)[0][:, None, :, None]
 
 
-def _rows(weight: Array, bias: Array | None) -> Arrays:
-    return _lines(weight)[1][:, None, None, :], bias
+def _rows(weight: Array, bias: Array | None) -> Array:
+    return _lines(weight)[1][:, None, None, :]
+
+
+def _bias(weight: Array, bias: Array | None) -> Array | None:
+    return bias
+
+
+def _no_bias(weight: Array, bias: Array | None) -> None:
+    return None
 
 
 def down_then_across(problem: ConvProblem) -> tuple[ConvProblem, ConvProblem]:

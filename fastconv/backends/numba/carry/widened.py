@@ -55,7 +55,7 @@ class Widened(Carrier):
         inner = algorithm.packing_plan(self.inner(problem))
         assert isinstance(inner, NativePlan)
         seconds = self.cost(problem, algorithm, get_machine()).seconds
-        return _Widening(native(problem, self._around(problem, inner), seconds))
+        return _CastingPlan(native(problem, self._around(problem, inner), seconds))
 
     def _program(
         self, problem: Any, algorithm: Algorithm, parameters: Sequence[Array | None]
@@ -75,7 +75,7 @@ class Widened(Carrier):
         return around(plan, inputs, back)
 
 
-class _Widening(PackingPlan):
+class _CastingPlan(PackingPlan):
     """A plan that packs float32 parameters, of 16-bit ones: NumPy casts them first."""
 
     def __init__(self, plan: NativePlan) -> None:
