@@ -1,4 +1,4 @@
-"""WHERE: the instruction set, the caches, and one table of kernel figures an instruction set."""
+"""WHERE: the instruction set, the processor's family, the caches, and tables of kernel figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class KernelFigures:
     for operands in blocks (others were measured to run at two thirds of the peak or less, as
     compiled). ``flops_per_second`` is float32 on one core at its nominal clock,
     ``bytes_per_second`` what one core streams from memory: fixed figures of a common machine, so
-    that choices never follow a stopwatch.
+    that choices never follow a stopwatch. ``near_bytes`` is what of the last cache one core reads
+    faster than memory; None: all of it.
     """
 
     vector_bytes: int
@@ -39,6 +40,7 @@ class KernelFigures:
     has_fma: bool
     flops_per_second: float
     bytes_per_second: float
+    near_bytes: int | None = None
 
 
 _WIDE = ((14, 2), (8, 3), (9, 3), (6, 4), (16, 1))
@@ -49,6 +51,15 @@ FIGURES = {
     ),
     "avx2": KernelFigures(32, 6, 2, _NARROW, (6,), _NARROW, True, 110e9, 28e9),
     "generic": KernelFigures(16, 6, 2, _NARROW, (6,), _NARROW, False, 28e9, 20e9),
+}
+# By instruction set and family, where a family's processors differ from those of FIGURES, which
+# were fitted to AMD's Zen 4. Intel's servers have two 512-bit multiply-add units, and a last cache
+# in slices, one per core, of which all but the nearest are as slow as memory.
+INTEL_SERVER = "intel server"
+FAMILY_FIGURES = {
+    ("avx512", INTEL_SERVER): dataclasses.replace(
+        FIGURES["avx512"], flops_per_second=230e9, near_bytes=4 << 20
+    ),
 }
 
 
@@ -61,6 +72,12 @@ class Machine:
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int
+
+    @property
+    def near_bytes(self) -> int:
+        """What one core reads faster than memory."""
+        near = self.figures.near_bytes
+        return self.l3_bytes if near is None else min(near, self.l3_bytes)
 
     def lanes(self, dtype: np.dtype[Any]) -> int:
         """Elements of ``dtype`` in one vector register."""
@@ -116,7 +133,7 @@ def cpu_features() -> dict[str, bool]:
 
 @functools.cache
 def _describe(isa: str) -> Machine:
-    figures = FIGURES[isa]
+    figures = FAMILY_FIGURES.get((isa, family()), FIGURES[isa])
     if isa == "generic" and platform.machine().lower() in ("arm64", "aarch64"):
         figures = dataclasses.replace(figures, has_fma=True)
     l1, l2, l3 = cache_sizes()
@@ -137,6 +154,13 @@ def cache_sizes() -> tuple[int, int, int]:
         if kind != "Instruction" and text.endswith("K"):
             sizes[level] = int(text[:-1]) << 10
     return sizes[1], sizes[2], sizes[3]
+
+
+@functools.cache
+def family() -> str:
+    """Return the processor's family where it has figures of its own, else an empty string."""
+    model = cpu_model()
+    return INTEL_SERVER if "Intel" in model and "Xeon" in model else ""
 
 
 def cpu_model() -> str:

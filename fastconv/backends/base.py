@@ -69,6 +69,10 @@ class Plan(abc.ABC):
         """
 
 
+# Which of a call's parameters cannot change; a missing one counts as such.
+Frozen = tuple[bool, ...]
+
+
 class PackingPlan(Plan):
     """A plan that may be given parameters, which it packs at each run.
 
@@ -134,6 +138,13 @@ class Algorithm(abc.ABC):
     def packing_plan(self, problem: Any) -> PackingPlan:
         """Return a plan that takes parameters at each run and packs them there."""
         return _Packing(self, problem)
+
+    def part_plan(self, problem: Any, parameters: Arrays, frozen: Frozen) -> PackingPlan | None:
+        """Return a plan that holds the ``frozen`` parameters packed and packs others at each run.
+
+        A run is given all parameters, and reads the others. None: this algorithm has no such plan.
+        """
+        return None
 
     def __str__(self) -> str:
         return f"{self.backend}.{self.name}"

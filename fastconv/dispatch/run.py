@@ -55,19 +55,25 @@ def solve(
     if out is not None:
         check_out(out, problem.output_shape, problem.output_dtype, inputs + parameters)
     run: Callable[..., Any]
-    held: tuple[Array | None, ...] = ()
+    given: tuple[Array | None, ...] = ()
+    held: tuple[Any, ...] = parameters
     if are_frozen(parameters):
         plan = find_plan(problem, parameters, algorithm=algorithm, backend=backend)
         run = plan.run
     else:
-        plan = find_packing_plan(problem, algorithm=algorithm, backend=backend)
-        held = _ready_parameters(problem, parameters)
-        run = functools.partial(plan.run, parameters=held)
+        if is_weight_frozen(parameters):
+            plan = find_part_plan(problem, parameters, algorithm=algorithm, backend=backend)
+            held = _frozen_alone(parameters)
+        else:
+            plan = find_packing_plan(problem, algorithm=algorithm, backend=backend)
+            held = ()
+        given = _ready_parameters(problem, parameters)
+        run = functools.partial(plan.run, parameters=given)
     arrays = [None if value is None else ready(value) for value in inputs]
     if out is None or out.flags.c_contiguous:
         result = run(*arrays, out=out)
         if _watch.solved is not None:
-            _watch.solved.append(Solved(plan, tuple(arrays), held, parameters, result))
+            _watch.solved.append(Solved(plan, tuple(arrays), given, held, result))
         return result
     result = run(*arrays)
     if isinstance(result, tuple):
@@ -80,8 +86,7 @@ def solve(
 class Solved(NamedTuple):
     """What `solve` did: the plan, the arrays as that took them, and the result.
 
-    ``parameters`` are those that were packed at the call; where there are none, the plan holds
-    ``frozen``.
+    ``parameters`` are those that the call gave the plan, ``frozen`` those that the plan holds.
     """
 
     plan: Plan
@@ -116,9 +121,22 @@ def depends_on_values() -> None:
 
 def are_frozen(parameters: tuple[Any, ...]) -> bool:
     """Return whether nothing can change under a plan that holds ``parameters``."""
-    return all(
-        p is None or (isinstance(p, (Parameter, StoredParameter)) and p.frozen) for p in parameters
-    )
+    return all(map(_is_frozen, parameters))
+
+
+def is_weight_frozen(parameters: tuple[Any, ...]) -> bool:
+    """Return whether the first parameter, the weight, is there and cannot change."""
+    return bool(parameters) and parameters[0] is not None and _is_frozen(parameters[0])
+
+
+def _is_frozen(parameter: Any) -> bool:
+    if parameter is None:
+        return True
+    return isinstance(parameter, (Parameter, StoredParameter)) and parameter.frozen
+
+
+def _frozen_alone(parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(p if _is_frozen(p) else None for p in parameters)
 
 
 def find_plan(
@@ -149,6 +167,33 @@ def find_packing_plan(
     plan = plans.get(key)
     if plan is None:
         plan = plans.put(key, _packing_plan(problem, key.algorithm, key.backend))
+    assert isinstance(plan, PackingPlan)
+    return plan
+
+
+def find_part_plan(
+    problem: Problem,
+    parameters: tuple[Any, ...],
+    *,
+    algorithm: str | None = None,
+    backend: str | None = None,
+) -> PackingPlan:
+    """Return the plan that holds the frozen ones of ``parameters`` and takes others at each run.
+
+    It is chosen as if all were frozen, since the weight is, and kept with them.
+    """
+    key = _key(problem, algorithm, backend)
+    frozen = tuple(map(_is_frozen, parameters))
+    own = plans_of(_frozen_alone(parameters))
+    plan = own.get((key, frozen))
+    if plan is None:
+        ready = _ready_parameters(problem, parameters)
+
+        def make(algorithm: Algorithm, busy: Problem) -> PackingPlan:
+            return algorithm.part_plan(busy, ready, frozen) or _packing_plan_of(algorithm, busy)
+
+        made = _plan(problem, key.algorithm, key.backend, make, frozen=True)
+        plan = own.put((key, frozen), made)
     assert isinstance(plan, PackingPlan)
     return plan
 

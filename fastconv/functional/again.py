@@ -169,8 +169,7 @@ def _watched_call(
     if 0 in [array.size for array in arrays] or len(set(addresses)) < len(addresses):
         return None
     places: list[int | None] = []
-    given = only.parameters if only.parameters else only.frozen
-    for value in (*only.inputs, *given):
+    for value in (*only.inputs, *only.parameters, *only.frozen):
         if value is None:
             places.append(None)
             continue
@@ -178,13 +177,13 @@ def _watched_call(
         if place is None:
             return None
         places.append(place)
-    count = len(only.inputs)
-    inputs, parameters = tuple(places[:count]), tuple(places[count:])
+    first = len(only.inputs)
+    second = first + len(only.parameters)
+    inputs, parameters, held = map(tuple, (places[:first], places[first:second], places[second:]))
     while inputs and inputs[-1] is None:
         # Of a residual that is not there, say: no argument of a kernel is in it.
         inputs = inputs[:-1]
-    packed, held = (parameters, ()) if only.parameters else ((), parameters)
-    return _Call(only, (inputs, packed, held), arrays, result)
+    return _Call(only, (inputs, parameters, held), arrays, result)
 
 
 def _same_memory(a: Array, b: Any) -> bool:

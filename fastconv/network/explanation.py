@@ -15,7 +15,7 @@ from fastconv.arrays import ready
 from fastconv.dispatch import tuning
 from fastconv.dispatch.choose import Choice
 from fastconv.dispatch.measure import MEASURED_TYPES, operands, race
-from fastconv.dispatch.run import are_frozen
+from fastconv.dispatch.run import are_frozen, is_weight_frozen
 from fastconv.dispatch.stored import values_of
 from fastconv.network.compiled import Compiled
 from fastconv.network.passes import PassReport
@@ -159,7 +159,7 @@ def explain_trace(
     ``frozen``: whether weights are; None: as they were posed.
     """
     choices = tuple(
-        choice_of(step, frozen=are_frozen(step.parameters) if frozen is None else frozen)
+        choice_of(step, frozen=_as_posed(step.parameters) if frozen is None else frozen)
         for step in traced.steps
     )
     pairs = list(zip(traced.steps, choices, strict=True))
@@ -169,6 +169,11 @@ def explain_trace(
         for step, choice in pairs
     )
     return Explanation(tuple(traced.steps), choices, reports, str(tuning.current()))
+
+
+def _as_posed(parameters: tuple[Any, ...]) -> bool:
+    """Return whether a call with these is chosen as one of frozen weights."""
+    return are_frozen(parameters) or is_weight_frozen(parameters)
 
 
 def explain_compiled(

@@ -12,10 +12,12 @@ import fastconv
 import fastconv.functional as F
 from fastconv.backends.native import plan
 from fastconv.backends.native.conv import separable
+from fastconv.backends.native.conv.common import conv_tile
+from fastconv.backends.native.conv.direct import Direct
 from fastconv.backends.native.conv.transposed import Transposed
 from fastconv.backends.native.conv.winograd.layout import Layout
 from fastconv.backends.native.conv.winograd.weights import packed_weights
-from fastconv.backends.native.plan import Constant, Weights
+from fastconv.backends.native.plan import Constant, Given, Weights
 from fastconv.backends.native.weights import (
     packed_affine,
     packed_bias,
@@ -210,6 +212,22 @@ def transformed(layout: Layout, weight: Any) -> Any:
                     place = starts[frequency] + panel * sizes[frequency] + k * width + lane
                     packed[group, place] = values[group, sub, c, o]
     return packed
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 14])
+def test_weights_that_one_register_tile_meets_are_packed_where_they_are_multiplied(
+    library: Any, side: int
+) -> None:
+    x, w = drawn(1, 24, side, side), drawn(40, 24, 1, 1, seed=1)
+    problem = ConvProblem.of(2, Spec(x.shape, x.dtype), Spec(w.shape, w.dtype), None)
+    tile = conv_tile(library, problem)
+    if not library.has("gemm.fresh", tile):
+        pytest.skip("no such kernel for this register tile")
+    algorithm = Direct(library)
+    made = algorithm.packing_plan(problem)
+    assert any(isinstance(weights, Given) for weights in made.weights) == (side**2 <= tile.rows)
+    expected = algorithm.plan(problem, w, None).run(x)
+    np.testing.assert_array_equal(made.run(x, parameters=(w, None)), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)

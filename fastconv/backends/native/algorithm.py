@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastconv.backends.base import Algorithm, Array, PackingPlan
+from fastconv.backends.base import Algorithm, Array, Arrays, Frozen, PackingPlan
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import NativePlan, Stage
 from fastconv.machine import get_machine
@@ -41,6 +41,11 @@ class NativeAlgorithm(Algorithm):
         if type(self).geometry is NativeAlgorithm.geometry:
             return super().packing_plan(problem)
         return self.geometry(problem)
+
+    def part_plan(self, problem: Any, parameters: Arrays, frozen: Frozen) -> PackingPlan | None:
+        if type(self).geometry is NativeAlgorithm.geometry:
+            return None
+        return self.geometry(problem).part(parameters, frozen)
 
     def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
         """Put stages together."""

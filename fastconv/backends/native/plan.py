@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import settings
-from fastconv.backends.base import Array, Arrays, PackingPlan
+from fastconv.backends.base import Array, Arrays, Frozen, PackingPlan
 from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.arena import aligned, aligned_zeros, rounded, take_address
 from fastconv.backends.native.driver import Program, drive, drive_arrays
@@ -115,9 +115,13 @@ THREADED_BYTES = 1 << 18
 
 @record(frozen=True, eq=False)
 class HostWeights:
-    """Packed parameters that Python makes: for what few calls ask for."""
+    """Packed parameters that Python makes: for what few calls ask for.
+
+    ``reads`` are the numbers of the parameters that it reads; None: of all.
+    """
 
     pack: Callable[..., Array]
+    reads: frozenset[int] | None = None
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant:
         """Return these parameters packed, for a plan to keep."""
@@ -129,6 +133,11 @@ class Given:
     """A parameter that is read as it is given."""
 
     number: int
+
+    @property
+    def reads(self) -> set[int]:
+        """The number of the parameter."""
+        return {self.number}
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
         """Return a copy for a plan to keep; 0 for a missing parameter."""
@@ -189,8 +198,7 @@ class NativePlan(PackingPlan):
         self.seconds, self.packing_seconds = seconds, packing_seconds
         found = (a.weights for s in self.stages for a in s.arguments if isinstance(a, Packed))
         self.weights: tuple[AnyWeights, ...] = tuple(dict.fromkeys(found))
-        own = [w for w in self.weights if isinstance(w, Weights)]
-        self.packed_bytes = sum(w.nbytes + w.scratch_bytes for w in own)
+        self.packed_bytes = _packed_bytes(self.weights)
 
     @property
     def is_staged(self) -> bool:
@@ -209,15 +217,29 @@ class NativePlan(PackingPlan):
 
     def packed(self, parameters: Sequence[Array | None]) -> NativePlan:
         """Return the plan with these parameters packed: it runs without them."""
-        if not self.weights:
-            return self
-        made = {weights: weights.packed(parameters) for weights in self.weights}
+        return self.holding(parameters, self.weights) if self.weights else self
 
-        def held(packed: Packed) -> Argument:
-            whole = made[packed.weights]
-            return whole if isinstance(whole, int) else inner(whole, packed.offset)
+    def part(self, parameters: Sequence[Array | None], frozen: Frozen) -> NativePlan:
+        """Return the plan with the parameters packed that are ``frozen``.
 
-        return self._with(held, ())
+        What is made of others too is packed at each run.
+        """
+        whole = [w for w in self.weights if w.reads and all(frozen[i] for i in w.reads)]
+        return self.holding(parameters, whole)
+
+    def holding(
+        self, parameters: Sequence[Array | None], packed: Sequence[AnyWeights]
+    ) -> NativePlan:
+        """Return the plan with some of its weights packed, for it to keep."""
+        made = {weights: weights.packed(parameters) for weights in packed}
+
+        def held(argument: Packed) -> Argument:
+            whole = made.get(argument.weights)
+            if whole is None:
+                return argument
+            return whole if isinstance(whole, int) else inner(whole, argument.offset)
+
+        return self._with(held, tuple(w for w in self.weights if w not in made))
 
     def with_parameters(self, *made: Callable[..., Array | None]) -> NativePlan:
         """Return the plan for parameters from which ``made`` make this plan's own, in Python.
@@ -245,6 +267,7 @@ class NativePlan(PackingPlan):
         plan = copy.copy(self)
         plan.__dict__.pop("_ready", None)
         plan.stages, plan.weights = tuple(_with_packed(self.stages, change)), weights
+        plan.packed_bytes = _packed_bytes(weights)
         return plan
 
     @cached_property
@@ -318,6 +341,11 @@ class _Ready:
         serial = seconds < SERIAL_SECONDS
         large = is_large(plan._shape, plan._dtype)
         return cls(program, kept, hosts, shared, scratch_stride(scratch), serial, large)
+
+
+def _packed_bytes(weights: Sequence[AnyWeights]) -> int:
+    """Return the memory that a run takes to pack these."""
+    return sum(w.nbytes + w.scratch_bytes for w in weights if isinstance(w, Weights))
 
 
 def _threads_within(threads: int, shared: int, scratch: int) -> int:

@@ -51,7 +51,7 @@ ROWS_OF_ITEM = 64
 
 def packing_seconds(problem: Any, machine: Machine, scattered_bytes: int = 0) -> float:
     """Predict packing the parameters; ``scattered_bytes`` is what they are transformed into."""
-    far = scattered_bytes > machine.l3_bytes * FAR_SHARE
+    far = scattered_bytes > machine.near_bytes * FAR_SHARE
     moved = COPY_COST * problem.parameter_bytes
     moved += (FAR_SCATTER_COST if far else SCATTER_COST) * scattered_bytes
     return float(moved / machine.memory_bandwidth)

@@ -30,7 +30,7 @@ from fastconv.problem import ConvProblem, Shape
 TAP_SECONDS = 4e-9
 # Addresses so far apart share a set of the first cache; a line of it.
 SET_BYTES, LINE = 4096, 64
-# Rows up to which weights are packed panel by panel; what that takes of packing them all before.
+# Rows up to which large weights are packed panel by panel; what that takes of packing them all.
 FEW_ROWS, FRESH_SHARE = 256, 0.5
 # Operations as long as turning an output channels first takes.
 TURN_OPERATIONS = 40
@@ -70,11 +70,13 @@ class Direct(NativeConv):
     def _is_fresh(self, problem: ConvProblem, machine: Machine) -> bool:
         """Return whether weights of a call are packed panel by panel.
 
-        It pays where they are large and the rows few, which are read again for each panel.
+        It pays where they are large and the rows few, which are read again for each panel, and
+        where one register tile has all rows: each panel is then read once.
         """
-        few = problem.batch * prod(problem.output_size) <= FEW_ROWS
-        large = problem.parameter_bytes > machine.l2_bytes
-        return few and large and self.library.has("gemm.fresh", conv_tile(self.library, problem))
+        tile = conv_tile(self.library, problem, machine)
+        rows = problem.batch * prod(problem.output_size)
+        large = rows <= FEW_ROWS and problem.parameter_bytes > machine.l2_bytes
+        return (large or rows <= tile.rows) and self.library.has("gemm.fresh", tile)
 
     def _planned(self, problem: ConvProblem, *, fresh: bool) -> NativePlan:
         """Plan over packed panels, or over weights as they are given, packed panel by panel."""

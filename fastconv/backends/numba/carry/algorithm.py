@@ -5,7 +5,17 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from fastconv.backends.base import Algorithm, Array, Cost, PackingPlan, Plan, Work, bytes_read
+from fastconv.backends.base import (
+    Algorithm,
+    Array,
+    Arrays,
+    Cost,
+    Frozen,
+    PackingPlan,
+    Plan,
+    Work,
+    bytes_read,
+)
 from fastconv.machine import Machine
 from fastconv.problem.values import COMPLEX, INTEGERS, SIXTEEN
 
@@ -82,3 +92,9 @@ class Carried(Algorithm):
         if carrier is None:
             return self.algorithm.packing_plan(problem)
         return carrier.packing_plan(problem, self.algorithm) or super().packing_plan(problem)
+
+    def part_plan(self, problem: Any, parameters: Arrays, frozen: Frozen) -> PackingPlan | None:
+        carrier = self._carrier(problem)
+        if carrier is None:
+            return self.algorithm.part_plan(problem, parameters, frozen)
+        return carrier.part_plan(problem, self.algorithm, parameters, frozen)

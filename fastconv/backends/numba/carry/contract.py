@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Algorithm, Array, Cost, PackingPlan
+from fastconv.backends.base import Algorithm, Array, Arrays, Cost, Frozen, PackingPlan
 from fastconv.backends.native.plan import moved, scratch_stride
 from fastconv.backends.numba.engine import OUTPUT, WORKSPACE, NativePlan, Slot, Stage
 from fastconv.machine import Machine
@@ -38,6 +38,12 @@ class Carrier(abc.ABC):
 
     def packing_plan(self, problem: Any, algorithm: Algorithm) -> PackingPlan | None:
         """Plan ``problem`` for parameters that each run is given; None: as for any algorithm."""
+        return None
+
+    def part_plan(
+        self, problem: Any, algorithm: Algorithm, parameters: Arrays, frozen: Frozen
+    ) -> PackingPlan | None:
+        """Plan ``problem`` with some parameters packed, as `Algorithm.part_plan` does."""
         return None
 
     @abc.abstractmethod

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Algorithm, Array, Arrays, PackingPlan, Result
+from fastconv.backends.base import Algorithm, Array, Arrays, Frozen, PackingPlan, Result
 from fastconv.backends.numba.carry.contract import (
     FLOAT32,
     Carrier,
@@ -52,10 +52,21 @@ class Widened(Carrier):
         return native(problem, program, self.cost(problem, algorithm, get_machine()).seconds)
 
     def packing_plan(self, problem: Any, algorithm: Algorithm) -> PackingPlan:
-        inner = algorithm.packing_plan(self.inner(problem))
+        return self._casting(problem, algorithm, algorithm.packing_plan(self.inner(problem)))
+
+    def part_plan(
+        self, problem: Any, algorithm: Algorithm, parameters: Arrays, frozen: Frozen
+    ) -> PackingPlan | None:
+        held = [widened(p) if still else None for p, still in zip(parameters, frozen, strict=True)]
+        inner = algorithm.part_plan(self.inner(problem), tuple(held), frozen)
+        return None if inner is None else self._casting(problem, algorithm, inner, frozen)
+
+    def _casting(
+        self, problem: Any, algorithm: Algorithm, inner: PackingPlan, frozen: Frozen = ()
+    ) -> _CastingPlan:
         assert isinstance(inner, NativePlan)
         seconds = self.cost(problem, algorithm, get_machine()).seconds
-        return _CastingPlan(native(problem, self._around(problem, inner), seconds))
+        return _CastingPlan(native(problem, self._around(problem, inner), seconds), frozen)
 
     def _program(
         self, problem: Any, algorithm: Algorithm, parameters: Sequence[Array | None]
@@ -76,10 +87,13 @@ class Widened(Carrier):
 
 
 class _CastingPlan(PackingPlan):
-    """A plan that packs float32 parameters, of 16-bit ones: NumPy casts them first."""
+    """A plan that packs float32 parameters, of 16-bit ones: NumPy casts them first.
 
-    def __init__(self, plan: NativePlan) -> None:
-        self._plan = plan
+    Those that are ``frozen`` the plan holds: they are not cast again.
+    """
+
+    def __init__(self, plan: NativePlan, frozen: Frozen) -> None:
+        self._plan, self._frozen = plan, frozen
         self.workspace_bytes, self.scratch_bytes = plan.workspace_bytes, plan.scratch_bytes
         self.nbytes = plan.nbytes
         self.takes_arrays_alone = plan.takes_arrays_alone
@@ -87,13 +101,18 @@ class _CastingPlan(PackingPlan):
     def run(
         self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
     ) -> Result:
-        wide = tuple(map(widened, parameters))
-        result: Result = self._plan.run(*inputs, out=out, parameters=wide)
+        result: Result = self._plan.run(*inputs, out=out, parameters=self._wide(parameters))
         return result
 
     def run_on(self, inputs: Arrays, parameters: Arrays, out: Array | None) -> Array:
         """Run as `NativePlan.run_on` does."""
-        return self._plan.run_on(inputs, tuple(map(widened, parameters)), out)
+        return self._plan.run_on(inputs, self._wide(parameters), out)
+
+    def _wide(self, parameters: Arrays) -> Arrays:
+        if not self._frozen:
+            return tuple(map(widened, parameters))
+        pairs = zip(parameters, self._frozen, strict=True)
+        return tuple(None if held else widened(p) for p, held in pairs)
 
 
 def _widening(number: int, count: int, dtype: np.dtype[Any]) -> Edge:

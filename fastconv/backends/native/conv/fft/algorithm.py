@@ -81,7 +81,9 @@ class Fft(PlaneByPlane):
         tile = vector_tile(tile_for(self.library, problem.dtype, machine))
         size = problem.dtype.itemsize
         down, across = (pass_tables(n, problem.dtype) for n in (blocks.rows, blocks.size[1]))
-        spectra = Packed(HostWeights(lambda weight, bias: flush(blocks.spectra(weight))))
+        spectra = Packed(
+            HostWeights(lambda weight, bias: flush(blocks.spectra(weight)), frozenset((0,)))
+        )
         biases = packed_bias(
             self.library, problem.dtype.name, groups=1, columns=problem.out_channels,
             width=tile.lanes,

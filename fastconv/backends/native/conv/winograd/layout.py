@@ -391,7 +391,7 @@ class Layout:
         blocks = -(-self.tiles_image // self.block)
         weights = self.weights_group * self.groups
         # Weights that stay in no cache come from memory each time.
-        speed = CACHE_SPEED if weights < machine.l3_bytes * 0.7 else 1.0
+        speed = CACHE_SPEED if weights < machine.near_bytes * 0.7 else 1.0
         operations = 2 * elements * TRANSFORM_OPERATIONS + self._turned() * TURN_OPERATIONS
         if prod(self.subs) > 1 and not problem.channels_last:
             operations += SCATTER_OPERATIONS * prod(self.output_size) * problem.out_channels
