@@ -26,7 +26,7 @@ from benchmarks.peers.ncnn import by_ncnn, ncnn_net
 from benchmarks.peers.ncnn_networks import NcnnText
 from benchmarks.peers.onnx_models import by_mnn, by_onnxruntime, by_openvino
 from benchmarks.peers.pytorch import torch_context
-from benchmarks.rival import Rival, silence
+from benchmarks.rival import Rival, Timed, silence
 from fastconv.network import passes
 from fastconv.network.lowering import lower
 from fastconv.network.trace import trace
@@ -40,6 +40,8 @@ class Example:
     """A network: the module, its ONNX file, an input, and what float64 gives."""
 
     dtype = "float32"
+    # A run is one call.
+    calls = 1
 
     def __init__(self, name: str, batch: int) -> None:
         import torch
@@ -106,14 +108,15 @@ class Example:
 def contest(name: str, batch: int, threads: int, seconds: float) -> dict[str, Result]:
     """Measure one network; who cannot take part is left out, with the reason."""
     example = Example(name, batch)
-    rivals, refused = {}, {}
+    rivals: dict[str, Timed] = {}
+    refused = {}
     for rival, make in example.makers(threads).items():
         try:
             with silence():
                 rivals[rival] = make()
         except Exception as problem:
             refused[rival] = Result(why_not=str(problem).strip().splitlines()[0])
-    results = measure(example, rivals, example.expected, seconds)  # type: ignore[arg-type]
+    results = measure(example, rivals, example.expected, seconds)
     return {**results, **refused}
 
 

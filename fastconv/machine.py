@@ -19,6 +19,21 @@ ISAS = ("avx512", "avx2", "generic")
 
 
 @record(frozen=True)
+class PackingFigures:
+    """What packing weights takes, as bytes streamed from memory for each byte named.
+
+    ``copy``: of weights that are copied into panels. Weights that are transformed take ``read``
+    for each of their own bytes, and ``scatter`` for each that they are transformed into, or
+    ``far_scatter`` where those take more than some part of the last cache.
+    """
+
+    copy: float
+    read: float
+    scatter: float
+    far_scatter: float
+
+
+@record(frozen=True)
 class KernelFigures:
     """What the kernels are shaped by, and what costs are counted from, for one instruction set.
 
@@ -28,7 +43,7 @@ class KernelFigures:
     compiled). ``flops_per_second`` is float32 on one core at its nominal clock,
     ``bytes_per_second`` what one core streams from memory: fixed figures of a common machine, so
     that choices never follow a stopwatch. ``near_bytes`` is what of the last cache one core reads
-    faster than memory; None: all of it.
+    faster than memory; None: all of it. ``packing`` is what packing weights takes.
     """
 
     vector_bytes: int
@@ -41,6 +56,7 @@ class KernelFigures:
     flops_per_second: float
     bytes_per_second: float
     near_bytes: int | None = None
+    packing: PackingFigures = PackingFigures(2.0, 2.0, 3.5, 8.0)
 
 
 _WIDE = ((14, 2), (8, 3), (9, 3), (6, 4), (16, 1))
@@ -58,7 +74,10 @@ FIGURES = {
 INTEL_SERVER = "intel server"
 FAMILY_FIGURES = {
     ("avx512", INTEL_SERVER): dataclasses.replace(
-        FIGURES["avx512"], flops_per_second=230e9, near_bytes=4 << 20
+        FIGURES["avx512"],
+        flops_per_second=230e9,
+        near_bytes=4 << 20,
+        packing=PackingFigures(3.5, 0.0, 2.2, 3.0),
     ),
 }
 

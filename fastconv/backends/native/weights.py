@@ -36,12 +36,9 @@ from fastconv.machine import Machine
 (MEAN, VARIANCE, SCALE, SHIFT, SCALES, SHIFTS, AFFINE_CHANNELS, RUN, TIMES, EPSILON) = range(10)
 # Of ``weights.repeat``: the same of plain numbers, and what stands for a missing parameter.
 (REPEATED, REPEATS, REPEAT_COUNT, REPEAT_RUN, REPEAT_TIMES, REPEAT_VALUE) = range(6)
-# What packing moves, in bytes from memory: a weight is read and its copy written, where both lie
-# beyond the second cache (Zen 5: 10 to 28 GB/s of weights); transformed weights are stored line by
-# line to as many places as there are frequencies (9 to 16 GB/s, and 5 GB/s where they take more
-# than some part of the last cache, which threads share).
+# The part of the last cache, which threads share, from which on transformed weights are far: they
+# are stored line by line to as many places as there are frequencies.
 FAR_SHARE = 0.25
-COPY_COST, SCATTER_COST, FAR_SCATTER_COST = 2.0, 3.5, 8.0
 # Elements of a column that an item packs: enough items for some threads, runs long enough for the
 # prefetchers. A multiple of any vector.
 CHUNK_ELEMENTS = 512
@@ -51,9 +48,12 @@ ROWS_OF_ITEM = 64
 
 def packing_seconds(problem: Any, machine: Machine, scattered_bytes: int = 0) -> float:
     """Predict packing the parameters; ``scattered_bytes`` is what they are transformed into."""
+    figures = machine.figures.packing
+    if not scattered_bytes:
+        return float(figures.copy * problem.parameter_bytes / machine.memory_bandwidth)
     far = scattered_bytes > machine.near_bytes * FAR_SHARE
-    moved = COPY_COST * problem.parameter_bytes
-    moved += (FAR_SCATTER_COST if far else SCATTER_COST) * scattered_bytes
+    moved = figures.read * problem.parameter_bytes
+    moved += (figures.far_scatter if far else figures.scatter) * scattered_bytes
     return float(moved / machine.memory_bandwidth)
 
 
