@@ -4,6 +4,7 @@ from fastconv.network.explanation import explain
 from fastconv.network.graph import Graph, Node, Port
 from fastconv.network.network import Network, compile_module
 from fastconv.network.summary import Summary, summarise
+from fastconv.network.timed import TimedSpan
 
 __all__ = [
     "Graph",
@@ -11,6 +12,7 @@ __all__ = [
     "Node",
     "Port",
     "Summary",
+    "TimedSpan",
     "compile_module",
     "explain",
     "summarise",

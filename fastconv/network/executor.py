@@ -75,13 +75,20 @@ class Executor:
         )
         return outputs
 
+    def run_spans(self, inputs: Sequence[Array]) -> tuple[list[Array], list[Span]]:
+        """Run operation by operation; return the outputs, and when each began and ended.
+
+        One that is done for some images at a time has a span each time.
+        """
+        times: list[Span] = []
+        outputs = _run_parts(self._ready_with(self._pieces), inputs, self.threads, times)
+        return outputs, times
+
     def run_timed(self, inputs: Sequence[Array]) -> list[Span]:
         """Run operation by operation; tell how long each took, and when it began."""
-        times: list[Span] = []
-        _run_parts(self._ready_with(self._pieces), inputs, self.threads, times)
+        _, times = self.run_spans(inputs)
         whole: dict[Op, Span] = {}
         for span in times:
-            # One that is done for some images at a time has a span each time.
             first = whole.get(span.op, span._replace(end=span.begin))
             whole[span.op] = first._replace(end=first.end + span.end - span.begin)
         return list(whole.values())

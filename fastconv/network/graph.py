@@ -8,7 +8,8 @@ is kept a shape (but for strings, which are plain arrays).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,12 +107,14 @@ class Graph:
         wanted: Sequence[str] | None = None,
         *,
         max_memory: int | None = None,
+        watch: Callable[[Node, float], None] | None = None,
     ) -> list[Any]:
         """Run the nodes on arrays (or traced values) by input name; give the ``wanted`` values.
 
         A value is let go after its last reader. What would take more than ``max_memory`` bytes
         (None: the memory that this process may use) besides inputs and constants is refused before
-        it is computed.
+        it is computed. ``watch`` is told of each node that ran, and when it began
+        (``time.perf_counter``).
         """
         names = [port.name for port in self.outputs] if wanted is None else list(wanted)
         last = self._last_readers(names)
@@ -125,7 +128,10 @@ class Graph:
                 with scope(node.name, node.kind or str(node.attributes.get("function", node.op))):
                     if traced is not None and _draws(node, arguments):
                         raise TypeError(f"{node.op} draws random numbers: it cannot be traced")
+                    began = 0.0 if watch is None else time.perf_counter()
                     results = self._run_node(place, node, arguments, held, given)
+                    if watch is not None:
+                        watch(node, began)
                 held.update(results)
                 for name in last.get(place, ()):
                     held.pop(name, None)

@@ -19,6 +19,7 @@ from fastconv.network.graph import Graph, Port
 from fastconv.network.layers import Layers
 from fastconv.network.profile import Profile, take_profile
 from fastconv.network.summary import Summary, tabulate
+from fastconv.network.timed import TimedSpan, run_timed
 from fastconv.network.tolerance import Bounded, Rounded, unwrapped
 from fastconv.network.trace import Trace, trace
 from fastconv.problem.conv import check_precision, check_rtol
@@ -227,6 +228,15 @@ class Network:
 
         ``outputs`` None gives all of them, in order.
         """
+        return self.run_by_name(self._run, outputs, feeds)
+
+    def run_by_name(
+        self,
+        run: Callable[[tuple[Any, ...]], list[Any]],
+        outputs: Sequence[str] | None,
+        feeds: Mapping[str, Any],
+    ) -> list[Any]:
+        """Run as `run` does, by a function from the inputs in order to all outputs in order."""
         known = [port.name for port in self.outputs]
         if not isinstance(feeds, Mapping):
             raise TypeError(f"feeds must be a mapping of input names to arrays, not {shown(feeds)}")
@@ -249,8 +259,20 @@ class Network:
                 f"the network takes inputs {', '.join(names)}, but got "
                 f"{', '.join(map(str, feeds)) or 'none'} in feeds"
             )
-        several = dict(zip(known, self._run(tuple(feeds[name] for name in names)), strict=True))
+        several = dict(zip(known, run(tuple(feeds[name] for name in names)), strict=True))
         return [several[name] for name in (known if outputs is None else outputs)]
+
+    def run_timed(self, inputs: Sequence[Any]) -> tuple[list[Any], list[TimedSpan]]:
+        """Run operation by operation; return all outputs, and when each operation ran.
+
+        The results are those of a call. `profile` tells more, of many runs.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As a call of the network does.
+        """
+        return run_timed(self.function, self._shapes, self.checked(inputs), self.max_memory)
 
     def trace(self, input_shape: Any = None) -> Trace:
         """Trace the network on shapes alone; open sizes are taken as 1 unless shapes are given."""

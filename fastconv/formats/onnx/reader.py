@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fastconv.formats.onnx.errors import InvalidGraph, InvalidProtobuf, OperatorNotImplemented
 from fastconv.formats.onnx.translate import STANDARD, Translator
 from fastconv.formats.onnx.values import external_file, reader_of
 from fastconv.formats.onnx.weights import Weights, lean_bytes, lean_file
@@ -44,7 +45,7 @@ def network_of(model: Parsed, *, max_memory: int | None) -> Network:
     try:
         graph = graph_of(model.proto, path=model.path, max_memory=max_memory, weights=model.weights)
     except ValueError as error:
-        raise ValueError(f"{model.label}: {error}") from None
+        raise _labelled(error, model.label) from None
     return Network.from_graph(graph, max_memory=max_memory)
 
 
@@ -85,7 +86,7 @@ def parse(source: Any, *, in_memory: bool = False) -> Parsed:
         return Parsed(onnx.load_model_from_string(data), path, label, weights)
     except Exception as error:  # protobuf and onnx raise classes of their own
         first = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{label}: no ONNX model that onnx can read: {first[0]}") from None
+        raise InvalidProtobuf(f"{label}: no ONNX model that onnx can read: {first[0]}") from None
 
 
 def graph_of(
@@ -110,7 +111,7 @@ def graph_of(
     if checked:
         _check(onnx, model, path)
     if model.functions:
-        model = _inlined(onnx, model)
+        model = inlined(onnx, model)
     opsets = {("" if o.domain in STANDARD else o.domain): o.version for o in model.opset_import}
     if "" not in opsets:
         opsets[""] = onnx.defs.onnx_opset_version()
@@ -118,8 +119,15 @@ def graph_of(
     with memory_limit(max_memory):
         graph = translator.main(model.graph)
     if translator.refused:
-        raise ValueError(f"unsupported operators: {'; '.join(translator.refused)}")
+        raise OperatorNotImplemented(f"unsupported operators: {'; '.join(translator.refused)}")
     return graph
+
+
+def _labelled(error: ValueError, label: str) -> ValueError:
+    """Return an error with the model's name before its words, of the same kind."""
+    own = (InvalidGraph, OperatorNotImplemented)
+    kind = type(error) if isinstance(error, own) else ValueError
+    return kind(f"{label}: {error}")
 
 
 def _folder(path: Path | None) -> Path | None:
@@ -139,17 +147,17 @@ def _check(onnx: Any, model: Any, path: Path | None) -> None:
         onnx.checker.check_model(str(path) if outside else model)
     except Exception as error:  # the checker, or what it stumbles over
         first = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"not a valid ONNX model: {first[0]}") from None
+        raise InvalidGraph(f"not a valid ONNX model: {first[0]}") from None
 
 
-def _inlined(onnx: Any, model: Any) -> Any:
+def inlined(onnx: Any, model: Any) -> Any:
     """Put the bodies of a model's own functions where they are called."""
     from onnx.inliner import inline_local_functions
 
     try:
         return inline_local_functions(model)
     except Exception as error:
-        raise ValueError(f"its functions cannot be inlined: {error}") from None
+        raise InvalidGraph(f"its functions cannot be inlined: {error}") from None
 
 
 def import_onnx() -> Any:

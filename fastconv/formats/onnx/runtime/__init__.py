@@ -1,0 +1,1 @@
+"""The names of onnxruntime around its sessions: options, values, bindings, providers, modules."""
