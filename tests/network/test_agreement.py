@@ -61,6 +61,7 @@ SPECIAL: dict[str, Function] = {
     "two digits more": lambda x: F.relu(x) * (1 + 8 * np.finfo(x.dtype).eps),
     "times zero": lambda x: x * number(0, x),
     "sigmoid times zero": lambda x: F.sigmoid(x) * number(0, x),
+    "reciprocal of a size": lambda x: np.reciprocal(np.abs(x)),
     "negated clamp": lambda x: np.reciprocal(-F.relu(-x)),
     "zero or x": lambda x: np.where(x > 0, x, number(0, x)),
     "times its sign": lambda x: x * np.where(x > 0, number(1, x), number(0, x)),

@@ -164,7 +164,7 @@ def _is(chain: Chain, activation: Activation) -> bool:
         for nearby in (number, *np.nextafter(dtype.type(number), dtype.type([-np.inf, np.inf])))
     ]
     points = np.unique(np.concatenate([_points(dtype.name), np.asarray(own, dtype)]))
-    points = np.concatenate([points.astype(np.float64), [-0.0]])
+    points = np.concatenate([points.astype(np.float64), [0.0, -0.0]])
     values, wanted = chain.exactly(points), _activated(activation, points)
     eps, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).tiny)
     own_size = _ROUNDINGS * eps * np.abs(wanted) + tiny
