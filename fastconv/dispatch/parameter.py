@@ -37,6 +37,9 @@ class Parameter(np.ndarray[Any, Any]):
     __fastconv_passes__ = True
     # Whether its matrices are outer products; None: nobody has looked.
     outer_products: bool | None = None
+    # The largest of its sizes for each output channel, and the groups of a transposed convolution
+    # that it was counted for; None: nobody has looked.
+    largest_by_channel: tuple[int, Any] | None = None
     _frozen: bool | None = None
     _plans: dict[Any, Plans]
     # Calls with this parameter that were solved, by their other arrays and options.

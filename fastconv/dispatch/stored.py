@@ -116,6 +116,7 @@ class StoredParameter(np.lib.mixins.NDArrayOperatorsMixin):
     # As for `Parameter`: it cannot be changed in place.
     frozen = True
     outer_products: bool | None = None
+    largest_by_channel: tuple[int, Any] | None = None
 
     def __init__(self, file: WeightFile, offset: int, shape: Iterable[int], dtype: Any) -> None:
         self._file, self._offset = file, offset

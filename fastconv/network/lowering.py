@@ -5,7 +5,7 @@ What hangs on constants alone was worked out while tracing, and appears as an ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -195,9 +195,8 @@ class _Lowering:
         function = _bound(call.function, arguments, options, (step.layer, step.kind))
         outputs = tuple(map(self._number, step.results))
         operands = tuple(map(self._operand, inputs))
-        pointwise = _is_pointwise(call)
         self._ops.append(
-            Call(operands, outputs, step.layer, step.kind, function, pointwise=pointwise)
+            Call(operands, outputs, step.layer, step.kind, function, key=_pointwise_key(call))
         )
 
 
@@ -215,11 +214,25 @@ def _bound(
     return bound
 
 
-def _is_pointwise(call: NumpyCall) -> bool:
-    """Tell whether a call gives each cell from one cell of each value, and from numbers."""
-    numbers = (v for v in call.arguments if not isinstance(v, (Traced, np.dtype)))
-    known = call.function.__name__ in _POINTWISE and not call.options
-    return known and all(np.size(v) == 1 and np.asarray(v).dtype.kind in "fiub" for v in numbers)
+def _pointwise_key(call: NumpyCall) -> tuple[Hashable, ...] | None:
+    """Return the key of a call that makes each cell from one cell of each value and from numbers.
+
+    None: it does not.
+    """
+    if call.function.__name__ not in _POINTWISE or call.options:
+        return None
+    key: list[Hashable] = [call.function.__name__]
+    for value in call.arguments:
+        if isinstance(value, Traced):
+            key.append("")
+        elif isinstance(value, np.dtype):
+            key.append(value.name)
+        else:
+            number = np.asarray(value)
+            if number.size != 1 or number.dtype.kind not in "fiub":
+                return None
+            key.append((type(value).__name__, number.dtype.name, number.tobytes()))
+    return tuple(key)
 
 
 def _is_traced(value: Any) -> bool:

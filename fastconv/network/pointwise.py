@@ -10,6 +10,8 @@ import numpy as np
 import fastconv.functional as functional
 
 Operation = Callable[..., Any]
+# A sixth as files store it, and as programs do.
+_SIXTHS = (float(np.float32(1 / 6)), 1 / 6)
 _FAST = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -65,7 +67,7 @@ def mean_of(*values: Any) -> Any:
 
 def hard_sigmoid(value: Any, *, alpha: float, beta: float) -> Any:
     """Clamp alpha x + beta to [0, 1]."""
-    if abs(alpha - 1 / 6) < 1e-7 and beta == 0.5 and value.dtype.name in _FAST:
+    if alpha in _SIXTHS and beta == 0.5 and value.dtype.name in _FAST:
         return functional.hardsigmoid(value)
     return clip(value * _own(value, alpha) + _own(value, beta), 0, 1)
 

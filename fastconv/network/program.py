@@ -9,7 +9,7 @@ that is run for some images of a batch at a time.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from math import prod
 from typing import Any
 
@@ -79,12 +79,12 @@ class View(Op):
 class Call(Op):
     """A Python function over the arrays of ``inputs``, which gives the outputs' arrays.
 
-    ``pointwise``: each cell of its one output hangs on one cell of each input and on numbers, by
-    functions without steps.
+    ``key``: each cell of its one output depends on one cell of each input and on numbers alone,
+    by a function without steps; calls of one key compute the same. None: any other function.
     """
 
     function: Callable[..., Any]
-    pointwise: bool = False
+    key: tuple[Hashable, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

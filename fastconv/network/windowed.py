@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.arrays import as_array
+from fastconv.dispatch import solve
 from fastconv.network.dilated import Windows, same_upper
 from fastconv.network.resizing import Way, lengths_of, resample
-from fastconv.problem import Shape
+from fastconv.problem import PadProblem, Shape
 from fastconv.problem.values import FLOATS
 from fastconv.problem.windows import Pairs, span
 
@@ -267,27 +269,52 @@ def pad_all(
     value: Any, pads: Any = (), constant: Any = None, axes: Any = None, *, mode: str,
     value_: float = 0.0,
 ) -> Any:  # fmt: skip
-    """Pad any dimensions: all begins, then all ends, of ``axes``."""
+    """Pad any dimensions: all begins, then all ends, of ``axes``.
+
+    Negative numbers take cells away, before what is left is repeated or reflected.
+    """
     given = [int(p) for p in np.asarray(pads, np.int64)]
     rank = len(value.shape)
-    places = range(rank) if axes is None else [int(a) % rank for a in np.asarray(axes)]
+    places = list(range(rank)) if axes is None else [_place(int(a), rank) for a in np.asarray(axes)]
+    if len(given) != 2 * len(places) or len(set(places)) < len(places):
+        raise ValueError(
+            f"pads must hold a begin and an end for each of the axes {places}, but got {given}"
+        )
     pairs = [(0, 0)] * rank
     for place, before, after in zip(
-        places, given[: len(given) // 2], given[len(given) // 2 :], strict=True
+        places, given[: len(places)], given[len(places) :], strict=True
     ):
         pairs[place] = (before, after)
-    fill = value_ if constant is None else np.asarray(constant).reshape(-1)[0].item()
-    first = next((i for i, pair in enumerate(pairs) if pair != (0, 0)), rank)
-    flat = [p for pair in reversed(pairs[first:]) for p in pair]
-    if not flat:
+    if not any(p for pair in pairs for p in pair):
         return value
-    if mode == "constant":
-        return functional.pad(value, flat, mode, fill)
-    if first >= 2 or rank - first < rank - 1:
-        n = max(rank - first, rank - 2)
-        full = [p for pair in reversed(pairs[rank - n :]) for p in pair]
-        return functional.pad(value, full, mode)
-    raise ValueError(f"padding mode {mode} is for spatial dimensions, but got pads {given}")
+    fill = value_ if constant is None else np.asarray(constant).reshape(-1)[0].item()
+    if mode != "constant":
+        fill, (value, pairs) = None, _cropped(value, pairs)
+    x = as_array(value, "data")
+    return solve(PadProblem.of_axes(x, tuple(pairs), mode=mode, value=fill), (x,))
+
+
+def _cropped(value: Any, pairs: list[tuple[int, int]]) -> tuple[Any, list[tuple[int, int]]]:
+    """Take cells away where pads are negative; return what is left, and the pads that are."""
+    if all(p >= 0 for pair in pairs for p in pair):
+        return value, pairs
+    for axis, (length, pair) in enumerate(zip(value.shape, pairs, strict=True)):
+        if length + sum(pair) < 0:
+            raise ValueError(
+                f"more cells are taken away than there are: padding {pair} at dimension {axis} of "
+                f"data {list(value.shape)}"
+            )
+    kept = tuple(
+        slice(max(0, -before), max(0, length + min(0, after)))
+        for length, (before, after) in zip(value.shape, pairs, strict=True)
+    )
+    return value[kept], [(max(0, before), max(0, after)) for before, after in pairs]
+
+
+def _place(axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise ValueError(f"axis {axis} is out of range for data of {rank} dimensions")
+    return axis % rank
 
 
 WINDOWED: dict[str, Callable[..., Any]] = {

@@ -89,6 +89,27 @@ class PadProblem(Problem):
             pads[axis] = pair
         return cls(dtype, shape, tuple(pads), mode, _value_bytes(value, dtype))
 
+    @classmethod
+    @remembered
+    def of_axes(cls, input: ArraySpec, pads: Any, *, mode: str, value: Any = None) -> PadProblem:
+        """Validate a pair for each dimension, of any length, as ``numpy.pad`` takes them.
+
+        What is repeated or reflected is so as often as it takes. Mode "constant" alone takes cells
+        away, by negative numbers.
+        """
+        shape, dtype = tuple(input.shape), np.dtype(input.dtype)
+        pairs = tuple((integer(a, "pads"), integer(b, "pads")) for a, b in pads)
+        for axis, (size, pair) in enumerate(zip(shape, pairs, strict=True)):
+            where = f"padding {pair} at dimension {axis} of input {list(shape)}"
+            if size + sum(pair) < 0:
+                raise ValueError(f"more cells are taken away than there are: {where}")
+            if mode != "constant" and min(pair) < 0:
+                raise ValueError(f"mode {mode!r} takes no cells away: {where}")
+            if mode != "constant" and size == 0 and any(pair):
+                raise ValueError(f"mode {mode!r} has no cell of an empty axis to show: {where}")
+        kind = one_of(mode, PAD_MODES, "mode")
+        return cls(dtype, shape, pairs, kind, _value_bytes(value, dtype))
+
     @property
     def name(self) -> str:
         """The public function's name."""
@@ -119,7 +140,8 @@ class PadProblem(Problem):
         if self.mode == "replicate" or size == 1:
             return np.asarray(np.clip(places, 0, size - 1))
         if self.mode == "reflect":
-            return np.asarray(size - 1 - np.abs(size - 1 - np.abs(places)))
+            last = size - 1
+            return np.asarray(last - np.abs(last - places % (2 * last)))
         # What is cropped is gone before the rest is repeated.
         first, last = max(0, -before), size - max(0, -after)
         return np.asarray((places - first) % max(1, last - first) + first)

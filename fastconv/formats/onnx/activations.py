@@ -11,7 +11,6 @@ _PLAIN = {
     "Relu": "relu",
     "Sigmoid": "sigmoid",
     "Tanh": "tanh",
-    "Softplus": "softplus",
     "Softsign": "softsign",
     "HardSwish": "hardswish",
     "Mish": "mish",
@@ -21,6 +20,12 @@ _PLAIN = {
 @translates(*_PLAIN)
 def plain(call: Call) -> list[Node]:
     return call.node(_PLAIN[call.op])
+
+
+@translates("Softplus")
+def softplus(call: Call) -> list[Node]:
+    """Beyond a threshold torch returns x itself, ONNX does not: float64 tells them apart."""
+    return call.node("softplus", threshold=np.inf)
 
 
 @translates("LeakyRelu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ def operand(call: Call, name: str, dtype: Any) -> str:
     if not call.builder.is_open(value):
         value = call.builder.settled(value)
         if not isinstance(value, torch.Tensor):
-            return call.constant(np.array(value, wanted))
+            with np.errstate(over="ignore"):
+                return call.constant(np.array(value, wanted))
         value = call.arguments[name]
     found = call.value(name)
     fake = call.builder.fake_of(value)
@@ -45,9 +47,29 @@ def binary(call: Call, op: str, left: str = "self", right: str = "other") -> Non
     call.answer(op, (operand(call, left, dtype), operand(call, right, dtype)))
 
 
+def scaled(call: Call, op: str, dtype: Any) -> None:
+    """Answer with a product or a quotient in a dtype.
+
+    With a number that it cannot hold, torch computes in float32 and rounds the result.
+    """
+    if not _beyond(call.arguments["other"], dtype):
+        call.answer(op, (operand(call, "self", dtype), operand(call, "other", dtype)))
+        return
+    wide = [operand(call, name, torch.float32) for name in ("self", "other")]
+    call.answer("cast", (call.step(op, wide),), dtype=numpy_dtype(dtype))
+
+
+def _beyond(value: Any, dtype: Any) -> bool:
+    """Tell whether a number is too large or too small for a 16-bit float to have its digits."""
+    if dtype not in (torch.float16, torch.bfloat16) or not isinstance(value, (int, float)):
+        return False
+    held = float(torch.tensor(value, dtype=dtype))
+    return math.isfinite(value) and not abs(held - value) <= torch.finfo(dtype).eps * abs(value)
+
+
 _BINARY = {
     "maximum": "maximum", "minimum": "minimum", "eq": "equal", "gt": "greater", "lt": "less",
-    "ge": "greater_equal", "le": "less_equal", "mul": "mul", "floor_divide": "floor_divide",
+    "ge": "greater_equal", "le": "less_equal", "floor_divide": "floor_divide",
     "remainder": "mod", "logical_xor": "logical_xor",
 }  # fmt: skip
 
@@ -55,6 +77,11 @@ _BINARY = {
 @translates(*_BINARY)
 def plain_binary(call: Call) -> None:
     binary(call, _BINARY[call.op])
+
+
+@translates("mul")
+def multiply(call: Call) -> None:
+    scaled(call, "mul", computed_in(call, "self", "other"))
 
 
 @translates("ne")
@@ -84,10 +111,9 @@ def divide(call: Call) -> None:
         binary(call, "floor_divide")
         return
     dtype = call.result.dtype
-    pair = (operand(call, "self", dtype), operand(call, "other", dtype))
     if mode == "trunc" and dtype.is_floating_point:
         raise Unsupported("rounding_mode trunc of floats")
-    call.answer("div", pair)  # integers, which only "trunc" leaves so, towards zero
+    scaled(call, "div", dtype)  # integers, which only "trunc" leaves so, towards zero
 
 
 @translates("pow")

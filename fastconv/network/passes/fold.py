@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,8 @@ def _folded(first: Solve, second: Solve) -> Solve | None:
     affine = _affine(second, _channels(problem), isinstance(problem, LinearProblem))
     if affine is None or first.inputs[1:] not in ((), (None,)):
         return None
+    if not _keeps_digits(first, *affine, plain=isinstance(second.problem, ArithmeticProblem)):
+        return None
     return dataclasses.replace(
         first,
         outputs=second.outputs,
@@ -58,6 +61,64 @@ def _folded(first: Solve, second: Solve) -> Solve | None:
         problem=dataclasses.replace(problem, bias=True),
         parameters=functools.partial(_scaled, first, *affine),
     )
+
+
+def _keeps_digits(op: Solve, scale: _Vector, shift: _Vector, *, plain: bool) -> bool:
+    """Tell whether weights can take a scale and a shift without leaving the dtype's range.
+
+    A number that is added, ``plain``, must not take back most of a bias that is far larger than the
+    weights: who adds a number and subtracts it means the rounding between the two.
+    """
+    problem: Any = op.problem
+    limits = np.finfo(problem.dtype)
+    before_scale, bias = np.ones(len(scale)), np.zeros(len(scale))
+    inner: Any = op
+    while isinstance(inner.parameters, functools.partial):
+        inner, own_scale, own_shift = inner.parameters.args
+        bias = bias + before_scale * own_shift
+        before_scale = before_scale * own_scale
+    weight, given = inner.arrays()
+    if given is not None:
+        bias = bias + before_scale * values_of(given).astype(np.float64)
+    sizes = _sizes(weight, problem)
+    with np.errstate(all="ignore"):
+        factor = np.abs(before_scale * scale)
+        scaled = sizes * factor
+        total = bias * scale + shift
+        kept = np.where(
+            (sizes < limits.tiny) | (factor == 0),
+            np.isfinite(factor),
+            (scaled >= limits.tiny * 2**_SPARE) & (scaled <= limits.max / 2**_SPARE),
+        )
+        kept |= np.isnan(sizes)
+        part = np.maximum(np.abs(bias * scale), np.abs(shift))
+        swamped = part > scaled * 2 ** (limits.nmant // 2)
+        taken_back = np.abs(total) < part / 4
+    if plain and np.any(swamped & taken_back & (sizes > 0)):
+        return False
+    return bool(np.all(kept) and np.all(np.abs(total) <= limits.max))
+
+
+# How many powers of 2 scaled weights stay within the dtype's range.
+_SPARE = 24
+
+
+def _sizes(weight: Any, problem: Any) -> _Vector:
+    """Return the size of the largest weight for each output channel; looked at once."""
+    groups = problem.groups if isinstance(problem, ConvTransposeProblem) else 0
+    kept: tuple[int, _Vector] | None = getattr(weight, "largest_by_channel", None)
+    if kept is not None and kept[0] == groups:
+        return kept[1]
+    values = values_of(weight)
+    if groups:
+        per_group = problem.out_channels // groups
+        values = values.reshape(groups, -1, per_group, prod(values.shape[2:])).swapaxes(1, 2)
+    values = values.reshape(_channels(problem), -1)
+    sizes = np.maximum(values.max(axis=1, initial=0), -values.min(axis=1, initial=0))
+    found = sizes.astype(np.float64)
+    if hasattr(type(weight), "largest_by_channel"):
+        weight.largest_by_channel = groups, found
+    return found
 
 
 def _scaled(op: Solve, scale: _Vector, shift: _Vector) -> tuple[Any, ...]:

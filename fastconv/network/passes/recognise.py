@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
-import numpy as np
-
-from fastconv.backends.reference.activation import activate
+from fastconv.network.passes.agreement import Chain, named
 from fastconv.network.program import Call, Op, Program, Solve
 from fastconv.problem import Activation, ArithmeticProblem, ElementwiseProblem, Shape
 
-_Vector = np.ndarray[Any, np.dtype[np.float64]]
-
 # An activation is written in some five operations; the error function is some twenty of its own.
 _MOST = 48
-_LARGE = 1e36
-# Where functions are compared: close together where activations bend, and far out on either side.
-_POINTS: _Vector = np.concatenate(
-    [np.arange(-600, 601) / 50, *(s * np.geomspace(1e-7, _LARGE, 87) for s in (-1, 1)), [np.nan]]
-)
-_FIXED = tuple(
-    Activation.of(given)
-    for given in (
-        "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "gelu", ("gelu", "tanh"),
-        "mish", "tanh", "softplus", "softsign", "selu",
-    )
-)  # fmt: skip
 
 
 def recognise_activations(program: Program) -> Program:
     """Turn arithmetic on one value and numbers that gives what an activation gives into that.
 
-    However it is written: both are computed in float64 at points between which arithmetic of few
-    operations does not bend, and must agree as far as the dtype tells numbers apart.
+    However it is written: `agreement` computes both at points between which arithmetic of few
+    operations does not bend, and asks that they agree relative to the size of each result.
     """
     producers, readers, kept = program.producers(), program.readers(), program.kept()
     places = {op: place for place, op in enumerate(program.ops)}
@@ -72,7 +53,7 @@ def _recognised(
             continue
         if alone and isinstance(root.problem, ElementwiseProblem):  # type: ignore[attr-defined]
             continue
-        activation = _named(_computed(source, ops), float(np.finfo(spec.dtype).eps))
+        activation = named(Chain(source, ops, spec.dtype))
         if activation is not None:
             best = source, activation, ops
     return best
@@ -105,59 +86,4 @@ def _is_pointwise(op: Op, program: Program, shape: Shape | None) -> bool:
         return False
     if isinstance(op, Solve) and isinstance(op.problem, (ArithmeticProblem, ElementwiseProblem)):
         return all(isinstance(v, int) or v.size == 1 for v in op.inputs)
-    return isinstance(op, Call) and op.pointwise
-
-
-def _computed(source: int, ops: Sequence[Op]) -> _Vector:
-    """Give what operations make of the points."""
-    held: dict[int, Any] = {source: _POINTS}
-    with np.errstate(all="ignore"):
-        for op in ops:
-            given = [held[v] if isinstance(v, int) else float(v.reshape(-1)[0]) for v in op.inputs]
-            # A number may come with dimensions of its own.
-            held[op.outputs[0]] = np.reshape(_value(op, given), -1)
-    return np.asarray(held[ops[-1].outputs[0]], np.float64)
-
-
-def _value(op: Op, given: list[Any]) -> Any:
-    if isinstance(op, Call):
-        return op.function(*given)
-    problem: Any = op.problem  # type: ignore[attr-defined]
-    if isinstance(problem, ElementwiseProblem):
-        return activate(np.asarray(given[0], np.float64), problem.activation)
-    return getattr(np, problem.function)(*given)
-
-
-def _named(values: _Vector, eps: float) -> Activation | None:
-    """Give the activation that has these values, up to some roundings of constants."""
-    if _agree(values, _POINTS, eps):
-        return None
-    for known in (*_FIXED, *_fitted(values)):
-        if known is not None and _agree(values, _given_by(known), eps):
-            return known
-    return None
-
-
-def _fitted(values: _Vector) -> Iterator[Activation | None]:
-    """Give activations with parameters: limits and slopes are those of the values."""
-    lowest, one_below, highest = (float(values[p == _POINTS][0]) for p in (-_LARGE, -1, _LARGE))
-    if math.isnan(lowest + one_below + highest):
-        return
-    low = -math.inf if lowest == -_LARGE else lowest
-    high = math.inf if highest == _LARGE else highest
-    if low <= high:
-        yield Activation.of(("hardtanh", low, high))
-    yield Activation.of(("leaky_relu", -one_below))
-    yield Activation.of(("elu", -lowest))
-
-
-@functools.cache
-def _given_by(activation: Activation) -> _Vector:
-    with np.errstate(all="ignore"):
-        return np.asarray(activate(_POINTS, activation), np.float64)
-
-
-def _agree(values: _Vector, wanted: _Vector, eps: float) -> bool:
-    with np.errstate(all="ignore"):
-        close = np.abs(values - wanted) <= 16 * eps * np.maximum(1, np.abs(wanted))
-    return bool(np.all(close | (np.isnan(values) & np.isnan(wanted))))
+    return isinstance(op, Call) and op.key is not None
