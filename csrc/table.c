@@ -6,6 +6,7 @@
 
 /* A family's tables, one an instruction set; both lists end in 0. */
 extern const struct fastconv_entry *const fastconv_arithmetic[];
+extern const struct fastconv_entry *const fastconv_attention[];
 extern const struct fastconv_entry *const fastconv_channelwise[];
 extern const struct fastconv_entry *const fastconv_depthwise[];
 extern const struct fastconv_entry *const fastconv_depthwise_planar[];
@@ -13,6 +14,7 @@ extern const struct fastconv_entry *const fastconv_dot[];
 extern const struct fastconv_entry *const fastconv_fft[];
 extern const struct fastconv_entry *const fastconv_fold[];
 extern const struct fastconv_entry *const fastconv_gemm[];
+extern const struct fastconv_entry *const fastconv_matmul[];
 extern const struct fastconv_entry *const fastconv_move[];
 extern const struct fastconv_entry *const fastconv_nested[];
 extern const struct fastconv_entry *const fastconv_norm[];
@@ -35,6 +37,7 @@ extern const struct fastconv_entry *const fastconv_winograd[];
 
 static const struct fastconv_entry *const *const families[] = {
     fastconv_arithmetic,
+    fastconv_attention,
     fastconv_channelwise,
     fastconv_depthwise,
     fastconv_depthwise_planar,
@@ -42,6 +45,7 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_fft,
     fastconv_fold,
     fastconv_gemm,
+    fastconv_matmul,
     fastconv_move,
     fastconv_nested,
     fastconv_norm,

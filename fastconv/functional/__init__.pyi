@@ -52,6 +52,8 @@ from .pool import max_pool3d as max_pool3d
 from .pool import weighted_pool1d as weighted_pool1d
 from .pool import weighted_pool2d as weighted_pool2d
 from .pool import weighted_pool3d as weighted_pool3d
+from .products import matmul as matmul
+from .products import scaled_dot_product_attention as scaled_dot_product_attention
 from .resample import interpolate as interpolate
 from .resample import pad as pad
 from .resample import pixel_shuffle as pixel_shuffle

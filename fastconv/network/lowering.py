@@ -19,6 +19,7 @@ from fastconv.problem import (
     AdaptivePoolProblem,
     ArithmeticProblem,
     ConcatenateProblem,
+    MatmulProblem,
     Problem,
     StridedProblem,
 )
@@ -89,7 +90,7 @@ class _Lowering:
         call = step.call
         assert call is not None
         name = call.function.__name__
-        for known in (self._view, self._arithmetic, self._concatenation, self._pool):
+        for known in (self._view, self._arithmetic, self._product, self._concatenation, self._pool):
             if known(step, call, name):
                 return
         self._call(step, call)
@@ -146,6 +147,20 @@ class _Lowering:
             v if isinstance(v, Traced) else np.asarray(v, result.dtype) for v in call.arguments
         ]
         problem = ArithmeticProblem.of(name, *(Spec(v.shape, v.dtype) for v in operands))
+        self._solve(step, problem, tuple(map(self._operand, operands)))
+        return True
+
+    def _product(self, step: Step, call: NumpyCall, name: str) -> bool:
+        """Multiply matrices by kernels, so that NumPy's BLAS has no threads in a network."""
+        (result,) = step.results if len(step.results) == 1 else (None,)
+        if name != "matmul" or result is None or result.dtype.name not in DTYPES:
+            return False
+        if call.options or any(not hasattr(v, "dtype") for v in call.arguments):
+            return False
+        if any(v.dtype != result.dtype for v in call.arguments):
+            return False
+        operands = call.arguments
+        problem = MatmulProblem.of(*(Spec(tuple(v.shape), v.dtype) for v in operands))
         self._solve(step, problem, tuple(map(self._operand, operands)))
         return True
 

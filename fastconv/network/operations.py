@@ -18,6 +18,7 @@ from fastconv.network.indexing import INDEXING
 from fastconv.network.limits import allow
 from fastconv.network.normalising import NORMALISING
 from fastconv.network.pointwise import POINTWISE
+from fastconv.network.products import PRODUCTS
 from fastconv.network.quantised import QUANTISED
 from fastconv.network.recorded import RECORDED
 from fastconv.network.reductions import REDUCTIONS, axes_of
@@ -27,7 +28,7 @@ from fastconv.network.sequences import SEQUENCES
 from fastconv.network.sizes import SIZES
 from fastconv.network.trace import Traced
 from fastconv.network.windowed import WINDOWED
-from fastconv.problem.values import FLOATS, INTEGERS, SIXTEEN, axis_of
+from fastconv.problem.values import FLOATS, INTEGERS, axis_of
 
 Operation = Callable[..., Any]
 # Dtypes that NumPy itself casts as ONNX does.
@@ -118,39 +119,6 @@ def expand(value: Any, target: Any) -> Any:
     wanted = np.broadcast_shapes(value.shape, tuple(int(n) for n in np.asarray(target)))
     allow(wanted, value.dtype)
     return np.broadcast_to(value, wanted)
-
-
-def gemm(
-    a: Any, b: Any, c: Any = None, alpha: float = 1.0, beta: float = 1.0,
-    transpose_a: bool = False, transpose_b: bool = False,
-) -> Any:  # fmt: skip
-    """Alpha op(a) op(b) + beta c, as BLAS has it."""
-    left = np.transpose(a) if transpose_a else a
-    weight = b if transpose_b else np.transpose(b)
-    lengths = () if c is None else tuple(c.shape)
-    fused = c is None or (beta == 1 and lengths == tuple(weight.shape[:1]))
-    if alpha == 1 and fused and a.dtype.name in FLOATS:
-        return functional.linear(left, weight, c)
-    product = matmul(left, np.transpose(weight)) * a.dtype.type(alpha)
-    return product if c is None else product + c * a.dtype.type(beta)
-
-
-def matmul(a: Any, b: Any) -> Any:
-    """Multiply matrices; a matrix on the right goes through ``linear``."""
-    if len(b.shape) == 2 and len(a.shape) >= 1 and a.dtype.name in FLOATS:
-        return functional.linear(a, np.transpose(b))
-    if a.dtype.name in SIXTEEN:
-        wide = np.dtype(np.float32)
-        return np.matmul(a.astype(wide), b.astype(wide)).astype(a.dtype)
-    return np.matmul(a, b)
-
-
-def einsum(*values: Any, equation: str) -> Any:
-    """Sum products of elements by Einstein's convention."""
-    dtype = values[0].dtype
-    wide = np.dtype(np.float32) if dtype.name in SIXTEEN else dtype
-    arrays = (np.asarray(v).astype(wide) for v in values)
-    return np.einsum(equation, *arrays, optimize=True).astype(dtype)
 
 
 def hardmax(value: Any, *, axis: int) -> Any:
@@ -249,6 +217,7 @@ OPERATIONS: dict[str, Operation] = {
     **QUANTISED,
     **CONTROL,
     **POINTWISE,
+    **PRODUCTS,
     **NORMALISING,
     **SEQUENCES,
     **SAMPLING,
@@ -267,15 +236,12 @@ OPERATIONS: dict[str, Operation] = {
     "concat": _concat,
     "expand": expand,
     "flatten": flatten,
-    "gemm": gemm,
-    "einsum": einsum,
     "hardmax": hardmax,
     "hardmax_from": lambda value, axis: hardmax(flatten(value, axis), axis=1).reshape(value.shape),
     "full_like": lambda value, *, fill, dtype: np.full(
         value.shape, fill, value.dtype if dtype is None else dtype
     ),
     "cast_like": cast_like,
-    "matmul": matmul,
     "reshape": reshape,
     "shape": shape,
     "slice": slice_,

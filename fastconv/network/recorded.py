@@ -15,6 +15,7 @@ import numpy as np
 import fastconv.functional as functional
 from fastconv.network import shapes
 from fastconv.network.limits import allow
+from fastconv.network.products import matmul
 from fastconv.network.template import filled
 from fastconv.network.trace import Traced
 
@@ -28,6 +29,8 @@ NUMPY: dict[str, Callable[..., Any]] = {
     **_UFUNCS,
     **{name: getattr(np, name) for name in shapes.RULES},
     "getitem": operator.getitem,
+    # By kernels: NumPy's BLAS has threads of its own.
+    "matmul": matmul,
     "astype": lambda value, dtype: value.astype(dtype),
 }
 

@@ -2,12 +2,14 @@ from .activation import ACTIVATIONS as ACTIVATIONS
 from .activation import Activation as Activation
 from .adaptive_pool import AdaptivePoolProblem as AdaptivePoolProblem
 from .arithmetic import ArithmeticProblem as ArithmeticProblem
+from .attention import AttentionProblem as AttentionProblem
 from .base import ArraySpec as ArraySpec
 from .base import Problem as Problem
 from .base import Shape as Shape
 from .conv import ConvProblem as ConvProblem
 from .conv import ConvTransposeProblem as ConvTransposeProblem
 from .linear import LinearProblem as LinearProblem
+from .matmul import MatmulProblem as MatmulProblem
 from .moves import ConcatenateProblem as ConcatenateProblem
 from .moves import StridedProblem as StridedProblem
 from .norm import BatchNormProblem as BatchNormProblem

@@ -15,7 +15,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _PLAIN = frozenset((int, str, bool, type(None)))
 # Arguments that are arrays; only of these shape and dtype are all that matters.
-_ARRAYS = ("input", "weight", "bias", "residual", "running_mean", "running_var", "indices")
+_ARRAYS = (
+    "input", "weight", "bias", "residual", "running_mean", "running_var", "indices", "query", "key",
+    "value", "mask",
+)  # fmt: skip
 
 
 class Spec(NamedTuple):

@@ -15,6 +15,7 @@ BACKEND = "numba"
 # Name: module below this package and family in it.
 FAMILIES = {
     "arithmetic": ("arithmetic", "arithmetic"),
+    "attention": ("attention", "attention"),
     "channelwise.by_row": ("channelwise", "by_row"),
     "channelwise.by_table": ("channelwise", "by_table"),
     "depthwise": ("conv.depthwise", "depthwise"),
@@ -24,6 +25,8 @@ FAMILIES = {
     "fold": ("unfold", "fold"),
     "gemm": ("gemm", "gemm"),
     "im2col": ("conv.im2col", "im2col_gemm"),
+    "matmul": ("matmul", "matmul"),
+    "matmul.pack": ("matmul", "pack"),
     "move.gather": ("move", "gather"),
     "move.permute": ("move", "permute"),
     "move.rows": ("move", "rows"),

@@ -185,6 +185,24 @@ def tile_strided(typingctx: Any, shape: Any, base: Any, stride: Any) -> Any:
 
 
 @intrinsic
+def tile_strided_within(typingctx: Any, shape: Any, base: Any, stride: Any, count: Any) -> Any:
+    """Return the addresses of rows ``stride`` bytes apart; those past ``count`` repeat the last."""
+    rows = shape.shape.rows
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, base, stride, count = args
+        last = builder.sub(count, I64(1))
+        addresses = []
+        for row in range(rows):
+            place = builder.select(builder.icmp_signed("<", I64(row), last), I64(row), last)
+            addresses.append(builder.add(base, builder.mul(stride, place)))
+        return join(builder, context.get_value_type(signature.return_type), addresses)
+
+    result = types.UniTuple(types.int64, rows)
+    return result(shape, *(types.int64,) * 3), codegen
+
+
+@intrinsic
 def tile_multiply_add(
     typingctx: Any, shape: Any, tile: Any, rows: Any, offset: Any, panel: Any, count: Any
 ) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastconv.formats.onnx.arithmetic import element_type
 from fastconv.formats.onnx.call import Call, Unsupported, translates
 from fastconv.network import Node
 
@@ -38,6 +39,27 @@ def matmul(call: Call) -> list[Node]:
 @translates("Einsum")
 def einsum(call: Call) -> list[Node]:
     return call.node("einsum", equation=call.get("equation").replace(" ", ""))
+
+
+@translates("Attention")
+def attention(call: Call) -> list[Node]:
+    kept = tuple(call.outputs) + ("",) * (4 - len(call.outputs))
+    names = [name or f"{call.outputs[0]}:{i}" for i, name in enumerate(kept)]
+    scores = bool(kept[3])
+    heads = [call.get(name, 0) for name in ("q_num_heads", "kv_num_heads")]
+    precision = call.get("softmax_precision", 0)
+    options = {
+        "scale": call.get("scale", None),
+        "causal": call.flag("is_causal"),
+        "heads": tuple(heads) if all(heads) else None,
+        "softcap": call.get("softcap", 0.0),
+        "precision": element_type(precision) if precision else None,
+        "mode": call.get("qk_matmul_output_mode", 0),
+        "window": tuple(call.get(f"{side}_window_size", -1) for side in ("left", "right")),
+        "scores": scores,
+    }
+    given, results = tuple(call.inputs), tuple(names[: 3 + scores])
+    return [Node("onnx_attention", given, results, options, call.name)]
 
 
 @translates("BatchNormalization")

@@ -16,6 +16,11 @@ from fastconv.network.passes.fold import fold_affine, fold_padding
 from fastconv.network.passes.fuse import fuse_activation, fuse_light_activation, fuse_residual
 from fastconv.network.passes.images import by_images
 from fastconv.network.passes.layout import channels_last, last_from
+from fastconv.network.passes.products import (
+    read_in_place,
+    recognise_attention,
+    write_in_place,
+)
 from fastconv.network.passes.recognise import recognise_activations
 from fastconv.network.program import Program
 
@@ -29,11 +34,14 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("lift_over_views", lift_over_views),
     ("fold_padding", fold_padding),
     ("fold_affine", fold_affine),
+    ("recognise_attention", recognise_attention),
     ("fuse_activation", fuse_activation),
     ("fuse_residual", fuse_residual),
     ("fuse_activation", fuse_activation),
     ("fuse_light_activation", fuse_light_activation),
     ("join_concatenations", join_concatenations),
+    ("read_in_place", read_in_place),
+    ("write_in_place", write_in_place),
     ("merge_views", merge_views),
     ("remove_dead", remove_dead),
 )

@@ -14,9 +14,11 @@ from fastconv.machine import get_machine
 from fastconv.network.program import Images, Op, Operand, Portion, Program, Solve, View
 from fastconv.problem import (
     ArithmeticProblem,
+    AttentionProblem,
     ConcatenateProblem,
     ElementwiseProblem,
     LayerNormProblem,
+    MatmulProblem,
     PadProblem,
     PixelShuffleProblem,
     PreluProblem,
@@ -194,6 +196,34 @@ def _of_view(problem: StridedProblem, count: int, batch: int) -> Problem | None:
     return dataclasses.replace(problem, shape=shape, view=view)
 
 
+def _of_products(problem: Any, count: int, batch: int) -> Problem | None:
+    """Take products whose first batch axis is the images of all of their inputs."""
+    names = (
+        ("left", "right")
+        if isinstance(problem, MatmulProblem)
+        else ("query", "key", "value", "mask")
+    )
+    changed: dict[str, Any] = {}
+    for name in names:
+        matrices = getattr(problem, name)
+        if matrices is None:
+            continue
+        cells = prod(matrices.shape[1:])
+        if _length(matrices.shape) != batch or matrices.start >= cells:
+            return None
+        if not problem.lengths or matrices.steps[0] != cells:
+            return None
+        changed[name] = dataclasses.replace(matrices, shape=(count, *matrices.shape[1:]))
+    whole = prod(problem.output[1:])
+    if _length(problem.output) != batch or _length(problem.lengths) != batch:
+        return None
+    if problem.target[0] != whole:
+        return None
+    changed["lengths"] = (count, *problem.lengths[1:])
+    changed["output"] = (count, *problem.output[1:])
+    return dataclasses.replace(problem, **changed)  # type: ignore[no-any-return]
+
+
 _OF_IMAGES: dict[type, Callable[[Any, int, int], Problem | None]] = {
     ElementwiseProblem: _of_shape,
     PreluProblem: _of_shape,
@@ -202,6 +232,8 @@ _OF_IMAGES: dict[type, Callable[[Any, int, int], Problem | None]] = {
     LayerNormProblem: _of_layer_norm,
     PixelShuffleProblem: _of_shuffle,
     ArithmeticProblem: _of_arithmetic,
+    AttentionProblem: _of_products,
+    MatmulProblem: _of_products,
     ConcatenateProblem: _of_concatenation,
     StridedProblem: _of_view,
 }

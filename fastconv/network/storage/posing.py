@@ -68,6 +68,20 @@ def _linear(problem: Any) -> Posing:
     return Posing("linear", ("input",), ("weight", "bias"), options)
 
 
+def _matmul(problem: Any) -> Posing:
+    return Posing("matmul", ("input", "other"), (), {})
+
+
+def _attention(problem: Any) -> Posing:
+    names = ("query", "key", "value", *(() if problem.mask is None else ("attn_mask",)))
+    options = {"scale": problem.scale}
+    if problem.causal is not None:
+        options["is_causal"] = True
+    if problem.query.shape[-3:-2] != problem.key.shape[-3:-2]:
+        options["enable_gqa"] = len(problem.lengths) > len(problem.output) - 2
+    return Posing("scaled_dot_product_attention", names, (), options)
+
+
 def _pool(problem: Any) -> Posing:
     names = ["kernel_size", "stride", "padding", "ceil_mode"]
     names += {
@@ -196,6 +210,8 @@ _POSINGS: dict[type, Callable[[Any], Posing]] = {
     problems.ConvProblem: _conv,
     problems.ConvTransposeProblem: _conv,
     problems.LinearProblem: _linear,
+    problems.MatmulProblem: _matmul,
+    problems.AttentionProblem: _attention,
     problems.PoolProblem: _pool,
     problems.AdaptivePoolProblem: _adaptive_pool,
     problems.BatchNormProblem: _norm,
