@@ -117,11 +117,12 @@ THREADED_BYTES = 1 << 18
 class HostWeights:
     """Packed parameters that Python makes: for what few calls ask for."""
 
-    pack: Callable[..., Array]
+    pack: Callable[..., Array | None]
 
-    def packed(self, parameters: Sequence[Array | None]) -> Constant:
-        """Return these parameters packed, for a plan to keep."""
-        return constant(self.pack(*parameters))
+    def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
+        """Return these parameters packed, for a plan to keep; 0 for a missing one."""
+        made = self.pack(*parameters)
+        return 0 if made is None else constant(made)
 
 
 @record(frozen=True)
@@ -131,9 +132,12 @@ class Given:
     number: int
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
-        """Return a copy for a plan to keep; 0 for a missing parameter."""
+        """Return it for a plan to keep, a copy where it may be written to; 0 where it is missing."""
         parameter = parameters[self.number]
-        return 0 if parameter is None else constant(parameter)
+        if parameter is None:
+            return 0
+        own = parameter.base is None and not parameter.flags.writeable
+        return Constant(parameter) if own and parameter.flags.c_contiguous else constant(parameter)
 
 
 @record(frozen=True)
@@ -226,6 +230,8 @@ class NativePlan(PackingPlan):
         """
 
         def host(weights: AnyWeights) -> HostWeights:
+            if isinstance(weights, Given):
+                return HostWeights(lambda *given: made[weights.number](*given))
             assert isinstance(weights, Weights)
             reads = weights.reads
 
