@@ -73,8 +73,6 @@ def make_mend(tile: Tile, m: int) -> Any:
         for done in range(0, columns, m):
             some, start = min(m, columns - done), lines + done * vector
             if not all_finite(start, pitch, rows, some):
-                plain_tile(
-                    args, image, sy, sx, y, x + done // m, column, rows, some, start, pitch
-                )
+                plain_tile(args, image, sy, sx, y, x + done // m, column, rows, some, start, pitch)
 
     return mend
