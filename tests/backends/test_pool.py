@@ -16,7 +16,7 @@ from fastconv.backends.native.pool.geometry import FLAT, PER_OUTPUT, STRIDED, Ge
 from fastconv.dispatch import choose
 from fastconv.machine import available_isas
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
-from tests.libraries import COMPILED, FIRST
+from tests.libraries import COMPILED, FIRST, LIBRARIES, use
 from tests.tolerance import poisoned, small_integers
 
 # C at every instruction set: its kernels are there.

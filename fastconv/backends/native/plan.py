@@ -132,7 +132,7 @@ class Given:
     number: int
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
-        """Return it for a plan to keep, a copy where it may be written to; 0 where it is missing."""
+        """Return it for a plan to keep, copied where it may be written to; 0 for a missing one."""
         parameter = parameters[self.number]
         if parameter is None:
             return 0

@@ -14,8 +14,8 @@ import numpy as np
 from fastconv.backends.native.conv.winograd import words as w
 from fastconv.backends.native.conv.winograd.layout import line_tile
 from fastconv.backends.native.cook_toom import CHAIN_CHANNELS, transform
-from fastconv.backends.numba.engine import array, as_float, kernel, part
 from fastconv.backends.numba.conv.winograd.plain import make_mend
+from fastconv.backends.numba.engine import array, as_float, kernel, part
 from fastconv.backends.numba.engine.memory import call_kernel
 from fastconv.backends.numba.gemm import make_finish
 from fastconv.backends.numba.linear_map import Matrix, linear_map
@@ -236,7 +236,7 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
                         tile_load(pixels, tile_strided(pixels, lines + i * line, vector)),
                         args[w.BIAS] + channel + begin + c, args[w.OUT] + shift, residual,
                         args[w.OUT_ROWS], args[w.OUT_COLUMN], first_pixel, first_pixel + end,
-                        (begin + c) // vector * lanes, args[w.COLUMNS], slope, low, high,
+                        column, args[w.COLUMNS], slope, low, high,
                         args[w.BASE] + w.COUNT_WORDS * 8,
                     )  # fmt: skip
             t += some
