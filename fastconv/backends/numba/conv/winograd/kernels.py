@@ -217,19 +217,8 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
                         args[w.BASE] + args[w.BETWEEN], lines + g * m * vector, line, vector,
                     )  # fmt: skip
                 valid = min(tall, height - y * tall) if end > 0 else 0
-                mend(
-                    args,
-                    image,
-                    sy,
-                    sx,
-                    y,
-                    x,
-                    (begin + c) // vector * lanes,
-                    valid,
-                    end,
-                    lines,
-                    line,
-                )
+                column = (begin + c) // vector * lanes
+                mend(args, image, sy, sx, y, x, column, valid, end, lines, line)
                 for i in range(valid):
                     first_pixel = pixel + i * wide_sub
                     finish(
