@@ -26,6 +26,7 @@ from fastconv.network.sampling import SAMPLING
 from fastconv.network.sequences import SEQUENCES
 from fastconv.network.sizes import SIZES
 from fastconv.network.trace import Traced
+from fastconv.network.wide import in_float32
 from fastconv.network.windowed import WINDOWED
 from fastconv.problem.values import FLOATS, INTEGERS, SIXTEEN, axis_of
 
@@ -131,7 +132,12 @@ def gemm(
     fused = c is None or (beta == 1 and lengths == tuple(weight.shape[:1]))
     if alpha == 1 and fused and a.dtype.name in FLOATS:
         return functional.linear(left, weight, c)
-    product = matmul(left, np.transpose(weight)) * a.dtype.type(alpha)
+    return _scaled_gemm(left, np.transpose(weight), c, alpha=alpha, beta=beta)
+
+
+@in_float32
+def _scaled_gemm(a: Any, b: Any, c: Any, *, alpha: float, beta: float) -> Any:
+    product = matmul(a, b) * a.dtype.type(alpha)
     return product if c is None else product + c * a.dtype.type(beta)
 
 
