@@ -14,7 +14,9 @@ enum {
     STEP_TABLE, CHECKED, CHECKED_PLACE, RESULT, WINDOWS, WINDOW_STEP, COUNTS_DOWN, COUNTS_ACROSS,
     TAPS, STRIDE, SCRATCH_BASE, SCRATCH_STRIDE
 };
-enum { COLUMN_BLOCK = 5, FOLD_WORDS = 5, LONG_WINDOW = 32 };
+/* SUM_VECTORS: vectors of each of four sums that run beside each other, before they are put together
+ * in float64. */
+enum { COLUMN_BLOCK = 5, FOLD_WORDS = 5, LONG_WINDOW = 32, SUM_VECTORS = 32 };
 enum {
     STEP_FIRST, STEP_TARGET, STEP_TARGET_BYTES, STEP_FROM, STEP_LINE_BYTES, STEP_CELL_BYTES,
     STEP_INSIDE, STEP_CARRY, STEP_BLOCKS, STEP_WORDS
@@ -149,6 +151,44 @@ INLINE void NAME(emit_any)(enum NAME(operation) operation, int mean, int rooted,
     }
 }
 
+/* Bring a vector's lanes together, by halves. */
+INLINE REAL NAME(total_of)(enum NAME(operation) operation, V values)
+{
+    for (int64_t half = LANES / 2; half > 0; half /= 2) {
+        M upper;
+        for (int64_t i = 0; i < LANES; i++) {
+            upper[i] = (INTEGER)((i + half) % LANES);
+        }
+        values = NAME(bring)(operation, values, NAME(picked)(values, values, upper));
+    }
+    return values[0];
+}
+
+/* Sum a run of cells in blocks, each in four vectors of sums, and the blocks in float64: no sum of
+ * elements is longer than SUM_VECTORS, however many there are. */
+INLINE double NAME(long_sum)(const REAL *values, int64_t cells)
+{
+    const V zero = {0};
+    double total = 0;
+    for (int64_t block = 0; block < cells; block += SUM_VECTORS * 4 * LANES) {
+        const int64_t end = lesser(cells, block + SUM_VECTORS * 4 * LANES);
+        V totals[4] = {{0}, {0}, {0}, {0}};
+        int64_t done = block;
+        for (; done + 4 * LANES <= end; done += 4 * LANES) {
+            UNROLL for (int i = 0; i < 4; i++) {
+                totals[i] += NAME(load)(values + done + i * LANES);
+            }
+        }
+        for (int64_t i = 0; done < end; i++, done += LANES) {
+            totals[i] += end - done < LANES ? NAME(load_first)(values + done, end - done, zero)
+                                            : NAME(load)(values + done);
+        }
+        const V sum = (totals[0] + totals[1]) + (totals[2] + totals[3]);
+        total += (double)NAME(total_of)(NAME(SUM), sum);
+    }
+    return total;
+}
+
 /* Fold windows of any size, one by one. */
 INLINE void NAME(emit_each)(enum NAME(operation) operation, int mean, int rooted,
                             const int64_t *args, int64_t first, int64_t last)
@@ -166,7 +206,10 @@ INLINE void NAME(emit_each)(enum NAME(operation) operation, int mean, int rooted
             const int64_t cells = numbers[o];
             REAL total = NAME(neutral)(operation);
             int64_t done = 0;
-            if (step == 1 && cells >= LONG_WINDOW) {
+            if (step == 1 && cells >= LONG_WINDOW && operation == NAME(SUM)) {
+                total = (REAL)NAME(long_sum)(window, cells);
+                done = cells;
+            } else if (step == 1 && cells >= LONG_WINDOW) {
                 V totals = fill;
                 for (; done < cells; done += LANES) {
                     const V value = NAME(load_first)(window + done, cells - done, fill);
@@ -174,11 +217,7 @@ INLINE void NAME(emit_each)(enum NAME(operation) operation, int mean, int rooted
                 }
                 for (int64_t lane = 0; lane < LANES; lane++) {
                     const REAL value = totals[lane];
-                    if (operation == NAME(MAX)) {
-                        total = value > total || value != value ? value : total;
-                    } else {
-                        total += value;
-                    }
+                    total = value > total || value != value ? value : total;
                 }
             }
             for (; done < cells; done++) {
@@ -300,19 +339,6 @@ INLINE void NAME(walk)(int largest, const int64_t *args, int64_t first, int64_t 
     }
 }
 
-/* Bring a vector's lanes together, by halves. */
-INLINE REAL NAME(total_of)(enum NAME(operation) operation, V values)
-{
-    for (int64_t half = LANES / 2; half > 0; half /= 2) {
-        M upper;
-        for (int64_t i = 0; i < LANES; i++) {
-            upper[i] = (INTEGER)((i + half) % LANES);
-        }
-        values = NAME(bring)(operation, values, NAME(picked)(values, values, upper));
-    }
-    return values[0];
-}
-
 /* Global pools: a work item is a plane. Four sums run beside each other. */
 INLINE void NAME(whole)(enum NAME(operation) operation, int mean, const int64_t *args,
                         int64_t first, int64_t last)
@@ -321,6 +347,10 @@ INLINE void NAME(whole)(enum NAME(operation) operation, int mean, const int64_t 
     const V fill = NAME(splat)(NAME(neutral)(operation));
     for (int64_t plane = first; plane < last; plane++) {
         const REAL *values = AT(args[WHOLE_SOURCE]) + plane * cells;
+        if (mean) {
+            AT(args[WHOLE_OUT])[plane] = (REAL)(NAME(long_sum)(values, cells) / (double)cells);
+            continue;
+        }
         V totals[4] = {fill, fill, fill, fill};
         for (int64_t done = 0; done < cells; done += 4 * LANES) {
             for (int64_t i = 0; i < 4; i++) {
@@ -334,8 +364,8 @@ INLINE void NAME(whole)(enum NAME(operation) operation, int mean, const int64_t 
         }
         const V low = NAME(bring)(operation, totals[0], totals[1]);
         const V high = NAME(bring)(operation, totals[2], totals[3]);
-        const REAL total = NAME(total_of)(operation, NAME(bring)(operation, low, high));
-        AT(args[WHOLE_OUT])[plane] = mean ? total / (REAL)cells : total;
+        AT(args[WHOLE_OUT])[plane] =
+            NAME(total_of)(operation, NAME(bring)(operation, low, high));
     }
 }
 

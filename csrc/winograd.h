@@ -18,7 +18,8 @@ enum {
     A_FREQUENCY, A_TILE, WEIGHTS, WEIGHTS_GROUP, GROUPS, PANELS, PANEL_STARTS, PANEL_BYTES,
     SEGMENT_STARTS, SEGMENT_COUNTS, PART_PANELS, PARTS, P_FREQUENCY, P_TILE, BIAS, OUT, OUT_IMAGE,
     OUT_GROUP, OUT_ROWS, OUT_COLUMN, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH, COLUMNS,
-    DOWN_OUTPUTS, DOWN_TAPS, ACROSS_OUTPUTS, ACROSS_TAPS, INPUT_KERNEL, MULTIPLY_KERNEL,
+    DOWN_OUTPUTS, DOWN_TAPS, ACROSS_OUTPUTS, ACROSS_TAPS, PLAIN_WEIGHTS, KERNEL_HEIGHT,
+    KERNEL_WIDTH, GROUP_INPUTS, GROUP_OUTPUTS, PLANAR, INPUT_KERNEL, MULTIPLY_KERNEL,
     OUTPUT_KERNEL, SCRATCH_BASE, SCRATCH_STRIDE, BETWEEN, RUN, LINES, INPUTS, PRODUCTS, BASE, START,
     COUNT, GROUP, FIRST_PANEL, LAST_PANEL, COUNT_WORDS
 };
@@ -449,6 +450,118 @@ INLINE void NAME(finish_line)(const struct NAME(epilogue) *e, V bias, const REAL
     }
 }
 
+/* Whether all of some vectors are finite: each times zero is a zero, but for infinities and NaN. */
+INLINE int NAME(all_finite)(int64_t lines, int64_t pitch, int64_t rows, int64_t columns)
+{
+    const V zero = {0};
+    V sums[8] = {{0}};
+    for (int64_t i = 0; i < rows; i++, lines += pitch) {
+        int64_t j = 0;
+        for (; j + 8 <= columns; j += 8) {
+            UNROLL for (int k = 0; k < 8; k++) {
+                const V value = NAME(load)(AT(lines + (j + k) * VECTOR_BYTES));
+                sums[k] = NAME(multiply_add)(value, zero, sums[k]);
+            }
+        }
+        for (; j < columns; j++) {
+            sums[0] += NAME(load)(AT(lines + j * VECTOR_BYTES)) * zero;
+        }
+    }
+    for (int k = 1; k < 8; k++) {
+        sums[0] += sums[k];
+    }
+    return !NAME(any_nan)(sums[0], sums[0]);
+}
+
+/* An input of a channel of one of the problem's groups; zero outside of a planar image. */
+INLINE REAL NAME(plain_input)(const int64_t *args, int64_t image, int64_t channel, int64_t row,
+                              int64_t column)
+{
+    const int64_t size = (int64_t)sizeof(REAL), source = args[SOURCE] + image * args[SOURCE_IMAGE];
+    if (!args[PLANAR]) {
+        return *AT(source + (row + args[BEFORE_DOWN]) * args[SOURCE_ROW] +
+                   (column + args[BEFORE_ACROSS]) * args[SOURCE_COLUMN] + channel * size);
+    }
+    if (row < 0 || row >= args[IN_HEIGHT] || column < 0 || column >= args[IN_WIDTH]) {
+        return 0;
+    }
+    return *AT(source + channel * args[SOURCE_PLANE] + (row * args[IN_WIDTH] + column) * size);
+}
+
+/* Sum one tile's outputs plainly, channel by channel and tap by tap, into their lines: `rows` x
+ * `columns` of them, `lanes` channels from `column` on. The transforms mix all inputs of a tile, so
+ * that an infinity or NaN among them, or an overflow, would reach every output; here it reaches
+ * those whose windows hold it. */
+static __attribute__((noinline)) void NAME(plain_tile)(const int64_t *args,
+                                                       const struct tile_place *place,
+                                                       int64_t column, int64_t lanes, int64_t rows,
+                                                       int64_t columns, int64_t lines,
+                                                       int64_t pitch)
+{
+    const int64_t taps = args[KERNEL_HEIGHT] * args[KERNEL_WIDTH], inputs = args[GROUP_INPUTS];
+    const int64_t top = place->down * args[DOWN_OUTPUTS] * args[STRIDE_DOWN] + place->sub_down -
+                        args[BEFORE_DOWN];
+    const int64_t left = place->across * args[ACROSS_OUTPUTS] * args[STRIDE_ACROSS] +
+                         place->sub_across - args[BEFORE_ACROSS];
+    const int64_t channel = args[GROUP] * args[COLUMNS] + column;
+    for (int64_t lane = 0, end; lane < lanes; lane = end) {
+        /* Lanes of one of the problem's groups, which several may be done as one. */
+        const int64_t group = (channel + lane) / args[GROUP_OUTPUTS];
+        end = lesser(lanes, (group + 1) * args[GROUP_OUTPUTS] - channel);
+        V sums[MOST_TAPS][MOST_TAPS];
+        for (int64_t i = 0; i < rows; i++) {
+            for (int64_t j = 0; j < columns; j++) {
+                sums[i][j] = (V){0};
+            }
+        }
+        for (int64_t c = 0; c < inputs; c++) {
+            for (int64_t tap = 0; tap < taps; tap++) {
+                REAL each[LANE_COUNT] = {0};
+                for (int64_t l = lane; l < end; l++) {
+                    const int64_t filter = (channel + l) * inputs + c;
+                    each[l] = AT(args[PLAIN_WEIGHTS])[filter * taps + tap];
+                }
+                const V weight = NAME(load)(each);
+                const int64_t down = tap / args[KERNEL_WIDTH] * args[SUBS_DOWN];
+                const int64_t across = tap % args[KERNEL_WIDTH] * args[SUBS_ACROSS];
+                for (int64_t i = 0; i < rows; i++) {
+                    const int64_t y = top + i * args[STRIDE_DOWN] + down;
+                    for (int64_t j = 0; j < columns; j++) {
+                        const int64_t x = left + j * args[STRIDE_ACROSS] + across;
+                        const REAL input = NAME(plain_input)(args, place->image,
+                                                             group * inputs + c, y, x);
+                        sums[i][j] += weight * NAME(splat)(input);
+                    }
+                }
+            }
+        }
+        for (int64_t i = 0; i < rows; i++) {
+            for (int64_t j = 0; j < columns; j++) {
+                REAL *to = AT(lines + i * pitch + j * VECTOR_BYTES);
+                memcpy(to + lane, (const REAL *)&sums[i][j] + lane,
+                       (size_t)(end - lane) * sizeof(REAL));
+            }
+        }
+    }
+}
+
+/* Look through a run of tiles, and sum plainly those whose outputs are not all finite. */
+INLINE void NAME(mend_run)(const int64_t *args, const struct tile_place *place, int64_t column,
+                           int64_t rows, int64_t columns, int64_t lines, int64_t pitch)
+{
+    if (NAME(all_finite)(lines, pitch, rows, columns)) {
+        return;
+    }
+    const int64_t m = args[ACROSS_OUTPUTS], lanes = lesser(args[COLUMNS] - column, LANES);
+    struct tile_place tile = *place;
+    for (int64_t done = 0; done < columns; done += m, tile.across++) {
+        const int64_t some = lesser(m, columns - done), start = lines + done * VECTOR_BYTES;
+        if (!NAME(all_finite)(start, pitch, rows, some)) {
+            NAME(plain_tile)(args, &tile, column, lanes, rows, some, start, pitch);
+        }
+    }
+}
+
 /* Transform the products of `some` tiles beside each other and store them, one vector of channels
  * at a time, a line of outputs at a time. */
 INLINE void NAME(output_run)(const struct NAME(passes) *passes, const int64_t *args,
@@ -488,6 +601,7 @@ INLINE void NAME(output_run)(const struct NAME(passes) *passes, const int64_t *a
             NAME(transform)(passes, source, passes->wide * args[P_FREQUENCY], args[P_FREQUENCY],
                             lines + g * m * VECTOR_BYTES, pitch, VECTOR_BYTES);
         }
+        NAME(mend_run)(args, place, column, valid_lines, valid, lines, pitch);
         for (int64_t i = 0; i < valid_lines; i++) {
             NAME(finish_line)(&epilogue, NAME(load)(AT(bias + c)), AT(lines + i * pitch), valid,
                               pixel + i * args[SUB_WIDTH],

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.network.limits import allow
 from fastconv.network.trace import Traced
-from fastconv.problem.values import axis_of
+from fastconv.problem.values import SIXTEEN, axis_of
 
 
 def _told(function: Callable[..., Any], specs: Sequence[tuple[Any, Any]], *values: Any) -> Any:
@@ -152,7 +152,8 @@ def cumulate(
 
     def cumulate(given: Any) -> Any:
         source = np.flip(given, place) if reverse else given
-        result: Any = function(source, axis=place, dtype=source.dtype)
+        wide = np.dtype(np.float32) if source.dtype.name in SIXTEEN else source.dtype
+        result: Any = function(source, axis=place, dtype=wide).astype(source.dtype, copy=False)
         if exclusive:
             lead = [slice(None)] * source.ndim
             lead[place] = slice(0, 1)

@@ -8,19 +8,14 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
-
-_NARROW = ("float16", "bfloat16")
-
-
-def _wide(value: Any) -> Any:
-    """Give float32 for narrower floats."""
-    return value.astype(np.dtype(np.float32)) if value.dtype.name in _NARROW else value
+from fastconv.network.wide import in_float32, widened
 
 
 def _per_channel(values: Any, rank: int) -> Any:
     return values.reshape((-1, *(1,) * (rank - 2)))
 
 
+@in_float32
 def batch_norm_each(
     value: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, eps: float
 ) -> Any:
@@ -32,13 +27,13 @@ def batch_norm_training(
     value: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, eps: float, momentum: float
 ) -> Any:
     """Normalise by the batch's own statistics; give the running ones moved towards them."""
-    rank, wide = len(value.shape), _wide(value)
+    rank, wide = len(value.shape), widened(value)
     axes = (0, *range(2, rank))
     own_mean = np.mean(wide, axis=axes)
     shifted = wide - _per_channel(own_mean, rank)
     own_variance = np.mean(shifted * shifted, axis=axes)
     unit = shifted / np.sqrt(_per_channel(own_variance, rank) + wide.dtype.type(eps))
-    factors = (_per_channel(_wide(v).astype(wide.dtype), rank) for v in (scale, bias))
+    factors = (_per_channel(widened(v).astype(wide.dtype), rank) for v in (scale, bias))
     weight, offset = factors
     kept = mean.dtype.type(momentum)
     rest = mean.dtype.type(1 - momentum)
@@ -66,7 +61,7 @@ def layer_norm_with_moments(
 ) -> Any:
     """Normalise as `layer_norm_from`; give the mean and 1 / standard deviation besides."""
     axes = tuple(range(axis % len(value.shape), len(value.shape)))
-    wide = _wide(value)
+    wide = widened(value)
     mean = np.mean(wide, axis=axes, keepdims=True)
     variance = np.mean((wide - mean) ** 2, axis=axes, keepdims=True)
     inverse = 1 / np.sqrt(variance + wide.dtype.type(eps))
@@ -79,12 +74,13 @@ def rms_norm(value: Any, weight: Any, *, axis: int, eps: float) -> Any:
     Zhang and Sennrich, Root mean square layer normalization, 2019.
     """
     axes = tuple(range(axis % len(value.shape), len(value.shape)))
-    wide = _wide(value)
+    wide = widened(value)
     square = np.mean(wide * wide, axis=axes, keepdims=True)
     unit = wide / np.sqrt(square + wide.dtype.type(eps))
     return unit.astype(value.dtype) * weight
 
 
+@in_float32
 def lp_normalise(value: Any, *, axis: int, p: int) -> Any:
     """Divide by the p-norm along an axis; where that is 0 the result is 0."""
     if p == 1:
@@ -95,6 +91,7 @@ def lp_normalise(value: Any, *, axis: int, p: int) -> Any:
     return (value / safe).astype(value.dtype)
 
 
+@in_float32
 def mean_variance_normalise(value: Any, *, axes: Sequence[int]) -> Any:
     """Subtract the mean over axes, and divide by the standard deviation."""
     mean = np.mean(value, axis=tuple(axes), keepdims=True)
@@ -103,6 +100,7 @@ def mean_variance_normalise(value: Any, *, axes: Sequence[int]) -> Any:
     return shifted / (np.sqrt(variance) + value.dtype.type(1e-9))
 
 
+@in_float32
 def even_response_norm(value: Any, *, size: int, alpha: float, beta: float, k: float) -> Any:
     """Normalise by an even number of channels: one more behind than before."""
     rank, channels = len(value.shape), value.shape[1]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.network.wide import in_float32
 
 Operation = Callable[..., Any]
 # A sixth as files store it, and as programs do.
@@ -60,9 +61,18 @@ def _own(value: Any, number: Any) -> Any:
     return number if hasattr(number, "dtype") else value.dtype.type(number)
 
 
+@in_float32
+def _sum_of(*values: Any) -> Any:
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total
+
+
+@in_float32
 def mean_of(*values: Any) -> Any:
     """Average values element by element."""
-    return POINTWISE["sum"](*values) / values[0].dtype.type(len(values))
+    return _sum_of(*values) / values[0].dtype.type(len(values))
 
 
 def hard_sigmoid(value: Any, *, alpha: float, beta: float) -> Any:
@@ -133,7 +143,7 @@ POINTWISE: dict[str, Operation] = {
     "div": divide,
     "mod": modulo,
     "pow": power,
-    "sum": _fold(lambda a, b: a + b),
+    "sum": lambda *values: _sum_of(*values) if len(values) > 2 else _fold(np.add)(*values),
     "maximum": _fold(np.maximum),
     "minimum": _fold(np.minimum),
     "mean_of": mean_of,

@@ -15,6 +15,7 @@ import numpy as np
 import fastconv.functional as functional
 from fastconv.functional.products import attend
 from fastconv.network.trace import Traced
+from fastconv.network.wide import in_float32
 from fastconv.problem.values import FLOATS, INTEGERS, SIXTEEN
 
 _MULTIPLIED = (*FLOATS, *INTEGERS, "complex64", "complex128")
@@ -45,7 +46,12 @@ def gemm(
         weight = b if transpose_b else np.transpose(b)
         if c is None or (beta == 1 and tuple(c.shape) == tuple(weight.shape[:1])):
             return functional.linear(left, weight, c)
-    product = matmul(left, np.transpose(b) if transpose_b else b)
+    return _scaled_gemm(left, np.transpose(b) if transpose_b else b, c, alpha=alpha, beta=beta)
+
+
+@in_float32
+def _scaled_gemm(a: Any, b: Any, c: Any, *, alpha: float, beta: float) -> Any:
+    product = matmul(a, b)
     if alpha != 1:
         product = product * a.dtype.type(alpha)
     if c is None:

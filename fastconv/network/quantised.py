@@ -45,8 +45,12 @@ def quantize(
             raise TypeError(f"quantising to {target.name} is not supported here")
         return otherwise(value, scale, zero_point)
     rank = len(value.shape)
-    divided = value / _by_axis(scale, rank, axis, block, value.shape).astype(value.dtype)
-    whole = np.rint(divided).astype(np.dtype(np.float64 if target.itemsize > 2 else np.float32))
+    # A float that holds the values and the scales: neither may be cut to the other's dtype.
+    narrow = value.dtype.itemsize <= 2 or value.dtype == np.float32
+    wide = np.dtype(np.float32 if narrow else np.float64)
+    factor = _by_axis(scale, rank, axis, block, value.shape).astype(wide)
+    whole = np.rint(value.astype(wide) / factor)
+    whole = whole.astype(np.dtype(np.float64 if target.itemsize > 2 else np.float32))
     if zero_point is not None:
         whole = whole + _by_axis(zero_point, rank, axis, block, value.shape).astype(whole.dtype)
     limits = np.iinfo(target)

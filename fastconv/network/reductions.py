@@ -1,16 +1,19 @@
-"""Reductions over axes, in the value's own dtype."""
+"""Reductions over axes, in the value's own dtype; 16-bit floats in float32, rounded once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.network.wide import all_in_float32
 
 Reduction = Callable[..., Any]
-_NARROW = ("float16", "bfloat16")
+# Numbers from which on NumPy's plain sums along other axes than the last are made in float64.
+_LONG = 1 << 12
 
 
 def axes_of(axes: Any) -> tuple[int, ...]:
@@ -19,9 +22,17 @@ def axes_of(axes: Any) -> tuple[int, ...]:
 
 
 def _sum(value: Any, **where: Any) -> Any:
-    wide = np.dtype(np.float32) if value.dtype.name in _NARROW else value.dtype
-    total = np.sum(value, dtype=wide, **where)
-    return total if wide == value.dtype else total.astype(value.dtype)
+    if not _is_long(value, where["axis"]):
+        return np.sum(value, dtype=value.dtype, **where)
+    return np.sum(value, dtype=np.dtype(np.float64), **where).astype(value.dtype)
+
+
+def _is_long(value: Any, axis: Any) -> bool:
+    """Tell whether NumPy would add many float32 one by one: in pairs it adds the last axis."""
+    rank = len(value.shape)
+    if value.dtype != np.float32 or axis is None or (rank - 1) in [a % rank for a in axis]:
+        return False
+    return prod(value.shape[a] for a in axis) >= _LONG
 
 
 def _mean(value: Any, *, axis: Any, keepdims: bool) -> Any:
@@ -32,9 +43,9 @@ def _mean(value: Any, *, axis: Any, keepdims: bool) -> Any:
         if sorted(a % rank for a in places) == list(range(2, rank)):
             pooled = functional.global_avg_pool(value)
             return pooled if keepdims else pooled.reshape(tuple(value.shape[:2]))
-    if value.dtype.kind in "iu" or value.dtype.name in _NARROW:
-        wide = value.astype(np.dtype(np.float32 if value.dtype.kind == "f" else np.float64))
-        return np.mean(wide, axis=axis, keepdims=keepdims).astype(value.dtype)
+    if value.dtype.kind in "iu" or _is_long(value, axis):
+        wide = np.dtype(np.float64)
+        return np.mean(value, dtype=wide, axis=axis, keepdims=keepdims).astype(value.dtype)
     return np.mean(value, axis=axis, keepdims=keepdims)
 
 
@@ -88,7 +99,7 @@ def _reduction(function: Reduction, single: Callable[[Any], Any] | None = None) 
     return reduce
 
 
-REDUCTIONS: dict[str, Reduction] = {
+_PLAIN: dict[str, Reduction] = {
     "reduce_mean": _reduction(_mean),
     "reduce_sum": _reduction(_sum),
     "reduce_max": _reduction(_extreme(np.max, True)),
@@ -102,3 +113,4 @@ REDUCTIONS: dict[str, Reduction] = {
     ),
     "reduce_log_sum_exp": _reduction(_log_sum_exp),
 }
+REDUCTIONS: dict[str, Reduction] = all_in_float32(_PLAIN)

@@ -7,6 +7,7 @@ places and weights follow from the lengths alone. Keys, Cubic convolution interp
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -32,32 +33,44 @@ class Way:
 
 def places(way: Way, length: int, out: int, scale: float, roi: tuple[float, float]) -> Vector:
     """Give where each output cell lies along the input, in cells."""
-    x = np.arange(out, dtype=np.float64)
-    wanted = length * scale
+    # By factors in float32, as onnxruntime and torch compute them: the same cells are nearest. By
+    # sizes in exact ratios.
+    by_size = scale == out / length
+    real = np.float64 if by_size else np.float32
+    x, last, factor = np.arange(out, dtype=real), real(length - 1), real(scale)
     kind = way.coordinates
+
+    def scaled(cells: Vector) -> Vector:
+        return cells * length / out if by_size else cells / factor
+
     if kind == "asymmetric":
-        return x / scale
+        return scaled(x)
     if kind == "tf_half_pixel_for_nn":
-        return (x + 0.5) / scale
+        return scaled(x + real(0.5))
     if kind == "align_corners":
-        return x * (length - 1) / (wanted - 1) if wanted > 1 else np.zeros(out)
+        return x * last / real(out - 1) if out > 1 else np.zeros(out, real)
     if kind == "tf_crop_and_resize":
-        start, end = roi
+        start, end = map(real, roi)
         if out > 1:
-            return start * (length - 1) + x * (end - start) * (length - 1) / (wanted - 1)
-        return np.full(out, (start + end) / 2 * (length - 1))
-    half = (x + 0.5) / scale - 0.5
+            return start * last + x * (end - start) * last / real(out - 1)
+        return np.full(out, real(0.5) * (start + end) * last)
+    middle = scaled(x + real(0.5))
+    half = middle - real(0.5)
     if kind == "half_pixel":
         return half
     if kind == "pytorch_half_pixel":
-        return half if wanted != 1 else np.full(out, -0.5)
+        return half if out > 1 else np.zeros(out, real)
     if kind == "half_pixel_symmetric":
-        return half + length / 2 * (1 - out / wanted)
+        if by_size:
+            return half
+        shift = real(length / 2) * (1 - real(out) / (factor * real(length)))
+        return shift + middle - real(0.5)
     raise ValueError(f"there are no coordinates {kind!r}")
 
 
 def nearest(way: Way, x: Vector, length: int) -> Vector:
     """Give the cell nearest to each place."""
+    x = x.astype(np.float64)
     rounded = {
         "round_prefer_floor": lambda: np.ceil(x - 0.5),
         "round_prefer_ceil": lambda: np.floor(x + 0.5),
@@ -70,6 +83,7 @@ def nearest(way: Way, x: Vector, length: int) -> Vector:
 
 def taps(way: Way, x: Vector, length: int, scale: float) -> tuple[Vector, Vector]:
     """Give for each place the cells that it sees, and their weights: (out, taps) each."""
+    x = x.astype(np.float64)
     shrink = min(scale, 1.0) if way.antialias else 1.0
     reach = 1 if way.mode == "linear" else 2
     start = int(np.floor(-reach / shrink)) + 1
@@ -107,6 +121,41 @@ def _along(value: Any, axis: int, cells: Vector, weights: Vector | None) -> Any:
     return total
 
 
+def scaled_length(length: int, factor: float) -> int:
+    """Return an axis's length after a factor, which ONNX has in float32, and so the product.
+
+    As torch and onnxruntime have it: 100 times 0.7 is 70, though float32's 0.7 is a little less.
+    """
+    if factor == int(factor):
+        return length * int(factor)
+    return int(np.floor(np.float32(length) * np.float32(factor)))
+
+
+def factor_for(length: int, out: int, factor: float) -> float | None:
+    """Return a factor, the same in float32, for which `interpolate` makes so many cells.
+
+    None where there is none: the length was not the product's.
+    """
+    found = factor
+    if int(length * found) != out:
+        found = out / length
+        found = found if int(length * found) == out else math.nextafter(found, math.inf)
+    return found if abs(found - factor) <= factor * 2.0**-23 else None
+
+
+def rounded_to(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Round numbers to a dtype: integers to even, and where they overshoot to the dtype's ends."""
+    if dtype.kind not in "iu":
+        return value.astype(dtype)
+    limits, whole = np.iinfo(dtype), np.rint(value)
+    # Floats hold the ends of 8 and 16 bits alone; beyond the largest float below an end is the end.
+    low, high = (value.dtype.type(v) for v in (limits.min, limits.max))
+    inside = np.minimum(np.maximum(whole, low), high).astype(dtype)
+    if int(high) == limits.max:
+        return inside
+    return np.where(whole >= high, dtype.type(limits.max), inside)
+
+
 def lengths_of(
     shape: tuple[int, ...], axes: list[int], scales: Any, sizes: Any, policy: str
 ) -> tuple[list[int], list[float]]:
@@ -118,7 +167,7 @@ def lengths_of(
             raise ValueError(f"resize takes a factor a dimension, but got {factors}")
         if any(not 0 < f < 2**31 for f in factors):
             raise ValueError(f"resize takes positive factors, but got {factors}")
-        return [int(np.floor(n * f)) for n, f in zip(given, factors, strict=True)], factors
+        return [scaled_length(n, f) for n, f in zip(given, factors, strict=True)], factors
     wanted = [int(n) for n in np.asarray(sizes)]
     if len(wanted) != len(axes) or any(n < 0 for n in wanted) or 0 in given:
         raise ValueError(f"resize takes a length a dimension, but got {wanted} for {given}")
@@ -146,7 +195,9 @@ def resample(value: Any, roi: Any, axes: list[int], wanted: list[int], factors: 
         regions = list(zip(flat[: len(axes)], flat[len(axes) :], strict=True))
     dtype = value.dtype
     if way.mode != "nearest" and dtype.name not in ("float32", "float64"):
-        value = value.astype(np.dtype(np.float32))
+        # Integers of more than 16 bits are whole numbers that float32 does not hold.
+        long = dtype.kind in "iu" and dtype.itemsize > 2
+        value = value.astype(np.dtype(np.float64 if long else np.float32))
     outside: Any = False
     for axis, out, factor, region in zip(axes, wanted, factors, regions, strict=True):
         length = value.shape[axis]
@@ -162,4 +213,4 @@ def resample(value: Any, roi: Any, axes: list[int], wanted: list[int], factors: 
             value = _along(value, axis, *taps(way, x, length, factor))
     if crops:
         value = np.where(outside, value.dtype.type(way.extrapolation), value)
-    return value if value.dtype == dtype else value.astype(dtype)
+    return value if value.dtype == dtype else rounded_to(value, dtype)

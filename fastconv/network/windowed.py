@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -12,7 +13,8 @@ import fastconv.functional as functional
 from fastconv.arrays import as_array
 from fastconv.dispatch import solve
 from fastconv.network.dilated import Windows, same_upper
-from fastconv.network.resizing import Way, lengths_of, resample
+from fastconv.network.resizing import Way, factor_for, lengths_of, nearest, places, resample
+from fastconv.network.wide import in_float32
 from fastconv.problem import PadProblem, Shape
 from fastconv.problem.values import FLOATS
 from fastconv.problem.windows import Pairs, span
@@ -131,8 +133,7 @@ def average_pool(
     pairs = _padding(padding, value, kernel_size, stride, dilation)
     if any(d != 1 for d in dilation):
         windows = Windows.of(value.shape[2:], kernel_size, stride, pairs, dilation, ceil_mode)
-        counts = windows.counts(bool(count_include_pad)).astype(value.dtype)
-        return windows.sums(value) / counts
+        return _dilated_mean(value, windows, bool(count_include_pad))
     return getattr(functional, f"avg_pool{n}d")(
         value, kernel_size, stride, pairs, ceil_mode, count_include_pad
     )
@@ -147,10 +148,20 @@ def lp_pool(
     pairs = _padding(padding, value, kernel_size, stride, dilation)
     if any(d != 1 for d in dilation):
         windows = Windows.of(value.shape[2:], kernel_size, stride, pairs, dilation, ceil_mode)
-        return windows.sums(np.abs(value) ** norm_type) ** (1 / norm_type)
+        return _dilated_norm(value, windows, norm_type)
     return getattr(functional, f"lp_pool{n}d")(
         value, norm_type, kernel_size, stride, ceil_mode, padding=pairs
     )
+
+
+@in_float32
+def _dilated_mean(value: Any, windows: Windows, with_padding: bool) -> Any:
+    return windows.sums(value) / windows.counts(with_padding).astype(value.dtype)
+
+
+@in_float32
+def _dilated_norm(value: Any, windows: Windows, p: float) -> Any:
+    return windows.sums(np.abs(value) ** p) ** (1 / p)
 
 
 def max_unpool_flat(
@@ -232,17 +243,29 @@ def _interpolated(
         return None
     if way.mode == "cubic" and way.cubic_a != -0.75:
         return None
-    lengths = [f * value.shape[a] for a, (_, f) in spatial.items()]
-    if corners and any(length != int(length) for length in lengths):
-        return None
     if way.coordinates == "pytorch_half_pixel" and 1 in wanted:
         return None
     names = {"nearest": "nearest", "linear": _LINEAR[n], "cubic": "bicubic"}
     options: dict[str, Any] = {"mode": names[mode], "align_corners": corners}
-    ordered = [spatial[a] for a in range(2, n + 2)]
-    if by_size:
-        return {**options, "size": tuple(w for w, _ in ordered)}
-    return {**options, "scale_factor": tuple(f for _, f in ordered)}
+    ordered = [(value.shape[a], *spatial[a]) for a in range(2, n + 2)]
+    if way.mode == "nearest" and not all(_same_cells(way, *axis) for axis in ordered):
+        return None
+    # A length that stays is copied by `interpolate`, and resampled by a factor that is not 1.
+    if mode == "linear" and not corners and any(n == w and f != 1 for n, w, f in ordered):
+        return None
+    if corners or all(f == w / length for length, w, f in ordered):
+        return {**options, "size": tuple(w for _, w, _ in ordered)}
+    scales = tuple(factor_for(*axis) for axis in ordered)
+    return None if None in scales else {**options, "scale_factor": scales}
+
+
+@functools.lru_cache(maxsize=256)
+def _same_cells(way: Way, length: int, out: int, factor: float) -> bool:
+    """Tell whether `interpolate`, which multiplies by 1 / factor, takes the same nearest cells."""
+    cells = nearest(way, places(way, length, out, factor, (0.0, 1.0)), length)
+    scale = np.float32(length / out if factor == out / length else 1.0 / factor)
+    torch = np.floor(np.arange(out, dtype=np.float32) * scale).astype(np.int64)
+    return np.array_equal(cells, np.minimum(torch, length - 1))
 
 
 def depth_to_space(value: Any, *, block: int, column_first: bool) -> Any:

@@ -16,7 +16,7 @@ from fastconv.backends.native.pool.geometry import FLAT, PER_OUTPUT, STRIDED, Ge
 from fastconv.dispatch import choose
 from fastconv.machine import available_isas
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
-from tests.libraries import COMPILED, FIRST
+from tests.libraries import COMPILED, FIRST, LIBRARIES, use
 from tests.tolerance import poisoned, small_integers
 
 # C at every instruction set: its kernels are there.
@@ -288,3 +288,21 @@ def test_pools_run_on_compiled_kernels() -> None:
             assert choose(problem).algorithm.backend == "numba"
     weighted = PoolProblem.of("weighted", 2, x, 2, weights="gaussian")
     assert choose(weighted).algorithm.name == "weighted"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_mean_of_large_plane_has_the_error_of_short_sums(
+    library: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = use(library, monkeypatch)
+    # A number whose sums round in one direction: errors add up and do not cancel.
+    x = np.full((1, 1, 1500, 1501), 0.1, dtype)
+    exact, eps = np.float64(x[0, 0, 0, 0]), float(np.finfo(dtype).eps)
+    # Blocks of 32 steps in vectors; float64's blocks are added one by one.
+    allowed = (32 + 8 + x.size / 64 / 32 * (dtype == "float64")) * eps * exact
+    for mean in (
+        F.global_avg_pool(x, backend=backend),
+        F.avg_pool1d(x.reshape(1, 1, -1), x.size // 2, backend=backend),
+    ):
+        assert np.abs(mean - exact).max() <= allowed

@@ -120,12 +120,13 @@ class HostWeights:
     ``reads`` are the numbers of the parameters that it reads; None: of all.
     """
 
-    pack: Callable[..., Array]
+    pack: Callable[..., Array | None]
     reads: frozenset[int] | None = None
 
-    def packed(self, parameters: Sequence[Array | None]) -> Constant:
-        """Return these parameters packed, for a plan to keep."""
-        return constant(self.pack(*parameters))
+    def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
+        """Return these parameters packed, for a plan to keep; 0 for a missing one."""
+        made = self.pack(*parameters)
+        return 0 if made is None else constant(made)
 
 
 @record(frozen=True)
@@ -140,9 +141,12 @@ class Given:
         return {self.number}
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
-        """Return a copy for a plan to keep; 0 for a missing parameter."""
+        """Return it for a plan to keep, copied where it may be written to; 0 for a missing one."""
         parameter = parameters[self.number]
-        return 0 if parameter is None else constant(parameter)
+        if parameter is None:
+            return 0
+        own = parameter.base is None and not parameter.flags.writeable
+        return Constant(parameter) if own and parameter.flags.c_contiguous else constant(parameter)
 
 
 @record(frozen=True)
@@ -248,6 +252,8 @@ class NativePlan(PackingPlan):
         """
 
         def host(weights: AnyWeights) -> HostWeights:
+            if isinstance(weights, Given):
+                return HostWeights(lambda *given: made[weights.number](*given))
             assert isinstance(weights, Weights)
             reads = weights.reads
 

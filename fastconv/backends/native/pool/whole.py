@@ -11,11 +11,10 @@ import numpy as np
 from fastconv.backends.base import Array
 from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage, constant
 from fastconv.backends.native.pool.channels_first import ChannelsFirst
+from fastconv.backends.native.pool.words import SUM_CELLS, SUMS
 from fastconv.machine import get_machine
 from fastconv.problem import AdaptivePoolProblem
 
-# Sums that run beside each other, to hide an addition's latency; added by halves at the end.
-VECTORS = 4
 # Planes of up to so many vectors are reduced side by side.
 SMALL_VECTORS = 32
 # The kernels' words.
@@ -37,10 +36,12 @@ class Whole(ChannelsFirst):
     def error_bound(self, problem: AdaptivePoolProblem) -> float:
         if problem.kind == "max":
             return 0.0
-        lanes = get_machine().lanes(problem.dtype)
-        vectors = 1 if _small(problem) else VECTORS
-        steps = prod(problem.input_size) / (vectors * lanes) + np.log2(vectors * lanes) + 2
-        return float(steps * np.finfo(problem.dtype).eps)
+        lanes, cells = get_machine().lanes(problem.dtype), prod(problem.input_size)
+        vectors = 1 if _small(problem) else SUMS
+        steps = min(cells / (vectors * lanes), SUM_CELLS) + np.log2(vectors * lanes) + 2
+        # Sums of blocks are added in float64.
+        wide = cells / (SUM_CELLS * vectors * lanes) * np.finfo(np.float64).eps
+        return float(steps * np.finfo(problem.dtype).eps + wide)
 
     def plan(self, problem: AdaptivePoolProblem, *parameters: Array | None) -> NativePlan:
         tile = self.library.tile(problem.dtype, get_machine())
@@ -52,7 +53,7 @@ class Whole(ChannelsFirst):
             tile = dataclasses.replace(tile, rows=tile.lanes, vectors=1)
             name, items = "pool.whole_rows", -(-planes // tile.lanes)
         else:
-            tile = dataclasses.replace(tile, rows=1, vectors=VECTORS)
+            tile = dataclasses.replace(tile, rows=1, vectors=SUMS)
             name, items = "pool.whole", planes
         address = self.library.kernel(name, tile, problem.kind)
         words: list[Any] = [INPUT(0), planes, cells, OUTPUT, constant(counts)]

@@ -46,3 +46,6 @@ OPERATIONS = {
 VECTORS = 2
 # Cells of a window from which on it is folded by vectors where windows differ.
 LONG = 32
+# Vectors that a long run of cells is summed in side by side, and cells of each before blocks are
+# put together in float64.
+SUMS, SUM_CELLS = 4, 32

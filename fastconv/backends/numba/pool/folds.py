@@ -15,6 +15,7 @@ from fastconv.backends.numba.planar_simd import (
     tile_store_at,
     tile_store_masked,
 )
+from fastconv.backends.numba.pool.long_sum import make_long_sum
 from fastconv.backends.numba.pool.simd import (
     tile_bring,
     tile_bring_first,
@@ -134,6 +135,7 @@ def emit_windows(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     size, columns, dtype = tile.size, tile.columns, np.dtype(tile.dtype).type
     neutral, operation = neutral_of(kind), OPERATIONS[kind][1]
     largest, mean, rooted = kind == "max", kind == "avg", kind == "squares"
+    long_sum = make_long_sum(tile)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         count, row_outputs = args[w.OUTPUTS], args[w.ROW_OUTPUTS]
@@ -147,7 +149,9 @@ def emit_windows(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
             for o in range(count):
                 cells, start = numbers[o], line + (starts[o] - args[w.FIRST_COLUMN]) * size
                 total = dtype(neutral)
-                if cells >= LONG and step == 1:
+                if cells >= LONG and step == 1 and not largest:
+                    total = dtype(long_sum(start, cells))
+                elif cells >= LONG and step == 1:
                     values = tile_fill(tile, neutral)
                     for done in range(0, cells, columns):
                         values = tile_bring_first(

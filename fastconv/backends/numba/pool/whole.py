@@ -9,6 +9,7 @@ import numpy as np
 from fastconv.backends.native.pool.whole import CELLS, COUNTS, OUT, PLANES, SOURCE
 from fastconv.backends.numba.engine import array, kernel
 from fastconv.backends.numba.planar_simd import beside, tile_fill, tile_store_masked
+from fastconv.backends.numba.pool.long_sum import make_long_sum
 from fastconv.backends.numba.pool.simd import (
     tile_bring_first,
     tile_bring_rows,
@@ -25,19 +26,22 @@ def whole(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     dtype, size, columns = np.dtype(tile.dtype).type, tile.size, tile.columns
     largest = kind == "max"
     neutral, operation = (-np.inf, "max") if largest else (0.0, "sum")
+    long_sum = make_long_sum(tile)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         cells = args[CELLS]
         results = array(args[OUT], (last,), dtype)
         for plane in range(first, last):
             start = args[SOURCE] + plane * cells * size
+            if not largest:
+                results[plane] = dtype(long_sum(start, cells) / cells)
+                continue
             values = tile_fill(tile, neutral)
             for done in range(0, cells, columns):
                 values = tile_bring_first(
                     tile, values, operation, start + done * size, cells - done, neutral
                 )
-            total = tile_total(tile, values, operation)
-            results[plane] = dtype(total if largest else total / cells)
+            results[plane] = dtype(tile_total(tile, values, operation))
 
     return body
 

@@ -28,9 +28,12 @@ from __future__ import annotations
  COLUMNS,
  # Outputs of a tile and taps, down and across: Numba's kernels are made for them.
  DOWN_OUTPUTS, DOWN_TAPS, ACROSS_OUTPUTS, ACROSS_TAPS,
+ # What plain sums read: the weights as they are given, their taps down and across, the input
+ # channels and output channels of one of the problem's groups, whether the input is planar.
+ PLAIN_WEIGHTS, KERNEL_HEIGHT, KERNEL_WIDTH, GROUP_INPUTS, GROUP_OUTPUTS, PLANAR,
  # Kernels' addresses.
  INPUT_KERNEL, MULTIPLY_KERNEL, OUTPUT_KERNEL,
  # Scratch memory: its start, bytes a worker, bytes from its start to the parts.
  SCRATCH_BASE, SCRATCH_STRIDE, BETWEEN, RUN, LINES, INPUTS, PRODUCTS,
  # What changes: this worker's scratch memory, the block's first tile and count, the group, panels.
- BASE, START, COUNT, GROUP, FIRST_PANEL, LAST_PANEL, COUNT_WORDS) = range(78)  # fmt: skip
+ BASE, START, COUNT, GROUP, FIRST_PANEL, LAST_PANEL, COUNT_WORDS) = range(84)  # fmt: skip

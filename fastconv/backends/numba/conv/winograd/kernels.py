@@ -14,6 +14,7 @@ import numpy as np
 from fastconv.backends.native.conv.winograd import words as w
 from fastconv.backends.native.conv.winograd.layout import line_tile
 from fastconv.backends.native.cook_toom import CHAIN_CHANNELS, transform
+from fastconv.backends.numba.conv.winograd.plain import make_mend
 from fastconv.backends.numba.engine import array, as_float, kernel, part
 from fastconv.backends.numba.engine.memory import call_kernel
 from fastconv.backends.numba.gemm import make_finish
@@ -182,6 +183,7 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
     together = pixels.rows // m
     line = pixels.rows * vector
     finish = make_finish(pixels)
+    mend = make_mend(tile, m)
     lanes = tile.lanes
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
@@ -214,13 +216,16 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
                         source, n * args[w.P_FREQUENCY], args[w.P_FREQUENCY],
                         args[w.BASE] + args[w.BETWEEN], lines + g * m * vector, line, vector,
                     )  # fmt: skip
-                for i in range(min(tall, height - y * tall) if end > 0 else 0):
+                valid = min(tall, height - y * tall) if end > 0 else 0
+                column = (begin + c) // vector * lanes
+                mend(args, image, sy, sx, y, x, column, valid, end, lines, line)
+                for i in range(valid):
                     first_pixel = pixel + i * wide_sub
                     finish(
                         tile_load(pixels, tile_strided(pixels, lines + i * line, vector)),
                         args[w.BIAS] + channel + begin + c, args[w.OUT] + shift, residual,
                         args[w.OUT_ROWS], args[w.OUT_COLUMN], first_pixel, first_pixel + end,
-                        (begin + c) // vector * lanes, args[w.COLUMNS], slope, low, high,
+                        column, args[w.COLUMNS], slope, low, high,
                         args[w.BASE] + w.COUNT_WORDS * 8,
                     )  # fmt: skip
             t += some
