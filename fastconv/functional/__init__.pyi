@@ -52,6 +52,9 @@ from .pool import max_pool3d as max_pool3d
 from .pool import weighted_pool1d as weighted_pool1d
 from .pool import weighted_pool2d as weighted_pool2d
 from .pool import weighted_pool3d as weighted_pool3d
+from .recurrent import gru as gru
+from .recurrent import lstm as lstm
+from .recurrent import rnn as rnn
 from .resample import interpolate as interpolate
 from .resample import pad as pad
 from .resample import pixel_shuffle as pixel_shuffle
