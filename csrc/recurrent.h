@@ -14,7 +14,7 @@
 enum {
     X, X_DIRECTION, X_STEP, X_ROW, LENGTHS, H_FIRST, C_FIRST, H_LAST, C_LAST, STATE_DIRECTION,
     STATE_ROW, Y, Y_STEP, Y_DIRECTION, Y_ROW, STARTS, BACKWARDS = STARTS + 2, COUNT = BACKWARDS + 2,
-    BATCH, HIDDEN, PADDED, CLIP, INPUT_FORGET, OFFSETS, WEIGHTS = OFFSETS + 4,
+    BATCH, ENTRIES, HIDDEN, PADDED, CLIP, INPUT_FORGET, OFFSETS, WEIGHTS = OFFSETS + 4,
     CANDIDATES = WEIGHTS + 2, HIDDEN_BIASES = CANDIDATES + 2, PEEPHOLES = HIDDEN_BIASES + 2,
     GATES = PEEPHOLES + 2, SCRATCH_BASE = GATES + 18, SCRATCH_STRIDE
 };
@@ -26,18 +26,17 @@ enum {
     SIGMOID, TANH, RELU, AFFINE, LEAKY_RELU, THRESHOLDED_RELU, SCALED_TANH, HARD_SIGMOID, ELU,
     SOFTSIGN, SOFTPLUS
 };
-/* Batch entries of an item, and panels of a single entry: enough sums at once to hide the latency
+/* Batch entries of a tile, tiles of an item, and panels of a single entry: enough sums at once to hide the latency
  * of a multiply-add. */
-enum { MOST_ENTRIES = 6, PANELS_TOGETHER = 2, PANEL_VECTORS = 4 };
+enum { MOST_ENTRIES = 6, MOST_TILES = 3, PANELS_TOGETHER = 2, PANEL_VECTORS = 4 };
 #endif
 
-/* One step of an item's batch entries. States and weights have `padded` elements a row. */
+/* One step of the batch entries of a tile. States and weights have `padded` elements a row. */
 struct NAME(turn) {
     const int64_t *args, *gates;
     int64_t direction, hidden, padded;
     V clip;
-    const REAL *before;
-    REAL *after, *cell, *reset;
+    REAL *before, *after, *cell, *reset;
     const REAL *x[MOST_ENTRIES];
     REAL *y[MOST_ENTRIES]; /* NULL for entries past the last */
     int64_t active[MOST_ENTRIES];
@@ -272,22 +271,25 @@ INLINE void NAME(single_panels)(int kind, int rows, int together, const struct N
     }
 }
 
-/* All panels of `units` units; of a single entry several at once. */
+/* All panels of `units` units, each for all entries while its weights are in the second cache; of a
+ * single entry several panels at once. */
 #define EACH_PANEL(units, function, ...)                                                           \
     do {                                                                                           \
-        const int64_t panels = parts_of(turn->hidden, (units) * LANES);                            \
+        const int64_t panels = parts_of(turns->hidden, (units) * LANES);                           \
         const int together = rows == 1 ? PANELS_TOGETHER : 1;                                      \
         int64_t panel = 0;                                                                         \
         for (; panel + together <= panels; panel += together) {                                    \
-            NAME(function)(__VA_ARGS__ rows, together, turn, panel);                               \
+            for (int64_t tile = 0; tile < tiles; tile++) {                                         \
+                NAME(function)(__VA_ARGS__ rows, together, turns + tile, panel);                   \
+            }                                                                                      \
         }                                                                                          \
         for (; rows == 1 && panel < panels; panel++) {                                             \
-            NAME(function)(__VA_ARGS__ rows, 1, turn, panel);                                      \
+            NAME(function)(__VA_ARGS__ rows, 1, turns, panel);                                     \
         }                                                                                          \
     } while (0)
 #define KIND kind,
 
-INLINE void NAME(take_turn)(int kind, int rows, const struct NAME(turn) *turn)
+INLINE void NAME(take_turn)(int kind, int rows, const struct NAME(turn) *turns, int64_t tiles)
 {
     if (kind == LSTM) {
         EACH_PANEL(1, lstm_panels, );
@@ -321,67 +323,97 @@ INLINE int64_t NAME(state_at)(const int64_t *args, int64_t base, int64_t directi
     return base == 0 ? 0 : base + direction * args[STATE_DIRECTION] + entry * args[STATE_ROW];
 }
 
+/* The first states of a tile's entries; what is past the last entry repeats it. */
+INLINE void NAME(begin)(int kind, int rows, struct NAME(turn) *turn, int64_t entry)
+{
+    const int64_t *args = turn->args;
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t own = lesser(entry + r, args[BATCH] - 1), place = r * turn->padded;
+        NAME(read_state)(turn->after + place,
+                         NAME(state_at)(args, args[H_FIRST], turn->direction, own), turn->hidden,
+                         turn->padded);
+        if (kind == LSTM) {
+            NAME(read_state)(turn->cell + place,
+                             NAME(state_at)(args, args[C_FIRST], turn->direction, own),
+                             turn->hidden, turn->padded);
+        }
+    }
+}
+
+/* Make a tile's next step: what was the new state is the one before. */
+INLINE void NAME(advance)(int rows, struct NAME(turn) *turn, int64_t entry, int64_t step, int64_t x,
+                          int64_t y)
+{
+    const int64_t *args = turn->args;
+    const int32_t *lengths = (const int32_t *)(intptr_t)args[LENGTHS];
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t own = lesser(entry + r, args[BATCH] - 1);
+        turn->x[r] = AT(x + own * args[X_ROW]);
+        turn->y[r] = entry + r < args[BATCH] ? AT(y + own * args[Y_ROW]) : NULL;
+        turn->active[r] = lengths == NULL || step < lengths[own];
+    }
+    REAL *other = turn->before;
+    turn->before = turn->after;
+    turn->after = other;
+}
+
+INLINE void NAME(end)(int kind, int rows, const struct NAME(turn) *turn, int64_t entry)
+{
+    const int64_t *args = turn->args;
+    for (int64_t r = 0; r < rows && entry + r < args[BATCH]; r++) {
+        const int64_t own = entry + r, place = r * turn->padded;
+        NAME(write_state)(NAME(state_at)(args, args[H_LAST], turn->direction, own),
+                          turn->after + place, turn->hidden);
+        if (kind == LSTM) {
+            NAME(write_state)(NAME(state_at)(args, args[C_LAST], turn->direction, own),
+                              turn->cell + place, turn->hidden);
+        }
+    }
+}
+
 INLINE void NAME(recurrent)(int kind, int rows, const int64_t *args, int64_t first, int64_t last,
                             int64_t worker)
 {
-    const int64_t batch = args[BATCH], hidden = args[HIDDEN], padded = args[PADDED];
-    const int64_t blocks = parts_of(batch, rows);
+    const int64_t blocks = parts_of(args[BATCH], args[ENTRIES]), size = rows * args[PADDED];
     REAL *memory = AT(args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]);
-    const int32_t *lengths = (const int32_t *)(intptr_t)args[LENGTHS];
     for (int64_t item = first; item < last; item++) {
-        const int64_t direction = item / blocks, entry = item % blocks * rows;
+        const int64_t direction = item / blocks, entry = item % blocks * args[ENTRIES];
         const int64_t backwards = args[BACKWARDS + direction], start = args[STARTS + direction];
         const int64_t lowest = backwards ? start - args[COUNT] + 1 : start;
-        REAL *before = memory, *after = memory + rows * padded;
-        struct NAME(turn) turn = {
-            .args = args,
-            .gates = args + GATES + direction * GATES_OF_DIRECTION,
-            .direction = direction,
-            .hidden = hidden,
-            .padded = padded,
-            .clip = S(number_of(args[CLIP])),
-            .cell = memory + 2 * rows * padded,
-            .reset = memory + 3 * rows * padded,
-        };
-        for (int64_t r = 0; r < rows; r++) {
-            const int64_t own = lesser(entry + r, batch - 1);
-            NAME(read_state)(before + r * padded, NAME(state_at)(args, args[H_FIRST], direction, own),
-                             hidden, padded);
-            if (kind == LSTM) {
-                NAME(read_state)(turn.cell + r * padded,
-                                 NAME(state_at)(args, args[C_FIRST], direction, own), hidden,
-                                 padded);
-            }
+        const int64_t tiles = parts_of(lesser(args[ENTRIES], args[BATCH] - entry), rows);
+        struct NAME(turn) turns[MOST_TILES];
+        for (int64_t tile = 0; tile < tiles; tile++) {
+            REAL *own = memory + 4 * tile * size;
+            turns[tile] = (struct NAME(turn)){
+                .args = args,
+                .gates = args + GATES + direction * GATES_OF_DIRECTION,
+                .direction = direction,
+                .hidden = args[HIDDEN],
+                .padded = args[PADDED],
+                .clip = S(number_of(args[CLIP])),
+                .before = own,
+                .after = own + size,
+                .cell = own + 2 * size,
+                .reset = own + 3 * size,
+            };
+            NAME(begin)(kind, rows, turns + tile, entry + tile * rows);
         }
         for (int64_t s = 0; s < args[COUNT]; s++) {
             const int64_t step = backwards ? start - s : start + s;
             const int64_t x = args[X] + direction * args[X_DIRECTION] + (step - lowest) * args[X_STEP];
             const int64_t y = args[Y] + direction * args[Y_DIRECTION] + step * args[Y_STEP];
-            for (int64_t r = 0; r < rows; r++) {
-                const int64_t own = lesser(entry + r, batch - 1);
-                turn.x[r] = AT(x + own * args[X_ROW]);
-                turn.y[r] = entry + r < batch ? AT(y + own * args[Y_ROW]) : NULL;
-                turn.active[r] = lengths == NULL || step < lengths[own];
+            for (int64_t tile = 0; tile < tiles; tile++) {
+                NAME(advance)(rows, turns + tile, entry + tile * rows, step, x, y);
             }
-            turn.before = before;
-            turn.after = after;
-            NAME(take_turn)(kind, rows, &turn);
-            REAL *other = before;
-            before = after;
-            after = other;
+            NAME(take_turn)(kind, rows, turns, tiles);
         }
-        for (int64_t r = 0; r < rows && entry + r < batch; r++) {
-            NAME(write_state)(NAME(state_at)(args, args[H_LAST], direction, entry + r),
-                              before + r * padded, hidden);
-            if (kind == LSTM) {
-                NAME(write_state)(NAME(state_at)(args, args[C_LAST], direction, entry + r),
-                                  turn.cell + r * padded, hidden);
-            }
+        for (int64_t tile = 0; tile < tiles; tile++) {
+            NAME(end)(kind, rows, turns + tile, entry + tile * rows);
         }
     }
 }
 
-/* Batch entries of an item, beside one. */
+/* Batch entries of a tile, beside one. */
 #undef RECURRENT_ROWS
 #if VECTOR_BYTES == 64
 #define RECURRENT_ROWS(X) X(2) X(4) X(6)

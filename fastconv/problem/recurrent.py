@@ -278,6 +278,17 @@ class RecurrentProblem(Problem):
         return [(self.output_shape, self.dtype), *states]
 
     @property
+    def input_count(self) -> int:
+        """How many inputs there are, given or not: the last states' places follow them."""
+        return 4
+
+    @property
+    def float_inputs(self) -> dict[int, Shape]:
+        """Shapes of the inputs that are given and have the problem's dtype, by number."""
+        states = {2: self.initial_h, 3: self.initial_c}
+        return {0: self.input_shape} | {n: self.state_shape for n, is_there in states.items() if is_there}
+
+    @property
     def sum_length(self) -> int:
         """Products summed into one gate."""
         return self.input_size + self.hidden_size

@@ -54,7 +54,9 @@ from fastconv.problem.recurrent import FUNCTIONS, PARAMETERS
 (X, X_DIRECTION, X_STEP, X_ROW, LENGTHS, H_FIRST, C_FIRST, H_LAST, C_LAST, STATE_DIRECTION,
  STATE_ROW, Y, Y_STEP, Y_DIRECTION, Y_ROW, STARTS) = range(16)  # fmt: skip
 BACKWARDS = STARTS + 2
-(COUNT, BATCH, HIDDEN, PADDED, CLIP, INPUT_FORGET, OFFSETS) = range(BACKWARDS + 2, BACKWARDS + 9)
+(COUNT, BATCH, ENTRIES, HIDDEN, PADDED, CLIP, INPUT_FORGET, OFFSETS) = range(
+    BACKWARDS + 2, BACKWARDS + 10
+)
 WEIGHTS = OFFSETS + 4
 CANDIDATES, HIDDEN_BIASES, PEEPHOLES, GATES = range(WEIGHTS + 2, WEIGHTS + 10, 2)
 GATE_WORDS = 3
@@ -71,8 +73,11 @@ CANDIDATE_PANELS = (1, 4)
 GEMM_VECTORS = 4
 # Fewer rows go one by one: the weights are read from a cache more often, but no row is idle.
 FEW_ROWS = 2
-# Batch entries of an item: the tiles that are compiled, by the bytes of a vector.
-ENTRIES = {64: (1, 2, 4, 6), 32: (1, 2, 3), 16: (1, 2, 3)}
+# Batch entries of a tile: those that are compiled, by the bytes of a vector.
+ROWS = {64: (1, 2, 4, 6), 32: (1, 2, 3), 16: (1, 2, 3)}
+# Tiles of an item whose weights do not stay in the second cache, so that one reading of them serves
+# more entries.
+MOST_TILES = 3
 # What the GEMM writes for one chunk of steps, and rows that it has at least.
 CHUNK_BYTES, CHUNK_ROWS = 1 << 20, 64
 # Bytes of packed weights that a core reads from its second cache in a second, and the time of a
@@ -97,9 +102,10 @@ class Recurrent(NativeAlgorithm):
 
     def cost(self, problem: RecurrentProblem, machine: Machine) -> Cost:
         columns = problem.gates * problem.hidden_size
-        rows = problem.steps * problem.batch * problem.directions
-        seconds = 2 * rows * columns * problem.input_size / machine.peak_flops(problem.dtype)
-        entries = entries_of(problem, machine)
+        positions = problem.steps * problem.batch * problem.directions
+        seconds = 2 * positions * columns * problem.input_size / machine.peak_flops(problem.dtype)
+        rows, tiles = entries_of(problem, machine)
+        entries = rows * tiles
         blocks = -(-problem.batch // entries) * problem.directions * problem.steps
         products = 2 * entries * columns * problem.hidden_size / machine.peak_flops(problem.dtype)
         weights = columns * problem.hidden_size * problem.dtype.itemsize / CACHE_BANDWIDTH
@@ -114,12 +120,17 @@ class Recurrent(NativeAlgorithm):
         return _Steps(self, problem).plan()
 
 
-def entries_of(problem: RecurrentProblem, machine: Machine) -> int:
-    """Return the batch entries of a work item: as few idle rows of tiles as can be."""
-    shapes = ENTRIES[machine.figures.vector_bytes]
-    blocks = -(-problem.batch // shapes[-1])
-    wanted = -(-problem.batch // max(1, blocks))
-    return next(rows for rows in shapes if rows >= wanted)
+def entries_of(problem: RecurrentProblem, machine: Machine) -> tuple[int, int]:
+    """Return the rows of a tile and the tiles of a work item: as few idle rows as can be."""
+    shapes = ROWS[machine.figures.vector_bytes]
+    tiles = -(-problem.batch // shapes[-1])
+    wanted = -(-problem.batch // max(1, tiles))
+    rows = next(n for n in shapes if n >= wanted)
+    weights = problem.gates * problem.hidden_size**2 * problem.dtype.itemsize
+    if weights <= machine.l2_bytes // 2:
+        return rows, 1
+    items = -(-tiles // MOST_TILES)
+    return rows, -(-tiles // max(1, items))
 
 
 class _Steps:
@@ -132,7 +143,8 @@ class _Steps:
         self._library = algorithm.library
         machine = get_machine()
         self._tile = tile_for(self._library, problem.dtype, machine)
-        self._entries = entries_of(problem, machine)
+        self._rows, tiles = entries_of(problem, machine)
+        self._entries = self._rows * tiles
         self._kernel = problem.kind
         if problem.kind == "gru" and not problem.reset_after:
             self._kernel = "reset"
@@ -216,16 +228,20 @@ class _Steps:
 
     @property
     def _scratch_bytes(self) -> int:
-        """Both states, the cells or update gates, the states that are reset; a tile (Numba)."""
+        """Return room for both states, the cells or update gates, and the states that are reset.
+
+        Numba's kernels have a tile there too, and three words a row of it.
+        """
         gates, wide = PANELS[self._kernel]
-        tile = self._entries * max(gates * wide, 4) * self._tile.lanes
-        return (4 * self._entries * self._padded + tile) * self._size
+        tile = gates * wide * self._tile.lanes
+        states = 4 * self._entries * self._padded * self._size
+        return states + self._rows * (tile * self._size + 3 * 8)
 
     def _steps(self, first: int, count: int, apart: int, scratch: int) -> Stage:
         problem, size = self._problem, self._size
         batch, hidden = problem.batch, problem.hidden_size
         row = self._columns * size
-        given = 4
+        given = problem.input_count
         h_last, c_last = INPUT(given), INPUT(given + 1) if problem.kind == "lstm" else 0
         h_first: Argument = INPUT(2) if problem.initial_h else 0
         c_first: Argument = INPUT(3) if problem.initial_c else 0
@@ -248,13 +264,13 @@ class _Steps:
         ]
         offsets = [problem.order[g] * hidden if g < problem.gates else 0 for g in range(4)]
         kernel = dataclasses.replace(
-            self._tile, rows=self._entries, vectors=3 if self._kernel == "gru" else 4
+            self._tile, rows=self._rows, vectors=3 if self._kernel == "gru" else 4
         )
         words: list[Argument] = [
             WORKSPACE, apart, batch * row, row, INPUT(1) if problem.lengths else 0,
             h_first, c_first, h_last, c_last, *(n * size for n in state),
             OUTPUT, *(n * size for n in y), *starts, *backwards,
-            count, batch, hidden, self._padded, float_bits(problem.clip),
+            count, batch, self._entries, hidden, self._padded, float_bits(problem.clip),
             int(problem.input_forget), *offsets,
             *self._both("weights"), *self._both("candidates"), *self._both("hidden_bias"),
             *self._both("peepholes"), *self._functions(), SCRATCH, scratch_stride(scratch),
