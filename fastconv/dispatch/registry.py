@@ -97,6 +97,8 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("LocalResponseNormProblem", "cuda", "response", "LocalResponseNorm"),
     ("LocalResponseNormProblem", "reference", "norm", "LocalResponseNorm"),
     ("LinearProblem", "reference", "linear", "Linear"),
+    ("RecurrentProblem", "c numba", "recurrent", "Recurrent"),
+    ("RecurrentProblem", "reference", "recurrent", "Recurrent"),
     ("PadProblem", "c numba", "resample", "Pad"),
     ("PadProblem", "cuda", "resample", "Pad"),
     ("PadProblem", "reference", "resample", "Pad"),

@@ -246,7 +246,8 @@ def _plan(
     *,
     frozen: bool,
 ) -> P | _EmptyPlan:
-    if 0 in problem.output_shape:
+    several = getattr(problem, "output_shapes", None) or [(problem.output_shape, None)]
+    if all(0 in shape for shape, _ in several):
         return _EmptyPlan(problem)
     check_memory(problem.output_shape, problem.output_dtype, f"the output of {problem.name}")
     busy = problem.without_idle()

@@ -54,6 +54,9 @@ from .pool import weighted_pool2d as weighted_pool2d
 from .pool import weighted_pool3d as weighted_pool3d
 from .products import matmul as matmul
 from .products import scaled_dot_product_attention as scaled_dot_product_attention
+from .recurrent import gru as gru
+from .recurrent import lstm as lstm
+from .recurrent import rnn as rnn
 from .resample import interpolate as interpolate
 from .resample import pad as pad
 from .resample import pixel_shuffle as pixel_shuffle

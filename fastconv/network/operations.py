@@ -21,6 +21,7 @@ from fastconv.network.pointwise import POINTWISE
 from fastconv.network.products import PRODUCTS
 from fastconv.network.quantised import QUANTISED
 from fastconv.network.recorded import RECORDED
+from fastconv.network.recurrent import RECURRENT
 from fastconv.network.reductions import REDUCTIONS, axes_of
 from fastconv.network.regions import REGIONS
 from fastconv.network.sampling import SAMPLING
@@ -223,6 +224,7 @@ OPERATIONS: dict[str, Operation] = {
     **SAMPLING,
     **REGIONS,
     **RECORDED,
+    **RECURRENT,
     **SIZES,
     "call": call,
     "softmax_from": softmax_from,

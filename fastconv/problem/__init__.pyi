@@ -20,6 +20,7 @@ from .pointwise import ElementwiseProblem as ElementwiseProblem
 from .pointwise import PreluProblem as PreluProblem
 from .pointwise import SoftmaxProblem as SoftmaxProblem
 from .pool import PoolProblem as PoolProblem
+from .recurrent import RecurrentProblem as RecurrentProblem
 from .resample import InterpolateProblem as InterpolateProblem
 from .resample import PadProblem as PadProblem
 from .resample import PixelShuffleProblem as PixelShuffleProblem

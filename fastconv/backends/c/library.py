@@ -19,7 +19,10 @@ BACKEND = "c"
 
 _DTYPES = ("float32", "float64")
 # Whose register tiles are compiled in.
-_TILED = {"attention", "gemm", "gemm.fresh", "im2col", "matmul", "planar", "winograd.multiply"}
+_TILED = {
+    "attention", "gemm", "gemm.fresh", "im2col", "matmul", "planar", "recurrent.gru",
+    "recurrent.lstm", "recurrent.reset", "recurrent.rnn", "winograd.multiply",
+}  # fmt: skip
 
 _lib = importlib.import_module("fastconv.backends.c._native").lib
 _find, _drive = _lib.fastconv_find, _lib.fastconv_drive

@@ -15,6 +15,7 @@ from fastconv.formats.onnx import (
     indexing,
     layers,
     quantised,
+    recurrent,
     reductions,
     resizing,
     sampling,
@@ -39,8 +40,8 @@ from fastconv.network import Graph, Node, Port
 STANDARD = ("", "ai.onnx")
 # Their import fills the table of translations.
 FAMILIES = (
-    activations, arithmetic, control, indexing, layers, quantised, reductions, resizing,
-    sampling, sequences, shaping,
+    activations, arithmetic, control, indexing, layers, quantised, recurrent, reductions,
+    resizing, sampling, sequences, shaping,
     windows,
 )  # fmt: skip
 

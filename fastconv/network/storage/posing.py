@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import problem as problems
+from fastconv.problem.recurrent import PARAMETERS
 from fastconv.problem.values import LAYOUTS
 
 
@@ -206,6 +207,23 @@ def _unpool(problem: Any) -> Posing:
     return Posing(problem.name, ("input", "indices"), (), options)
 
 
+def _recurrent(problem: Any) -> Posing:
+    options: dict[str, Any] = {
+        name: getattr(problem, name) for name in ("direction", "layout", "state_layout")
+    }
+    options["activations"] = tuple((f.name, *f.given) for f in problem.functions)
+    if problem.clip != float("inf"):
+        options["clip"] = problem.clip
+    if problem.kind != "rnn":
+        options["gate_order"] = problem.gate_order
+    if problem.kind == "lstm":
+        options["input_forget"] = problem.input_forget
+    if problem.kind == "gru":
+        options["reset_after"] = problem.reset_after
+    several = (*PARAMETERS, *(f"{name}_reverse" for name in PARAMETERS))
+    return Posing(problem.name, ("input", "lengths", "initial_h", "initial_c"), several, options)
+
+
 _POSINGS: dict[type, Callable[[Any], Posing]] = {
     problems.ConvProblem: _conv,
     problems.ConvTransposeProblem: _conv,
@@ -227,4 +245,5 @@ _POSINGS: dict[type, Callable[[Any], Posing]] = {
     problems.UnfoldProblem: _windows,
     problems.FoldProblem: _windows,
     problems.MaxUnpoolProblem: _unpool,
+    problems.RecurrentProblem: _recurrent,
 }

@@ -73,13 +73,13 @@ class Split(Carrier):
         transposed = isinstance(problem, ConvTransposeProblem)
         parts = None if bias is None else bias.view(_real(problem))
         plan = inner_plan(algorithm, self.inner(problem), (_between(weight, transposed), parts))
-        inputs, output = {}, None
+        inputs, outputs = {}, {}
         if not _as_it_lies(problem):
             for number, shape in enumerate(input_shapes(problem)):
                 inputs[number] = _taken_apart(INPUT(number), shape, problem)
-            output = _put_together(problem)
+            outputs = {OUTPUT.buffer: _put_together(problem)}
         seconds = self.cost(problem, algorithm, get_machine()).seconds
-        return native(problem, around(plan, inputs, output), seconds)
+        return native(problem, around(plan, inputs, outputs), seconds)
 
 
 def _real(problem: Any) -> np.dtype[Any]:

@@ -84,14 +84,23 @@ class Edge:
     stage: Callable[[Slot], Stage]
 
 
+def float_inputs(problem: Any) -> dict[int, Shape]:
+    """Shapes of a plan's inputs that have the problem's dtype, by number."""
+    own: dict[int, Shape] | None = getattr(problem, "float_inputs", None)
+    return dict(enumerate(input_shapes(problem))) if own is None else own
+
+
 def input_shapes(problem: Any) -> list[Shape]:
     """Shapes of the arrays that a plan's run takes; a residual has the output's."""
     residual = getattr(problem, "residual", False)
     return [problem.input_shape, problem.output_shape] if residual else [problem.input_shape]
 
 
-def around(plan: NativePlan, inputs: dict[int, Edge], output: Edge | None) -> Program:
-    """Put stages before and after a plan's own; edges that are not named stay as they are."""
+def around(plan: NativePlan, inputs: dict[int, Edge], outputs: dict[int, Edge]) -> Program:
+    """Put stages before and after a plan's own; edges that are not named stay as they are.
+
+    Both are named by their buffers: outputs after the first follow the inputs.
+    """
     space = 0
     slots: dict[int, Slot] = {}
     before: list[Stage] = []
@@ -100,10 +109,10 @@ def around(plan: NativePlan, inputs: dict[int, Edge], output: Edge | None) -> Pr
         before.append(edge.stage(slots[number]))
         space += scratch_stride(edge.bytes)
     after: list[Stage] = []
-    if output is not None:
-        slots[OUTPUT.buffer] = WORKSPACE + space
-        after.append(output.stage(slots[OUTPUT.buffer]))
-        space += scratch_stride(output.bytes)
+    for number, edge in outputs.items():
+        slots[number] = WORKSPACE + space
+        after.append(edge.stage(slots[number]))
+        space += scratch_stride(edge.bytes)
     slots[WORKSPACE.buffer] = WORKSPACE + space
     stages = [*before, *moved(plan.stages, slots), *after]
     return Program(stages, space + plan.workspace_bytes, plan.scratch_bytes)

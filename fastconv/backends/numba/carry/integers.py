@@ -131,10 +131,10 @@ def _program(
         )
     end = _End.of(problem, late)
     if end == _End() and problem.output_dtype == dtype:
-        return around(plan, inputs, None)
+        return around(plan, inputs, {})
     size = prod(problem.output_shape) * dtype.itemsize
     output = Edge(size, lambda slot: _finish_stage(problem, slot, dtype, late))
-    return around(plan, inputs, output)
+    return around(plan, inputs, {OUTPUT.buffer: output})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,13 +16,13 @@ from fastconv.backends.numba.carry.contract import (
     Edge,
     Program,
     around,
+    float_inputs,
     inner_plan,
-    input_shapes,
     native,
 )
 from fastconv.backends.numba.carry.pieces import in_pieces
 from fastconv.backends.numba.cast import cast_stage, widened
-from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan
+from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan, Slot
 from fastconv.machine import get_machine
 from fastconv.problem import SoftmaxProblem
 
@@ -74,16 +74,20 @@ class Widened(Carrier):
         return self._around(problem, inner_plan(algorithm, self.inner(problem), parameters))
 
     def _around(self, problem: Any, plan: NativePlan) -> Program:
-        result = problem.output_dtype
         inputs = {
             number: _widening(number, prod(shape), problem.dtype)
-            for number, shape in enumerate(input_shapes(problem))
+            for number, shape in float_inputs(problem).items()
         }
-        if result == FLOAT32:
-            return around(plan, inputs, None)
-        count = prod(problem.output_shape)
-        back = Edge(4 * count, lambda slot: cast_stage(slot, OUTPUT, count, (FLOAT32, result)))
-        return around(plan, inputs, back)
+        if problem.output_dtype == FLOAT32:
+            return around(plan, inputs, {})
+        outputs = {OUTPUT.buffer: _narrowing(OUTPUT, prod(problem.output_shape), problem.dtype)}
+        # Those after the first follow the inputs.
+        count = getattr(problem, "input_count", 0)
+        for place, (shape, dtype) in enumerate((getattr(problem, "output_shapes", None) or [])[1:]):
+            if dtype == problem.dtype:
+                slot = INPUT(count + place)
+                outputs[slot.buffer] = _narrowing(slot, prod(shape), dtype)
+        return around(plan, inputs, outputs)
 
 
 class _CastingPlan(PackingPlan):
@@ -113,6 +117,10 @@ class _CastingPlan(PackingPlan):
             return tuple(map(widened, parameters))
         pairs = zip(parameters, self._frozen, strict=True)
         return tuple(None if held else widened(p) for p, held in pairs)
+
+
+def _narrowing(to: Slot, count: int, dtype: np.dtype[Any]) -> Edge:
+    return Edge(4 * count, lambda slot: cast_stage(slot, to, count, (FLOAT32, dtype)))
 
 
 def _widening(number: int, count: int, dtype: np.dtype[Any]) -> Edge:
