@@ -79,12 +79,14 @@ class View(Op):
 class Call(Op):
     """A Python function over the arrays of ``inputs``, which gives the outputs' arrays.
 
-    ``pointwise``: each cell of its one output hangs on one cell of each input and on numbers, by
-    functions without steps.
+    ``pointwise``: each cell of its one output depends on one cell of each input and on numbers, by
+    functions without steps. ``into`` is the same function in a form that writes its output, or a
+    tuple of several, which it takes as its first argument; None where there is no such form.
     """
 
     function: Callable[..., Any]
     pointwise: bool = False
+    into: Callable[..., None] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

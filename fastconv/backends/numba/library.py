@@ -48,6 +48,8 @@ FAMILIES = {
     "pool.weighted": ("pool.weighted", "weighted"),
     "pool.whole": ("pool.whole", "whole"),
     "pool.whole_rows": ("pool.whole", "whole_rows"),
+    "quantised.dequantize": ("quantised", "dequantize"),
+    "quantised.quantize": ("quantised", "quantize"),
     "resample.weigh": ("resample", "weigh"),
     "response.pixels": ("response", "response_pixels"),
     "response.planes": ("response", "response_planes"),

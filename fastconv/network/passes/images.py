@@ -16,6 +16,7 @@ from fastconv.problem import (
     ArithmeticProblem,
     ConcatenateProblem,
     ElementwiseProblem,
+    FunctionProblem,
     LayerNormProblem,
     PadProblem,
     PixelShuffleProblem,
@@ -196,6 +197,7 @@ def _of_view(problem: StridedProblem, count: int, batch: int) -> Problem | None:
 
 _OF_IMAGES: dict[type, Callable[[Any, int, int], Problem | None]] = {
     ElementwiseProblem: _of_shape,
+    FunctionProblem: _of_shape,
     PreluProblem: _of_shape,
     SoftmaxProblem: _of_softmax,
     PadProblem: _of_pad,
