@@ -52,6 +52,70 @@ INLINE V NAME(error_complement)(V x)
     return WHERE_LESS(x, S(0), S(2) - far, far);
 }
 
+/* z q(z^2) up to 1, which keeps its digits near zero; beyond that one less erfc. */
+FUNCTION(erf)
+{
+    UNUSED(a), UNUSED(b);
+#if REAL_IS_FLOAT
+    static const double coefficients[] = ERF_float32;
+#else
+    static const double coefficients[] = ERF_float64;
+#endif
+    const V size = NAME(magnitude)(x), z = NAME(smaller)(S(1), size);
+    const V near = z * SERIES(coefficients, z * z), far = S(1) - NAME(error_complement)(size);
+    return NAME(or_nan)(x, NAME(signed_as)(WHERE_LESS(S(1), size, far, near), x));
+}
+
+FUNCTION(exp)
+{
+    UNUSED(a), UNUSED(b);
+    return NAME(exponential)(x);
+}
+
+FUNCTION(absolute)
+{
+    UNUSED(a), UNUSED(b);
+    return NAME(magnitude)(x);
+}
+
+FUNCTION(negative)
+{
+    UNUSED(a), UNUSED(b);
+    return -x;
+}
+
+FUNCTION(reciprocal)
+{
+    UNUSED(a), UNUSED(b);
+    return S(1) / x;
+}
+
+FUNCTION(sqrt)
+{
+    UNUSED(a), UNUSED(b);
+    return NAME(root)(x);
+}
+
+/* Halves to even: a sum with a number whose last digit is 1 rounds. What is as large is whole. */
+FUNCTION(rint)
+{
+    UNUSED(a), UNUSED(b);
+    const V magic = S(REAL_IS_FLOAT ? 8388608.0 : 4503599627370496.0), size = NAME(magnitude)(x);
+    const V whole = NAME(held)(size + magic) - magic;
+    return WHERE_LESS(size, magic, NAME(signed_as)(whole, x), x);
+}
+
+FUNCTION(floor)
+{
+    const V whole = NAME(rint)(x, a, b);
+    return WHERE_LESS(x, whole, whole - S(1), whole);
+}
+
+FUNCTION(ceil)
+{
+    return -NAME(floor)(-x, a, b);
+}
+
 FUNCTION(gelu)
 {
     UNUSED(a), UNUSED(b);

@@ -20,5 +20,14 @@
     EITHER(sigmoid, dtype),                                                                        \
     EITHER(tanh, dtype),                                                                           \
     EITHER(softplus, dtype),                                                                       \
-    EITHER(softsign, dtype)
+    EITHER(softsign, dtype),                                                                       \
+    EITHER(absolute, dtype),                                                                       \
+    EITHER(ceil, dtype),                                                                           \
+    EITHER(erf, dtype),                                                                            \
+    EITHER(exp, dtype),                                                                            \
+    EITHER(floor, dtype),                                                                          \
+    EITHER(negative, dtype),                                                                       \
+    EITHER(reciprocal, dtype),                                                                     \
+    EITHER(rint, dtype),                                                                           \
+    EITHER(sqrt, dtype)
 #include "each.h"

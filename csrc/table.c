@@ -27,6 +27,7 @@ extern const struct fastconv_entry *const fastconv_pool_halving[];
 extern const struct fastconv_entry *const fastconv_pool_indices[];
 extern const struct fastconv_entry *const fastconv_pool_separable[];
 extern const struct fastconv_entry *const fastconv_pool_weighted[];
+extern const struct fastconv_entry *const fastconv_quantised[];
 extern const struct fastconv_entry *const fastconv_ranged[];
 extern const struct fastconv_entry *const fastconv_recurrent[];
 extern const struct fastconv_entry *const fastconv_resample[];
@@ -59,6 +60,7 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_pool_indices,
     fastconv_pool_separable,
     fastconv_pool_weighted,
+    fastconv_quantised,
     fastconv_ranged,
     fastconv_recurrent,
     fastconv_resample,

@@ -57,12 +57,16 @@ class LaunchPart:
 
 @dataclasses.dataclass(frozen=True)
 class PythonPart:
-    """One operation that runs in Python: where its arrays lie, and what makes the results."""
+    """One operation that runs in Python: where its arrays lie, and what makes the results.
+
+    ``into`` writes results where they are stored, see `Call`.
+    """
 
     op: Op
     run: Callable[..., Any]
     inputs: tuple[Place | np.ndarray[Any, Any] | None, ...]
     outputs: tuple[Place, ...]
+    into: Callable[..., None] | None = None
 
 
 Part = NativePart | LaunchPart | PythonPart
@@ -355,7 +359,8 @@ class _Writer:
         inputs = tuple(self._place(v) if isinstance(v, int) else v for v in op.inputs)
         run = plan.run if plan is not None else op.function  # type: ignore[attr-defined]
         assert plan is not None or isinstance(op, Call)
-        return PythonPart(op, run, inputs, tuple(self._place(v) for v in op.outputs))
+        into = op.into if plan is None and isinstance(op, Call) else None
+        return PythonPart(op, run, inputs, tuple(self._place(v) for v in op.outputs), into)
 
 
 def _close(

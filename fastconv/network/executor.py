@@ -176,8 +176,12 @@ def _drive_timed(part: NativePart, addresses: list[int], threads: int) -> Iterat
 
 
 def _run_python(part: PythonPart, arrays: list[Array], memory: Array) -> None:
-    """Run an operation in Python; its results are copied to their places."""
+    """Run an operation in Python; results that it cannot write in their places are copied there."""
     given = [_at(v, arrays, memory) if isinstance(v, Place) else v for v in part.inputs]
+    if part.into is not None:
+        places = tuple(_at(place, arrays, memory) for place in part.outputs)
+        part.into(places[0] if len(places) == 1 else places, *given)
+        return
     results = part.run(*given)
     several = results if isinstance(results, (tuple, list)) else (results,)
     for place, result in zip(part.outputs, several, strict=True):

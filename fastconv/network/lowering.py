@@ -15,16 +15,19 @@ from fastconv.network.errors import raise_of_node
 from fastconv.network.program import Call, Op, Operand, Program, Solve, View
 from fastconv.network.template import filled, split
 from fastconv.network.trace import NumpyCall, Step, Trace, Traced
+from fastconv.network.writing import writing
 from fastconv.problem import (
     AdaptivePoolProblem,
     ArithmeticProblem,
     ConcatenateProblem,
+    FunctionProblem,
     MatmulProblem,
     Problem,
     StridedProblem,
 )
 from fastconv.problem.arithmetic import DTYPES, FUNCTIONS
 from fastconv.problem.moves import strides_of
+from fastconv.problem.pointwise import FUNCTIONS as ONE_NUMBER
 from fastconv.problem.remember import Spec
 
 # NumPy's functions that give views of contiguous arrays, or copies in another order.
@@ -90,7 +93,11 @@ class _Lowering:
         call = step.call
         assert call is not None
         name = call.function.__name__
-        for known in (self._view, self._arithmetic, self._product, self._concatenation, self._pool):
+        known_kinds = (
+            self._view, self._arithmetic, self._function, self._product, self._concatenation,
+            self._pool,
+        )  # fmt: skip
+        for known in known_kinds:
             if known(step, call, name):
                 return
         self._call(step, call)
@@ -164,6 +171,17 @@ class _Lowering:
         self._solve(step, problem, tuple(map(self._operand, operands)))
         return True
 
+    def _function(self, step: Step, call: NumpyCall, name: str) -> bool:
+        value, result = call.arguments[0], step.results[0]
+        if getattr(np, name, None) is not call.function or name not in ONE_NUMBER:
+            return False
+        if len(call.arguments) != 1 or call.options or not isinstance(value, Traced):
+            return False
+        if value.dtype.name not in DTYPES or value.dtype != result.dtype:
+            return False
+        self._solve(step, FunctionProblem.of(value, name), (self._operand(value),))
+        return True
+
     def _concatenation(self, step: Step, call: NumpyCall, name: str) -> bool:
         result = step.results[0]
         if name not in ("concatenate", "stack") or isinstance(call.arguments[0], Traced):
@@ -207,22 +225,28 @@ class _Lowering:
         """Leave it to NumPy."""
         inputs: list[Operand] = []
         arguments, options = split((call.arguments, call.options), _is_traced, inputs)
-        function = _bound(call.function, arguments, options, (step.layer, step.kind))
+        where = step.layer, step.kind
+        function = _bound(call.function, arguments, options, where)
+        form = writing(call.function)
+        into = None if form is None else _bound(form, arguments, options, where, given_out=True)
         outputs = tuple(map(self._number, step.results))
         operands = tuple(map(self._operand, inputs))
-        self._ops.append(
-            Call(operands, outputs, step.layer, step.kind, function, key=_pointwise_key(call))
-        )
+        key = _pointwise_key(call)
+        self._ops.append(Call(operands, outputs, *where, function, key=key, into=into))
 
 
 def _bound(
-    function: Callable[..., Any], arguments: Any, options: Any, where: tuple[str, str]
-) -> Callable[..., Any]:
+    function: Callable[..., Any], arguments: Any, options: Any, where: tuple[str, str], *,
+    given_out: bool = False,
+) -> Callable[..., Any]:  # fmt: skip
+    """Return a function of the inputs alone, or with ``given_out`` of the output and those."""
+
     def bound(*arrays: Any) -> Any:
+        lead, arrays = (arrays[:1], arrays[1:]) if given_out else ((), arrays)
         # As graphs run their nodes: what is not finite is a result, not a warning.
         with np.errstate(all="ignore"):
             try:
-                return function(*filled(arguments, arrays), **filled(options, arrays))
+                return function(*lead, *filled(arguments, arrays), **filled(options, arrays))
             except Exception as error:
                 raise_of_node(error, *where)
 

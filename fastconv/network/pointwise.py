@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.dispatch import solve
 from fastconv.network.wide import in_float32
+from fastconv.problem import FunctionProblem
 
 Operation = Callable[..., Any]
 # A sixth as files store it, and as programs do.
@@ -125,15 +127,12 @@ def align(value: Any, like: Any, *, axis: int | None) -> Any:
 
 
 def erf(value: Any) -> Any:
-    """Give the error function: 2 gelu(x) / x - 1 at x = √2 value, and its series near 0."""
-    wide = value.astype(np.dtype(np.float64))
-    small = np.abs(wide) < 1e-3
-    scaled = np.where(small, 1.0, wide * np.sqrt(2.0))
-    square = wide * wide
-    series = (1 - square / 3 + square * square / 10) * wide * (2 / np.sqrt(np.pi))
-    limited = np.clip(scaled, -30.0, 30.0)
-    result = np.where(small, series, 2 * functional.gelu(limited) / limited - 1)
-    return result.astype(value.dtype)
+    """Give the error function; floats of 16 bits by way of float32."""
+    dtype = value.dtype
+    if dtype.name not in ("float32", "float64"):
+        value = value.astype(np.dtype(np.float32))
+    result = solve(FunctionProblem.of(value, "erf"), (value,))
+    return result if result.dtype == dtype else result.astype(dtype)
 
 
 POINTWISE: dict[str, Operation] = {

@@ -81,10 +81,13 @@ class Call(Op):
 
     ``key``: each cell of its one output depends on one cell of each input and on numbers alone,
     by a function without steps; calls of one key compute the same. None: any other function.
+    ``into`` is the same function in a form that writes its output, or a tuple of several, which it
+    takes as its first argument; None where there is no such form.
     """
 
     function: Callable[..., Any]
     key: tuple[Hashable, ...] | None = None
+    into: Callable[..., None] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

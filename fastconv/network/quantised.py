@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.dispatch import solve
+from fastconv.network.indexing import told_beforehand
+from fastconv.network.trace import Traced
 from fastconv.network.windowed import conv
+from fastconv.problem import DequantizeProblem, QuantizeProblem
+from fastconv.problem.quantise import SOURCES, TARGETS
 
 
 def _by_axis(values: Any, rank: int, axis: int, block: int, shape: Any) -> Any:
@@ -27,6 +32,18 @@ def _by_axis(values: Any, rank: int, axis: int, block: int, shape: Any) -> Any:
         times = min(block, max(shape[axis], 1))
         return np.repeat(given, times, axis=axis)[tuple(slice(n) for n in shape)]
     return given.reshape((-1, *(1,) * (rank - 1 - axis % rank)))
+
+
+def _alike_shapes(scale: Any, zero_point: Any) -> bool:
+    return zero_point is None or tuple(zero_point.shape) == tuple(scale.shape)
+
+
+def _operand(value: Any, dtype: Any) -> Any:
+    """Return an input of a problem: what is traced, or a plain array."""
+    if value is None:
+        return None
+    given = value if isinstance(value, Traced) else np.asarray(value)
+    return given if given.dtype == dtype else given.astype(np.dtype(dtype))
 
 
 def quantize(
@@ -44,6 +61,10 @@ def quantize(
         if otherwise is None:
             raise TypeError(f"quantising to {target.name} is not supported here")
         return otherwise(value, scale, zero_point)
+    if value.dtype == np.float32 and target.name in TARGETS and _alike_shapes(scale, zero_point):
+        factor = _operand(scale, np.float32)
+        problem = QuantizeProblem.of(value, factor, target, axis=axis, block=block)
+        return solve(problem, (value, factor, _operand(zero_point, target)))
     rank = len(value.shape)
     # A float that holds the values and the scales: neither may be cut to the other's dtype.
     narrow = value.dtype.itemsize <= 2 or value.dtype == np.float32
@@ -62,6 +83,13 @@ def dequantize(
     dtype: Any = None,
 ) -> Any:  # fmt: skip
     """Give numbers for integers, in the scale's dtype."""
+    narrow = np.dtype(np.float32)
+    if value.dtype.name in SOURCES and scale.dtype == narrow and dtype in (None, narrow):
+        if _alike_shapes(scale, zero_point):
+            problem = DequantizeProblem.of(value, scale, axis=axis, block=block)
+            return solve(
+                problem, (value, _operand(scale, narrow), _operand(zero_point, value.dtype))
+            )
     rank = len(value.shape)
     factor = _by_axis(scale, rank, axis, block, value.shape)
     wide = np.dtype(np.float32) if factor.dtype.itemsize < 4 else factor.dtype
@@ -73,13 +101,29 @@ def dequantize(
 
 def dynamic_quantize(value: Any) -> tuple[Any, Any, Any]:
     """Quantise to uint8 by the value's own range, which is made to hold 0."""
-    source = np.asarray(value)
+    specs = [(tuple(value.shape), np.uint8), ((), np.float32), ((), np.uint8)]
+    told: tuple[Any, Any, Any] = told_beforehand(_dynamic_quantize, specs, value)
+    return told
+
+
+def _dynamic_quantize(source: Any) -> tuple[Any, Any, Any]:
+    outs = np.empty(source.shape, np.uint8), np.empty((), np.float32), np.empty((), np.uint8)
+    _dynamic_quantize_into(outs, source)
+    return outs
+
+
+def _dynamic_quantize_into(outs: tuple[Any, Any, Any], source: Any) -> None:
+    result, scale, zero = outs
     low = np.minimum(np.float32(0), source.min(initial=0))
     high = np.maximum(np.float32(0), source.max(initial=0))
-    scale = np.asarray((high - low) / np.float32(255), np.float32)
-    safe = scale if scale != 0 else np.float32(1)
-    zero = np.asarray(np.clip(np.rint(-low / safe), 0, 255), np.uint8)
-    return quantize(source, safe, zero), scale, zero
+    scale[...] = (high - low) / np.float32(255)
+    safe = scale if scale != 0 else np.ones((), np.float32)
+    zero[...] = np.clip(np.rint(-low / safe), 0, 255)
+    problem = QuantizeProblem.of(source, safe, result.dtype)
+    solve(problem, (source, safe, zero), out=result)
+
+
+_dynamic_quantize.into = _dynamic_quantize_into  # type: ignore[attr-defined]
 
 
 def _above(value: Any, zero_point: Any, columns: bool = False) -> Any:

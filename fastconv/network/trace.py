@@ -287,9 +287,22 @@ class _Checked:
                 )
         return several
 
+    @property
+    def into(self) -> Any:
+        """The function's own form that writes its results, see `writing`."""
+        return getattr(self._function, "into", None)
+
 
 def _as_type(value: Any, dtype: Any) -> Any:
     return value.astype(dtype)
+
+
+def _as_type_into(out: Any, value: Any, dtype: Any) -> None:
+    # What is cast is what `astype` casts: its dtype is the output's.
+    np.copyto(out, value, casting="unsafe")
+
+
+_as_type.into = _as_type_into  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

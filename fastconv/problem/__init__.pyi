@@ -17,9 +17,12 @@ from .norm import GroupNormProblem as GroupNormProblem
 from .norm import LayerNormProblem as LayerNormProblem
 from .norm import LocalResponseNormProblem as LocalResponseNormProblem
 from .pointwise import ElementwiseProblem as ElementwiseProblem
+from .pointwise import FunctionProblem as FunctionProblem
 from .pointwise import PreluProblem as PreluProblem
 from .pointwise import SoftmaxProblem as SoftmaxProblem
 from .pool import PoolProblem as PoolProblem
+from .quantise import DequantizeProblem as DequantizeProblem
+from .quantise import QuantizeProblem as QuantizeProblem
 from .recurrent import RecurrentProblem as RecurrentProblem
 from .resample import InterpolateProblem as InterpolateProblem
 from .resample import PadProblem as PadProblem

@@ -21,6 +21,7 @@ from fastconv.problem.values import (
     check_dtype,
     check_same_dtype,
     dtype_of,
+    one_of,
 )
 
 # Activations that give integers for integers.
@@ -50,6 +51,38 @@ class ElementwiseProblem(Problem):
     @property
     def name(self) -> str:
         return self.activation.name
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.shape
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.shape
+
+
+# Functions of one number that are no activations, as NumPy names them; SciPy has ``erf``.
+FUNCTIONS = ("absolute", "ceil", "erf", "exp", "floor", "negative", "reciprocal", "rint", "sqrt")
+
+
+@record(frozen=True)
+class FunctionProblem(Problem):
+    """One of ``FUNCTIONS`` applied to every element of an array of any rank."""
+
+    shape: Shape
+    function: str
+
+    @classmethod
+    @remembered
+    def of(cls, input: ArraySpec, function: str) -> FunctionProblem:
+        """Validate: float32 or float64."""
+        one_of(function, FUNCTIONS, "function")
+        dtype = check_dtype(input, ("float32", "float64"), f"input of {function}")
+        return cls(dtype, tuple(input.shape), function)
+
+    @property
+    def name(self) -> str:
+        return self.function
 
     @property
     def input_shape(self) -> Shape:

@@ -19,6 +19,8 @@ _DIGITS = 40
 # related functions, 1978).
 ERFC_SCALE = 3.75
 _ERFC_DEGREES = {"float32": 12, "float64": 27}
+# erf(z) = z q(z^2) for abs(z) <= 1.
+_ERF_DEGREES = {"float32": 6, "float64": 13}
 # exp(r) = 1 + r + r^2 q(r) for abs(r) <= ln 2 / 2.
 _EXP_DEGREES = {"float32": 4, "float64": 10}
 # tanh(r) = r + r^3 q(r^2) for abs(r) <= ln 2 / 4.
@@ -35,6 +37,12 @@ def erfc(dtype: str) -> tuple[float, ...]:
         return _scaled_erfc(Decimal(ERFC_SCALE) * (1 + t) / (1 - t))
 
     return _fitted(scaled, -1.0, 1.0, _ERFC_DEGREES[dtype])
+
+
+@functools.cache
+def erf(dtype: str) -> tuple[float, ...]:
+    """Give the coefficients of q in powers of z^2 for a dtype, highest first."""
+    return _fitted(_erf_part, 0.0, 1.0, _ERF_DEGREES[dtype])
 
 
 @functools.cache
@@ -107,6 +115,15 @@ def _scaled_erfc(z: Decimal) -> Decimal:
         total += term
         term = term * 2 * z * z / (2 * n + 3)
     return (z * z).exp() - 2 * total / root_pi
+
+
+def _erf_part(square: Decimal) -> Decimal:
+    """Give erf(z) / z for small z^2, from its series."""
+    term, total = Decimal(1), Decimal(0)
+    for n in range(60):
+        total += term / (2 * n + 1)
+        term *= -square / (n + 1)
+    return 2 * total / _pi().sqrt()
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage, float_bits
 from fastconv.machine import Machine
-from fastconv.problem import Activation, ElementwiseProblem
+from fastconv.problem import Activation, ElementwiseProblem, FunctionProblem
 
 # Elements of a work item.
 BLOCK = 8192
@@ -34,10 +34,18 @@ def activation_stages(
     there to ``target``.
     """
     activation = activation or problem.activation
-    count = prod(problem.output_shape)
-    if activation is None or count == 0:
+    if activation is None:
         return []
-    function, parameters = kernel_of(activation)
+    return _stages(library, problem, target, source, *kernel_of(activation))
+
+
+def _stages(
+    library: Library, problem: Any, target: Slot, source: Slot | None, function: str,
+    parameters: tuple[float, ...] = (),
+) -> list[Stage]:  # fmt: skip
+    count = prod(problem.output_shape)
+    if count == 0:
+        return []
     first, second, *_ = (*parameters, 0.0, 0.0)
     name = "pointwise.elementwise"
     address = library.kernel(name, function, problem.output_dtype.name, source is None)
@@ -107,3 +115,16 @@ class Elementwise(Pointwise):
 
     def plan(self, problem: ElementwiseProblem, *parameters: Array | None) -> NativePlan:
         return self.native_plan(problem, activation_stages(self.library, problem, OUTPUT, INPUT(0)))
+
+
+class Functions(Pointwise):
+    """A function that is no activation, over blocks of elements."""
+
+    name = "elementwise"
+
+    def operations(self, problem: FunctionProblem) -> float:
+        return {"erf": 30, "exp": 20}.get(problem.function, 2)
+
+    def plan(self, problem: FunctionProblem, *parameters: Array | None) -> NativePlan:
+        stages = _stages(self.library, problem, OUTPUT, INPUT(0), problem.function)
+        return self.native_plan(problem, stages)

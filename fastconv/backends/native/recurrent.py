@@ -25,7 +25,6 @@ from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.bounds import sum_bound
 from fastconv.backends.native.conv.common import unit
 from fastconv.backends.native.gemm import Gemm, flush, scratch_bytes, tile_for
-from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
@@ -36,7 +35,6 @@ from fastconv.backends.native.plan import (
     HostWeights,
     NativePlan,
     Packed,
-    Slot,
     Stage,
     float_bits,
     scratch_stride,

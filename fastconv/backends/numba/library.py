@@ -51,6 +51,8 @@ FAMILIES = {
     "pool.weighted": ("pool.weighted", "weighted"),
     "pool.whole": ("pool.whole", "whole"),
     "pool.whole_rows": ("pool.whole", "whole_rows"),
+    "quantised.dequantize": ("quantised", "dequantize"),
+    "quantised.quantize": ("quantised", "quantize"),
     "recurrent.gru": ("recurrent", "gru"),
     "recurrent.lstm": ("recurrent", "lstm"),
     "recurrent.reset": ("recurrent", "reset"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from fastconv.backends.native import coefficients
 from fastconv.backends.native.pointwise import BLOCK
 from fastconv.backends.numba.elementary import (
     Function,
@@ -15,6 +17,7 @@ from fastconv.backends.numba.elementary import (
     make_exp,
     make_expm1,
     make_log1p,
+    make_series,
     make_tanh,
     pick,
 )
@@ -126,6 +129,38 @@ def _softsign(name: str) -> Function:
     return lambda x, _, __: x / (one + pick(x < zero, -x, x))
 
 
+def _erf(name: str) -> Function:
+    """Give z q(z^2) up to 1, which keeps its digits near zero; beyond that one less erfc."""
+    real = np.dtype(name).type
+    zero, one, erfc = real(0), real(1), make_erfc(name)
+    series = make_series(coefficients.erf(name))
+
+    def erf(x, _, __):  # type: ignore[no-untyped-def]
+        size = pick(x < zero, -x, x)
+        z = pick(size > one, one, x)
+        far = one - erfc(size)
+        return pick(size > one, pick(x < zero, -far, far), z * series(z * z))
+
+    return erf
+
+
+def _exp(name: str) -> Function:
+    exp = make_exp(name)
+    return lambda x, _, __: exp(x)
+
+
+def _reciprocal(name: str) -> Function:
+    one = np.dtype(name).type(1)
+    return lambda x, _, __: one / x
+
+
+def _of_numpy(function: Any) -> Callable[[str], Function]:
+    def make(name: str) -> Function:
+        return lambda x, _, __: function(x)
+
+    return make
+
+
 # Kernel names, which are the activations' but for those that share a kernel or take two.
 _FUNCTIONS: dict[str, Callable[[str], Function]] = {
     "leaky_relu": _leaky_relu,
@@ -143,6 +178,15 @@ _FUNCTIONS: dict[str, Callable[[str], Function]] = {
     "tanh": _tanh,
     "softplus": _softplus,
     "softsign": _softsign,
+    "absolute": _of_numpy(np.abs),
+    "ceil": _of_numpy(np.ceil),
+    "erf": _erf,
+    "exp": _exp,
+    "floor": _of_numpy(np.floor),
+    "negative": _of_numpy(np.negative),
+    "reciprocal": _reciprocal,
+    "rint": _of_numpy(np.rint),
+    "sqrt": _of_numpy(np.sqrt),
 }
 
 

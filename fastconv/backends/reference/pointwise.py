@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from fastconv.backends.base import Array
 from fastconv.backends.reference.activation import activate
 from fastconv.backends.reference.common import Reference, narrow, wide
-from fastconv.problem import ElementwiseProblem, PreluProblem, SoftmaxProblem
+from fastconv.problem import ElementwiseProblem, FunctionProblem, PreluProblem, SoftmaxProblem
 
 
 class Elementwise(Reference):
@@ -18,6 +19,19 @@ class Elementwise(Reference):
     def compute(self, problem: ElementwiseProblem, parameters: Any, *inputs: Any) -> Array:
         result = activate(wide(inputs[0]), problem.activation)
         return narrow(result, problem.output_dtype).reshape(problem.shape)
+
+
+class Functions(Reference):
+    """NumPy's function of the name; the error function in Python's own."""
+
+    def compute(self, problem: FunctionProblem, parameters: Any, *inputs: Any) -> Array:
+        erf = problem.function == "erf"
+        function: Any = _ERF if erf else getattr(np, problem.function)
+        result = np.asarray(function(wide(inputs[0])), np.float64)
+        return narrow(result, problem.output_dtype).reshape(problem.shape)
+
+
+_ERF = np.frompyfunc(math.erf, 1, 1)
 
 
 class Prelu(Reference):

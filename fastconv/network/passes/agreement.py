@@ -37,6 +37,7 @@ _OF_DTYPE = 64
 # What an operation in float64 is off by, relative to its result.
 _OF_FLOAT64 = 2.0**-52
 _KEPT = 4096
+_ERF = np.frompyfunc(math.erf, 1, 1)
 
 
 class Chain:
@@ -255,6 +256,8 @@ def _value(op: Op, given: list[Any], wide: bool) -> Any:
     problem: Any = op.problem  # type: ignore[attr-defined]
     if isinstance(problem, ElementwiseProblem):
         result = activate(np.asarray(given[0], np.float64), problem.activation)
+    elif problem.function == "erf":
+        result = np.asarray(_ERF(given[0]), np.float64)
     else:
         result = getattr(np, problem.function)(*given)
     return result if wide else result.astype(problem.dtype)

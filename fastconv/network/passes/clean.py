@@ -13,6 +13,7 @@ from fastconv.problem import (
     ArithmeticProblem,
     ConcatenateProblem,
     ElementwiseProblem,
+    FunctionProblem,
     Problem,
     StridedProblem,
 )
@@ -60,7 +61,7 @@ def lift_over_views(program: Program) -> Program:
 def _over(op: Solve, shape: tuple[int, ...]) -> Problem | None:
     """Give an operation's problem over the same elements in another shape; None: it is another."""
     problem = op.problem
-    if isinstance(problem, ElementwiseProblem):
+    if isinstance(problem, (ElementwiseProblem, FunctionProblem)):
         return dataclasses.replace(problem, shape=shape)
     if not isinstance(problem, ArithmeticProblem) or problem.output_shape != problem.left:
         return None

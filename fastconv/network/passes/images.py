@@ -17,6 +17,7 @@ from fastconv.problem import (
     AttentionProblem,
     ConcatenateProblem,
     ElementwiseProblem,
+    FunctionProblem,
     LayerNormProblem,
     MatmulProblem,
     PadProblem,
@@ -226,6 +227,7 @@ def _of_products(problem: Any, count: int, batch: int) -> Problem | None:
 
 _OF_IMAGES: dict[type, Callable[[Any, int, int], Problem | None]] = {
     ElementwiseProblem: _of_shape,
+    FunctionProblem: _of_shape,
     PreluProblem: _of_shape,
     SoftmaxProblem: _of_softmax,
     PadProblem: _of_pad,

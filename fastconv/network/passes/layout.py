@@ -20,6 +20,7 @@ from fastconv.problem import (
     ConvProblem,
     ConvTransposeProblem,
     ElementwiseProblem,
+    FunctionProblem,
     PixelShuffleProblem,
     PreluProblem,
     SoftmaxProblem,
@@ -151,7 +152,7 @@ class _ChannelsLast:
         already = any(v in self._last for v in op.reads)
         if rank not in (3, 4, 5):
             return None
-        if isinstance(problem, (ElementwiseProblem, PreluProblem)):
+        if isinstance(problem, (ElementwiseProblem, FunctionProblem, PreluProblem)):
             return _turn_shape if already else None
         if isinstance(problem, ArithmeticProblem):
             return _turn_arithmetic if already else None
@@ -245,7 +246,7 @@ class _ChannelsLast:
 
     def _wants_last(self, number: int) -> bool:
         """Tell whether what reads a value would have its channels last."""
-        agnostic = (ElementwiseProblem, ArithmeticProblem, ConcatenateProblem)
+        agnostic = (ElementwiseProblem, FunctionProblem, ArithmeticProblem, ConcatenateProblem)
         return any(
             isinstance(op, Solve)
             and (isinstance(op.problem, agnostic) or not getattr(op.problem, "channels_last", True))

@@ -6,8 +6,17 @@ from collections.abc import Iterator, Mapping
 
 from fastconv.network.passes.agreement import Chain, named
 from fastconv.network.program import Call, Op, Program, Solve
-from fastconv.problem import Activation, ArithmeticProblem, ElementwiseProblem, Shape
+from fastconv.problem import (
+    Activation,
+    ArithmeticProblem,
+    ElementwiseProblem,
+    FunctionProblem,
+    Shape,
+)
 
+_EACH = (ArithmeticProblem, ElementwiseProblem, FunctionProblem)
+# Between the points these may be anything.
+_STEPS = ("ceil", "floor", "rint")
 # An activation is written in some five operations; the error function is some twenty of its own.
 _MOST = 48
 
@@ -84,6 +93,8 @@ def _is_pointwise(op: Op, program: Program, shape: Shape | None) -> bool:
             return False
     elif tuple(spec.shape) != shape:
         return False
-    if isinstance(op, Solve) and isinstance(op.problem, (ArithmeticProblem, ElementwiseProblem)):
+    if isinstance(op, Solve) and isinstance(op.problem, _EACH):
+        if isinstance(op.problem, FunctionProblem) and op.problem.function in _STEPS:
+            return False
         return all(isinstance(v, int) or v.size == 1 for v in op.inputs)
     return isinstance(op, Call) and op.key is not None
