@@ -432,10 +432,16 @@ def compile_module(
     Raises
     ------
     ValueError, TypeError
-        Where the module cannot take such inputs.
+        Where the module cannot take such inputs. A TypeError for a module of PyTorch's, which
+        `fastconv.torch.convert` takes.
     """
     if not callable(module):
         raise TypeError(f"module must be a layer, a model or a function, not {shown(module)}")
+    if _is_of_torch(module):
+        raise TypeError(
+            f"compile takes fastconv's layers and functions, but got PyTorch's "
+            f"{type(module).__name__}; use fastconv.torch.convert(module, example_inputs)"
+        )
     check_max_memory(max_memory)
     kind = dtype_of(dtype, "dtype")
     shapes = shapes_of(input_shape)
@@ -451,6 +457,14 @@ def compile_module(
         for i, shape in enumerate(traced.output_shapes)
     ]
     return Network(module, inputs, outputs, type(module).__name__, max_memory=max_memory)
+
+
+def _is_of_torch(module: Any) -> bool:
+    """Return whether a callable is a module of PyTorch's, which need not be installed."""
+    return any(
+        (kind.__module__, kind.__name__) == ("torch.nn.modules.module", "Module")
+        for kind in type(module).__mro__
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,58 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations as normed
-from torch.utils import _pytree as pytree
 
 import fastconv
 from fastconv.formats.torch.guards import condition
 from fastconv.network.sizes import evaluate
-
-
-class Fn(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs: Any) -> Any:
-        return self.function(*inputs)
-
-
-def image(*shape: int, dtype: Any = torch.float32) -> Any:
-    torch.manual_seed(3)
-    return torch.randn(*shape, dtype=dtype)
-
-
-def several(value: Any) -> list[Any]:
-    leaves: list[Any] = pytree.tree_leaves(value)
-    return leaves
-
-
-def check(
-    module: Any, *inputs: Any, again: Any = None, tolerance: float = 1e-5, **options: Any
-) -> Any:
-    """Compare the network with torch, on the example and on inputs of other sizes."""
-    network = fastconv.torch.convert(module, inputs, **options)
-    for given in (inputs, *([again] if again is not None else [])):
-        with torch.no_grad():
-            expected = several(
-                module.eval()(*given) if isinstance(module, nn.Module) else module(*given)
-            )
-        results = several(network(*(value.numpy() for value in given)))
-        assert len(results) == len(expected)
-        for result, wanted, port in zip(results, expected, network.outputs, strict=True):
-            reference = wanted.numpy()
-            assert (result.dtype, result.shape) == (reference.dtype, reference.shape), port.name
-            if reference.dtype.kind == "f":
-                scale = max(1.0, float(np.abs(reference).max(initial=0)))
-                np.testing.assert_allclose(
-                    result, reference, rtol=0, atol=tolerance * scale, err_msg=port.name
-                )
-            else:
-                np.testing.assert_array_equal(result, reference, err_msg=port.name)
-    return network
-
+from tests.converted import Fn, check, image
 
 X = (2, 4, 10, 12)
 OTHER = (3, 4, 14, 9)
@@ -417,6 +370,12 @@ def test_what_cannot_be_a_network_is_refused() -> None:
         fastconv.torch.convert(nn.ReLU(), image(*X), open_sizes="some")
     with pytest.raises(ValueError, match="dtype float8"):
         fastconv.torch.convert(nn.Identity(), image(*X).to(torch.float8_e4m3fn))
+
+
+@pytest.mark.parametrize("module", [nn.ReLU(), nn.Sequential(nn.Conv2d(3, 4, 3))])
+def test_compile_of_a_torch_module_names_convert(module: Any) -> None:
+    with pytest.raises(TypeError, match=r"use fastconv\.torch\.convert"):
+        fastconv.compile(module, (1, 3, 8, 8))
 
 
 def test_the_module_stays_as_it_is() -> None:

@@ -46,6 +46,7 @@ class Builder:
         self.taken: set[str] = set()
         self.given: set[str] = set()
         self.live: set[Any] = set()
+        self.kept: dict[Any, Parameter] = {}
 
     # Values and their names.
 
@@ -75,9 +76,19 @@ class Builder:
             if not isinstance(tensor, torch.Tensor):
                 raise Unsupported(f"it reads {value.name}, which is no tensor")
             dtype_name(tensor.dtype)
-            label = self.labels.get(value, value.name)
-            self.names[value] = self.keep(label, to_array(tensor, label))
+            self.names[value] = self._weight(tensor, self.labels.get(value), value.name)
         return self.names[value]
+
+    def _weight(self, tensor: Any, label: str | None, name: str) -> str:
+        """Keep a tensor; one with a label is shared with other graphs of the module."""
+        if label is None:
+            return self.keep(name, to_array(tensor, name))
+        key = (label, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if key not in self.kept:
+            self.kept[key] = Parameter(to_array(tensor, label))
+        unique = self.unique(label)
+        self.constants[unique] = self.kept[key]
+        return unique
 
     def has(self, value: Any) -> bool:
         """Return whether a node's value has a name, or would be given one."""
@@ -243,6 +254,7 @@ def build(
     name: str,
     ports: Callable[[Any, str], Port],
     conditions: Sequence[Any] = (),
+    kept: dict[Any, Parameter] | None = None,
 ) -> Graph:
     """Give an fx graph as a graph.
 
@@ -260,6 +272,8 @@ def build(
         Gives the port of an fx node's value, under a name.
     conditions : sequence
         What the inputs' sizes must satisfy.
+    kept : dict, optional
+        Weights of other graphs of the same module, to be shared; those of this one are added.
 
     Raises
     ------
@@ -267,6 +281,8 @@ def build(
         That names all calls that are not supported, at once.
     """
     builder = Builder()
+    if kept is not None:
+        builder.kept = kept
     builder.taken.update(output_names)
     inputs: list[Port] = []
     refused: list[str] = []
@@ -355,6 +371,44 @@ def live_nodes(graph: Any, results: Sequence[Any]) -> set[Any]:
         if node in live:
             live.update(node.all_input_nodes)
     return live
+
+
+def by_batch(graph: Graph, single: Graph, places: Sequence[int]) -> Graph:
+    """Join two graphs of one module, the second of which runs for a batch of 1.
+
+    ``places`` are those of the inputs whose first axis is the batch.
+    """
+    names = [port.name for port in graph.inputs]
+    taken = {*names, *(port.name for port in graph.outputs)}
+    prefix = "batch"
+    while any(name.startswith(f"{prefix}:") for name in taken):
+        prefix += "_"
+    one = f"{prefix}:one"
+    nodes: list[Node] = []
+    found = ""
+    for place in places:
+        size, single_here = f"{prefix}:size{place}", f"{prefix}:single{place}"
+        nodes.append(Node("size_of", (names[place],), (size,), {"axis": 0}, "batch"))
+        nodes.append(Node("equal", (size, one), (single_here,), {}, "batch"))
+        both = f"{prefix}:all{place}"
+        if found:
+            nodes.append(Node("logical_and", (found, single_here), (both,), {}, "batch"))
+        found = both if found else single_here
+    attributes = {"then": single, "otherwise": graph, "split": len(names)}
+    results = tuple(port.name for port in graph.outputs)
+    nodes.append(Node("branch", (found, *names, *names), results, attributes, "batch"))
+    outputs = [_either(*pair) for pair in zip(graph.outputs, single.outputs, strict=True)]
+    constants = {one: Parameter(np.array(1, np.int64))}
+    return Graph(graph.inputs, tuple(outputs), tuple(nodes), constants, graph.name)
+
+
+def _either(port: Port, single: Port) -> Port:
+    """Return the port of a value that has one shape or the other."""
+    if len(port.shape) != len(single.shape):
+        return Port(port.name, (), port.dtype, any_rank=True)
+    pairs = zip(port.shape, single.shape, strict=True)
+    sizes = (a if a == b or (i == 0 and b == 1) else None for i, (a, b) in enumerate(pairs))
+    return Port(port.name, tuple(sizes), port.dtype)
 
 
 def _needed(nodes: Sequence[Node], wanted: Sequence[str]) -> list[Node]:

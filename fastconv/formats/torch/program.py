@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import logging
-import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
-from fastconv.formats.torch.builder import build, is_translated
+from fastconv.dispatch import Parameter
+from fastconv.formats.torch.builder import build, by_batch, is_translated
 from fastconv.formats.torch.call import Unsupported, dtype_name, length
+from fastconv.formats.torch.exporting import (
+    OPEN,
+    Exported,
+    conditions_of,
+    export,
+    hushed,
+    open_to_one,
+)
 from fastconv.formats.torch.functional import made_functional
-from fastconv.formats.torch.guards import condition
-from fastconv.network import Network, Port
-from fastconv.network.sizes import Condition
-from fastconv.problem.values import is_sequence, items_of, one_of, shown
-
-OPEN = ("all", "batch", "none")
+from fastconv.network import Graph, Network, Port
+from fastconv.problem.values import one_of
 
 
 def convert(module: Any, example_inputs: Any = None, *, open_sizes: str = "all") -> Network:
@@ -35,145 +36,64 @@ def convert(module: Any, example_inputs: Any = None, *, open_sizes: str = "all")
     ----------
     module : torch.nn.Module, callable or torch.export.ExportedProgram
         Its parameters and buffers may lie on any device.
-    example_inputs : tensor or tuple of tensors
-        Of the shapes and dtypes that the module takes. A program that is exported already needs
-        none, and keeps the sizes that it was exported with.
+    example_inputs : tensor, tuple of tensors or dict of tensors
+        Of the shapes and dtypes that the module takes: one input, several by position, or several
+        by the names of ``forward``'s arguments. An argument may itself be a tuple, list or dict of
+        tensors. A program that is exported already needs none, and keeps the sizes that it was
+        exported with.
     open_sizes : {"all", "batch", "none"}
         Which sizes may differ from the example's: all that the module allows to (what it takes for
         granted of them is checked at each call), the first of each input, or none. Deep networks
-        are traced several times faster with fewer.
+        are traced several times faster with fewer. With "all" and "batch", a batch of 1 is served
+        as well as any other; where the module does something else with it, such as ``squeeze()``,
+        so does the network.
 
     Returns
     -------
     Network
-        Inputs in the order of ``example_inputs``. Several outputs, in tuples, lists or dicts, come
-        as one flat tuple; a dict's keys become names of outputs.
+        Inputs in the order of ``example_inputs``, tuples and dicts in them taken apart. Several
+        outputs, in tuples, lists or dicts, come as one flat tuple; a dict's keys become names of
+        outputs.
 
     Raises
     ------
     ValueError
         For operators that are not supported: all of them are named, each with the layer that calls
-        it. For a module that torch cannot export, such as one whose control flow hangs on values.
+        it. For a module that torch cannot export, such as one whose control flow depends on values.
+    TypeError
+        For example inputs that are not tensors.
     """
     if isinstance(module, torch.export.ExportedProgram):
-        program, conditions = _decomposed(module), _conditions(module)
+        found = Exported(module, conditions_of(module) or (), is_given=True)
     else:
-        program, conditions = _export(
-            module, example_inputs, one_of(open_sizes, OPEN, "open_sizes")
-        )
-        if not made_functional(program.graph):
-            program = _decomposed(program)
+        found = export(module, example_inputs, one_of(open_sizes, OPEN, "open_sizes"))
     name = type(module).__name__ if isinstance(module, torch.nn.Module) else "program"
+    kept: dict[Any, Parameter] = {}
+    graph = _graph(found, name, kept)
+    if found.single is not None:
+        single = _graph(found.single, name, kept)
+        graph = by_batch(graph, single, found.batch)
+    return Network.from_graph(graph)
+
+
+def _graph(found: Exported, name: str, kept: dict[Any, Parameter]) -> Graph:
+    """Return one program as a graph; ``kept`` are the weights that several share."""
+    program = found.program
+    if found.is_given or not made_functional(program.graph):
+        program = _decomposed(program)
     inputs, known, labels = _inputs(program)
     _refuse_mutation(program)
     symbols = _Symbols(inputs)
-    return Network.from_graph(
-        build(
-            program.graph,
-            known,
-            labels,
-            _output_names(program, {node.name for node in inputs}),
-            name,
-            symbols.port,
-            conditions or (),
-        )
+    return build(
+        program.graph,
+        known,
+        labels,
+        _output_names(program, {node.name for node in inputs}),
+        name,
+        symbols.port,
+        found.conditions,
+        kept,
     )
-
-
-def _export(module: Any, example_inputs: Any, sizes: str) -> tuple[Any, Sequence[Condition]]:
-    """Export with all sizes open that can be, else as given."""
-    if example_inputs is None:
-        raise ValueError("convert needs example_inputs: a tensor or a tuple of tensors")
-    if isinstance(example_inputs, torch.Tensor):
-        given: tuple[Any, ...] = (example_inputs,)
-    elif is_sequence(example_inputs):
-        given = tuple(items_of(example_inputs, "example_inputs"))
-    else:
-        raise TypeError(f"example_inputs must be tensors, not {shown(example_inputs)}")
-    for value in given:
-        if not isinstance(value, torch.Tensor):
-            raise TypeError(f"example_inputs must be tensors, not {type(value).__name__}")
-    if not callable(module):
-        raise TypeError(f"module must be a torch.nn.Module or callable, not {module!r}")
-    whole = module if isinstance(module, torch.nn.Module) else _Function(module)
-    # What is traced with a batch of 1 may hold for nothing else.
-    doubled = tuple(torch.cat([v, v]) if v.ndim and v.shape[0] == 1 else v for v in given)
-    ends = {"all": None, "batch": 1, "none": 0}
-    open_ = tuple(
-        dict.fromkeys(range(value.ndim)[: ends[sizes]], torch.export.Dim.AUTO) for value in given
-    )
-    # Modules often take their inputs by *args: then all shapes stand in one tuple.
-    with _evaluating(whole), torch.no_grad():
-        ways = itertools.product((True, False), (doubled, given), (open_, (open_,)))
-        for to_one, inputs, shapes in ways if sizes != "none" else ():
-            with contextlib.suppress(Exception):  # torch raises many classes here
-                program = _exported(whole, inputs, shapes, to_one)
-                conditions = _conditions(program)
-                if conditions is not None:
-                    return program, _without_noise(program, conditions, whole, inputs)
-        try:
-            return _exported(whole, given, None, to_one=False), ()
-        except Exception as error:
-            raise ValueError(
-                f"torch.export cannot trace {type(module).__name__}: {_first_line(error)}"
-            ) from error
-
-
-def _without_noise(
-    program: Any, conditions: Sequence[Condition], module: Any, inputs: tuple[Any, ...]
-) -> Sequence[Condition]:
-    """Leave out that a batch is not 1, where with a batch of 1 the same is called.
-
-    torch asks about sizes of 1 to know how memory lies, which has no meaning here.
-    """
-    kept = [c for c in conditions if not re.fullmatch(r"\w+\.shape\[0\] != 1", c[0])]
-    if len(kept) == len(conditions):
-        return conditions
-    single = _exported(module, tuple(v[:1] if v.ndim else v for v in inputs), None, to_one=False)
-    return kept if _calls(single) == _calls(program) else conditions
-
-
-def _calls(program: Any) -> list[str]:
-    calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
-    return [name for name in calls if name.startswith("aten.") and not name.startswith("aten.sym")]
-
-
-def _exported(module: Any, inputs: tuple[Any, ...], shapes: Any, to_one: bool) -> Any:
-    with _open_to_one(to_one), _hushed():
-        return torch.export.export(module, inputs, dynamic_shapes=shapes)
-
-
-def _open_to_one(to_one: bool = True) -> Any:
-    """Let torch take nothing for granted of a size of 0 or 1, so that a batch of 1 stays open.
-
-    Not so where values of one row or column are broadcast: then 1 must be told from other sizes.
-    """
-    from torch.fx.experimental import _config
-
-    if not hasattr(_config, "backed_size_oblivious"):
-        return contextlib.nullcontext()
-    return _config.patch(backed_size_oblivious=to_one)
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep from the log what torch says of each condition that it cannot solve for a size."""
-    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _conditions(program: Any) -> Sequence[Condition] | None:
-    """Give what the program takes for granted of its sizes; None where that cannot be read."""
-    places = {name: place for place, name in enumerate(program.graph_signature.user_inputs)}
-    try:
-        return [condition(code, places) for code in program._guards_code]
-    except (AttributeError, ValueError):
-        return None
 
 
 def _decomposed(program: Any) -> Any:
@@ -182,32 +102,8 @@ def _decomposed(program: Any) -> Any:
     for target in list(table):
         if is_translated(target):
             del table[target]
-    with _open_to_one(), _hushed(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)  # torch's own
+    with open_to_one(), hushed():
         return program.run_decompositions(table)
-
-
-@contextlib.contextmanager
-def _evaluating(module: Any) -> Iterator[None]:
-    """Put a module in evaluation mode, and each part back into its own mode."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
-class _Function(torch.nn.Module):
-    """A callable as a module."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs: Any) -> Any:
-        return self.function(*inputs)
 
 
 def _inputs(program: Any) -> tuple[list[Any], dict[str, Any], dict[str, str]]:
@@ -275,8 +171,3 @@ class _Symbols:
             return Port(name, sizes, dtype_name(fake.dtype))
         except Unsupported as reason:
             raise ValueError(f"input or output {name!r} has an unsupported {reason}") from None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -88,17 +88,25 @@ def turned(call: Call) -> None:
 
 @translates("squeeze")
 def squeeze(call: Call) -> None:
+    """Remove lengths of 1; an open length, which the trace keeps, must then not be 1."""
     shape = call.fake().shape
     given = call.get("dim") if "dim" in call.arguments else tuple(range(len(shape)))
     dims = given if isinstance(given, (list, tuple)) else (given,)
-    places = [int(d) % max(1, len(shape)) for d in dims]
-    if "dim" in call.arguments:
-        lengths([shape[place] for place in places if shape])
-    ones = tuple(place for place in places if shape and length(shape[place]) == 1)
+    places = [int(d) % max(1, len(shape)) for d in dims] if shape else []
+    value = call.value("self")
+    kept = [place for place in places if length(shape[place]) is None]
+    if kept:
+        name = call.arguments["self"].name
+        conditions = [
+            (f"{name}.shape[{place}] != 1", ("!=", ("size", 0, place), ("number", 1)))
+            for place in kept
+        ]
+        value = call.step("require_sizes", (value,), conditions=tuple(conditions))
+    ones = tuple(place for place in places if length(shape[place]) == 1)
     if ones:
-        call.answer("squeeze", axes=ones)
+        call.answer("squeeze", (value,), axes=ones)
     else:
-        call.same(call.value("self"))
+        call.same(value)
 
 
 @translates("unsqueeze")
