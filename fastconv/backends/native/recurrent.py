@@ -40,7 +40,6 @@ from fastconv.backends.native.plan import (
     scratch_stride,
 )
 from fastconv.backends.native.tile import Tile
-from fastconv.backends.native.weights import COPY_COST
 from fastconv.machine import Machine
 from fastconv.problem import RecurrentProblem
 from fastconv.problem.record import record
@@ -111,7 +110,7 @@ class Recurrent(NativeAlgorithm):
         gates = (problem.gates + 1) * vectors * GATE_SECONDS
         seconds += blocks * (max(products, weights) + gates)
         seconds += problem.bytes / machine.memory_bandwidth
-        packing = COPY_COST * problem.parameter_bytes / machine.memory_bandwidth
+        packing = machine.figures.packing.copy * problem.parameter_bytes / machine.memory_bandwidth
         return Cost(seconds, packing_seconds=2 * packing)
 
     def geometry(self, problem: RecurrentProblem) -> NativePlan:
