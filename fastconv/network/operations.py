@@ -26,6 +26,7 @@ from fastconv.network.sampling import SAMPLING
 from fastconv.network.sequences import SEQUENCES
 from fastconv.network.sizes import SIZES
 from fastconv.network.trace import Traced
+from fastconv.network.transforms import TRANSFORMS
 from fastconv.network.windowed import WINDOWED
 from fastconv.problem.values import FLOATS, INTEGERS, SIXTEEN, axis_of
 
@@ -255,6 +256,7 @@ OPERATIONS: dict[str, Operation] = {
     **REGIONS,
     **RECORDED,
     **SIZES,
+    **TRANSFORMS,
     "call": call,
     "softmax_from": softmax_from,
     "tile": _tile,
