@@ -77,8 +77,8 @@ def _batches(
 
 
 def _predict(name: str, scores: Array, top: int) -> Prediction:
-    order = np.argsort(-scores, kind="stable")[:top]
-    probabilities = _probabilities(scores.astype(np.float64))
+    order = _descending(scores)[:top]
+    probabilities = _probabilities(scores)
     return Prediction(
         name,
         tuple(int(i) for i in order),
@@ -87,9 +87,24 @@ def _predict(name: str, scores: Array, top: int) -> Prediction:
     )
 
 
-def _probabilities(scores: Any) -> Any:
-    """Give scores that are probabilities already as they are, others through softmax."""
-    if scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
-        return scores
-    raised = np.exp(scores - scores.max())
+def _descending(scores: Array) -> Array:
+    """Return places from the best score on, the first of equal ones first, NaN last."""
+    if scores.dtype.kind in "iub":  # which have no negative of their own dtype
+        backwards = np.argsort(scores[::-1], kind="stable")[::-1]
+        return np.asarray(len(scores) - 1 - backwards)
+    return np.argsort(-scores, kind="stable")
+
+
+def _probabilities(scores: Array) -> Any:
+    """Return scores that are probabilities already as they are, others through softmax.
+
+    Unsigned integers and truths are probabilities in other units, such as 1/256.
+    """
+    wide = scores.astype(np.float64)
+    total = wide.sum()
+    if scores.dtype.kind in "ub":
+        return wide / total if total else wide
+    if wide.min() >= 0 and abs(total - 1) < 1e-3:
+        return wide
+    raised = np.exp(wide - wide.max())
     return raised / raised.sum()

@@ -130,13 +130,29 @@ def _read_picture(path: str) -> Array:
     try:
         with image.open(path) as opened:
             opened.load()
-            mode = opened.mode if opened.mode in MODES.values() else "RGB"
-            pixels = np.asarray(opened.convert(mode))
+            pixels = _pixels(_upright(opened))
     except FileNotFoundError:
         raise ValueError(f"there is no file {path}") from None
     except Exception as error:  # Pillow's plugins raise what they like on a broken file
         raise ValueError(f"cannot read {path} as an image: {error}") from None
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _upright(image: Any) -> Any:
+    """Return a picture as it is to be seen: cameras store it turned, and say so in its EXIF."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
+
+
+def _pixels(image: Any) -> Array:
+    """Return a picture's pixels in 8 bits, those of floating-point pictures as they are."""
+    if image.mode == "F":
+        return np.asarray(image)
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64).clip(0, 65535)  # greys of 16 bits
+        return ((wide * 255 + 32767) // 65535).astype(np.uint8)
+    return np.asarray(image.convert(image.mode if image.mode in MODES.values() else "RGB"))
 
 
 def _read_arrays(path: str, key: str | None) -> Iterator[tuple[str, Array]]:

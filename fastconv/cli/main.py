@@ -152,7 +152,8 @@ def _read_labels(path: str | None) -> list[str]:
     if path is None:
         return []
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        # Editors on Windows put a byte order mark in front.
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no text file of labels") from None
 

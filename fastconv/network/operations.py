@@ -28,6 +28,7 @@ from fastconv.network.sampling import SAMPLING
 from fastconv.network.sequences import SEQUENCES
 from fastconv.network.sizes import SIZES
 from fastconv.network.trace import Traced
+from fastconv.network.transforms import TRANSFORMS
 from fastconv.network.windowed import WINDOWED
 from fastconv.problem.values import FLOATS, INTEGERS, axis_of
 
@@ -226,6 +227,7 @@ OPERATIONS: dict[str, Operation] = {
     **RECORDED,
     **RECURRENT,
     **SIZES,
+    **TRANSFORMS,
     "call": call,
     "softmax_from": softmax_from,
     "tile": _tile,

@@ -322,11 +322,11 @@ def test_sizes_stay_closed_where_that_is_asked_for(open_sizes: str, shape: Any) 
 def test_unsupported_operators_are_named_all_at_once() -> None:
     class Odd(nn.Module):
         def forward(self, x: Any) -> Any:
-            return torch.fft.rfft(x).abs() + torch.kthvalue(x.logcumsumexp(1), 2)[0].erfinv().sum()
+            return x.lgamma() + torch.histc(x.erfc(), 4)[0] + x.erfinv().sum()
 
     with pytest.raises(ValueError, match="unsupported operators") as caught:
         fastconv.torch.convert(Odd(), image(*X))
-    for name in ("fft_r2c", "logcumsumexp", "kthvalue", "erfinv"):
+    for name in ("lgamma", "histc", "erfc", "erfinv"):
         assert name in str(caught.value)
 
 

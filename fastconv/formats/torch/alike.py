@@ -28,13 +28,11 @@ class Sizes:
 
     @classmethod
     def of(cls, program: Any) -> Sizes:
-        """Read them; the batch is the first length of the first input where that is open."""
+        """Read them; the batch is the first open length of the first axes, wherever it is."""
         shapes = _shapes_of_inputs(program)
         hints = tuple(tuple(map(_hint, shape)) for shape in shapes)
-        first = next((s[0] for s in shapes if s and not isinstance(s[0], int)), None)
-        batch = (
-            i for i, s in enumerate(shapes) if first is not None and s and str(s[0]) == str(first)
-        )
+        open_ = [i for i, shape in enumerate(shapes) if shape and not isinstance(shape[0], int)]
+        batch = (i for i in open_ if hints[i][0] == hints[open_[0]][0])
         return cls(shapes, hints, tuple(batch))
 
     def at_one(self) -> list[Shape]:

@@ -112,7 +112,9 @@ def divide(call: Call) -> None:
         return
     dtype = call.result.dtype
     if mode == "trunc" and dtype.is_floating_point:
-        raise Unsupported("rounding_mode trunc of floats")
+        pair = (operand(call, "self", dtype), operand(call, "other", dtype))
+        call.answer("trunc", (call.step("div", pair),))
+        return
     scaled(call, "div", dtype)  # integers, which only "trunc" leaves so, towards zero
 
 
@@ -136,20 +138,23 @@ def power(call: Call) -> None:
 
 
 _UNARY = {
-    "neg": "neg", "abs": "abs", "sqrt": "sqrt", "exp": "exp", "log": "log", "log1p": "log1p",
+    "neg": "neg", "_neg_view": "neg", "abs": "abs", "sqrt": "sqrt", "exp": "exp", "log": "log",
+    "log1p": "log1p",
     "expm1": "expm1", "sin": "sin", "cos": "cos", "tan": "tan", "sinh": "sinh", "cosh": "cosh",
     "asin": "asin", "acos": "acos", "atan": "atan", "asinh": "asinh", "acosh": "acosh",
     "atanh": "atanh", "erf": "erf",
+    "log2": "log2", "log10": "log10", "exp2": "exp2", "trunc": "trunc", "signbit": "signbit",
     "floor": "floor", "ceil": "ceil", "round": "round", "sign": "sign", "reciprocal": "reciprocal",
 }  # fmt: skip
-_EXACT = ("neg", "abs", "sign")
+_EXACT = ("neg", "_neg_view", "abs", "sign", "signbit")
 
 
 @translates(*_UNARY)
 def unary(call: Call) -> None:
     value = call.value("self")
     if call.op == "round" and call.get("decimals", 0) != 0:
-        raise Unsupported("decimals")
+        _round_to(call, int(call.get("decimals")))
+        return
     if call.fake().dtype == torch.bool:
         raise Unsupported("of booleans")
     if call.op not in _EXACT and not call.fake().dtype.is_floating_point:
@@ -160,19 +165,54 @@ def unary(call: Call) -> None:
     call.answer(_UNARY[call.op], (value,))
 
 
+def _round_to(call: Call, decimals: int) -> None:
+    """Round at a decimal place, by a power of ten, as torch does."""
+    dtype = numpy_dtype(call.result.dtype)
+    if not call.result.dtype.is_floating_point:
+        raise Unsupported("decimals of integers")
+    factor = call.constant(np.array(10.0 ** abs(decimals), dtype))
+    first, last = ("mul", "div") if decimals > 0 else ("div", "mul")
+    rounded = call.step("round", (call.step(first, (call.value("self"), factor)),))
+    call.answer(last, (rounded, factor))
+
+
+@translates("ldexp")
+def ldexp(call: Call) -> None:
+    power = call.step("exp2", (operand(call, "other", call.result.dtype),))
+    call.answer("mul", (operand(call, "self", call.result.dtype), power))
+
+
 @translates("rsqrt")
 def rsqrt(call: Call) -> None:
     root = call.step("sqrt", (operand(call, "self", call.result.dtype),))
     call.answer("reciprocal", (root,))
 
 
-@translates("logical_not", "logical_and", "logical_or", "bitwise_not", "bitwise_and", "bitwise_or")
+@translates("logical_not", "logical_and", "logical_or")
 def logical(call: Call) -> None:
-    if call.op.startswith("bitwise") and call.result.dtype != torch.bool:
-        raise Unsupported("of integers")
     names = ("self",) if "not" in call.op else ("self", "other")
-    inputs = [operand(call, name, torch.bool) for name in names]
-    call.answer(call.op.replace("bitwise", "logical"), inputs)
+    call.answer(call.op, [operand(call, name, torch.bool) for name in names])
+
+
+@translates("bitwise_not", "bitwise_and", "bitwise_or", "bitwise_xor")
+def bitwise(call: Call) -> None:
+    """Combine bits; of booleans, truths."""
+    dtype = call.result.dtype
+    op = call.op if dtype != torch.bool else call.op.replace("bitwise", "logical")
+    names = ("self",) if "not" in call.op else ("self", "other")
+    call.answer(op, [operand(call, name, dtype) for name in names])
+
+
+@translates("any", "all")
+def any_or_all(call: Call) -> None:
+    """Reduce truths: the largest of them, or the smallest."""
+    value, rank = operand(call, "self", torch.bool), call.rank()
+    if rank == 0:
+        call.answer("cast", (value,), dtype=numpy_dtype(call.result.dtype))
+        return
+    options = {"axes": axes_of(call, rank), "keepdims": bool(call.get("keepdim", False))}
+    reduced = call.step("reduce_max" if call.op == "any" else "reduce_min", (value,), **options)
+    call.answer("cast", (reduced,), dtype=numpy_dtype(call.result.dtype))
 
 
 @translates("where")
@@ -242,7 +282,7 @@ def reduction(call: Call) -> None:
 @translates("max", "min")
 def extreme(call: Call) -> None:
     op = f"reduce_{call.op}"
-    if call.overload == "default":
+    if call.overload in ("", "default"):
         call.answer(op, axes=tuple(range(call.rank())), keepdims=False)
     elif call.overload == "other":
         binary(call, f"{call.op}imum")
@@ -274,13 +314,29 @@ def place_of_extreme(call: Call) -> None:
 
 @translates("var", "std")
 def variance(call: Call) -> None:
-    """Mean square distance from the mean, by ``correction`` fewer than the values."""
+    result, _ = _spread(call, call.result.dtype)
+    call.answer("sqrt" if call.op == "std" else "identity", (result,))
+
+
+@translates("var_mean", "std_mean")
+def variance_and_mean(call: Call) -> None:
+    result, mean = _spread(call, call.result[0].dtype)
+    if call.op == "std_mean":
+        result = call.step("sqrt", (result,))
+    if not call.get("keepdim"):
+        axes = axes_of(call, call.rank())
+        mean = call.step("squeeze", (mean,), axes=axes)
+    call.builder.parts[call.node] = {0: result, 1: mean}
+
+
+def _spread(call: Call, wanted: Any) -> tuple[str, str]:
+    """Return the mean square distance from the mean, by ``correction`` fewer than the values."""
     rank = call.rank()
     if not call.fake().dtype.is_floating_point or call.overload not in ("correction", "dim"):
         raise Unsupported(f"overload {call.overload}")
     axes = axes_of(call, rank)
     less = call.get("correction", 1) if call.overload == "correction" else int(call.get("unbiased"))
-    value, dtype = call.value("self"), numpy_dtype(call.result.dtype)
+    value, dtype = call.value("self"), numpy_dtype(wanted)
     mean = call.step("reduce_mean", (value,), axes=axes, keepdims=True)
     distance = call.step("sub", (value, mean))
     square = call.step("mul", (distance, distance))
@@ -292,13 +348,28 @@ def variance(call: Call) -> None:
         fewer = call.step("sub", (count, call.constant(np.array([less], np.int64))))
         pair = [call.step("cast", (number,), dtype=dtype) for number in (count, fewer)]
         result = call.step("mul", (result, call.step("squeeze", (call.step("div", pair),))))
-    call.answer("sqrt" if call.op == "std" else "identity", (result,))
+    return result, mean
 
 
 @translates("linalg_vector_norm")
 def vector_norm(call: Call) -> None:
-    op = {1: "reduce_l1", 2: "reduce_l2"}.get(call.get("ord"))
-    if op is None or not call.fake().dtype.is_floating_point or call.rank() == 0:
-        raise Unsupported(f"of order {call.get('ord')}")
-    axes, keep = axes_of(call, call.rank()), bool(call.get("keepdim"))
-    call.answer(op, (operand(call, "self", call.result.dtype),), axes=axes, keepdims=keep)
+    order = float(call.get("ord"))
+    if not call.fake().dtype.is_floating_point or call.rank() == 0:
+        raise Unsupported("of a scalar, integers or complex numbers")
+    options = {"axes": axes_of(call, call.rank()), "keepdims": bool(call.get("keepdim"))}
+    value, dtype = operand(call, "self", call.result.dtype), numpy_dtype(call.result.dtype)
+    known = {1.0: "reduce_l1", 2.0: "reduce_l2"}.get(order)
+    if known is not None:
+        call.answer(known, (value,), **options)
+    elif order in (float("inf"), float("-inf")):
+        size = call.step("abs", (value,))
+        call.answer("reduce_max" if order > 0 else "reduce_min", (size,), **options)
+    elif order == 0:
+        zero = call.constant(np.array(0, dtype))
+        is_other = call.step("logical_not", (call.step("equal", (value, zero)),))
+        ones = call.step("cast", (is_other,), dtype=dtype)
+        call.answer("reduce_sum", (ones,), **options)
+    else:
+        powers = (call.step("abs", (value,)), call.constant(np.array(order, dtype)))
+        total = call.step("reduce_sum", (call.step("pow", powers),), **options)
+        call.answer("pow", (total, call.constant(np.array(1 / order, dtype))))

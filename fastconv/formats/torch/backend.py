@@ -27,7 +27,11 @@ _log = logging.getLogger("fastconv.torch")
 _WORK = ("conv", "pool", "norm", "linear", "mm", "upsample", "softmax", "silu", "elu", "pad", "col")
 # Products of two activations run in NumPy here, whose BLAS has threads of its own: torch's
 # kernels are as fast or faster, need less memory, and keep to torch's threads.
-_LEFT = ("scaled_dot_product", "bmm")
+_LEFT = (
+    "scaled_dot_product", "bmm", "grid_sampler", "_fft", "complex", "polar", "scatter", "index_put",
+    "cdist", "cummax", "cummin", "logcumsumexp", "kthvalue", "median", "bucketize", "searchsorted",
+    "aten.unfold.", "bilinear.default", "aten.dot.", "aten.mv.", "diagonal",
+)  # fmt: skip
 
 _KEPT = (
     *(getattr(torch.ops.aten, f"upsample_nearest{n}d").vec for n in (1, 2, 3)),

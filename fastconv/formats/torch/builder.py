@@ -17,16 +17,23 @@ from fastconv.formats.torch import (
     attention,
     layers,
     ordering,
+    placing,
     shaping,
     sizes,
+    spectral,
     windows,
 )
 from fastconv.formats.torch.call import TRANSLATIONS, Call, Unsupported, dtype_name, is_node
 from fastconv.network import Graph, Node, Port
 from fastconv.nn.foreign import to_array
 
+WAY_OUT = (
+    "write that part in other torch functions, leave it to torch in front of or behind the "
+    'network, or run the module by torch.compile(module, backend="fastconv"), which leaves to '
+    "torch what has no translation"
+)
 # Their import fills the table.
-FAMILIES = (arithmetic, attention, layers, ordering, shaping, windows)
+FAMILIES = (arithmetic, attention, layers, ordering, placing, shaping, spectral, windows)
 
 
 class Builder:
@@ -115,6 +122,14 @@ class Builder:
         output = self.unique(f"{source.name}:{op}")
         self.nodes.append(Node(op, tuple(inputs), (output,), dict(attributes), _layer(source)))
         return output
+
+    def steps(
+        self, source: Any, op: str, inputs: Sequence[str], count: int, attributes: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        """Add a node of several outputs, each with a name of its own."""
+        outputs = tuple(self.unique(f"{source.name}:{op}:{place}") for place in range(count))
+        self.nodes.append(Node(op, tuple(inputs), outputs, dict(attributes), _layer(source)))
+        return outputs
 
     def answer(
         self, source: Any, op: str, inputs: Sequence[str], attributes: Mapping[str, Any]
@@ -309,7 +324,7 @@ def build(
                 builder.names[source] = builder.unique(source.name)
                 builder.parts[source] = collections.defaultdict(lambda: "refused")
     if refused:
-        raise ValueError(f"unsupported operators: {'; '.join(refused)}")
+        raise ValueError(f"unsupported operators: {'; '.join(refused)}; {WAY_OUT}")
     if conditions and inputs:
         _require(builder, inputs, conditions)
     outputs = []

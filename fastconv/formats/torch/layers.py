@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from fastconv.formats.torch.attention import without_empty_rows
@@ -38,13 +39,29 @@ def _is_transpose(source: Any) -> bool:
 @translates("addmm")
 def addmm(call: Call) -> None:
     refuse_integers(call)
-    if call.get("alpha") != 1 or call.get("beta") != 1:
-        raise Unsupported("alpha or beta other than 1")
     product = (call.value("mat1"), _turned(call, "mat2"))
-    if tuple(call.fake("self").shape) == tuple(call.fake("mat2").shape[1:]):
+    if call.get("alpha") != 1 or call.get("beta") != 1:
+        _add_scaled(call, call.step("linear", product))
+    elif tuple(call.fake("self").shape) == tuple(call.fake("mat2").shape[1:]):
         call.answer("linear", (*product, call.value("self")))
     else:
         call.answer("add", (call.step("linear", product), call.value("self")))
+
+
+def _add_scaled(call: Call, product: str) -> None:
+    """Answer with alpha times a product and beta times what it is added to."""
+    dtype = numpy_dtype(call.result.dtype)
+    terms = []
+    for value, name in ((product, "alpha"), (call.value("self"), "beta")):
+        factor = call.get(name)
+        if factor == 0 and name == "beta":
+            continue  # torch reads nothing of it then, NaN neither
+        scaled = (value, call.constant(np.array(factor, dtype)))
+        terms.append(value if factor == 1 else call.step("mul", scaled))
+    if len(terms) == 2:
+        call.answer("add", terms)
+    else:
+        call.same(terms[0])
 
 
 @translates("mm", "matmul")
@@ -54,9 +71,30 @@ def matmul(call: Call) -> None:
     if call.rank(other) == 2:
         call.answer("linear", (call.value("self"), _turned(call, other)))
     elif call.rank("self") == 1 or call.rank(other) == 1:
-        raise Unsupported("a vector times a stack of matrices")
+        _times_vector(call, other)
     else:
         call.answer("matmul", (call.value("self"), call.value(other)))
+
+
+def _times_vector(call: Call, other: str) -> None:
+    """Answer with a product in which a vector stands for a row or a column."""
+    left, right = call.value("self"), call.value(other)
+    gone = []
+    if call.rank("self") == 1:
+        left = call.step("unsqueeze", (left,), axes=(0,))
+        gone.append(-2)
+    if call.rank(other) == 1:
+        right = call.step("unsqueeze", (right,), axes=(1,))
+        gone.append(-1)
+    product = call.step("matmul", (left, right))
+    rank = len(call.result.shape) + len(gone)
+    call.answer("squeeze", (product,), axes=tuple(place % rank for place in gone))
+
+
+@translates("mv", "dot", "vdot")
+def times_vector(call: Call) -> None:
+    refuse_integers(call)
+    _times_vector(call, {"mv": "vec", "dot": "tensor", "vdot": "other"}[call.op])
 
 
 @translates("bmm")
@@ -66,10 +104,29 @@ def bmm(call: Call) -> None:
 
 @translates("baddbmm")
 def baddbmm(call: Call) -> None:
-    if call.get("alpha") != 1 or call.get("beta") != 1:
-        raise Unsupported("alpha or beta other than 1")
     product = call.step("matmul", (call.value("batch1"), call.value("batch2")))
-    call.answer("add", (product, call.value("self")))
+    _add_scaled(call, product)
+
+
+@translates("bilinear")
+def bilinear(call: Call) -> None:
+    """Multiply two vectors with a matrix for each output."""
+    refuse_integers(call)
+    weight = call.builder.known.get(call.arguments["weight"])
+    if weight is None:
+        raise Unsupported("a weight that is computed from inputs")
+    count, _, width = weight.shape
+    turned = call.constant(to_array(weight.permute(0, 2, 1).reshape(count * width, -1), "weight"))
+    product = call.step("linear", (call.value("input1"), turned, ""))
+    lead = [call.size(axis, "input1") for axis in range(call.rank("input1") - 1)]
+    product = call.step("reshape", (product, call.sizes([*lead, count, width])), allow_zero=True)
+    rank = call.rank("input2")
+    other = call.step("unsqueeze", (call.value("input2"),), axes=(rank - 1,))
+    scores = call.step("mul", (product, other))
+    total = call.step("reduce_sum", (scores,), axes=(rank,), keepdims=False)
+    if call.has("bias"):
+        total = call.step("add", (total, call.value("bias")))
+    call.same(total)
 
 
 @translates("batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm")

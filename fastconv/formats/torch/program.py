@@ -10,7 +10,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from fastconv.dispatch import Parameter
-from fastconv.formats.torch.builder import build, by_batch, is_translated
+from fastconv.formats.torch.builder import WAY_OUT, build, by_batch, is_translated
 from fastconv.formats.torch.call import Unsupported, dtype_name, length
 from fastconv.formats.torch.exporting import (
     OPEN,
@@ -119,6 +119,9 @@ def _inputs(program: Any) -> tuple[list[Any], dict[str, Any], dict[str, str]]:
             else:
                 known[node.name] = node.meta.get("val")
             continue
+        if spec.target is None:  # the order of effects, such as torch's checks of values
+            known[node.name] = None
+            continue
         labels[node.name] = spec.target
         held = program.state_dict if spec.target in program.state_dict else program.constants
         known[node.name] = held[spec.target]
@@ -128,6 +131,8 @@ def _inputs(program: Any) -> tuple[list[Any], dict[str, Any], dict[str, str]]:
 def _refuse_mutation(program: Any) -> None:
     kinds = torch.export.graph_signature.OutputKind
     for spec in program.graph_signature.output_specs:
+        if spec.kind == kinds.TOKEN:
+            raise ValueError(f"the module checks values or has other effects as it runs; {WAY_OUT}")
         if spec.kind != kinds.USER_OUTPUT:
             raise ValueError(
                 f"the module changes {spec.target!r} as it runs; a network has no state: take that "

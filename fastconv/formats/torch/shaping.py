@@ -166,6 +166,18 @@ def split(call: Call) -> None:
         parts = len(call.result)
         call.several("split", (call.value("self"),), parts, parts=parts, axis=axis)
         return
+    known = [length(part.shape[axis]) for part in call.result]
+    size = call.arguments.get("split_size")
+    if call.op == "split" and None in known and not isinstance(size, (list, tuple)):
+        # All parts are of one size but for the last, which has what is left.
+        rest = [call.size(axis), *[size] * (len(known) - 1)]
+        last = call.sizes(rest[:1])
+        for each in rest[1:]:
+            last = call.step("sub", (last, call.sizes([each])))
+        names = [*(call.sizes([each]) for each in rest[1:]), last]
+        inputs = (call.value("self"), call.step("concat", names, axis=0))
+        call.several("split", inputs, len(known), axis=axis)
+        return
     sections = lengths([part.shape[axis] for part in call.result])
     call.several("split", (call.value("self"),), len(sections), sections=sections, axis=axis)
 
@@ -209,19 +221,6 @@ def index_select(call: Call) -> None:
     call.answer("gather", (call.value("self"), call.value("index")), axis=call.axis())
 
 
-@translates("index")
-def index(call: Call) -> None:
-    indices = call.arguments["indices"]
-    given = [place for place, value in enumerate(indices) if value is not None]
-    if len(given) != 1:
-        raise Unsupported("several indices at once")
-    (axis,) = given
-    fake = call.builder.fake_of(indices[axis])
-    if "int" not in str(fake.dtype):
-        raise Unsupported("a mask as an index")
-    call.answer("gather", (call.value("self"), call.builder.name_of(indices[axis])), axis=axis)
-
-
 @translates("embedding")
 def embedding(call: Call) -> None:
     call.answer("gather", (call.value("weight"), call.value("indices")), axis=0)
@@ -235,21 +234,38 @@ def flip(call: Call) -> None:
     call.answer("slice", starts=(-1,) * len(places), ends=ends, axes=places, steps=steps)
 
 
-@translates("full_like", "zeros_like", "ones_like")
+@translates("full_like", "zeros_like", "ones_like", "empty_like")
 def filled_like(call: Call) -> None:
-    value = {"zeros_like": 0, "ones_like": 1}.get(call.op)
+    value = {"zeros_like": 0, "ones_like": 1, "empty_like": 0}.get(call.op)
     value = call.get("fill_value") if value is None else value
     _filled(call, call.step("shape", (call.value("self"),)), value)
 
 
-@translates("full", "zeros", "ones", "new_zeros", "new_ones", "new_full")
+@translates(
+    "full", "zeros", "ones", "new_zeros", "new_ones", "new_full", "empty", "new_empty",
+    "empty_permuted",
+)  # fmt: skip
 def filled(call: Call) -> None:
-    value = 0 if "zeros" in call.op else 1 if "ones" in call.op else call.get("fill_value")
+    # What is empty holds anything until it is written to.
+    value = (
+        0
+        if "zeros" in call.op or "empty" in call.op
+        else 1
+        if "ones" in call.op
+        else call.get("fill_value")
+    )
     _filled(call, call.sizes(call.arguments["size"]), value)
 
 
 def _filled(call: Call, shape: str, value: Any) -> None:
     call.answer("filled", (shape,), value=numpy_dtype(call.result.dtype).type(value))
+
+
+@translates("fill")
+def fill(call: Call) -> None:
+    """Put one value everywhere."""
+    value = operand(call, "value", call.result.dtype)
+    call.answer("expand", (value, call.step("shape", (call.value("self"),))))
 
 
 @translates("arange")

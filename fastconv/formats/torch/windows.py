@@ -6,9 +6,8 @@ from typing import Any
 
 from fastconv.formats.torch.call import (
     Call,
-    Unsupported,
     is_node,
-    lengths,
+    lengths_or_none,
     refuse_integers,
     translates,
 )
@@ -113,15 +112,17 @@ def adaptive_max_pool(call: Call) -> None:
 
 @translates("max_unpool2d", "max_unpool3d")
 def max_unpool(call: Call) -> None:
-    n = len(call.get("output_size"))
     # The window only says how large the output is, which is given.
-    size = tuple(call.get("output_size"))
-    given = lengths(call.fake().shape[-n:])
-    stride = tuple(max(1, -(-s // g)) for s, g in zip(size, given, strict=True))
-    if any(abs((g - 1) * k + k - s) >= k for s, g, k in zip(size, given, stride, strict=True)):
-        raise Unsupported(f"output_size {size} from {given}")
+    sizes = call.arguments["output_size"]
     inputs = (call.value("self"), call.value("indices"))
-    call.answer(call.op, inputs, kernel_size=stride, stride=stride, output_size=size)
+    given = lengths_or_none(call.fake().shape[-len(sizes) :])
+    if given is not None and not call.builder.is_open(sizes):
+        size = tuple(call.builder.settled(sizes))
+        stride = tuple(max(1, -(-s // g)) for s, g in zip(size, given, strict=True))
+        if all(abs(g * k - s) < k for s, g, k in zip(size, given, stride, strict=True)):
+            call.answer(call.op, inputs, kernel_size=stride, stride=stride, output_size=size)
+            return
+    call.answer("unpool_to", (*inputs, call.sizes(sizes)))
 
 
 # ATen's name -> (mode, whether it takes align_corners, antialias)
@@ -213,5 +214,24 @@ def unfold(call: Call) -> None:
 
 @translates("col2im")
 def fold(call: Call) -> None:
-    names = ("output_size", "kernel_size", "dilation", "padding", "stride")
-    call.answer("fold", **{name: tuple(call.get(name)) for name in names})
+    names = ("kernel_size", "dilation", "padding", "stride")
+    options = {name: tuple(call.get(name)) for name in names}
+    size = call.arguments["output_size"]
+    if call.builder.is_open(size):
+        call.answer("fold_to", (call.value("self"), call.sizes(size)), **options)
+    else:
+        call.answer("fold", output_size=tuple(call.builder.settled(size)), **options)
+
+
+_SAMPLED = (("linear", "nearest", "cubic"), ("zeros", "border", "reflection"))
+
+
+@translates("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
+def grid_sample(call: Call) -> None:
+    names = ("interpolation_mode", "padding_mode")
+    mode, padding = (
+        kinds[int(call.get(name))] for name, kinds in zip(names, _SAMPLED, strict=True)
+    )
+    inputs = (call.value("input"), call.value("grid"))
+    corners = bool(call.get("align_corners"))
+    call.answer("sample_by_grid", inputs, mode=mode, padding=padding, align_corners=corners)
