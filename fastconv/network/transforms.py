@@ -228,7 +228,7 @@ def running_extreme(value: Any, *, axis: int, largest: bool) -> tuple[Any, Any]:
         is_new = (source == found) | (source != source)
         return found, np.maximum.accumulate(np.where(is_new, here, 0), axis=axis)
 
-    results: tuple[Any, Any] = told(running_extreme, specs, value)
+    results: tuple[Any, Any] = told_beforehand(running_extreme, specs, value)
     return results
 
 
