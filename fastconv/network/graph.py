@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.dispatch.parameter import Parameter
 from fastconv.dispatch.stored import StoredParameter
+from fastconv.forks import cached_property
 from fastconv.network.errors import raise_of_node
 from fastconv.network.limits import memory_limit, owned, signature, try_on_shapes
 from fastconv.network.operations import operation
@@ -69,6 +71,10 @@ class Graph:
     rtol: float | None = None
     precision: str | None = None
     _tried: set[Any] = dataclasses.field(default_factory=set, init=False, repr=False, compare=False)
+    # What nodes on constants alone gave when the graph was traced before, by place.
+    _known: dict[int, Any] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         known = {port.name for port in self.inputs} | set(self.constants)
@@ -85,7 +91,7 @@ class Graph:
             raise ValueError(f"outputs {', '.join(map(repr, absent))} are given by no node")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tried": set()}
+        return {**self.__dict__, "_tried": set(), "_known": {}}
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
@@ -121,11 +127,19 @@ class Graph:
         given = owned(values.values())
         with memory_limit(max_memory), np.errstate(all="ignore"):
             for place, node in enumerate(self.nodes):
+                known = None if traced is None else self._known.get(place)
+                if known is not None:
+                    held.update(known)
+                    continue
                 arguments = [held[name] if name else None for name in node.inputs]
                 with scope(node.name, node.kind or str(node.attributes.get("function", node.op))):
                     if traced is not None and _draws(node, arguments):
                         raise TypeError(f"{node.op} draws random numbers: it cannot be traced")
                     results = self._run_node(place, node, arguments, held, given)
+                if traced is not None and place in self._fixed:
+                    kept = _frozen(results, arguments)
+                    if kept is not None:
+                        results = self._known[place] = kept
                 held.update(results)
                 for name in last.get(place, ()):
                     held.pop(name, None)
@@ -155,6 +169,18 @@ class Graph:
         except Exception as error:
             raise_of_node(error, node.name, node.op)
 
+    @cached_property
+    def _fixed(self) -> frozenset[int]:
+        """The places of nodes that read constants alone, and give the same each time."""
+        known, places = set(self.constants), []
+        for place, node in enumerate(self.nodes):
+            read = [name for name in node.inputs if name]
+            inner = any(isinstance(value, Graph) for value in node.attributes.values())
+            if read and known.issuperset(read) and not inner and not _is_random(node):
+                places.append(place)
+                known.update(node.outputs)
+        return frozenset(places)
+
     def _last_readers(self, kept: Sequence[str]) -> dict[int, list[str]]:
         """Give for each node the values that no later node reads."""
         readers: dict[str, int] = {}
@@ -168,10 +194,28 @@ class Graph:
         return last
 
 
+def _is_random(node: Node) -> bool:
+    return bool(getattr(node.attributes.get("function"), "is_random", False))
+
+
+def _frozen(results: dict[str, Any], arguments: Sequence[Any]) -> dict[str, Any] | None:
+    """Return what a node on constants gave as constants: what is packed of them is kept.
+
+    None: they are arrays made of what lies in a file, which are not kept.
+    """
+    if any(isinstance(v, StoredParameter) for v in arguments) and not all(
+        isinstance(v, (StoredParameter, Parameter)) for v in results.values()
+    ):
+        return None
+    return {
+        name: Parameter(v) if type(v) is np.ndarray and v.dtype.kind == "f" and v.ndim > 1 else v
+        for name, v in results.items()
+    }
+
+
 def _draws(node: Node, arguments: Sequence[Any]) -> bool:
     """Tell whether a trace would take random numbers for a constant."""
-    is_random = getattr(node.attributes.get("function"), "is_random", False)
-    return is_random and not any(isinstance(value, Traced) for value in arguments)
+    return _is_random(node) and not any(isinstance(value, Traced) for value in arguments)
 
 
 def _by_name(node: Node, results: Any) -> dict[str, Any]:

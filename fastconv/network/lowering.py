@@ -196,8 +196,9 @@ class _Lowering:
         outputs = tuple(map(self._number, step.results))
         operands = tuple(map(self._operand, inputs))
         pointwise = _is_pointwise(call)
+        numbers = _numbers(call) if pointwise else ()
         self._ops.append(
-            Call(operands, outputs, step.layer, step.kind, function, pointwise=pointwise)
+            Call(operands, outputs, step.layer, step.kind, function, pointwise, numbers)
         )
 
 
@@ -220,6 +221,16 @@ def _is_pointwise(call: NumpyCall) -> bool:
     numbers = (v for v in call.arguments if not isinstance(v, (Traced, np.dtype)))
     known = call.function.__name__ in _POINTWISE and not call.options
     return known and all(np.size(v) == 1 and np.asarray(v).dtype.kind in "fiub" for v in numbers)
+
+
+def _numbers(call: NumpyCall) -> tuple[Any, ...]:
+    """Return the name of a pointwise function, and the bytes of its numbers in their places."""
+    given = (
+        None if isinstance(v, Traced) else (v if isinstance(v, np.dtype) else np.asarray(v))
+        for v in call.arguments
+    )
+    held = (v if v is None or isinstance(v, np.dtype) else (v.dtype, v.tobytes()) for v in given)
+    return (call.function.__name__, *held)
 
 
 def _is_traced(value: Any) -> bool:

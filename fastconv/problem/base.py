@@ -96,6 +96,11 @@ class Problem:
         """Give the same problem without the parameters that no output depends on."""
         return self
 
+    @property
+    def busy_part(self) -> Any:
+        """Which part of the parameters `busy` gives; None: all."""
+        return None
+
     def busy(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
         """Give the parameters of `without_idle` out of this problem's."""
         return parameters

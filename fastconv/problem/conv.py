@@ -191,8 +191,8 @@ class ConvProblem(Problem):
 
     def without_idle(self) -> ConvProblem:
         """Give the problem without the outermost taps that see padding alone."""
-        taps = self._busy_taps()
-        if taps == tuple((0, k) for k in self.kernel_size):
+        taps = self.busy_part
+        if taps is None:
             return self
         padding = tuple(
             (before - first * d, after - (k - last) * d)
@@ -202,6 +202,11 @@ class ConvProblem(Problem):
         )
         kernel = tuple(last - first for first, last in taps)
         return dataclasses.replace(self, kernel_size=kernel, padding=padding)
+
+    @property
+    def busy_part(self) -> Any:
+        taps = self._busy_taps()
+        return None if taps == tuple((0, k) for k in self.kernel_size) else taps
 
     def busy(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
         weight, *rest = parameters

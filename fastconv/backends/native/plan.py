@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import itertools
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,11 @@ class Weights:
         every = (a for stage in self.stages for a in stage.arguments if isinstance(a, Slot))
         return {a.buffer for a in every if a.buffer >= 0}
 
+    @cached_property
+    def key(self) -> Any:
+        """All that packing depends on besides the parameters."""
+        return self.nbytes, *((s.kernel, s.items, *map(_said, s.arguments)) for s in self.stages)
+
     def packed(self, parameters: Sequence[Array | None]) -> Constant:
         """Return these parameters packed, for a plan to keep."""
         # Zeros where nothing is written, behind a narrow last panel: what is equal is held once.
@@ -118,6 +123,8 @@ class HostWeights:
     """Packed parameters that Python makes: for what few calls ask for."""
 
     pack: Callable[..., Array]
+    # Python's functions say nothing of what they depend on.
+    key = None
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant:
         """Return these parameters packed, for a plan to keep."""
@@ -129,6 +136,11 @@ class Given:
     """A parameter that is read as it is given."""
 
     number: int
+
+    @property
+    def key(self) -> Any:
+        """All that packing depends on besides the parameters."""
+        return "given", self.number
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
         """Return a copy for a plan to keep; 0 for a missing parameter."""
@@ -146,6 +158,13 @@ class Packed:
 
 AnyWeights = Weights | HostWeights | Given
 Argument = int | Slot | Constant | Packed
+
+
+def _said(argument: Argument) -> Any:
+    """Return an argument as something to compare by: tables by what is in them."""
+    if isinstance(argument, Constant):
+        return argument.array.dtype, argument.array.tobytes()
+    return argument
 
 
 class NativePlan(PackingPlan):
@@ -198,20 +217,46 @@ class NativePlan(PackingPlan):
 
     @property
     def nbytes(self) -> int:  # type: ignore[override]
-        packing = (w.stages for w in self.weights if isinstance(w, Weights))
-        arrays = {
-            id(a.array): a.array
-            for stage in itertools.chain(self.stages, *packing)
-            for a in stage.arguments
-            if isinstance(a, Constant)
-        }
-        return sum(array.nbytes for array in arrays.values())
+        return sum(array.nbytes for array in self.arrays())
 
-    def packed(self, parameters: Sequence[Array | None]) -> NativePlan:
-        """Return the plan with these parameters packed: it runs without them."""
+    def arrays(self) -> list[Array]:
+        """Return the memory that it keeps, each piece once: tables, packed parameters."""
+        packing = (w.stages for w in self.weights if isinstance(w, Weights))
+        found: dict[int, Array] = {}
+        for stage in itertools.chain(self.stages, *packing):
+            for a in stage.arguments:
+                if isinstance(a, Constant):
+                    base = a.array.base
+                    owner = base if isinstance(base, np.ndarray) else a.array
+                    found[id(owner)] = owner
+        return list(found.values())
+
+    def packed(
+        self,
+        parameters: Sequence[Array | None] | Callable[[], Sequence[Array | None]],
+        known: MutableMapping[Any, Array] | None = None,
+        key: Any = None,
+    ) -> NativePlan:
+        """Return the plan with these parameters packed: it runs without them.
+
+        ``known`` has what was packed of them before, by ``key`` and by how it was packed. Where
+        all is there, ``parameters`` are not asked for, which may be a function that makes them.
+        """
         if not self.weights:
             return self
-        made = {weights: weights.packed(parameters) for weights in self.weights}
+        made: dict[AnyWeights, Constant | int] = {}
+        for weights in self.weights:
+            whole = None if known is None or weights.key is None else (key, weights.key)
+            found = None if known is None or whole is None else known.get(whole)
+            if found is not None:
+                made[weights] = Constant(found)
+                continue
+            if callable(parameters):
+                parameters = parameters()
+            new = made[weights] = weights.packed(parameters)
+            if known is not None and whole is not None and isinstance(new, Constant):
+                # The first to arrive there is everyone's.
+                made[weights] = Constant(known.setdefault(whole, new.array))
 
         def held(packed: Packed) -> Argument:
             whole = made[packed.weights]

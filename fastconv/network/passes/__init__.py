@@ -17,12 +17,16 @@ from fastconv.network.passes.fuse import fuse_activation, fuse_light_activation,
 from fastconv.network.passes.images import by_images
 from fastconv.network.passes.layout import channels_last, last_from
 from fastconv.network.passes.recognise import recognise_activations
+from fastconv.network.passes.rewrites import Rewrites
 from fastconv.network.program import Program
 
 Pass = Callable[[Program], Program]
+# From which operation on a program lays images out channels last.
+Turning = Callable[[Program], int]
 
-# In order. Names are what `Network.explain(passes=True)` shows.
-PASSES: tuple[tuple[str, Pass], ...] = (
+# In order. Names are what `Network.explain(passes=True)` shows. These look at no size: see
+# `rewrites`. What follows them does.
+ONCE: tuple[tuple[str, Pass], ...] = (
     ("remove_dead", remove_dead),
     ("recognise_activations", recognise_activations),
     ("remove_dead", remove_dead),
@@ -34,9 +38,8 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fuse_activation", fuse_activation),
     ("fuse_light_activation", fuse_light_activation),
     ("join_concatenations", join_concatenations),
-    ("merge_views", merge_views),
-    ("remove_dead", remove_dead),
 )
+VIEWS: tuple[tuple[str, Pass], ...] = (("merge_views", merge_views), ("remove_dead", remove_dead))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,40 +56,49 @@ class PassReport:
         return f"{self.name}: {self.changed} changed, {self.before} -> {self.after} operations"
 
 
+def rewrites() -> Rewrites:
+    """Return what keeps the results of the passes that look at no size, for one network."""
+    return Rewrites(functools.partial(_run, ONCE))
+
+
 def run_passes(
-    program: Program, image: Program, *, on_device: bool = False
+    program: Program, known: Rewrites, turning: Turning | None
 ) -> tuple[Program, tuple[PassReport, ...]]:
     """Run all passes, and tell what each did.
 
-    ``image`` is the program of a batch of one: what the layout is chosen by, so that a batch of
-    any size is computed alike. On a GPU images lie channels last throughout, and a batch is done
-    as a whole.
+    ``known`` has what those that look at no size made of other programs of the network.
+    ``turning`` tells from which operation on images shall lie channels last. Without it, on a GPU,
+    they do throughout, and a batch is done as a whole.
     """
-    result, reports = _run(PASSES, program)
-    if on_device:
-        result, more = _run(_layout(0), result)
-        return result, tuple(reports + more)
-    of_one = result if image is program else _run(PASSES, image)[0]
-    if len(of_one.ops) == len(result.ops):
-        begin = last_from(of_one)
-        if begin < len(result.ops):
-            result, more = _run(_layout(begin), result)
-            reports += more
-    result, more = _run((("by_images", by_images),), result)
-    return result, tuple(reports + more)
+    result, rewritten = known.of(program)
+    reports = list(rewritten.reports)
+    result, more = _run(VIEWS, result)
+    reports += more
+    begin = 0 if turning is None else turning(result)
+    if begin < len(result.ops):
+        result, more = _run(_layout(begin), result)
+        reports += more
+    if turning is not None:
+        result, more = _run((("by_images", by_images),), result)
+        reports += more
+    return result, tuple(reports)
+
+
+def before_turning(program: Program, known: Rewrites) -> Program:
+    """Return what the passes make of a program before images are laid out channels last."""
+    return _run(VIEWS, known.of(program)[0])[0]
 
 
 def run_either_way(program: Program) -> tuple[Program, Program]:
     """Give what the passes make of a program that stays channels first, and of one that turns."""
-    first, _ = _run(PASSES, program)
+    first, _ = _run((*ONCE, *VIEWS), program)
     return first, _run(_layout(0), first)[0]
 
 
 def _layout(begin: int) -> tuple[tuple[str, Pass], ...]:
     return (
         ("channels_last", functools.partial(channels_last, begin=begin)),
-        ("merge_views", merge_views),
-        ("remove_dead", remove_dead),
+        *VIEWS,
     )
 
 
