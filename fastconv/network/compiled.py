@@ -14,6 +14,7 @@ from fastconv.arrays import ready
 from fastconv.device_arrays import DeviceArray
 from fastconv.dispatch import tuning
 from fastconv.network.code import NativePart
+from fastconv.network.deciding import decided, deciding_inputs
 from fastconv.network.executor import Executor
 from fastconv.network.forms import one_form
 from fastconv.network.kept import KeptPrograms
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 # How many shapes are kept on GPUs, the latest ones.
 KEPT = 16
+# For how many values of the inputs that decide branches programs are kept.
+DECIDED = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +104,8 @@ class Shapes:
         self._kept = KeptPrograms()
         self._rewrites = rewrites()
         self._turns = Turns(self._rewrites, self._lower, open_sizes)
+        self._deciding = deciding_inputs(function)
+        self._decided: collections.OrderedDict[Any, Shapes] = collections.OrderedDict()
         self._on_devices: collections.OrderedDict[Any, DeviceExecutor | None]
         self._on_devices = collections.OrderedDict()
         self._lock = forks.reentrant_lock()
@@ -110,6 +115,10 @@ class Shapes:
         """Give what runs plain, contiguous arrays of shapes that were met before; else None."""
         if self._generation != tuning.generation():
             return None
+        if self._deciding:
+            enough = len(inputs) > self._deciding[-1]
+            own = self.deciding(inputs) if enough else self
+            return None if own is self else own.known(inputs)
         key: tuple[Any, ...] = ()
         for value in inputs:
             if type(value) is not np.ndarray or not value.flags.carray:
@@ -120,6 +129,8 @@ class Shapes:
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Run forward; give all outputs."""
+        if self._deciding and (own := self.deciding(inputs)) is not self:
+            return own.run(inputs)
         on_device = any(isinstance(value, DeviceArray) for value in inputs)
         if on_device or settings.backend() == "cuda":
             return self._run_on_device(inputs, on_device)
@@ -128,6 +139,22 @@ class Shapes:
         if found is None:
             return self._run_as_written(inputs)
         return found.executor.run([ready(value) for value in inputs])
+
+    def deciding(self, inputs: Sequence[Any]) -> Shapes:
+        """Return the programs for the values of the inputs that decide branches."""
+        function = decided(self._function, self._deciding, inputs) if self._deciding else None
+        if function is None:
+            return self
+        key = tuple((v.tobytes(), v.dtype, v.shape) for v in function.values.values())
+        with self._lock:
+            found = self._decided.get(key)
+            if found is None:
+                found = Shapes(function, self._max_memory, self._open_sizes)
+                self._decided[key] = found
+                while len(self._decided) > DECIDED:
+                    self._decided.popitem(last=False)
+            self._decided.move_to_end(key)
+            return found
 
     def _run_as_written(self, inputs: Sequence[Any]) -> list[Any]:
         results = self._function(*inputs)
@@ -186,8 +213,9 @@ class Shapes:
         if lowered is None:
             return None
         with memory_limit(self._max_memory):
-            for spec in lowered.values.values():
-                allow(spec.shape, spec.dtype)
+            # Of those that are too large, if any is, this one is.
+            largest = max(lowered.values, key=lowered.nbytes)
+            allow(*lowered.values[largest])
         program, reports = self._passed(lowered, specs)
         executor = self._planned(program)
         return Compiled(executor.planned.program, reports, executor, lambda: self._again(specs))

@@ -59,8 +59,6 @@ def _weights(problem: ConvProblem) -> ConvProblem:
 def _others(rtol: float, problem: ConvProblem) -> Without:
     """Name the algorithms that transform weights, but for one."""
     every = [a for a in algorithms(ConvProblem) if a.name.startswith("winograd")]
-    able = {
-        a.name for a in every if a.why_not(problem) is None and a.error_bound(problem) <= rtol
-    }
+    able = {a.name for a in every if a.why_not(problem) is None and a.error_bound(problem) <= rtol}
     kept = next((name for name in FORMS if name in able), None)
     return frozenset((str(a), REASON) for a in every if a.name != kept)

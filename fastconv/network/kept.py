@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class KeptPrograms:
         self._arrays: dict[int, list[int]] = {}
         self._held: dict[Any, tuple[list[np.ndarray[Any, Any]], int]] = {}
         self.nbytes = 0
+        _every.add(self)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -63,10 +65,11 @@ class KeptPrograms:
             self.nbytes += array.nbytes if count[0] == 1 else 0
         self.nbytes += own
         while self.nbytes > most and len(self._kept) > 1:
-            self._drop(next(iter(self._kept)))
+            self._drop()
 
-    def _drop(self, key: Any) -> None:
-        self._kept.pop(key)
+    def _drop(self) -> None:
+        # In one step: others may look meanwhile.
+        key, _ = self._kept.popitem(last=False)
         arrays, own = self._held.pop(key)
         self.nbytes -= own
         for array in arrays:
@@ -78,8 +81,17 @@ class KeptPrograms:
 
     def clear(self) -> None:
         """Drop all."""
-        for key in list(self._kept):
-            self._drop(key)
+        while self._kept:
+            self._drop()
+
+
+_every: weakref.WeakSet[KeptPrograms] = weakref.WeakSet()
+
+
+def totals() -> tuple[int, int]:
+    """Return how many programs all networks of this process keep, and their bytes."""
+    every = list(_every)
+    return sum(map(len, every)), sum(each.nbytes for each in every)
 
 
 def _memory(program: Compiled) -> tuple[list[np.ndarray[Any, Any]], int]:

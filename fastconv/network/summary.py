@@ -111,7 +111,10 @@ def choice_of(step: Step, *, frozen: bool = True) -> Choice | None:
     """
     if step.problem is None:
         return None
-    return choose(step.problem, algorithm=step.algorithm, backend=step.backend, frozen=frozen)
+    return choose(
+        step.problem, algorithm=step.algorithm, backend=step.backend, without=step.without,
+        frozen=frozen,
+    )  # fmt: skip
 
 
 def _row(step: Step) -> Row:

@@ -221,7 +221,7 @@ class ConvProblem(Problem):
             self.input_size, self.output_size, self.kernel_size, self.stride, self.padding,
             self.dilation, strict=True,
         )  # fmt: skip
-        return tuple(busy_taps(*column) for column in columns)
+        return tuple([busy_taps(*column) for column in columns])
 
 
 @record(frozen=True)

@@ -42,12 +42,19 @@ class _Builder:
         return names[0] if outputs == 1 else names
 
     def conv(
-        self, x: str, into: int, out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1),
+        self,
+        x: str,
+        into: int,
+        out: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
         group: int = 1,
-    ) -> str:  # fmt: skip
+    ) -> str:
         pads = [k // 2 for k in kernel] * 2
         weight = self.weight(out, into // group, *kernel)
-        x = self.node("Conv", x, weight, kernel_shape=kernel, strides=stride, pads=pads, group=group)
+        x = self.node(
+            "Conv", x, weight, kernel_shape=kernel, strides=stride, pads=pads, group=group
+        )
         one = [self.constant(self._rng.uniform(0.5, 1.5, out)) for _ in range(4)]
         return self.node("BatchNormalization", x, *one, epsilon=1e-5)
 
@@ -90,7 +97,9 @@ class _Builder:
         return self.node("Add", x, self.weight(channels))
 
     def linear(self, x: str, into: int, out: int) -> str:
-        product = self.node("MatMul", x, self.constant(self._rng.standard_normal((into, out)) / np.sqrt(into)))
+        product = self.node(
+            "MatMul", x, self.constant(self._rng.standard_normal((into, out)) / np.sqrt(into))
+        )
         return self.node("Add", product, self.weight(out))
 
     def swish(self, x: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
 import struct
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -374,7 +373,7 @@ def _threads_within(threads: int, shared: int, scratch: int) -> int:
 
 def with_arguments(stages: Sequence[Stage], change: Callable[[Argument], Argument]) -> list[Stage]:
     """Return stages with each argument changed."""
-    return [dataclasses.replace(s, arguments=[change(a) for a in s.arguments]) for s in stages]
+    return [Stage(s.kernel, s.items, [change(a) for a in s.arguments]) for s in stages]
 
 
 def _with_packed(stages: Sequence[Stage], change: Callable[[Packed], Argument]) -> list[Stage]:

@@ -15,7 +15,7 @@ from fastconv.network.passes.clean import (
 from fastconv.network.passes.fold import fold_affine, fold_padding
 from fastconv.network.passes.fuse import fuse_activation, fuse_light_activation, fuse_residual
 from fastconv.network.passes.images import by_images
-from fastconv.network.passes.layout import channels_last, last_from
+from fastconv.network.passes.layout import channels_last
 from fastconv.network.passes.recognise import recognise_activations
 from fastconv.network.passes.rewrites import Rewrites
 from fastconv.network.program import Program

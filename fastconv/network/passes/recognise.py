@@ -54,8 +54,13 @@ def recognise_activations(program: Program) -> Program:
         fused.pop(op.label, None)
         changes[op] = [
             Solve(
-                (source,), op.outputs, op.layer, op.kind, change(program.values),
-                fused=tuple(fused), derived=Derived(change),
+                (source,),
+                op.outputs,
+                op.layer,
+                op.kind,
+                change(program.values),
+                fused=tuple(fused),
+                derived=Derived(change),
             )
         ]
         for each in reversed(ops):

@@ -25,8 +25,8 @@ from fastconv.problem.remember import Spec
 # Fields of problems that are sizes, or follow from the shapes of values. No pass that runs once
 # looks at them; shapes of values are compared by which of their lengths are equal.
 SIZES = frozenset(
-    ("batch", "channels", "input_size", "output_size", "image_size", "size", "shape", "shapes", "left",
-     "right", "lead", "view", "start", "steps")
+    ("batch", "channels", "input_size", "output_size", "image_size", "size", "shape", "shapes",
+     "left", "right", "lead", "view", "start", "steps")
 )  # fmt: skip
 # How many structures are kept for a network: sizes that are equal by chance make others.
 KEPT = 8
