@@ -149,14 +149,13 @@ def holding_plan(
     *,
     algorithm: str | None = None,
     backend: str | None = None,
-    without: Without = frozenset(),
 ) -> Plan:
     """Return a plan for ``problem`` that holds parameters, and that nothing else keeps.
 
     ``make`` makes them of ``parameters``, and ``key`` says how; without it they are those. What
     other plans hold of them packed in the same way is shared.
     """
-    if not any(p is not None for p in parameters) and not without:
+    if not any(p is not None for p in parameters):
         return find_plan(problem, parameters, algorithm=algorithm, backend=backend)
     backend = optional_text(backend, "backend") or settings.backend()
     known = plans_of(parameters).packed if are_frozen(parameters) else None
@@ -169,7 +168,7 @@ def holding_plan(
         packed: Plan = whole.packed(given, known, (key, problem.busy_part))
         return packed
 
-    return _plan(problem, algorithm, backend, plan, frozen=True, without=without)
+    return _plan(problem, algorithm, backend, plan, frozen=True)
 
 
 def _geometry(algorithm: Algorithm, problem: Problem) -> Any:
@@ -241,12 +240,12 @@ def _plan(
     make: Callable[[Algorithm, Problem], P],
     *,
     frozen: bool,
-    without: Without = frozenset(),
 ) -> P | _EmptyPlan:
     if 0 in problem.output_shape:
         return _EmptyPlan(problem)
     check_memory(problem.output_shape, problem.output_dtype, f"the output of {problem.name}")
     busy = problem.without_idle()
+    without: Without = frozenset()
     while True:
         chosen = choose(
             busy, algorithm=algorithm, backend=backend, without=without, frozen=frozen

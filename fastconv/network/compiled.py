@@ -16,7 +16,6 @@ from fastconv.dispatch import tuning
 from fastconv.network.code import NativePart
 from fastconv.network.deciding import decided, deciding_inputs
 from fastconv.network.executor import Executor
-from fastconv.network.forms import one_form
 from fastconv.network.kept import KeptPrograms
 from fastconv.network.limits import allow, memory_limit
 from fastconv.network.lowering import lower
@@ -249,8 +248,7 @@ class Shapes:
     def _passed(
         self, lowered: Program, specs: Sequence[tuple[Shape, Any]]
     ) -> tuple[Program, tuple[PassReport, ...]]:
-        program, reports = run_passes(lowered, self._rewrites, self._turns.of(specs))
-        return one_form(program) if self._open_sizes else program, reports
+        return run_passes(lowered, self._rewrites, self._turns.of(specs), bool(self._open_sizes))
 
     def _planned(self, program: Program) -> Executor:
         """Plan within ``max_memory``, with leaner algorithms where it needs them.

@@ -199,7 +199,7 @@ def _as_step(op: Op, program: Program) -> Step:
         return Step(op.layer, op.kind, None, given, shape, _NO_FIELD)
     return Step(
         op.layer, op.kind, op.problem, given, shape, _NO_FIELD, op.algorithm, op.backend,
-        inputs=specs, parameters=(op.arrays,), without=op.without,
+        inputs=specs, parameters=(op.arrays,),
     )  # fmt: skip
 
 

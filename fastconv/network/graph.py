@@ -17,7 +17,7 @@ from fastconv.dispatch.parameter import Parameter
 from fastconv.dispatch.stored import StoredParameter
 from fastconv.forks import cached_property
 from fastconv.network.errors import raise_of_node
-from fastconv.network.limits import memory_limit, owned, signature, try_on_shapes
+from fastconv.network.limits import SMALL, memory_limit, owned, signature, try_on_shapes
 from fastconv.network.operations import operation
 from fastconv.network.tolerance import allow_precision, share_out, trace_of
 from fastconv.network.trace import Traced, scopes
@@ -81,7 +81,7 @@ class Graph:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
-    _last: dict[Any, Any] = dataclasses.field(
+    _last: dict[Any, dict[int, list[str]]] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -168,7 +168,7 @@ class Graph:
         """
         try:
             function = operation(node.op)
-            sizes = None if node.op in _HARMLESS else signature(arguments)
+            sizes = None if _is_of_sizes(node, arguments) else signature(arguments)
             if sizes is not None and (place, sizes) not in self._tried:
                 try_on_shapes(function, arguments, node.attributes, owned(held.values()) - given)
                 if len(self._tried) >= _MOST_TRIED:
@@ -211,6 +211,13 @@ class Graph:
         self._last.clear()
         self._last[tuple(kept)] = last
         return last
+
+
+def _is_of_sizes(node: Node, arguments: Sequence[Any]) -> bool:
+    """Tell whether a node only puts some numbers together, as graphs do to compute shapes."""
+    return node.op in _HARMLESS and all(
+        v is None or (isinstance(v, np.ndarray) and v.size <= SMALL) for v in arguments
+    )
 
 
 def _is_random(node: Node) -> bool:

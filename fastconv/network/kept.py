@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from fastconv.network.compiled import Compiled
 
 # What programs may take besides that of the latest shape: packed parameters and tables that it
-# has not, and what Python's objects take for an operation.
-MOST_BYTES = 64 << 20
+# has not. So many bytes, or a share of its own where that is more.
+MOST_BYTES = 32 << 20
+MOST_SHARE = 0.2
+# What Python's objects take for an operation.
 OPERATION_BYTES = 4 << 10
 # A shape for which there is no program.
 EMPTY_BYTES = 1 << 10
@@ -57,13 +59,14 @@ class KeptPrograms:
         """Keep a program, and drop those used longest ago; the newest stays, whatever it takes."""
         arrays, own = ([], EMPTY_BYTES) if program is None else _memory(program)
         self._kept[key], self._held[key] = program, (arrays, own)
-        most = self._most + own
+        needed = own
         for array in arrays:
             count = self._arrays.setdefault(id(array), [0, array.nbytes])
             count[0] += 1
-            most += array.nbytes
+            needed += array.nbytes
             self.nbytes += array.nbytes if count[0] == 1 else 0
         self.nbytes += own
+        most = needed + max(self._most, int(MOST_SHARE * needed))
         while self.nbytes > most and len(self._kept) > 1:
             self._drop()
 

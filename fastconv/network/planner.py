@@ -115,7 +115,7 @@ def _plan(op: Solve) -> Plan:
     source, make, key = (own.source, own, own.key) if callable(own) else (own, None, None)
     return holding_plan(
         op.problem, source, make, key,
-        algorithm=op.algorithm, backend=backend, without=op.without,
+        algorithm=op.algorithm, backend=backend,
     )  # fmt: skip
 
 

@@ -235,9 +235,7 @@ def _row(
     copied = executor.copied(op)
     if copied == 0:
         return row("in place", 0, None)
-    chosen = choose(
-        op.problem, algorithm=op.algorithm, backend=op.backend, without=op.without
-    ).algorithm
+    chosen = choose(op.problem, algorithm=op.algorithm, backend=op.backend).algorithm
     roof = roof_of(
         chosen, op.problem.without_idle(), peak,
         threads=executor.threads, pieces=executor.pieces(op), share=copied,

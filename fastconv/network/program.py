@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastconv.dispatch.choose import Without
 from fastconv.problem import Problem, Shape
 from fastconv.problem.remember import Spec
 
@@ -81,8 +80,7 @@ class Solve(Op):
     """A problem, its parameters, and the algorithm and backend that were asked for.
 
     Parameters that a pass has changed are worked out when they are packed, so that no second set
-    of a network's weights is ever there. ``derived`` is how a pass made the problem, and
-    ``without`` names algorithms that are not to be taken, each with the reason.
+    of a network's weights is ever there. ``derived`` is how a pass made the problem.
     """
 
     problem: Problem
@@ -90,7 +88,6 @@ class Solve(Op):
     algorithm: str | None = None
     backend: str | None = None
     derived: Derived | None = dataclasses.field(default=None, kw_only=True)
-    without: Without = dataclasses.field(default=frozenset(), kw_only=True)
 
     def arrays(self) -> tuple[Any, ...]:
         """Give the parameters, worked out."""

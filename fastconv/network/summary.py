@@ -111,10 +111,7 @@ def choice_of(step: Step, *, frozen: bool = True) -> Choice | None:
     """
     if step.problem is None:
         return None
-    return choose(
-        step.problem, algorithm=step.algorithm, backend=step.backend, without=step.without,
-        frozen=frozen,
-    )  # fmt: skip
+    return choose(step.problem, algorithm=step.algorithm, backend=step.backend, frozen=frozen)
 
 
 def _row(step: Step) -> Row:

@@ -72,8 +72,6 @@ class Step:
     operands: tuple[Any, ...] = dataclasses.field(default=(), compare=False, repr=False)
     results: tuple[Traced, ...] = dataclasses.field(default=(), compare=False, repr=False)
     call: NumpyCall | None = dataclasses.field(default=None, compare=False, repr=False)
-    # Algorithms that are not to be taken, and why.
-    without: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def runner(self) -> str:

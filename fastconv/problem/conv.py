@@ -52,6 +52,8 @@ class ConvProblem(Problem):
 
     ``separable``: every filter is known to be an outer product of one line a dimension.
     ``precision``: what the factors of float32 products may be rounded to, at most; None: nothing.
+    ``any_size``: the weights are packed for images of other sizes too, and so in a form that does
+    not depend on the size.
     """
 
     batch: int
@@ -71,6 +73,7 @@ class ConvProblem(Problem):
     rtol: float = DEFAULT_RTOL
     separable: bool = False
     precision: str | None = None
+    any_size: bool = False
 
     @classmethod
     @remembered

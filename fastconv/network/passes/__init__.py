@@ -13,6 +13,7 @@ from fastconv.network.passes.clean import (
     remove_dead,
 )
 from fastconv.network.passes.fold import fold_affine, fold_padding
+from fastconv.network.passes.forms import one_form
 from fastconv.network.passes.fuse import fuse_activation, fuse_light_activation, fuse_residual
 from fastconv.network.passes.images import by_images
 from fastconv.network.passes.layout import channels_last
@@ -62,13 +63,13 @@ def rewrites() -> Rewrites:
 
 
 def run_passes(
-    program: Program, known: Rewrites, turning: Turning | None
+    program: Program, known: Rewrites, turning: Turning | None, open_sizes: bool = False
 ) -> tuple[Program, tuple[PassReport, ...]]:
     """Run all passes, and tell what each did.
 
     ``known`` has what those that look at no size made of other programs of the network.
     ``turning`` tells from which operation on images shall lie channels last. Without it, on a GPU,
-    they do throughout, and a batch is done as a whole.
+    they do throughout, and a batch is done as a whole. ``open_sizes``: other sizes will follow.
     """
     result, rewritten = known.of(program)
     reports = list(rewritten.reports)
@@ -79,7 +80,9 @@ def run_passes(
         result, more = _run(_layout(begin), result)
         reports += more
     if turning is not None:
-        result, more = _run((("by_images", by_images),), result)
+        # Pieces of a batch are of the problems that there are by then.
+        last: tuple[tuple[str, Pass], ...] = (("by_images", by_images),)
+        result, more = _run((("one_form", one_form), *last) if open_sizes else last, result)
         reports += more
     return result, tuple(reports)
 

@@ -68,11 +68,12 @@ class Structure:
             *[v if isinstance(v, int) else None for v in program.outputs],
         ]  # fmt: skip
         for op in program.ops:
-            fixed += (type(op), op.layer, op.kind, op.outputs)
+            fixed += (type(op), op.layer, op.kind, op.outputs, len(op.inputs))
             if isinstance(op, Solve):
                 problem = op.problem
                 fixed += (type(problem), _fixed(problem), op.algorithm, op.backend)
-                fixed += map(id, op.parameters) if isinstance(op.parameters, tuple) else (op,)
+                held = op.parameters
+                fixed.append(tuple(map(id, held)) if isinstance(held, tuple) else op)
             elif isinstance(op, View):
                 (source,), (result,) = op.inputs, op.outputs
                 whole = op.start == 0 and prod(specs[source][0]) == prod(specs[result][0])

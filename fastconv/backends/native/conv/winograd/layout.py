@@ -22,7 +22,7 @@ from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packing_seconds
 from fastconv.forks import cached_property
 from fastconv.machine import Machine
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, Shape
 from fastconv.problem.record import record, replaced
 
 AnyTile = TypeVar("AnyTile", bound=Tile)
@@ -47,11 +47,14 @@ TRANSFORM_OPERATIONS = 9
 
 def filter_axes(problem: ConvProblem, m: int) -> tuple[Axis, Axis] | None:
     """Give the filters down and across, or None where no points are known for them."""
+    return axes_of(problem.kernel_size, problem.stride, m)
+
+
+def axes_of(kernel: Shape, strides: Shape, m: int) -> tuple[Axis, Axis] | None:
+    """Return the filters of a kernel, or None where no points are known for them."""
     down, across = (
         Axis.of(m, taps, stride)
-        for taps, stride in zip(
-            lead(problem.kernel_size, 1)[1:], lead(problem.stride, 1)[1:], strict=True
-        )
+        for taps, stride in zip(lead(kernel, 1)[1:], lead(strides, 1)[1:], strict=True)
     )
     return None if down is None or across is None else (down, across)
 
@@ -106,6 +109,11 @@ class Layout:
         axes = filter_axes(problem, m)
         assert axes is not None
         groups = problem.groups // cls.merged_groups(problem, machine.lanes(problem.dtype))
+        if problem.any_size:
+            vectors = -(-problem.out_channels // groups // shapes[0].lanes)
+            # The width in which the fewest columns are zeros: weights are packed for one.
+            wide = min((-(-vectors // t.vectors) * t.vectors, -t.vectors) for t in shapes)
+            shapes = tuple(t for t in shapes if t.vectors == -wide[1])
         choices = [cls(problem, *axes, tile, groups, tile.rows, 1, 1) for tile in shapes]
         choices = [replaced(c, parts=c.panels) for c in choices]
         fastest = min(choice.products_seconds(machine) for choice in choices)
