@@ -87,7 +87,7 @@ class Example:
             raise ValueError("no batch")
         network = fastconv.load(self.model)
         lowered = lower(trace(lambda x: network.function(x), [(self.x.shape, self.x.dtype)]))
-        for _, one in passes.PASSES:
+        for _, one in (*passes.ONCE, *passes.VIEWS):
             lowered = one(lowered)
         text = NcnnText(lowered)
         return by_ncnn(ncnn_net(text.text, text.values, threads), self.x, self.expected.shape)

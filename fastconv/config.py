@@ -14,6 +14,7 @@ from fastconv._version import __version__
 from fastconv.dispatch import tuning
 from fastconv.dispatch.plans import MOST_BYTES, plans
 from fastconv.dispatch.registry import why_not_installed
+from fastconv.network.kept import totals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,7 @@ def show_config() -> Config:
     )
     detected = machine.detected_isa()
     forced = "" if here.isa == detected else f" (FASTCONV_ISA; the CPU has {detected})"
+    programs, nbytes = totals()
     facts: dict[str, Any] = {
         "fastconv": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -56,6 +58,7 @@ def show_config() -> Config:
         "cache folder": settings.cache_dir(),
         "tuning": str(tuning.current()),
         "plans kept": f"{len(plans)}, {plans.nbytes / 2**20:.1f} of {MOST_BYTES >> 20} MB",
+        "network programs kept": f"{programs}, {nbytes / 2**20:.1f} MB with their weights",
     }
     return Config(facts)
 

@@ -55,6 +55,10 @@ class Plan(abc.ABC):
     # Whether a run is `run_on`: arrays in, one output, nothing looked at before.
     takes_arrays_alone: bool = False
 
+    def arrays(self) -> list[Array]:
+        """Return the memory that it keeps, where that is known, each piece once."""
+        return []
+
     @property
     def is_staged(self) -> bool:
         """Whether it is nothing but ``stages``, which may be joined with other plans' to one."""
@@ -134,6 +138,10 @@ class Algorithm(abc.ABC):
     @abc.abstractmethod
     def plan(self, problem: Any, *parameters: Array | None) -> Plan:
         """Pack ``parameters`` for ``problem``."""
+
+    def geometry_of(self, problem: Any) -> Any:
+        """Return a plan for any parameters, whose ``packed`` holds some; None: there is none."""
+        return None
 
     def packing_plan(self, problem: Any) -> PackingPlan:
         """Return a plan that takes parameters at each run and packs them there."""

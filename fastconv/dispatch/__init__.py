@@ -3,7 +3,7 @@
 from fastconv.dispatch.choose import Candidate, Choice, choose
 from fastconv.dispatch.parameter import Parameter
 from fastconv.dispatch.registry import algorithms
-from fastconv.dispatch.run import find_plan, solve
+from fastconv.dispatch.run import find_plan, holding_plan, solve
 from fastconv.dispatch.tuning import set_tuning
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "algorithms",
     "choose",
     "find_plan",
+    "holding_plan",
     "set_tuning",
     "solve",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from fastconv.forks import cached_property
 from fastconv.machine import forced_isa, get_machine
 from fastconv.problem import Problem
 from fastconv.problem.addresses import check_addresses
-from fastconv.problem.record import record
+from fastconv.problem.record import record, replaced
 
 if TYPE_CHECKING:
     from fastconv.dispatch.table import Row
@@ -137,7 +136,8 @@ def _choose(
             offers.append(_as_its_twin(a, last, row, without))
         else:
             offers.append(_ask(a, problem, limit, row, without))
-    best = _best([c for c in offers if c.algorithm in wanted], problem, row, frozen)
+    asked = offers if len(wanted) == len(offers) else [c for c in offers if c.algorithm in wanted]
+    best = _best(asked, problem, row, frozen)
     if best is None:
         refusals = "; ".join(
             f"{c.algorithm}: {_bounded(c, problem).why_not}"
@@ -219,7 +219,7 @@ def _bounded(offer: Candidate, problem: Problem) -> Candidate:
     rtol = getattr(problem, "rtol", None)
     if rtol is not None and bound > rtol and offer.algorithm.approximates:
         why_not = f"error bound {bound:.1e} is above rtol {rtol:.1e}"
-    return dataclasses.replace(offer, why_not=why_not, error_bound=bound)
+    return replaced(offer, why_not=why_not, error_bound=bound)
 
 
 def _as_its_twin(
@@ -229,6 +229,4 @@ def _as_its_twin(
     name = str(algorithm)
     why_not = dict(without).get(name)
     measured = None if row is None else row.seconds.get(name)
-    return dataclasses.replace(
-        twin, algorithm=algorithm, why_not=why_not, measured_seconds=measured
-    )
+    return replaced(twin, algorithm=algorithm, why_not=why_not, measured_seconds=measured)

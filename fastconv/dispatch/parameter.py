@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import weakref
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Parameter(np.ndarray[Any, Any]):
     # that it was counted for; None: nobody has looked.
     largest_by_channel: tuple[int, Any] | None = None
     _frozen: bool | None = None
+    _turned: dict[tuple[int, ...], Any] | None = None
     _plans: dict[Any, Plans]
     # Calls with this parameter that were solved, by their other arrays and options.
     _calls: dict[Any, Any]
@@ -73,6 +75,15 @@ class Parameter(np.ndarray[Any, Any]):
     def __getitem__(self, key: Any) -> Any:
         return np.asarray(self)[key]
 
+    def transpose(self, *axes: Any) -> Any:
+        """Return the parameter with its dimensions permuted: the same one each time."""
+        given = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        order = tuple(int(n) for n in given or range(self.ndim)[::-1])
+        if self._turned is None:
+            self._turned = {}
+        found = self._turned.get(order)
+        return self._turned.setdefault(order, super().transpose(order)) if found is None else found
+
     def __reduce__(self) -> Any:
         return Parameter, (np.array(self),)
 
@@ -89,6 +100,9 @@ class Plans:
         self._parameters = parameters[1:]
         self._kept: collections.OrderedDict[Any, Plan] = collections.OrderedDict()
         self._lock = forks.lock()
+        # What the parameters were packed into, by all that this depends on, as long as a plan
+        # holds it. No lock: of two threads at a time each may pack its own.
+        self.packed: weakref.WeakValueDictionary[Any, Any] = weakref.WeakValueDictionary()
 
     def get(self, key: Any) -> Plan | None:
         """Give the plan kept for ``key``, if there is one."""

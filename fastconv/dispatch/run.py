@@ -159,6 +159,46 @@ def find_plan(
     return own.put(key, make()) if plan is None else plan
 
 
+def holding_plan(
+    problem: Problem,
+    parameters: tuple[Any, ...] = (),
+    make: Callable[[], tuple[Any, ...]] | None = None,
+    key: Any = None,
+    *,
+    algorithm: str | None = None,
+    backend: str | None = None,
+) -> Plan:
+    """Return a plan for ``problem`` that holds parameters, and that nothing else keeps.
+
+    ``make`` makes them of ``parameters``, and ``key`` says how; without it they are those. What
+    other plans hold of them packed in the same way is shared.
+    """
+    if not any(p is not None for p in parameters):
+        return find_plan(problem, parameters, algorithm=algorithm, backend=backend)
+    backend = optional_text(backend, "backend") or settings.backend()
+    known = plans_of(parameters).packed if are_frozen(parameters) else None
+    given = functools.cache(lambda: _ready_parameters(problem, make() if make else parameters))
+
+    def plan(chosen: Algorithm, busy: Problem) -> Plan:
+        whole = _geometry(chosen, busy)
+        if whole is None:
+            return chosen.plan(busy, *given())
+        packed: Plan = whole.packed(given, known, (key, problem.busy_part))
+        return packed
+
+    return _plan(problem, algorithm, backend, plan, frozen=True)
+
+
+def _geometry(algorithm: Algorithm, problem: Problem) -> Any:
+    """Return an algorithm's plan without parameters, which is kept for the problem."""
+    key = "geometry", algorithm, problem, forced_isa(), settings.workspace_limit()
+    plan = plans.get(key)
+    if plan is None:
+        plan = algorithm.geometry_of(problem)
+        return None if plan is None else plans.put(key, plan)
+    return plan
+
+
 def find_packing_plan(
     problem: Problem, *, algorithm: str | None = None, backend: str | None = None
 ) -> PackingPlan:

@@ -126,6 +126,7 @@ class StoredParameter(np.lib.mixins.NDArrayOperatorsMixin):
         self.dtype = np.dtype(dtype)
         self._plans: dict[Any, Plans] = {}
         self._kept: Array | None = None
+        self._turned: dict[tuple[int, ...], StoredParameter] = {}
 
     @property
     def ndim(self) -> int:
@@ -148,16 +149,22 @@ class StoredParameter(np.lib.mixins.NDArrayOperatorsMixin):
         return self.transpose()
 
     def transpose(self, *axes: Any) -> StoredParameter:
-        """Give the parameter with its dimensions permuted: it stays in its file."""
+        """Return the parameter with its dimensions permuted, the same one each time.
+
+        It stays in its file.
+        """
         given = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         order = [int(n) % self.ndim for n in given or range(self.ndim)[::-1]]
         if sorted(order) != list(range(self.ndim)):
             raise ValueError(f"axes {given} do not match a parameter of shape {self.shape}")
+        known = self._turned.get(tuple(order))
+        if known is not None:
+            return known
         before = range(self.ndim) if self._axes is None else self._axes
         turned = StoredParameter(self._file, self._offset, self._stored_shape, self.dtype)
         turned._axes = tuple(before[n] for n in order)
         turned.shape = tuple(self.shape[n] for n in order)
-        return turned
+        return self._turned.setdefault(tuple(order), turned)
 
     def read(self) -> Array:
         """Give the array.

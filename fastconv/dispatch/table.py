@@ -25,9 +25,10 @@ WHAT = "fastconv tuning table"
 # More than any table needs, and little enough to read whole.
 LIMIT_BYTES = 8 << 20
 LOCK_SECONDS = 30
-# What every algorithm does alike after its sums, and so no reason to prefer one; and a precision
-# that is allowed, which no algorithm of the backends that are measured makes use of.
-_LEFT_OUT = ("batch", "bias", "residual", "activation", "precision")
+# What every algorithm does alike after its sums, and so no reason to prefer one; a precision that
+# is allowed, which no algorithm of the backends that are measured makes use of; whether weights
+# serve images of other sizes.
+_LEFT_OUT = ("batch", "bias", "residual", "activation", "precision", "any_size")
 
 
 class TableError(ValueError):

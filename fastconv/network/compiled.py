@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +14,26 @@ from fastconv.arrays import ready
 from fastconv.device_arrays import DeviceArray
 from fastconv.dispatch import tuning
 from fastconv.network.code import NativePart
+from fastconv.network.deciding import decided, deciding_inputs
 from fastconv.network.executor import Executor
+from fastconv.network.kept import KeptPrograms
 from fastconv.network.limits import allow, memory_limit
 from fastconv.network.lowering import lower
-from fastconv.network.passes import PassReport, run_passes
+from fastconv.network.passes import PassReport, rewrites, run_passes
 from fastconv.network.planner import plan_program
 from fastconv.network.program import Program
 from fastconv.network.report import Footprint
-from fastconv.network.trace import Trace, trace
+from fastconv.network.trace import trace
+from fastconv.network.turns import OpenSizes, Turns
 from fastconv.problem import Shape
 
 if TYPE_CHECKING:
     from fastconv.network.on_device import DeviceExecutor
 
-# How many shapes are kept, the latest ones.
+# How many shapes are kept on GPUs, the latest ones.
 KEPT = 16
+# For how many values of the inputs that decide branches programs are kept.
+DECIDED = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +43,22 @@ class Compiled:
     The program has no parameters any more; ``again`` makes it once more, with them.
     """
 
-    trace: Trace
     program: Program
     passes: tuple[PassReport, ...]
     executor: Executor
     again: Callable[[], Program]
+
+    def arrays(self) -> list[np.ndarray[Any, Any]]:
+        """Return the memory that it keeps: tables, argument blocks, packed parameters."""
+        code = self.executor.code
+        blocks = [
+            array
+            for part in code.parts
+            if isinstance(part, NativePart)
+            for array in (part.program.block, part.program.stages, part.program.places)
+        ]
+        held = (plan.arrays() for plan in self.executor.planned.all_plans())
+        return [*blocks, *(array for several in held for array in several)]
 
     @property
     def memory_bytes(self) -> int:
@@ -76,10 +91,20 @@ class Shapes:
     A function that cannot be traced (it looks at data) has none; it is run as it is.
     """
 
-    def __init__(self, function: Callable[..., Any], max_memory: int | None = None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        max_memory: int | None = None,
+        open_sizes: OpenSizes = (),
+    ) -> None:
         self._function = function
         self._max_memory = max_memory
-        self._kept: collections.OrderedDict[Any, Compiled | None] = collections.OrderedDict()
+        self._open_sizes = open_sizes
+        self._kept = KeptPrograms()
+        self._rewrites = rewrites()
+        self._turns = Turns(self._rewrites, self._lower, open_sizes)
+        self._deciding = deciding_inputs(function)
+        self._decided: collections.OrderedDict[Any, Shapes] = collections.OrderedDict()
         self._on_devices: collections.OrderedDict[Any, DeviceExecutor | None]
         self._on_devices = collections.OrderedDict()
         self._lock = forks.reentrant_lock()
@@ -89,16 +114,22 @@ class Shapes:
         """Give what runs plain, contiguous arrays of shapes that were met before; else None."""
         if self._generation != tuning.generation():
             return None
+        if self._deciding:
+            enough = len(inputs) > self._deciding[-1]
+            own = self.deciding(inputs) if enough else self
+            return None if own is self else own.known(inputs)
         key: tuple[Any, ...] = ()
         for value in inputs:
             if type(value) is not np.ndarray or not value.flags.carray:
                 return None
             key += (value.shape, value.dtype)
-        found = self._kept.get(key)
+        found = self._kept.latest(key)
         return None if found is None else found.executor
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Run forward; give all outputs."""
+        if self._deciding and (own := self.deciding(inputs)) is not self:
+            return own.run(inputs)
         on_device = any(isinstance(value, DeviceArray) for value in inputs)
         if on_device or settings.backend() == "cuda":
             return self._run_on_device(inputs, on_device)
@@ -107,6 +138,22 @@ class Shapes:
         if found is None:
             return self._run_as_written(inputs)
         return found.executor.run([ready(value) for value in inputs])
+
+    def deciding(self, inputs: Sequence[Any]) -> Shapes:
+        """Return the programs for the values of the inputs that decide branches."""
+        function = decided(self._function, self._deciding, inputs) if self._deciding else None
+        if function is None:
+            return self
+        key = tuple((v.tobytes(), v.dtype, v.shape) for v in function.values.values())
+        with self._lock:
+            found = self._decided.get(key)
+            if found is None:
+                found = Shapes(function, self._max_memory, self._open_sizes)
+                self._decided[key] = found
+                while len(self._decided) > DECIDED:
+                    self._decided.popitem(last=False)
+            self._decided.move_to_end(key)
+            return found
 
     def _run_as_written(self, inputs: Sequence[Any]) -> list[Any]:
         results = self._function(*inputs)
@@ -138,7 +185,7 @@ class Shapes:
             return None
         from fastconv.network.on_device import DeviceExecutor
 
-        program, _ = run_passes(traced[1], traced[1], on_device=True)
+        program, _ = run_passes(traced, self._rewrites, None)
         return DeviceExecutor(plan_program(program))
 
     def compiled(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
@@ -152,59 +199,56 @@ class Shapes:
                 self._kept.clear()
                 self._generation = tuning.generation()
             if key not in self._kept:
-                self._kept[key] = self._compile(specs)
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            return self._kept[key]
+                self._kept.put(key, self._compile(specs))
+            return self._kept.latest(key)
+
+    @property
+    def kept(self) -> KeptPrograms:
+        """The programs that are kept, and what memory they take."""
+        return self._kept
 
     def _compile(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
-        found = self._lowered(specs)
-        if found is None:
+        lowered = self._lowered(specs)
+        if lowered is None:
             return None
-        traced, lowered = found
         with memory_limit(self._max_memory):
-            for spec in lowered.values.values():
-                allow(spec.shape, spec.dtype)
-        passed = functools.partial(self._passed, lowered, specs)
-        program, reports = passed()
+            # Of those that are too large, if any is, this one is.
+            largest = max(lowered.values, key=lowered.nbytes)
+            allow(*lowered.values[largest])
+        program, reports = self._passed(lowered, specs)
         executor = self._planned(program)
-        return Compiled(traced, executor.planned.program, reports, executor, lambda: passed()[0])
+        return Compiled(executor.planned.program, reports, executor, lambda: self._again(specs))
 
-    def _lowered(self, specs: Sequence[tuple[Shape, Any]]) -> tuple[Trace, Program] | None:
+    def _again(self, specs: Sequence[tuple[Shape, Any]]) -> Program:
+        lowered = self._lowered(specs)
+        assert lowered is not None
+        return self._passed(lowered, specs)[0]
+
+    def _lower(self, specs: Sequence[tuple[Shape, Any]]) -> Program | None:
+        traced = trace(self._function, specs)
+        known = all(hasattr(value, "shape") for value in traced.outputs)
+        return lower(traced) if known else None
+
+    def _lowered(self, specs: Sequence[tuple[Shape, Any]]) -> Program | None:
         """Trace and lower; None: it cannot be, or has nothing to do."""
         try:
-            traced = trace(self._function, specs)
-            if not all(hasattr(value, "shape") for value in traced.outputs):
-                return None
-            lowered = lower(traced)
+            lowered = self._lower(specs)
         except MemoryError:
             # That says nothing of the function; without its program it would compute other bits.
             raise
         except Exception:
             # It looks at data, or the input is not right: running it will tell.
             return None
+        if lowered is None:
+            return None
         if any(0 in spec.shape or spec.dtype.hasobject for spec in lowered.values.values()):
             return None
-        return traced, lowered
+        return lowered
 
     def _passed(
         self, lowered: Program, specs: Sequence[tuple[Shape, Any]]
     ) -> tuple[Program, tuple[PassReport, ...]]:
-        return run_passes(lowered, self._of_one_image(specs) or lowered)
-
-    def _of_one_image(self, specs: Sequence[tuple[Shape, Any]]) -> Program | None:
-        """Give the program of a batch of one, where the inputs share a first dimension."""
-        batches = {shape[0] if shape else 0 for shape, _ in specs}
-        if len(batches) != 1 or batches <= {0, 1}:
-            return None
-        try:
-            program = lower(trace(self._function, [((1, *shape[1:]), d) for shape, d in specs]))
-        except MemoryError:
-            raise
-        except Exception:
-            return None
-        # What leaves images out may leave none.
-        return None if any(0 in spec.shape for spec in program.values.values()) else program
+        return run_passes(lowered, self._rewrites, self._turns.of(specs), bool(self._open_sizes))
 
     def _planned(self, program: Program) -> Executor:
         """Plan within ``max_memory``, with leaner algorithms where it needs them.
@@ -234,4 +278,4 @@ class Shapes:
             limit = largest // 2
 
     def __reduce__(self) -> Any:
-        return Shapes, (self._function, self._max_memory)
+        return Shapes, (self._function, self._max_memory, self._open_sizes)

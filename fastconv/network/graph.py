@@ -14,14 +14,21 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.dispatch.parameter import Parameter
 from fastconv.dispatch.stored import StoredParameter
+from fastconv.forks import cached_property
 from fastconv.network.errors import raise_of_node
-from fastconv.network.limits import memory_limit, owned, signature, try_on_shapes
+from fastconv.network.limits import SMALL, memory_limit, owned, signature, try_on_shapes
 from fastconv.network.operations import operation
 from fastconv.network.tolerance import allow_precision, share_out, trace_of
-from fastconv.network.trace import Traced, scope
+from fastconv.network.trace import Traced, scopes
 
 _MOST_TRIED = 4096
+# Operations whose results are no larger than what they are given.
+_HARMLESS = frozenset(
+    ("cast", "concat", "identity", "reshape", "shape", "size", "slice", "split", "squeeze",
+     "transpose", "unsqueeze")
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +77,14 @@ class Graph:
     rtol: float | None = None
     precision: str | None = None
     _tried: set[Any] = dataclasses.field(default_factory=set, init=False, repr=False, compare=False)
+    # What nodes on constants alone gave when the graph was traced before, by place.
+    _known: dict[int, Any] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    _last: dict[Any, dict[int, list[str]]] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         known = {port.name for port in self.inputs} | set(self.constants)
@@ -86,7 +101,7 @@ class Graph:
             raise ValueError(f"outputs {', '.join(map(repr, absent))} are given by no node")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tried": set()}
+        return {**self.__dict__, "_tried": set(), "_known": {}, "_last": {}}
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
@@ -122,16 +137,24 @@ class Graph:
         traced = trace_of(tuple(values.values()))
         begin = 0 if traced is None else len(traced.steps)
         given = owned(values.values())
-        with memory_limit(max_memory), np.errstate(all="ignore"):
+        with memory_limit(max_memory), np.errstate(all="ignore"), scopes() as enter:
             for place, node in enumerate(self.nodes):
+                known = None if traced is None else self._known.get(place)
+                if known is not None:
+                    held.update(known)
+                    continue
                 arguments = [held[name] if name else None for name in node.inputs]
-                with scope(node.name, node.kind or str(node.attributes.get("function", node.op))):
-                    if traced is not None and _draws(node, arguments):
-                        raise TypeError(f"{node.op} draws random numbers: it cannot be traced")
-                    began = 0.0 if watch is None else time.perf_counter()
-                    results = self._run_node(place, node, arguments, held, given)
-                    if watch is not None:
-                        watch(node, began)
+                enter(node.name, node.kind or str(node.attributes.get("function", node.op)))
+                if traced is not None and place in self._random and not _reads_traced(arguments):
+                    raise TypeError(f"{node.op} draws random numbers: it cannot be traced")
+                began = 0.0 if watch is None else time.perf_counter()
+                results = self._run_node(place, node, arguments, held, given)
+                if watch is not None:
+                    watch(node, began)
+                if traced is not None and place in self._fixed:
+                    kept = _frozen(results, arguments)
+                    if kept is not None:
+                        results = self._known[place] = kept
                 held.update(results)
                 for name in last.get(place, ()):
                     held.pop(name, None)
@@ -151,7 +174,7 @@ class Graph:
         """
         try:
             function = operation(node.op)
-            sizes = signature(arguments)
+            sizes = None if _is_of_sizes(node, arguments) else signature(arguments)
             if sizes is not None and (place, sizes) not in self._tried:
                 try_on_shapes(function, arguments, node.attributes, owned(held.values()) - given)
                 if len(self._tried) >= _MOST_TRIED:
@@ -161,8 +184,28 @@ class Graph:
         except Exception as error:
             raise_of_node(error, node.name, node.op)
 
+    @cached_property
+    def _random(self) -> frozenset[int]:
+        """The places of nodes that draw random numbers."""
+        return frozenset(place for place, node in enumerate(self.nodes) if _is_random(node))
+
+    @cached_property
+    def _fixed(self) -> frozenset[int]:
+        """The places of nodes that read constants alone, and give the same each time."""
+        known, places = set(self.constants), []
+        for place, node in enumerate(self.nodes):
+            read = [name for name in node.inputs if name]
+            inner = any(isinstance(value, Graph) for value in node.attributes.values())
+            random = place in self._random
+            if read and known.issuperset(read) and not inner and not random:
+                places.append(place)
+                known.update(node.outputs)
+        return frozenset(places)
+
     def _last_readers(self, kept: Sequence[str]) -> dict[int, list[str]]:
         """Give for each node the values that no later node reads."""
+        if (known := self._last.get(tuple(kept))) is not None:
+            return known
         readers: dict[str, int] = {}
         for place, node in enumerate(self.nodes):
             for name in (*node.inputs, *node.outputs):
@@ -171,13 +214,40 @@ class Graph:
         for name, place in readers.items():
             if name not in kept and name not in self.constants:
                 last.setdefault(place, []).append(name)
+        self._last.clear()
+        self._last[tuple(kept)] = last
         return last
 
 
-def _draws(node: Node, arguments: Sequence[Any]) -> bool:
-    """Tell whether a trace would take random numbers for a constant."""
-    is_random = getattr(node.attributes.get("function"), "is_random", False)
-    return is_random and not any(isinstance(value, Traced) for value in arguments)
+def _is_of_sizes(node: Node, arguments: Sequence[Any]) -> bool:
+    """Tell whether a node only puts some numbers together, as graphs do to compute shapes."""
+    return node.op in _HARMLESS and all(
+        v is None or (isinstance(v, np.ndarray) and v.size <= SMALL) for v in arguments
+    )
+
+
+def _is_random(node: Node) -> bool:
+    return bool(getattr(node.attributes.get("function"), "is_random", False))
+
+
+def _frozen(results: dict[str, Any], arguments: Sequence[Any]) -> dict[str, Any] | None:
+    """Return what a node on constants gave as constants: what is packed of them is kept.
+
+    None: they are arrays made of what lies in a file, which are not kept.
+    """
+    if any(isinstance(v, StoredParameter) for v in arguments) and not all(
+        isinstance(v, (StoredParameter, Parameter)) for v in results.values()
+    ):
+        return None
+    return {
+        name: Parameter(v) if type(v) is np.ndarray and v.dtype.kind == "f" and v.ndim > 1 else v
+        for name, v in results.items()
+    }
+
+
+def _reads_traced(arguments: Sequence[Any]) -> bool:
+    """Tell whether a node reads a traced value: a trace takes what others give for constants."""
+    return any(isinstance(value, Traced) for value in arguments)
 
 
 def _by_name(node: Node, results: Any) -> dict[str, Any]:

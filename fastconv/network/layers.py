@@ -60,7 +60,8 @@ class Layers(Mapping[str, "Layer"]):
         with self._lock:
             if names not in self._shapes:
                 function, limit = self._network.function, self._network.max_memory
-                self._shapes[names] = Shapes(_outputs_of(function, names), limit)
+                sizes = self._network.open_sizes
+                self._shapes[names] = Shapes(_outputs_of(function, names), limit, sizes)
                 while len(self._shapes) > KEPT_SETS:
                     self._shapes.popitem(last=False)
             self._shapes.move_to_end(names)

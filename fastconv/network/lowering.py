@@ -35,6 +35,8 @@ _VIEWING = frozenset(
     ("reshape", "transpose", "squeeze", "expand_dims", "ravel", "getitem", "split", "array_split",
      "broadcast_to", "flip")
 )  # fmt: skip
+# Those of them that leave every cell where it is.
+_RESHAPING = frozenset(("reshape", "squeeze", "expand_dims", "ravel"))
 # Those that go on from cell to cell as smoothly as they are written: none has steps of its own.
 _POINTWISE = frozenset(
     ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power", "square", "sqrt",
@@ -115,6 +117,11 @@ class _Lowering:
             return False
         if name == "getitem" and not _is_basic(call.arguments[1]):
             return False
+        if name in _RESHAPING:
+            # Whatever the shape: values are contiguous.
+            self._ops.append(View((self._number(value),), (self._number(step.results[0]),),
+                                  step.layer, step.kind))  # fmt: skip
+            return True
         size = value.dtype.itemsize
         # No cell of it is looked at: one stands for all.
         memory = np.zeros(1, value.dtype)
@@ -153,7 +160,9 @@ class _Lowering:
         operands = [
             v if isinstance(v, Traced) else np.asarray(v, result.dtype) for v in call.arguments
         ]
-        problem = ArithmeticProblem.of(name, *(Spec(v.shape, v.dtype) for v in operands))
+        # Tracing has seen that they broadcast.
+        left, right = operands
+        problem = ArithmeticProblem(result.dtype, name, tuple(left.shape), tuple(right.shape))
         self._solve(step, problem, tuple(map(self._operand, operands)))
         return True
 

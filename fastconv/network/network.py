@@ -72,7 +72,7 @@ class Network:
         self.outputs = tuple(outputs)
         self.name = name
         self.max_memory = max_memory
-        self._shapes = Shapes(function, max_memory)
+        self._shapes = Shapes(function, max_memory, self.open_sizes)
         self._layers = Layers(self)
 
     @classmethod
@@ -83,6 +83,12 @@ class Network:
             function, graph.inputs, graph.outputs, graph.name,
             max_memory=max_memory, fallbacks=graph.fallbacks,
         )  # fmt: skip
+
+    @property
+    def open_sizes(self) -> tuple[tuple[bool, ...], ...]:
+        """For each input which of its dimensions after the first are open; none are: empty."""
+        found = tuple(tuple(not isinstance(n, int) for n in port.shape[1:]) for port in self.inputs)
+        return found if any(any(each) for each in found) else ()
 
     def within(self, rtol: float) -> Network:
         """Give the same network with one error bound for the whole of it.

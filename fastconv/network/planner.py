@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from fastconv import settings
 from fastconv.backends.base import Plan
 from fastconv.backends.native.plan import scratch_stride
-from fastconv.dispatch import find_plan
+from fastconv.dispatch import find_plan, holding_plan
 from fastconv.network.program import Images, Op, Program, Solve, View
 
 
@@ -88,12 +88,7 @@ class _Planner:
             return self._images(op)
         light = _without_parameters(op)
         if isinstance(op, Solve):
-            self.plans[light] = find_plan(
-                op.problem,
-                op.arrays(),
-                algorithm=op.algorithm,
-                backend=op.backend or settings.backend(),
-            )
+            self.plans[light] = _plan(op)
         return [light]
 
     def _images(self, op: Images) -> list[Op]:
@@ -109,6 +104,19 @@ class _Planner:
         )
         self.portions[light] = several
         return [light]
+
+
+def _plan(op: Solve) -> Plan:
+    """Plan an operation. On GPUs plans are kept with the parameters, as for single calls."""
+    backend = op.backend or settings.backend()
+    if backend == "cuda":
+        return find_plan(op.problem, op.arrays(), algorithm=op.algorithm, backend=backend)
+    own = op.parameters
+    source, make, key = (own.source, own, own.key) if callable(own) else (own, None, None)
+    return holding_plan(
+        op.problem, source, make, key,
+        algorithm=op.algorithm, backend=backend,
+    )  # fmt: skip
 
 
 def _parameters(op: Op) -> int:

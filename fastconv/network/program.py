@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -51,21 +51,64 @@ class Op:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Derived:
+    """How a pass made a problem: a function of the values' shapes and of operations' problems.
+
+    It says the same for any sizes, so that what a pass did can be done again for others.
+    """
+
+    change: Callable[..., Problem]
+    ops: tuple[Solve, ...] = ()
+
+
+class Reworked(Protocol):
+    """Parameters that a pass changed: made when they are packed, from frozen ones and a key."""
+
+    @property
+    def source(self) -> tuple[Any, ...]:
+        """The parameters that the changed ones are made of."""
+
+    @property
+    def key(self) -> Any:
+        """The change; two with equal keys and the same source make the same parameters."""
+
+    def __call__(self) -> tuple[Any, ...]: ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Solve(Op):
     """A problem, its parameters, and the algorithm and backend that were asked for.
 
     Parameters that a pass has changed are worked out when they are packed, so that no second set
-    of a network's weights is ever there.
+    of a network's weights is ever there. ``derived`` is how a pass made the problem.
     """
 
     problem: Problem
-    parameters: tuple[Any, ...] | Callable[[], tuple[Any, ...]] = ()
+    parameters: tuple[Any, ...] | Reworked = ()
     algorithm: str | None = None
     backend: str | None = None
+    derived: Derived | None = dataclasses.field(default=None, kw_only=True)
 
     def arrays(self) -> tuple[Any, ...]:
         """Give the parameters, worked out."""
         return self.parameters() if callable(self.parameters) else self.parameters
+
+    def posed_as(self, problem: Problem, inputs: tuple[Operand, ...]) -> Solve:
+        """Return the operation of another problem: `dataclasses.replace`, and quicker."""
+        made = object.__new__(Solve)
+        made.__dict__.update(self.__dict__, problem=problem, inputs=inputs)
+        return made
+
+    def changed(
+        self, change: Callable[..., Problem], values: Mapping[int, Spec], *others: Solve, **new: Any
+    ) -> Solve:
+        """Return the operation with another problem: ``change`` of the values and problems.
+
+        ``change`` takes the values, this operation's problem, and those of ``others``.
+        """
+        ops = (self, *others)
+        problem = change(values, *(op.problem for op in ops))
+        return dataclasses.replace(self, problem=problem, derived=Derived(change, ops), **new)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,6 +166,8 @@ class Program:
     ops: tuple[Op, ...]
     inputs: tuple[int, ...]
     outputs: tuple[Operand, ...]
+    # Values that passes added: each has the shape and dtype of another.
+    like: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
     def posed(self) -> list[Op]:
         """Give the operations of the whole batch that do something, however they are done."""

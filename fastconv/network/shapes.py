@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from math import prod
@@ -22,12 +23,23 @@ def shape_of(value: Any) -> Shape:
 
 def elementwise(ufunc: Any, inputs: Sequence[Any]) -> One:
     """Give the shape and dtype of a universal function's result."""
-    shape = np.broadcast_shapes(*map(shape_of, inputs))
-    samples = [np.zeros((), v.dtype) if hasattr(v, "dtype") else v for v in inputs]
+    given = {shape_of(v) for v in inputs} - {()}
+    shape = given.pop() if len(given) == 1 else np.broadcast_shapes(*map(shape_of, inputs))
+    kinds = [v.dtype if hasattr(v, "dtype") else (type(v), v) for v in inputs]
+    try:
+        return tuple(shape), _result_dtype(ufunc, *kinds)
+    except TypeError:  # a list is no key
+        return tuple(shape), _result_dtype.__wrapped__(ufunc, *kinds)
+
+
+@functools.lru_cache(maxsize=1024)
+def _result_dtype(ufunc: Any, *kinds: Any) -> np.dtype[Any]:
+    """Return the dtype of a universal function's result; what is no array comes with its type."""
     # An array of one element has the array's say in promotion, where a scalar has not.
-    samples = [s[None] if isinstance(s, np.ndarray) else s for s in samples]
+    samples = [np.zeros(1, k) if isinstance(k, np.dtype) else k[1] for k in kinds]
     with np.errstate(all="ignore"):
-        return tuple(shape), ufunc(*samples).dtype
+        found: np.dtype[Any] = ufunc(*samples).dtype
+    return found
 
 
 def reshape(value: Any, shape: Any, **_: Any) -> One:
@@ -89,7 +101,10 @@ def squeeze(value: Any, axis: Any = None) -> One:
     """Take dimensions of length one away."""
     n = len(value.shape)
     given: Any = [i for i, s in enumerate(value.shape) if s == 1] if axis is None else axis
-    gone = {int(a) % n for a in (given if hasattr(given, "__iter__") else (given,))}
+    axes = [int(a) for a in (given if hasattr(given, "__iter__") else (given,))]
+    if any(not -n <= axis < n or value.shape[axis] != 1 for axis in axes):
+        raise ValueError(f"axes {axes} of a value of shape {list(value.shape)} are not of length 1")
+    gone = {axis % n for axis in axes}
     return tuple(s for i, s in enumerate(value.shape) if i not in gone), value.dtype
 
 
@@ -97,6 +112,8 @@ def expand_dims(value: Any, axis: Any) -> One:
     """Add dimensions of length one."""
     axes = [int(a) for a in (axis if hasattr(axis, "__iter__") else (axis,))]
     n = len(value.shape) + len(axes)
+    if any(not -n <= axis < n for axis in axes):
+        raise ValueError(f"axes {axes} are outside a value of {n} dimensions")
     added = {a % n for a in axes}
     rest = iter(value.shape)
     return tuple(1 if i in added else next(rest) for i in range(n)), value.dtype

@@ -50,7 +50,7 @@ class Field:
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(unsafe_hash=True)
 class Step:
     """One operation of a traced network. ``problem`` is None for NumPy's own (add, reshape).
 
@@ -80,7 +80,7 @@ class Step:
         return str(getattr(function, "runner", "numpy"))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class NumpyCall:
     """A function of NumPy's and its arguments, of which some are traced values."""
 
@@ -315,6 +315,21 @@ def scope(name: str, module: Any = None) -> Iterator[None]:
         _scopes.reset(token)
 
 
+@contextlib.contextmanager
+def scopes() -> Iterator[Callable[[str, Any], None]]:
+    """Give a function that names the layer of the steps from there on, as `scope` does."""
+    outer = _scopes.get()
+    token = _scopes.set(outer)
+
+    def enter(name: str, module: Any) -> None:
+        _scopes.set((*outer, (name, module)))
+
+    try:
+        yield enter
+    finally:
+        _scopes.reset(token)
+
+
 def _current(default_kind: str) -> tuple[str, str]:
     """Give the innermost layer's name, and the kind of a step in it."""
     scopes = _scopes.get()
@@ -331,6 +346,8 @@ def _joined(values: Sequence[Any]) -> Field:
     """Give the field of a value made of several: the largest, with the first one's step."""
     fields = [v.field for v in values if isinstance(v, Traced)]
     first = fields[0]
+    if all(field is first for field in fields):
+        return first
     if any(f.size is None for f in fields):
         return Field(None, first.step)
     sizes = [f.size for f in fields if f.size is not None and len(f.size) == len(first.step)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from fastconv.problem.record import record
+from fastconv.problem.record import record, replaced
 
 Shape = tuple[int, ...]
 
@@ -96,6 +95,11 @@ class Problem:
         """Give the same problem without the parameters that no output depends on."""
         return self
 
+    @property
+    def busy_part(self) -> Any:
+        """Which part of the parameters `busy` gives; None: all."""
+        return None
+
     def busy(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
         """Give the parameters of `without_idle` out of this problem's."""
         return parameters
@@ -104,7 +108,7 @@ class Problem:
         """Give the same problem for a batch of one: what every choice is made from."""
         if getattr(self, "batch", 1) == 1:
             return self
-        return dataclasses.replace(self, batch=1)  # type: ignore[call-arg]
+        return replaced(self, batch=1)
 
 
 def _size(shape: Shape) -> int:

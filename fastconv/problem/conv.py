@@ -52,6 +52,8 @@ class ConvProblem(Problem):
 
     ``separable``: every filter is known to be an outer product of one line a dimension.
     ``precision``: what the factors of float32 products may be rounded to, at most; None: nothing.
+    ``any_size``: the weights are packed for images of other sizes too, and so in a form that does
+    not depend on the size.
     """
 
     batch: int
@@ -71,6 +73,7 @@ class ConvProblem(Problem):
     rtol: float = DEFAULT_RTOL
     separable: bool = False
     precision: str | None = None
+    any_size: bool = False
 
     @classmethod
     @remembered
@@ -191,8 +194,8 @@ class ConvProblem(Problem):
 
     def without_idle(self) -> ConvProblem:
         """Give the problem without the outermost taps that see padding alone."""
-        taps = self._busy_taps()
-        if taps == tuple((0, k) for k in self.kernel_size):
+        taps = self.busy_part
+        if taps is None:
             return self
         padding = tuple(
             (before - first * d, after - (k - last) * d)
@@ -202,6 +205,11 @@ class ConvProblem(Problem):
         )
         kernel = tuple(last - first for first, last in taps)
         return dataclasses.replace(self, kernel_size=kernel, padding=padding)
+
+    @property
+    def busy_part(self) -> Any:
+        taps = self._busy_taps()
+        return None if taps == tuple((0, k) for k in self.kernel_size) else taps
 
     def busy(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
         weight, *rest = parameters
@@ -216,7 +224,7 @@ class ConvProblem(Problem):
             self.input_size, self.output_size, self.kernel_size, self.stride, self.padding,
             self.dilation, strict=True,
         )  # fmt: skip
-        return tuple(busy_taps(*column) for column in columns)
+        return tuple([busy_taps(*column) for column in columns])
 
 
 @record(frozen=True)

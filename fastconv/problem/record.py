@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-__all__ = ["record"]
+__all__ = ["record", "replaced"]
+
+R = TypeVar("R")
 
 if TYPE_CHECKING:
     # To a type checker a record is a dataclass.
@@ -36,6 +38,7 @@ else:
                 f.name: f.default for f in fields if f.default is not dataclasses.MISSING
             }
             cls._values = attrgetter(*cls._names)
+            cls._known = frozenset(cls._names)
             for name, method in (_METHODS | _BY_VALUE if eq else _METHODS).items():
                 if name not in vars(cls):
                     setattr(cls, name, method)
@@ -44,16 +47,25 @@ else:
         return make
 
 
+def replaced(value: R, **changes: Any) -> R:
+    """Return a record with other fields: `dataclasses.replace`, without looking at their names."""
+    made = object.__new__(type(value))
+    held = value.__dict__
+    names: tuple[str, ...] = value._names  # type: ignore[attr-defined]
+    made.__dict__.update({name: held[name] for name in names}, **changes)
+    return made
+
+
 def _init(self: Any, *values: Any, **named: Any) -> None:
     given = dict(zip(self._places, values, strict=False))
-    known = self._defaults | given | named
-    once = len(given) == len(values) and given.keys().isdisjoint(named)
-    if not once or len(known) > len(self._names) or any(n not in known for n in self._names):
+    known = {**self._defaults, **given, **named}
+    once = len(given) == len(values) and (not named or given.keys().isdisjoint(named))
+    if not once or known.keys() != self._known:
         raise TypeError(
             f"{type(self).__qualname__} takes {', '.join(self._names)}, each once, but got "
             f"{len(values)} by place and {', '.join(named) or 'none'} by name"
         )
-    self.__dict__.update((name, known[name]) for name in self._names)
+    self.__dict__.update(known)
 
 
 def _repr(self: Any) -> str:
@@ -76,7 +88,16 @@ def _equal(self: Any, other: Any) -> Any:
 
 
 def _hash(self: Any) -> int:
-    return hash(self._values(self))
+    # A problem is a key many times over.
+    found: int | None = self.__dict__.get("_hashed")
+    if found is None:
+        found = self.__dict__["_hashed"] = hash((type(self), self._values(self)))
+    return found
+
+
+def _state(self: Any) -> dict[str, Any]:
+    """Return the fields alone: another process hashes strings in another way."""
+    return {name: self.__dict__[name] for name in self._names}
 
 
 _METHODS: dict[str, Callable[..., Any]] = {
@@ -84,5 +105,6 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "__repr__": _repr,
     "__setattr__": _set,
     "__delattr__": _delete,
+    "__getstate__": _state,
 }
 _BY_VALUE: dict[str, Callable[..., Any]] = {"__eq__": _equal, "__hash__": _hash}

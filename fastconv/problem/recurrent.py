@@ -286,7 +286,9 @@ class RecurrentProblem(Problem):
     def float_inputs(self) -> dict[int, Shape]:
         """Shapes of the inputs that are given and have the problem's dtype, by number."""
         states = {2: self.initial_h, 3: self.initial_c}
-        return {0: self.input_shape} | {n: self.state_shape for n, is_there in states.items() if is_there}
+        return {0: self.input_shape} | {
+            n: self.state_shape for n, is_there in states.items() if is_there
+        }
 
     @property
     def sum_length(self) -> int:

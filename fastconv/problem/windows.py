@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from fastconv.problem.base import Shape
@@ -93,6 +94,7 @@ def _named_padding(
     return tuple(pairs)
 
 
+@functools.lru_cache(maxsize=4096)
 def output_size(
     input_size: Shape, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape
 ) -> Shape:

@@ -94,7 +94,7 @@ def test_constant_weights_are_packed_once() -> None:
     packed = [p for p in graph.constants.values() if p._plans]
     assert len(packed) == 1
     (plans,) = packed[0]._plans.values()
-    assert len(plans._kept) == 1
+    assert len(plans.packed) == 2  # the weight, and zeros where there is no bias
 
 
 def test_everything_unsupported_is_named_at_once() -> None:

@@ -153,7 +153,7 @@ MUTATIONS = [
     ),
     Mutation(
         "fastconv/dispatch/table.py",
-        '_LEFT_OUT = ("batch", "bias", "residual", "activation", "precision")',
+        '_LEFT_OUT = ("batch", "bias", "residual", "activation", "precision", "any_size")',
         '_LEFT_OUT = ("batch", "residual", "activation", "precision")',
         f"{TUNING} -k any_batch",
         "a tuned choice is the same with any epilogue",

@@ -19,7 +19,7 @@ import fastconv
 from fastconv import models, nn
 from fastconv.dispatch import find_plan
 from fastconv.network import compile_module, planner
-from fastconv.network.compiled import KEPT
+from fastconv.network.kept import MOST_BYTES, KeptPrograms
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"convnet1": (1, 1, 28, 28), "lenet5": (1, 1, 28, 28)}
@@ -90,15 +90,18 @@ def test_thousands_of_runs_take_no_more_memory() -> None:
     run_python(code)
 
 
-def test_the_shapes_that_are_kept_are_bounded() -> None:
+def test_programs_kept_are_bounded_by_their_bytes() -> None:
     network = compile_module(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), (1, 1, 5, 5))
-    x = np.random.default_rng(0).standard_normal((3 * KEPT, 1, 5, 5)).astype("f4")
+    x = np.random.default_rng(0).standard_normal((40, 1, 5, 5)).astype("f4")
     whole = network(x)
-    for batch in range(1, 3 * KEPT):
+    one = network._shapes.kept.nbytes
+    network._shapes._kept = KeptPrograms(6 * one)
+    for batch in range(1, 40):
         np.testing.assert_array_equal(network(x[:batch]), whole[:batch])
-    kept = network._shapes._kept
-    assert len(kept) == KEPT
-    assert [key[0][0] for key in kept][-1] == 3 * KEPT - 1
+    kept = network._shapes.kept
+    assert 4 < len(kept) <= 7
+    assert kept.nbytes <= 7 * one < MOST_BYTES
+    assert [key[0][0] for key in kept][-1] == 39
     np.testing.assert_array_equal(network(x[:1]), whole[:1])
 
 

@@ -11,7 +11,7 @@ import pytest
 import fastconv
 import fastconv.functional as F
 from fastconv.dispatch import Parameter
-from fastconv.network import passes
+from fastconv.network import passes, turns
 from fastconv.network.code import write_code
 from fastconv.network.compiled import Shapes
 from fastconv.network.executor import Executor
@@ -25,7 +25,7 @@ from fastconv.network.passes.clean import (
 )
 from fastconv.network.passes.fold import fold_affine, fold_padding
 from fastconv.network.passes.fuse import fuse_activation, fuse_light_activation, fuse_residual
-from fastconv.network.passes.layout import channels_last
+from fastconv.network.passes.layout import channels_last, last_from
 from fastconv.network.passes.recognise import recognise_activations
 from fastconv.network.planner import plan_program
 from fastconv.network.pointwise import erf
@@ -162,7 +162,7 @@ def test_activations_end_sums_and_normalisations_that_stay() -> None:
     after = fuse_light_activation(before)
     assert kinds(after) == ["batch_norm", "conv2d", "multiply", "add"]
     agree(before, after)
-    passed = passes.run_passes(before, before)[0]
+    passed = passes.run_passes(before, passes.rewrites(), last_from)[0]
     assert kinds(passed) == ["batch_norm", "multiply", "conv2d"]
     two = lowered(lambda x: F.relu6(F.leaky_relu(x + x[:, :1])))
     assert [str(op.problem.activation) for op in fuse_light_activation(two).ops[1:]] == [  # type: ignore[attr-defined]
@@ -170,7 +170,7 @@ def test_activations_end_sums_and_normalisations_that_stay() -> None:
     ]  # fmt: skip
     # A sum that a convolution can do is its own, and so is what follows it.
     shortcut = lowered(lambda x: F.relu(conv(x) + x))
-    assert kinds(passes.run_passes(shortcut, shortcut)[0]) == ["conv2d"]
+    assert kinds(passes.run_passes(shortcut, passes.rewrites(), last_from)[0]) == ["conv2d"]
 
 
 def test_the_later_convolution_adds_the_shortcut() -> None:
@@ -324,7 +324,7 @@ def test_runs_over_the_end_of_a_dimension_are_no_steps_along_it() -> None:
 
 def test_a_batch_is_laid_out_as_one_image(monkeypatch: Any) -> None:
     seen: list[Program] = []
-    monkeypatch.setattr(passes, "last_from", lambda program: seen.append(program) or 0)
+    monkeypatch.setattr(turns, "last_from", lambda program: seen.append(program) or 0)
     Shapes(lambda x: F.relu(conv(x))).run([X])
     (chosen_by,) = seen
     assert chosen_by.values[chosen_by.inputs[0]].shape == (1, *X.shape[1:])
@@ -366,9 +366,9 @@ def test_what_names_an_algorithm_for_channels_first_stays_so() -> None:
 def test_any_network_may_turn_anywhere(seed: int, begin: int, monkeypatch: Any) -> None:
     network = RandomNetwork(seed)
     before = lowered(network)
-    monkeypatch.setattr(passes, "last_from", lambda program: begin)
-    after, reports = passes.run_passes(before, before)
-    assert {report.name for report in reports} >= {name for name, _ in passes.PASSES}
+    monkeypatch.setattr(turns, "last_from", lambda program: begin)
+    after, reports = passes.run_passes(before, passes.rewrites(), last_from)
+    assert {report.name for report in reports} >= {name for name, _ in passes.ONCE}
     for given, wanted in zip(run(after), run(before), strict=True):
         np.testing.assert_allclose(given, wanted, rtol=0, atol=2e-4 * max(1, np.abs(wanted).max()))
 

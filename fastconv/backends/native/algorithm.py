@@ -37,6 +37,11 @@ class NativeAlgorithm(Algorithm):
     def plan(self, problem: Any, *parameters: Array | None) -> NativePlan:
         return self.geometry(problem).packed(parameters)
 
+    def geometry_of(self, problem: Any) -> NativePlan | None:
+        kind = type(self)
+        own = kind.plan is NativeAlgorithm.plan and kind.geometry is not NativeAlgorithm.geometry
+        return self.geometry(problem) if own else None
+
     def packing_plan(self, problem: Any) -> PackingPlan:
         if type(self).geometry is NativeAlgorithm.geometry:
             return super().packing_plan(problem)

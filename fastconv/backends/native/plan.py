@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +91,11 @@ class Weights:
         every = (a for stage in self.stages for a in stage.arguments if isinstance(a, Slot))
         return {a.buffer for a in every if a.buffer >= 0}
 
+    @cached_property
+    def key(self) -> Any:
+        """All that packing depends on besides the parameters."""
+        return self.nbytes, *((s.kernel, s.items, *map(_said, s.arguments)) for s in self.stages)
+
     def packed(self, parameters: Sequence[Array | None]) -> Constant:
         """Return these parameters packed, for a plan to keep."""
         # Zeros where nothing is written, behind a narrow last panel: what is equal is held once.
@@ -122,6 +126,8 @@ class HostWeights:
 
     pack: Callable[..., Array | None]
     reads: frozenset[int] | None = None
+    # Python's functions say nothing of what they depend on.
+    key = None
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
         """Return these parameters packed, for a plan to keep; 0 for a missing one."""
@@ -139,6 +145,11 @@ class Given:
     def reads(self) -> set[int]:
         """The number of the parameter."""
         return {self.number}
+
+    @property
+    def key(self) -> Any:
+        """All that packing depends on besides the parameters."""
+        return "given", self.number
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
         """Return it for a plan to keep, copied where it may be written to; 0 for a missing one."""
@@ -159,6 +170,13 @@ class Packed:
 
 AnyWeights = Weights | HostWeights | Given
 Argument = int | Slot | Constant | Packed
+
+
+def _said(argument: Argument) -> Any:
+    """Return an argument as something to compare by: tables by what is in them."""
+    if isinstance(argument, Constant):
+        return argument.array.dtype, argument.array.tobytes()
+    return argument
 
 
 class NativePlan(PackingPlan):
@@ -210,18 +228,32 @@ class NativePlan(PackingPlan):
 
     @property
     def nbytes(self) -> int:  # type: ignore[override]
-        packing = (w.stages for w in self.weights if isinstance(w, Weights))
-        arrays = {
-            id(a.array): a.array
-            for stage in itertools.chain(self.stages, *packing)
-            for a in stage.arguments
-            if isinstance(a, Constant)
-        }
-        return sum(array.nbytes for array in arrays.values())
+        return sum(array.nbytes for array in self.arrays())
 
-    def packed(self, parameters: Sequence[Array | None]) -> NativePlan:
-        """Return the plan with these parameters packed: it runs without them."""
-        return self.holding(parameters, self.weights) if self.weights else self
+    def arrays(self) -> list[Array]:
+        """Return the memory that it keeps, each piece once: tables, packed parameters."""
+        packing = (w.stages for w in self.weights if isinstance(w, Weights))
+        found: dict[int, Array] = {}
+        for stage in itertools.chain(self.stages, *packing):
+            for a in stage.arguments:
+                if isinstance(a, Constant):
+                    base = a.array.base
+                    owner = base if isinstance(base, np.ndarray) else a.array
+                    found[id(owner)] = owner
+        return list(found.values())
+
+    def packed(
+        self,
+        parameters: Sequence[Array | None] | Callable[[], Sequence[Array | None]],
+        known: MutableMapping[Any, Array] | None = None,
+        key: Any = None,
+    ) -> NativePlan:
+        """Return the plan with these parameters packed: it runs without them.
+
+        ``known`` has what was packed of them before, by ``key`` and by how it was packed. Where
+        all is there, ``parameters`` are not asked for, which may be a function that makes them.
+        """
+        return self._holding(self.weights, parameters, known, key) if self.weights else self
 
     def part(self, parameters: Sequence[Array | None], frozen: Frozen) -> NativePlan:
         """Return the plan with the parameters packed that are ``frozen``.
@@ -229,13 +261,29 @@ class NativePlan(PackingPlan):
         What is made of others too is packed at each run.
         """
         whole = [w for w in self.weights if w.reads and all(frozen[i] for i in w.reads)]
-        return self.holding(parameters, whole)
+        return self._holding(whole, parameters)
 
-    def holding(
-        self, parameters: Sequence[Array | None], packed: Sequence[AnyWeights]
+    def _holding(
+        self,
+        packed: Sequence[AnyWeights],
+        parameters: Sequence[Array | None] | Callable[[], Sequence[Array | None]],
+        known: MutableMapping[Any, Array] | None = None,
+        key: Any = None,
     ) -> NativePlan:
         """Return the plan with some of its weights packed, for it to keep."""
-        made = {weights: weights.packed(parameters) for weights in packed}
+        made: dict[AnyWeights, Constant | int] = {}
+        for weights in packed:
+            whole = None if known is None or weights.key is None else (key, weights.key)
+            found = None if known is None or whole is None else known.get(whole)
+            if found is not None:
+                made[weights] = Constant(found)
+                continue
+            if callable(parameters):
+                parameters = parameters()
+            new = made[weights] = weights.packed(parameters)
+            if known is not None and whole is not None and isinstance(new, Constant):
+                # The first to arrive there is everyone's.
+                made[weights] = Constant(known.setdefault(whole, new.array))
 
         def held(argument: Packed) -> Argument:
             whole = made.get(argument.weights)
@@ -363,7 +411,7 @@ def _threads_within(threads: int, shared: int, scratch: int) -> int:
 
 def with_arguments(stages: Sequence[Stage], change: Callable[[Argument], Argument]) -> list[Stage]:
     """Return stages with each argument changed."""
-    return [dataclasses.replace(s, arguments=[change(a) for a in s.arguments]) for s in stages]
+    return [Stage(s.kernel, s.items, [change(a) for a in s.arguments]) for s in stages]
 
 
 def _with_packed(stages: Sequence[Stage], change: Callable[[Packed], Argument]) -> list[Stage]:

@@ -256,9 +256,7 @@ class _Steps:
         }[problem.layout]
         both = range(2)
         backwards = [int(problem.backwards(d)) for d in both]
-        starts = [
-            self._lowest(d, first, count) + (count - 1 if backwards[d] else 0) for d in both
-        ]
+        starts = [self._lowest(d, first, count) + (count - 1 if backwards[d] else 0) for d in both]
         offsets = [problem.order[g] * hidden if g < problem.gates else 0 for g in range(4)]
         kernel = dataclasses.replace(
             self._tile, rows=self._rows, vectors=3 if self._kernel == "gru" else 4

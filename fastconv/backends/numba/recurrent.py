@@ -42,9 +42,7 @@ def _make_gate(name: str) -> Function:
     ``words`` is the place of the function's number and parameters in the argument block.
     """
     real = np.dtype(name).type
-    exp, tanh, expm1, log1p = (
-        make(name) for make in (make_exp, make_tanh, make_expm1, make_log1p)
-    )
+    exp, tanh, expm1, log1p = (make(name) for make in (make_exp, make_tanh, make_expm1, make_log1p))
     zero, one, twenty = real(0), real(1), real(20)
     sigmoid_number, tanh_number, relu_number = NUMBERS["sigmoid"], NUMBERS["tanh"], NUMBERS["relu"]
     affine_number, leaky_number = NUMBERS["affine"], NUMBERS["leaky_relu"]
@@ -158,7 +156,9 @@ def _make_lstm(tile: Tile) -> Function:
     one = real(1)
 
     @part
-    def step(args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at):  # type: ignore[no-untyped-def]
+    def step(
+        args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
+    ):  # type: ignore[no-untyped-def]
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)
@@ -210,7 +210,9 @@ def _make_gru(tile: Tile) -> Function:
     sums = _make_sums(tile, *PANELS["gru"])
 
     @part
-    def step(args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at):  # type: ignore[no-untyped-def]
+    def step(
+        args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
+    ):  # type: ignore[no-untyped-def]
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)
@@ -246,7 +248,9 @@ def _make_reset(tile: Tile) -> Function:
     candidates = _make_single(tile, True)
 
     @part
-    def step(args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at):  # type: ignore[no-untyped-def]
+    def step(
+        args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
+    ):  # type: ignore[no-untyped-def]
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         updates = array(cell_at, (rows, padded), real)
@@ -283,7 +287,9 @@ def _make_single(tile: Tile, gated: bool) -> Function:
     which = w.GATE_WORDS if gated else 0
 
     @part
-    def step(args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at):  # type: ignore[no-untyped-def]
+    def step(
+        args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
+    ):  # type: ignore[no-untyped-def]
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)

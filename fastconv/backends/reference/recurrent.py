@@ -41,9 +41,7 @@ class Recurrent(Reference):
         first = [self._state(problem, s) for s in states]
         each = len(PARAMETERS)
         for d in range(problem.directions):
-            own = [
-                None if p is None else wide(p) for p in parameters[d * each : (d + 1) * each]
-            ]
+            own = [None if p is None else wide(p) for p in parameters[d * each : (d + 1) * each]]
             cell = _Cell(problem, d, own)
             h, c = first[0][d], first[1][d]
             steps = range(problem.steps)

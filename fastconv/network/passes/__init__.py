@@ -13,37 +13,45 @@ from fastconv.network.passes.clean import (
     remove_dead,
 )
 from fastconv.network.passes.fold import fold_affine, fold_padding
+from fastconv.network.passes.forms import one_form
 from fastconv.network.passes.fuse import fuse_activation, fuse_light_activation, fuse_residual
 from fastconv.network.passes.images import by_images
-from fastconv.network.passes.layout import channels_last, last_from
+from fastconv.network.passes.layout import channels_last
 from fastconv.network.passes.products import (
     read_in_place,
     recognise_attention,
     write_in_place,
 )
 from fastconv.network.passes.recognise import recognise_activations
+from fastconv.network.passes.rewrites import Rewrites
 from fastconv.network.program import Program
 
 Pass = Callable[[Program], Program]
+# From which operation on a program lays images out channels last.
+Turning = Callable[[Program], int]
 
-# In order. Names are what `Network.explain(passes=True)` shows.
-PASSES: tuple[tuple[str, Pass], ...] = (
+# In order. Names are what `Network.explain(passes=True)` shows. These look at no size: see
+# `rewrites`. What follows them does.
+ONCE: tuple[tuple[str, Pass], ...] = (
     ("remove_dead", remove_dead),
     ("recognise_activations", recognise_activations),
     ("remove_dead", remove_dead),
     ("lift_over_views", lift_over_views),
     ("fold_padding", fold_padding),
     ("fold_affine", fold_affine),
-    ("recognise_attention", recognise_attention),
     ("fuse_activation", fuse_activation),
     ("fuse_residual", fuse_residual),
     ("fuse_activation", fuse_activation),
     ("fuse_light_activation", fuse_light_activation),
     ("join_concatenations", join_concatenations),
+)
+# These look at sizes: where matrices are, and how views follow one another.
+VIEWS: tuple[tuple[str, Pass], ...] = (("merge_views", merge_views), ("remove_dead", remove_dead))
+SIZED: tuple[tuple[str, Pass], ...] = (
+    ("recognise_attention", recognise_attention),
     ("read_in_place", read_in_place),
     ("write_in_place", write_in_place),
-    ("merge_views", merge_views),
-    ("remove_dead", remove_dead),
+    *VIEWS,
 )
 
 
@@ -61,40 +69,51 @@ class PassReport:
         return f"{self.name}: {self.changed} changed, {self.before} -> {self.after} operations"
 
 
+def rewrites() -> Rewrites:
+    """Return what keeps the results of the passes that look at no size, for one network."""
+    return Rewrites(functools.partial(_run, ONCE))
+
+
 def run_passes(
-    program: Program, image: Program, *, on_device: bool = False
+    program: Program, known: Rewrites, turning: Turning | None, open_sizes: bool = False
 ) -> tuple[Program, tuple[PassReport, ...]]:
     """Run all passes, and tell what each did.
 
-    ``image`` is the program of a batch of one: what the layout is chosen by, so that a batch of
-    any size is computed alike. On a GPU images lie channels last throughout, and a batch is done
-    as a whole.
+    ``known`` has what those that look at no size made of other programs of the network.
+    ``turning`` tells from which operation on images shall lie channels last. Without it, on a GPU,
+    they do throughout, and a batch is done as a whole. ``open_sizes``: other sizes will follow.
     """
-    result, reports = _run(PASSES, program)
-    if on_device:
-        result, more = _run(_layout(0), result)
-        return result, tuple(reports + more)
-    of_one = result if image is program else _run(PASSES, image)[0]
-    if len(of_one.ops) == len(result.ops):
-        begin = last_from(of_one)
-        if begin < len(result.ops):
-            result, more = _run(_layout(begin), result)
-            reports += more
-    result, more = _run((("by_images", by_images),), result)
-    return result, tuple(reports + more)
+    result, rewritten = known.of(program)
+    reports = list(rewritten.reports)
+    result, more = _run(SIZED, result)
+    reports += more
+    begin = 0 if turning is None else turning(result)
+    if begin < len(result.ops):
+        result, more = _run(_layout(begin), result)
+        reports += more
+    if turning is not None:
+        # Pieces of a batch are of the problems that there are by then.
+        last: tuple[tuple[str, Pass], ...] = (("by_images", by_images),)
+        result, more = _run((("one_form", one_form), *last) if open_sizes else last, result)
+        reports += more
+    return result, tuple(reports)
+
+
+def before_turning(program: Program, known: Rewrites) -> Program:
+    """Return what the passes make of a program before images are laid out channels last."""
+    return _run(SIZED, known.of(program)[0])[0]
 
 
 def run_either_way(program: Program) -> tuple[Program, Program]:
     """Give what the passes make of a program that stays channels first, and of one that turns."""
-    first, _ = _run(PASSES, program)
+    first, _ = _run((*ONCE, *SIZED), program)
     return first, _run(_layout(0), first)[0]
 
 
 def _layout(begin: int) -> tuple[tuple[str, Pass], ...]:
     return (
         ("channels_last", functools.partial(channels_last, begin=begin)),
-        ("merge_views", merge_views),
-        ("remove_dead", remove_dead),
+        *VIEWS,
     )
 
 

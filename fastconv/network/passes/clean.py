@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +39,7 @@ def remove_dead(program: Program) -> Program:
 
 def lift_over_views(program: Program) -> Program:
     """Do what works element by element before a view, so that it may end what gave the elements."""
-    values = dict(program.values)
+    values, like = dict(program.values), dict(program.like)
     producers, readers, kept = program.producers(), program.readers(), program.kept()
     changes: dict[Op, list[Op]] = {}
     for op in program.ops:
@@ -46,29 +49,37 @@ def lift_over_views(program: Program) -> Program:
         if only_reader(view, readers, kept) is not op or not isinstance(view.inputs[0], int):
             continue
         source = values[view.inputs[0]]
-        problem = _over(op, tuple(source.shape))
-        if view.start or prod(source.shape) != prod(op.problem.input_shape) or problem is None:
+        whole = view.start == 0 and prod(source.shape) == prod(op.problem.input_shape)
+        if not whole or not _fits(op, tuple(source.shape)):
             continue
         number = max(values) + 1
-        values[number] = Spec(tuple(source.shape), source.dtype)
+        values[number], like[number] = Spec(tuple(source.shape), source.dtype), view.inputs[0]
         inputs = tuple(view.inputs[0] if isinstance(v, int) else v for v in op.inputs)
-        lifted = dataclasses.replace(op, inputs=inputs, outputs=(number,), problem=problem)
+        over = functools.partial(_over, source=view.inputs[0])
+        lifted = op.changed(over, values, inputs=inputs, outputs=(number,))
         changes[view] = []
         changes[op] = [lifted, dataclasses.replace(view, inputs=(number,), outputs=op.outputs)]
-    return dataclasses.replace(program.replaced(changes), values=values)
+    return dataclasses.replace(program.replaced(changes), values=values, like=like)
 
 
-def _over(op: Solve, shape: tuple[int, ...]) -> Problem | None:
-    """Give an operation's problem over the same elements in another shape; None: it is another."""
+def _fits(op: Solve, shape: tuple[int, ...]) -> bool:
+    """Tell whether an operation does the same to the same elements in another shape."""
     problem = op.problem
-    if isinstance(problem, (ElementwiseProblem, FunctionProblem)):
-        return dataclasses.replace(problem, shape=shape)
-    if not isinstance(problem, ArithmeticProblem) or problem.output_shape != problem.left:
-        return None
+    if not isinstance(problem, ArithmeticProblem):
+        return isinstance(problem, (ElementwiseProblem, FunctionProblem))
     # A number, or one for each of the last dimension's elements.
     same = problem.right in ((), (1,)) or problem.right == shape[-1:] == problem.left[-1:]
     constant = isinstance(op.inputs[1], np.ndarray)
-    return dataclasses.replace(problem, left=shape) if same and constant else None
+    return same and constant and problem.output_shape == problem.left
+
+
+def _over(values: Mapping[int, Spec], problem: Any, *, source: int) -> Problem:
+    """Return an operation's problem over the same elements in the shape of a value."""
+    shape = tuple(values[source].shape)
+    if isinstance(problem, (ElementwiseProblem, FunctionProblem)):
+        return dataclasses.replace(problem, shape=shape)
+    found: Problem = dataclasses.replace(problem, left=shape)
+    return found
 
 
 def merge_views(program: Program) -> Program:
@@ -92,6 +103,13 @@ def merge_views(program: Program) -> Program:
     return program.replaced(changes)
 
 
+def _after(values: Mapping[int, Spec], problem: Any, *, first: int, count: int) -> Problem:
+    """Return a concatenation's problem with one value instead of the first ``count`` parts."""
+    shapes = (tuple(values[first].shape), *problem.shapes[count:])
+    found: Problem = dataclasses.replace(problem, shapes=shapes)
+    return found
+
+
 def join_concatenations(program: Program) -> Program:
     """Let a concatenation that begins with the parts of an earlier one begin with its result.
 
@@ -110,9 +128,8 @@ def join_concatenations(program: Program) -> Program:
         for count in range(len(parts) - 1, 1, -1):
             found = earlier.get((axis, parts[:count]))
             if found is not None:
-                shapes = (program.values[found].shape, *op.problem.shapes[count:])
-                problem = dataclasses.replace(op.problem, shapes=shapes)
-                new = dataclasses.replace(op, inputs=(found, *parts[count:]), problem=problem)
+                after = functools.partial(_after, first=found, count=count)
+                new = op.changed(after, program.values, inputs=(found, *parts[count:]))
                 changes[op] = [new]
                 break
         earlier[axis, parts] = new.outputs[0]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from fastconv.dispatch.stored import values_of
+from fastconv.forks import cached_property
 from fastconv.network.passes.patterns import pairs, with_constant
 from fastconv.network.program import Program, Solve
 from fastconv.problem import (
@@ -19,7 +20,9 @@ from fastconv.problem import (
     ConvTransposeProblem,
     LinearProblem,
     PadProblem,
+    Problem,
 )
+from fastconv.problem.remember import Spec
 
 _WEIGHTED = (ConvProblem, ConvTransposeProblem, LinearProblem)
 _Vector = np.ndarray[Any, np.dtype[np.float64]]
@@ -33,7 +36,7 @@ def fold_affine(program: Program) -> Program:
     """
     while True:
         for first, second in pairs(program):
-            folded = _folded(first, second)
+            folded = _folded(first, second, program.values)
             if folded is not None:
                 program = program.replaced({first: [], second: [folded]})
                 break
@@ -41,7 +44,7 @@ def fold_affine(program: Program) -> Program:
             return program
 
 
-def _folded(first: Solve, second: Solve) -> Solve | None:
+def _folded(first: Solve, second: Solve, values: Mapping[int, Spec]) -> Solve | None:
     problem: Any = first.problem
     if not isinstance(problem, _WEIGHTED) or problem.dtype.name not in ("float32", "float64"):
         return None
@@ -54,13 +57,43 @@ def _folded(first: Solve, second: Solve) -> Solve | None:
         return None
     if not _keeps_digits(first, *affine, plain=isinstance(second.problem, ArithmeticProblem)):
         return None
-    return dataclasses.replace(
-        first,
+    return first.changed(
+        _biased,
+        values,
         outputs=second.outputs,
         fused=first.taking(second),
-        problem=dataclasses.replace(problem, bias=True),
-        parameters=functools.partial(_scaled, first, *affine),
+        parameters=Scaled(first, *affine),
     )
+
+
+def _biased(values: Mapping[int, Spec], problem: Any) -> Problem:
+    found: Problem = dataclasses.replace(problem, bias=True)
+    return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scaled:
+    """The weight and bias of an operation whose result is multiplied and added to."""
+
+    op: Solve
+    scale: _Vector
+    shift: _Vector
+
+    @property
+    def source(self) -> tuple[Any, ...]:
+        """The parameters that the changed ones are made of."""
+        own = self.op.parameters
+        return own.source if callable(own) else own
+
+    @cached_property
+    def key(self) -> Any:
+        """The change: what is done to the source, in order."""
+        own = self.op.parameters
+        before = own.key if callable(own) else ()
+        return (*before, type(self.op.problem), self.scale.tobytes(), self.shift.tobytes())
+
+    def __call__(self) -> tuple[Any, ...]:
+        return _scaled(self.op, self.scale, self.shift)
 
 
 def _keeps_digits(op: Solve, scale: _Vector, shift: _Vector, *, plain: bool) -> bool:
@@ -73,10 +106,11 @@ def _keeps_digits(op: Solve, scale: _Vector, shift: _Vector, *, plain: bool) -> 
     limits = np.finfo(problem.dtype)
     before_scale, bias = np.ones(len(scale)), np.zeros(len(scale))
     inner: Any = op
-    while isinstance(inner.parameters, functools.partial):
-        inner, own_scale, own_shift = inner.parameters.args
-        bias = bias + before_scale * own_shift
-        before_scale = before_scale * own_scale
+    while isinstance(inner.parameters, Scaled):
+        own = inner.parameters
+        bias = bias + before_scale * own.shift
+        before_scale = before_scale * own.scale
+        inner = own.op
     weight, given = inner.arrays()
     if given is not None:
         bias = bias + before_scale * values_of(given).astype(np.float64)
@@ -195,11 +229,10 @@ def fold_padding(program: Program) -> Program:
     """Fold zeros around an image into the convolution that reads it."""
     while True:
         for first, second in pairs(program):
-            problem = _padded(first.problem, second.problem)
-            if problem is not None:
+            if _may_pad(first.problem, second.problem):
                 inputs = (first.inputs[0], *second.inputs[1:])
-                folded = dataclasses.replace(
-                    second, inputs=inputs, fused=second.taking(first), problem=problem
+                folded = second.changed(
+                    _padded, program.values, first, inputs=inputs, fused=second.taking(first)
                 )
                 program = program.replaced({first: [], second: [folded]})
                 break
@@ -207,17 +240,25 @@ def fold_padding(program: Program) -> Program:
             return program
 
 
-def _padded(pad: Any, conv: Any) -> ConvProblem | None:
+def _may_pad(pad: Any, conv: Any) -> bool:
     if not isinstance(pad, PadProblem) or not isinstance(conv, ConvProblem):
-        return None
+        return False
     if pad.mode != "constant" or any(pad.value) or conv.padding_mode != "zeros":
-        return None
-    spatial = range(1, 1 + conv.n) if conv.channels_last else range(2, 2 + conv.n)
+        return False
+    spatial = _spatial(conv)
     if any(pair != (0, 0) for axis, pair in enumerate(pad.pads) if axis not in spatial):
-        return None
+        return False
+    return all(n >= 0 for axis in spatial for n in pad.pads[axis])
+
+
+def _spatial(conv: ConvProblem) -> range:
+    return range(1, 1 + conv.n) if conv.channels_last else range(2, 2 + conv.n)
+
+
+def _padded(values: Mapping[int, Spec], conv: Any, pad: Any) -> Problem:
+    spatial = _spatial(conv)
     added = [pad.pads[axis] for axis in spatial]
-    if any(n < 0 for pair in added for n in pair):
-        return None
     padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(conv.padding, added, strict=True))
     size = tuple(pad.shape[axis] for axis in spatial)
-    return dataclasses.replace(conv, padding=padding, input_size=size)
+    found: Problem = dataclasses.replace(conv, padding=padding, input_size=size)
+    return found

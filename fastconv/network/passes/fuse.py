@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 from fastconv.network.passes.patterns import arithmetic, only_reader, pairs
@@ -15,7 +17,9 @@ from fastconv.problem import (
     ElementwiseProblem,
     GroupNormProblem,
     LinearProblem,
+    Problem,
 )
+from fastconv.problem.remember import Spec
 
 _ENDING = (ConvProblem, ConvTransposeProblem, LinearProblem)
 _LIGHT = (ArithmeticProblem, BatchNormProblem, GroupNormProblem)
@@ -37,9 +41,10 @@ def _ended(program: Program, kinds: Any) -> Program:
             problem: Any = first.problem
             if not isinstance(second.problem, ElementwiseProblem) or not _open(problem, kinds):
                 continue
-            ended = dataclasses.replace(problem, activation=second.problem.activation)
-            taken = first.taking(second)
-            fused = dataclasses.replace(first, outputs=second.outputs, fused=taken, problem=ended)
+            ended = functools.partial(_with, activation=second.problem.activation)
+            fused = first.changed(
+                ended, program.values, outputs=second.outputs, fused=first.taking(second)
+            )
             program = program.replaced({first: [], second: [fused]})
             break
         else:
@@ -72,12 +77,17 @@ def _residuals(program: Program) -> Any:
         if found:
             order = {each: place for place, each in enumerate(program.ops)}
             first, other = max(found, key=lambda pair: order[pair[0]])
-            problem: Any = dataclasses.replace(first.problem, residual=True)  # type: ignore[call-arg]
-            inputs = (first.inputs[0], other)
-            fused = dataclasses.replace(
-                first, inputs=inputs, outputs=op.outputs, fused=first.taking(op), problem=problem
-            )
+            fused = first.changed(
+                functools.partial(_with, residual=True), program.values,
+                inputs=(first.inputs[0], other), outputs=op.outputs, fused=first.taking(op),
+            )  # fmt: skip
             yield {first: [], op: [fused]}
+
+
+def _with(values: Mapping[int, Spec], problem: Any, **fields: Any) -> Problem:
+    """Return a problem with other fields, which no size is part of."""
+    found: Problem = dataclasses.replace(problem, **fields)
+    return found
 
 
 def _takes_residual(op: Solve) -> bool:

@@ -107,6 +107,7 @@ class _ChannelsLast:
         # What each operation became.
         self.made: dict[Op, list[Op]] = {}
         self._values: dict[int, Spec] = dict(program.values)
+        self._next = max(program.values, default=-1) + 1
         self._ops: list[Op] = []
         # The numbers under which a value of the old program lies in either layout.
         self._first: dict[int, int] = {number: number for number in program.inputs}
@@ -139,8 +140,9 @@ class _ChannelsLast:
         if movement is not None and op.reads[0] in self._last:
             self._moved(op, movement)
             return
-        inputs = tuple(self._in_first(v) if isinstance(v, int) else v for v in op.inputs)
-        self._ops.append(dataclasses.replace(op, inputs=inputs))
+        inputs = tuple([self._in_first(v) if isinstance(v, int) else v for v in op.inputs])
+        same = all(a is b for a, b in zip(inputs, op.inputs, strict=True))
+        self._ops.append(op if same else dataclasses.replace(op, inputs=inputs))
         self._first.update({number: number for number in op.outputs})
 
     # Problems
@@ -192,7 +194,8 @@ class _ChannelsLast:
     # Values
 
     def _fresh(self, shape: tuple[int, ...], dtype: Any) -> int:
-        number = max(self._values) + 1
+        number = self._next
+        self._next += 1
         self._values[number] = Spec(tuple(shape), np.dtype(dtype))
         return number
 

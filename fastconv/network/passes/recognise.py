@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 
 from fastconv.network.passes.agreement import Chain, named
-from fastconv.network.program import Call, Op, Program, Solve
+from fastconv.network.program import Call, Derived, Op, Program, Solve
 from fastconv.problem import (
     Activation,
     ArithmeticProblem,
@@ -13,6 +14,7 @@ from fastconv.problem import (
     FunctionProblem,
     Shape,
 )
+from fastconv.problem.remember import Spec
 
 _EACH = (ArithmeticProblem, ElementwiseProblem, FunctionProblem)
 # Between the points these may be anything.
@@ -38,15 +40,31 @@ def recognise_activations(program: Program) -> Program:
         if found is None:
             continue
         source, activation, ops = found
-        spec = program.values[source]
-        problem = ElementwiseProblem(spec.dtype, tuple(spec.shape), activation)
+        change = functools.partial(_activated, source=source, activation=activation)
         fused = dict.fromkeys(n for each in reversed(ops) for n in (each.label, *each.fused))
         fused.pop(op.label, None)
-        changes[op] = [Solve((source,), op.outputs, op.layer, op.kind, problem, fused=tuple(fused))]
+        changes[op] = [
+            Solve(
+                (source,),
+                op.outputs,
+                op.layer,
+                op.kind,
+                change(program.values),
+                fused=tuple(fused),
+                derived=Derived(change),
+            )
+        ]
         for each in reversed(ops):
             if all(reader in taken or reader is op for reader in readers[each.outputs[0]]):
                 taken.update([each] if each is not op and each.outputs[0] not in kept else [])
     return program.replaced(changes)
+
+
+def _activated(
+    values: Mapping[int, Spec], *, source: int, activation: Activation
+) -> ElementwiseProblem:
+    spec = values[source]
+    return ElementwiseProblem(spec.dtype, tuple(spec.shape), activation)
 
 
 def _recognised(

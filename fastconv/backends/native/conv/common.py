@@ -53,7 +53,13 @@ def conv_tile(library: Library, problem: Any, machine: Machine | None = None) ->
     """Give the register tile for a convolution's output channels a group."""
     machine = machine or get_machine()
     columns = problem.out_channels // problem.groups
-    return fitting_tile(library, problem.dtype, machine, prod(problem.output_size), columns)
+    # What weights are packed for depends on the tile.
+    pixels = MANY_PIXELS if getattr(problem, "any_size", False) else prod(problem.output_size)
+    return fitting_tile(library, problem.dtype, machine, pixels, columns)
+
+
+# Pixels of an image that stands for those of any size.
+MANY_PIXELS = 1 << 12
 
 
 def register_tiles(problem: Any, tile: Tile) -> int:

@@ -6,6 +6,7 @@ groups (Lavin and Gray, 2015; the matrices come from `cook_toom`).
 
 from __future__ import annotations
 
+import functools
 from math import prod
 
 from fastconv.backends.base import Cost, Work
@@ -13,7 +14,7 @@ from fastconv.backends.native.conv.common import NativeConv, unit
 from fastconv.backends.native.conv.geometry import lead, output_words
 from fastconv.backends.native.conv.pack import Source, pack_input
 from fastconv.backends.native.conv.winograd.axis import winograd_bound
-from fastconv.backends.native.conv.winograd.layout import Layout, filter_axes
+from fastconv.backends.native.conv.winograd.layout import Layout, axes_of, filter_axes
 from fastconv.backends.native.conv.winograd.weights import packed_weights
 from fastconv.backends.native.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.native.gemm import clamp_words, fused, vector_tile
@@ -29,7 +30,26 @@ from fastconv.backends.native.plan import (
 )
 from fastconv.backends.native.weights import packed_bias
 from fastconv.machine import Machine, get_machine
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, Shape
+
+# Tiles of weights that are transformed for images of any size: the first that ``rtol`` allows. For
+# images of a few to many tiles F(4) is within a quarter of the fastest.
+FORMS = (4, 3, 2)
+
+
+def form_for_any_size(problem: ConvProblem) -> int | None:
+    """Return the one tile that such weights are transformed for; None: there is none."""
+    channels = problem.in_channels // problem.groups
+    return _form(problem.kernel_size, problem.stride, channels, unit(problem.dtype), problem.rtol)
+
+
+@functools.cache
+def _form(kernel: Shape, stride: Shape, channels: int, unit: float, rtol: float) -> int | None:
+    for m in FORMS:
+        axes = axes_of(kernel, stride, m)
+        if axes is not None and winograd_bound(*axes, channels, unit) <= rtol:
+            return m
+    return None
 
 
 class Winograd(NativeConv):
@@ -54,6 +74,8 @@ class Winograd(NativeConv):
         if problem.groups > 1 and (channels % lanes or problem.groups % merged):
             per_group = problem.in_channels // problem.groups
             return f"{per_group} channels a group fill no whole vectors of {lanes}"
+        if problem.any_size and self.m != (form := form_for_any_size(problem)):
+            return f"weights for images of any size are transformed for F({form}) alone"
         return super().why_not(problem)
 
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv.backends.native.bounds import FILTER_SIGMAS
 from fastconv.backends.native.cook_toom import CHAIN_CHANNELS, POINTS, transform
+from fastconv.forks import cached_property
 from fastconv.problem.record import record
 
 
@@ -28,17 +29,18 @@ class Axis:
     stride: int
 
     @classmethod
+    @functools.cache
     def of(cls, m: int, taps: int, stride: int) -> Axis | None:
         """Give the filter of ``m`` outputs, or None where no points are known; one tap: none."""
         m, r = (1, 1) if taps == 1 else (m, -(-taps // stride))
         return cls(m, r, taps, stride) if (m, r) in POINTS else None
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Multiplications of one tile: the filter's frequencies."""
         return self.m + self.r - 1
 
-    @property
+    @cached_property
     def phases(self) -> int:
         """Phases that have taps."""
         return min(self.taps, self.stride)
@@ -51,7 +53,7 @@ class Axis:
         """Tell whether a phase's weights at a frequency may be other than zero."""
         return self.n == 1 or frequency < self.n - 1 or self.phase_taps(phase) == self.r
 
-    @property
+    @cached_property
     def segments(self) -> int:
         """Count the pairs of a frequency and a phase that has weights there."""
         return sum(self.needed(i, phase) for i in range(self.n) for phase in range(self.phases))

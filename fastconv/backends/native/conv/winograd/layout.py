@@ -20,9 +20,10 @@ from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import Constant, constant
 from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packing_seconds
+from fastconv.forks import cached_property
 from fastconv.machine import Machine
-from fastconv.problem import ConvProblem
-from fastconv.problem.record import record
+from fastconv.problem import ConvProblem, Shape
+from fastconv.problem.record import record, replaced
 
 AnyTile = TypeVar("AnyTile", bound=Tile)
 # Share of the second cache for a block's transformed inputs, and for its products.
@@ -46,11 +47,14 @@ TRANSFORM_OPERATIONS = 9
 
 def filter_axes(problem: ConvProblem, m: int) -> tuple[Axis, Axis] | None:
     """Give the filters down and across, or None where no points are known for them."""
+    return axes_of(problem.kernel_size, problem.stride, m)
+
+
+def axes_of(kernel: Shape, strides: Shape, m: int) -> tuple[Axis, Axis] | None:
+    """Return the filters of a kernel, or None where no points are known for them."""
     down, across = (
         Axis.of(m, taps, stride)
-        for taps, stride in zip(
-            lead(problem.kernel_size, 1)[1:], lead(problem.stride, 1)[1:], strict=True
-        )
+        for taps, stride in zip(lead(kernel, 1)[1:], lead(strides, 1)[1:], strict=True)
     )
     return None if down is None or across is None else (down, across)
 
@@ -105,8 +109,13 @@ class Layout:
         axes = filter_axes(problem, m)
         assert axes is not None
         groups = problem.groups // cls.merged_groups(problem, machine.lanes(problem.dtype))
+        if problem.any_size:
+            vectors = -(-problem.out_channels // groups // shapes[0].lanes)
+            # The width in which the fewest columns are zeros: weights are packed for one.
+            wide = min((-(-vectors // t.vectors) * t.vectors, -t.vectors) for t in shapes)
+            shapes = tuple(t for t in shapes if t.vectors == -wide[1])
         choices = [cls(problem, *axes, tile, groups, tile.rows, 1, 1) for tile in shapes]
-        choices = [dataclasses.replace(c, parts=c.panels) for c in choices]
+        choices = [replaced(c, parts=c.panels) for c in choices]
         fastest = min(choice.products_seconds(machine) for choice in choices)
         wanted = items_wanted(problem.flops / problem.batch) if shared else 1
 
@@ -118,21 +127,21 @@ class Layout:
             few = panels * choice.blocks_within(machine) < wanted
             return seconds > fastest * PANELS_PRICE, -most, few, seconds
 
-        best = min(choices, key=order)
+        best = min(choices, key=order if shared else lambda c: c.products_seconds(machine))
         whole = best.register_tiles
         # An even number of blocks, with as many register tiles in each, or fewer in the last.
         blocks = best.blocks_within(machine)
         blocks = max(blocks, min(whole, -(-wanted // (groups * best.panels))))
         count = -(-whole // (blocks + blocks % 2 if blocks > 1 else 1))
-        best = dataclasses.replace(best, block=count * best.tile.rows)
+        best = replaced(best, block=count * best.tile.rows)
         items = -(-best.tiles_image // best.block) * groups
         panel = best.frequencies * best.p_frequency
         part = max(1, int(machine.l2_bytes * PRODUCTS_SHARE) // panel)
         rounds = -(-best.panels // part)
         parts = min(best.panels, max(rounds, -(-wanted // items)))
-        return dataclasses.replace(best, parts=parts, part=-(-best.panels // rounds))
+        return replaced(best, parts=parts, part=-(-best.panels // rounds))
 
-    @property
+    @cached_property
     def register_tiles(self) -> int:
         """Register tiles that an image's tiles fill."""
         return -(-self.tiles_image // self.tile.rows)
@@ -151,33 +160,33 @@ class Layout:
         """Count the groups that are done as one, with zeros between them, to fill a vector."""
         return min(problem.groups, max(1, lanes // (problem.out_channels // problem.groups)))
 
-    @property
+    @cached_property
     def output_size(self) -> tuple[int, int]:
         """Output rows and columns."""
         return lead(self.problem.output_size, 1)[1:]
 
-    @property
+    @cached_property
     def subs(self) -> tuple[int, int]:
         """Sub-images down and across: every d-th pixel sees an undilated kernel."""
         return lead(self.problem.dilation, 1)[1:]
 
-    @property
+    @cached_property
     def sub_size(self) -> tuple[int, int]:
         """Rows and columns of the largest sub-image."""
         (height, width), (down, across) = self.output_size, self.subs
         return -(-height // down), -(-width // across)
 
-    @property
+    @cached_property
     def tiles_across(self) -> int:
         """Tiles in a row of them."""
         return -(-self.sub_size[1] // self.across.m)
 
-    @property
+    @cached_property
     def tiles_band(self) -> int:
         """Tiles of a row of them in all sub-images."""
         return prod(self.subs) * self.tiles_across
 
-    @property
+    @cached_property
     def tiles_image(self) -> int:
         """Tiles of an image."""
         return -(-self.sub_size[0] // self.down.m) * self.tiles_band
@@ -208,32 +217,32 @@ class Layout:
             sizes.append((tiles * axis.m + axis.r - 1) * axis.stride * apart)
         return sizes[0], sizes[1]
 
-    @property
+    @cached_property
     def frequencies(self) -> int:
         """Multiplications of a tile, each a GEMM."""
         return self.down.n * self.across.n
 
-    @property
+    @cached_property
     def phases(self) -> int:
         """Phases of the input that are summed at a frequency."""
         return self.down.phases * self.across.phases
 
-    @property
+    @cached_property
     def channel_blocks(self) -> int:
         """Vectors of input channels of a group."""
         return -(-self.problem.in_channels // self.groups // self.tile.lanes)
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """Output channels of a group."""
         return self.problem.out_channels // self.groups
 
-    @property
+    @cached_property
     def panels(self) -> int:
         """Panels of output channels of a group."""
         return -(-self.columns // self.tile.columns)
 
-    @property
+    @cached_property
     def vectors(self) -> int:
         """Vectors of output channels of a group."""
         return -(-self.columns // self.tile.lanes)
@@ -319,7 +328,7 @@ class Layout:
             for j in range(across.n)
         ]
 
-    @property
+    @cached_property
     def segment_count(self) -> int:
         """Count the phases of all frequencies that have weights there."""
         return self.down.segments * self.across.segments
