@@ -36,11 +36,11 @@ def places(way: Way, length: int, out: int, scale: float, roi: tuple[float, floa
     # By factors in float32, as onnxruntime and torch compute them: the same cells are nearest. By
     # sizes in exact ratios.
     by_size = scale == out / length
-    real = np.float64 if by_size else np.float32
+    real: Any = np.float64 if by_size else np.float32
     x, last, factor = np.arange(out, dtype=real), real(length - 1), real(scale)
     kind = way.coordinates
 
-    def scaled(cells: Vector) -> Vector:
+    def scaled(cells: Any) -> Any:
         return cells * length / out if by_size else cells / factor
 
     if kind == "asymmetric":
