@@ -258,6 +258,20 @@ class InterpolateProblem(Problem):
         real = (np.float64(scale) * (cells + shift) - shift).astype(scale.dtype).astype(np.float64)
         return cubic_taps(real, size) if self.mode == "bicubic" else linear_taps(real, size)
 
+    def most_taps(self, dimension: int) -> int:
+        """Return the most cells that an output cell of a dimension is summed from.
+
+        Without their table, where that follows from the mode.
+        """
+        size, length = self.input_size[dimension], self.output_size[dimension]
+        if self.copies:
+            return 1
+        if self.mode == "area" or self.antialias:
+            return self.taps(dimension).most
+        if size == length and self.mode != "bicubic":
+            return 1
+        return 4 if self.mode == "bicubic" else 2
+
     def _scale(self, dimension: int, kind: Any) -> np.floating[Any]:
         """Input cells that one output cell spans, in the precision of ``kind``."""
         size, length = self.input_size[dimension], self.output_size[dimension]

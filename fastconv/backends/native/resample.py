@@ -79,7 +79,7 @@ class Weighted(NativeAlgorithm):
 
     def cost(self, problem: InterpolateProblem, machine: Machine) -> Cost:
         cells = prod(problem.output_shape)
-        taps = [max(1, problem.taps(i).most) for i in range(problem.n)]
+        taps = [max(1, problem.most_taps(i)) for i in range(problem.n)]
         rows = cells * problem.input_size[-1] / problem.output_size[-1] * prod(taps[:-1])
         # The second step loads single cells: about one a cycle.
         flops = 4 * rows + 16 * cells * taps[-1]
@@ -87,7 +87,7 @@ class Weighted(NativeAlgorithm):
 
     def error_bound(self, problem: InterpolateProblem) -> float:
         # A sum of so many weighted cells.
-        taps = [problem.taps(i).most for i in range(problem.n)]
+        taps = [problem.most_taps(i) for i in range(problem.n)]
         return float(np.finfo(problem.dtype).eps) * (prod(taps[:-1]) + taps[-1] + 2)
 
     def plan(self, problem: InterpolateProblem, *parameters: Array | None) -> NativePlan:
