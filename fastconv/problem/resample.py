@@ -225,8 +225,12 @@ class InterpolateProblem(Problem):
         """Multiply-accumulates, each output cell summed by itself."""
         if self.copies:
             return 0
-        taps = prod(len(self.taps(i).index) for i in range(self.n))
-        return self.batch * self.channels * taps
+        ragged = self.mode == "area" or self.antialias
+        taps = (
+            len(self.taps(i).index) if ragged else self.output_size[i] * self.most_taps(i)
+            for i in range(self.n)
+        )
+        return self.batch * self.channels * prod(taps)
 
     def sources(self, dimension: int) -> Integers:
         """Give the input's cell that each output cell of a dimension shows, where it copies."""

@@ -155,6 +155,8 @@ def _around(problem: InterpolateProblem) -> tuple[int, int]:
 
 def _repeated(taps: Taps, inner: int) -> Taps:
     """Give the taps of each of ``inner`` elements that an axis's cells hold."""
+    if inner == 1:
+        return taps
     counts = np.repeat(np.diff(taps.first), inner)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     element = np.repeat(np.arange(len(counts)) % inner, counts)
@@ -179,6 +181,7 @@ def _blocks(
     shown = np.minimum(np.arange(blocks * lanes), outputs - 1).reshape(blocks, 1, lanes)
     number = shown * each + np.arange(each)[:, None]
     index, weight = taps.index[number], taps.weight[number]
+    del number
     starts = np.minimum(index.min((1, 2)), max(0, size - 2 * lanes))
     places = index - starts[:, None, None]
     within = places.max((1, 2)) < 2 * lanes
