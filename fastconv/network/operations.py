@@ -125,6 +125,8 @@ def expand(value: Any, target: Any) -> Any:
 
 def hardmax(value: Any, *, axis: int) -> Any:
     """Give 1 at the first largest entry along an axis, 0 elsewhere."""
+    if 0 in value.shape:
+        return value
     best = np.argmax(value, axis=axis, keepdims=True)
     found = np.zeros(value.shape, value.dtype)
     np.put_along_axis(found, best, 1, axis)

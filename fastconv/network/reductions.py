@@ -32,7 +32,7 @@ def _is_long(value: Any, axis: Any) -> bool:
     rank = len(value.shape)
     if value.dtype != np.float32 or axis is None or (rank - 1) in [a % rank for a in axis]:
         return False
-    return prod(value.shape[a] for a in axis) >= _LONG
+    return bool(prod(value.shape[a] for a in axis) >= _LONG)
 
 
 def _mean(value: Any, *, axis: Any, keepdims: bool) -> Any:

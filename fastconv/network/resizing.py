@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,16 +32,16 @@ class Way:
     policy: str = "stretch"
 
 
-def places(way: Way, length: int, out: int, scale: float, roi: tuple[float, float]) -> Vector:
+def places(way: Way, length: int, out: int, scale: float, roi: tuple[float, float]) -> Any:
     """Give where each output cell lies along the input, in cells."""
     # By factors in float32, as onnxruntime and torch compute them: the same cells are nearest. By
     # sizes in exact ratios.
     by_size = scale == out / length
-    real = np.float64 if by_size else np.float32
+    real: Any = np.float64 if by_size else np.float32
     x, last, factor = np.arange(out, dtype=real), real(length - 1), real(scale)
     kind = way.coordinates
 
-    def scaled(cells: Vector) -> Vector:
+    def scaled(cells: Any) -> Any:
         return cells * length / out if by_size else cells / factor
 
     if kind == "asymmetric":
@@ -70,13 +71,13 @@ def places(way: Way, length: int, out: int, scale: float, roi: tuple[float, floa
 
 def nearest(way: Way, x: Vector, length: int) -> Vector:
     """Give the cell nearest to each place."""
-    x = x.astype(np.float64)
-    rounded = {
-        "round_prefer_floor": lambda: np.ceil(x - 0.5),
-        "round_prefer_ceil": lambda: np.floor(x + 0.5),
-        "floor": lambda: np.floor(x),
-        "ceil": lambda: np.ceil(x),
-    }[way.rounding]()
+    roundings: dict[str, Callable[[Any], Any]] = {
+        "round_prefer_floor": lambda v: np.ceil(v - 0.5),
+        "round_prefer_ceil": lambda v: np.floor(v + 0.5),
+        "floor": np.floor,
+        "ceil": np.ceil,
+    }
+    rounded = roundings[way.rounding](x.astype(np.float64))
     kept: Vector = np.clip(rounded, 0, length - 1).astype(np.int64)
     return kept
 

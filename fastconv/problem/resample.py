@@ -247,8 +247,12 @@ class InterpolateProblem(Problem):
         """Multiply-accumulates, each output cell summed by itself."""
         if self.copies:
             return 0
-        taps = prod(len(self.taps(i).index) for i in range(self.n))
-        return self.batch * self.channels * taps
+        ragged = self.mode == "area" or self.antialias
+        taps = (
+            len(self.taps(i).index) if ragged else self.output_size[i] * self.most_taps(i)
+            for i in range(self.n)
+        )
+        return self.batch * self.channels * prod(taps)
 
     def sources(self, dimension: int) -> Integers:
         """Give the input's cell that each output cell of a dimension shows, where it copies."""
@@ -279,6 +283,20 @@ class InterpolateProblem(Problem):
         shift = 0.0 if self.align_corners else 0.5
         real = (np.float64(scale) * (cells + shift) - shift).astype(scale.dtype).astype(np.float64)
         return cubic_taps(real, size) if self.mode == "bicubic" else linear_taps(real, size)
+
+    def most_taps(self, dimension: int) -> int:
+        """Return the most cells that an output cell of a dimension is summed from.
+
+        Without their table, where that follows from the mode.
+        """
+        size, length = self.input_size[dimension], self.output_size[dimension]
+        if self.copies:
+            return 1
+        if self.mode == "area" or self.antialias:
+            return self.taps(dimension).most
+        if size == length and self.mode != "bicubic":
+            return 1
+        return 4 if self.mode == "bicubic" else 2
 
     def _scale(self, dimension: int, kind: Any) -> np.floating[Any]:
         """Input cells that one output cell spans, in the precision of ``kind``."""

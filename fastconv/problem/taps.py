@@ -33,7 +33,8 @@ class Taps:
     @property
     def uniform(self) -> bool:
         """Whether every output cell is summed from equally many."""
-        return len(set(np.diff(self.first).tolist())) <= 1
+        counts = np.diff(self.first)
+        return counts.size == 0 or bool(counts.min() == counts.max())
 
 
 def regular_taps(index: Any, weight: Any) -> Taps:

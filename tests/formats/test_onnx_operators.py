@@ -65,8 +65,10 @@ def resize_case(rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
             options["antialias"] = int(rng.integers(2))
     if mode == "cubic":
         options["cubic_coeff_a"] = float(rng.choice([-0.75, -0.5]))
-    # Eighths: exact in float32, so that nobody's rounding moves a place over a border.
-    if rng.random() < 0.5:
+    # Eighths: exact in float32, so that nobody's rounding moves a place over a border. The
+    # reference's corners are those of lengths that are not whole: by sizes they are ours.
+    corners = coordinates in ("align_corners", "tf_crop_and_resize")
+    if rng.random() < 0.5 and not corners:
         arrays["scales"] = np.r_[1, 1, rng.choice([4, 6, 8, 12, 20], 2) / 8].astype("f4")
     else:
         arrays["sizes"] = np.r_[x.shape[:2], rng.integers(2, 14, 2)].astype("i8")

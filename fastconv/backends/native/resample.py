@@ -79,7 +79,7 @@ class Weighted(NativeAlgorithm):
 
     def cost(self, problem: InterpolateProblem, machine: Machine) -> Cost:
         cells = prod(problem.output_shape)
-        taps = [max(1, problem.taps(i).most) for i in range(problem.n)]
+        taps = [max(1, problem.most_taps(i)) for i in range(problem.n)]
         rows = cells * problem.input_size[-1] / problem.output_size[-1] * prod(taps[:-1])
         # The second step loads single cells: about one a cycle.
         flops = 4 * rows + 16 * cells * taps[-1]
@@ -87,7 +87,7 @@ class Weighted(NativeAlgorithm):
 
     def error_bound(self, problem: InterpolateProblem) -> float:
         # A sum of so many weighted cells.
-        taps = [problem.taps(i).most for i in range(problem.n)]
+        taps = [problem.most_taps(i) for i in range(problem.n)]
         return float(np.finfo(problem.dtype).eps) * (prod(taps[:-1]) + taps[-1] + 2)
 
     def plan(self, problem: InterpolateProblem, *parameters: Array | None) -> NativePlan:
@@ -155,6 +155,8 @@ def _around(problem: InterpolateProblem) -> tuple[int, int]:
 
 def _repeated(taps: Taps, inner: int) -> Taps:
     """Give the taps of each of ``inner`` elements that an axis's cells hold."""
+    if inner == 1:
+        return taps
     counts = np.repeat(np.diff(taps.first), inner)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     element = np.repeat(np.arange(len(counts)) % inner, counts)
@@ -179,6 +181,7 @@ def _blocks(
     shown = np.minimum(np.arange(blocks * lanes), outputs - 1).reshape(blocks, 1, lanes)
     number = shown * each + np.arange(each)[:, None]
     index, weight = taps.index[number], taps.weight[number]
+    del number
     starts = np.minimum(index.min((1, 2)), max(0, size - 2 * lanes))
     places = index - starts[:, None, None]
     within = places.max((1, 2)) < 2 * lanes
