@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from fastconv.dispatch import solve
 from fastconv.network.limits import allow
 from fastconv.network.trace import Traced
+from fastconv.problem import TopKProblem
 from fastconv.problem.values import axis_of
 
 
@@ -24,11 +27,40 @@ def told_beforehand(
 
 
 def gather(value: Any, indices: Any, axis: int = 0) -> Any:
-    """Take entries along an axis."""
+    """Take entries along an axis; negative places count from its end."""
     axis = axis_of(axis, len(value.shape), "axis")
+    if isinstance(indices, Traced):
+        shape = (*value.shape[:axis], *indices.shape, *value.shape[axis + 1 :])
+        allow(shape, value.dtype)
+        return told_beforehand(_Gather(axis), [(shape, value.dtype)], value, indices)
     places = np.asarray(indices)
     allow((*value.shape[:axis], *places.shape, *value.shape[axis + 1 :]), value.dtype)
     return value[(slice(None),) * axis + (places,)]
+
+
+class _Gather:
+    """Entries along an axis at places that are known when it runs."""
+
+    __name__ = "gather"
+
+    def __init__(self, axis: int) -> None:
+        self._axis = axis
+
+    def __call__(self, value: Any, places: Any) -> Any:
+        source = np.asarray(value)
+        return source[(slice(None),) * self._axis + (np.asarray(places),)]
+
+    def into(self, out: Any, value: Any, places: Any) -> None:
+        """Write them into an array; no place is looked at twice."""
+        source = np.asarray(value)
+        length = source.shape[self._axis]
+        if places.size and not (-length <= places.min() and places.max() < length):
+            raise IndexError(
+                f"indices {places.min()} to {places.max()} are out of bounds for axis "
+                f"{self._axis} with size {length}"
+            )
+        wrapped = np.where(places < 0, places + length, places)
+        np.take(source, wrapped, axis=self._axis, out=out, mode="clip")
 
 
 def gather_elements(value: Any, indices: Any, *, axis: int) -> Any:
@@ -40,6 +72,25 @@ def gather_elements(value: Any, indices: Any, *, axis: int) -> Any:
     if len(indices.shape) != len(value.shape):
         raise ValueError(f"indices of {len(indices.shape)} dimensions for data of {value.ndim}")
     return told_beforehand(gather_elements, [(indices.shape, value.dtype)], value, indices)
+
+
+def _accumulated(function: Any, source: Any, axis: int) -> Any:
+    """Accumulate slice by slice where slices are long: NumPy goes along the axis instead."""
+    after = prod(source.shape[axis % source.ndim + 1 :]) if source.ndim else 1
+    if after < _LONG:
+        return function.accumulate(source, axis=axis, dtype=source.dtype)
+    moved = np.moveaxis(source, axis, 0)
+    result = np.empty(source.shape, source.dtype)
+    target = np.moveaxis(result, axis, 0)
+    if len(moved):
+        target[0] = moved[0]
+    for i in range(1, len(moved)):
+        function(target[i - 1], moved[i], out=target[i])
+    return result
+
+
+# Cells after an axis from which on a call for each of its slices is worth it.
+_LONG = 256
 
 
 def _element_key(indices: Any, axis: int, rank: int) -> tuple[Any, ...]:
@@ -113,6 +164,11 @@ def top_k(
     if not 0 <= count <= length:
         raise ValueError(f"selected index k out of range: {count} of {length} entries")
 
+    if value.dtype.name in ("float32", "float64"):
+        problem = TopKProblem.of(value, count, axis=axis, largest=largest, ordered=ordered)
+        chosen: tuple[Any, Any] = solve(problem, (value,))
+        return chosen
+
     def top_k(source: Any) -> tuple[Any, Any]:
         if largest:
             backwards = np.argsort(np.flip(source, axis), axis=axis, kind="stable")
@@ -150,11 +206,11 @@ def cumulate(
 ) -> Any:
     """Give running sums or products along an axis."""
     place = int(np.asarray(axis).reshape(-1)[0])
-    function = np.cumprod if product else np.cumsum
+    function = np.multiply if product else np.add
 
     def cumulate(given: Any) -> Any:
         source = np.flip(given, place) if reverse else given
-        result: Any = function(source, axis=place, dtype=source.dtype)
+        result: Any = _accumulated(function, source, place)
         if exclusive:
             lead = [slice(None)] * source.ndim
             lead[place] = slice(0, 1)
