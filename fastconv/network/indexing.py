@@ -74,25 +74,6 @@ def gather_elements(value: Any, indices: Any, *, axis: int) -> Any:
     return told_beforehand(gather_elements, [(indices.shape, value.dtype)], value, indices)
 
 
-def _accumulated(function: Any, source: Any, axis: int) -> Any:
-    """Accumulate slice by slice where slices are long: NumPy goes along the axis instead."""
-    after = prod(source.shape[axis % source.ndim + 1 :]) if source.ndim else 1
-    if after < _LONG:
-        return function.accumulate(source, axis=axis, dtype=source.dtype)
-    moved = np.moveaxis(source, axis, 0)
-    result = np.empty(source.shape, source.dtype)
-    target = np.moveaxis(result, axis, 0)
-    if len(moved):
-        target[0] = moved[0]
-    for i in range(1, len(moved)):
-        function(target[i - 1], moved[i], out=target[i])
-    return result
-
-
-# Cells after an axis from which on a call for each of its slices is worth it.
-_LONG = 256
-
-
 def _element_key(indices: Any, axis: int, rank: int) -> tuple[Any, ...]:
     """Give the key of the cells that ``indices`` name along an axis, at their own places else."""
     if indices.ndim != rank:
@@ -206,21 +187,50 @@ def cumulate(
 ) -> Any:
     """Give running sums or products along an axis."""
     place = int(np.asarray(axis).reshape(-1)[0])
-    function = np.multiply if product else np.add
+    running = _Running(
+        axis_of(place, max(1, len(value.shape)), "axis"), product, exclusive, reverse
+    )
+    return told_beforehand(running, [(value.shape, value.dtype)], value)
 
-    def cumulate(given: Any) -> Any:
-        source = np.flip(given, place) if reverse else given
-        result: Any = _accumulated(function, source, place)
-        if exclusive:
-            lead = [slice(None)] * source.ndim
-            lead[place] = slice(0, 1)
-            rest = list(lead)
-            rest[place] = slice(0, -1)
-            first = np.full_like(result[tuple(lead)], 1 if product else 0)
-            result = np.concatenate([first, result[tuple(rest)]], axis=place)
-        return np.flip(result, place) if reverse else result
 
-    return told_beforehand(cumulate, [(value.shape, value.dtype)], value)
+class _Running:
+    """Running sums or products along an axis."""
+
+    __name__ = "cumulate"
+
+    def __init__(self, axis: int, product: bool, exclusive: bool, reverse: bool) -> None:
+        self._axis, self._first = axis, 1 if product else 0
+        self._exclusive, self._reverse = exclusive, reverse
+        self._function: Any = np.multiply if product else np.add
+
+    def __call__(self, value: Any) -> Any:
+        out = np.empty(value.shape, value.dtype)
+        self.into(out, value)
+        return out
+
+    def into(self, out: Any, value: Any) -> None:
+        """Write them into an array."""
+        if value.ndim == 0:
+            out[...] = self._first if self._exclusive else value
+            return
+        source, target = (np.moveaxis(v, self._axis, 0) for v in (value, out))
+        if self._reverse:
+            source, target = source[::-1], target[::-1]
+        if self._exclusive and len(target):
+            target[0] = self._first
+            source, target = source[:-1], target[1:]
+        after = prod(value.shape[self._axis + 1 :])
+        if after < _LONG or not len(target):
+            self._function.accumulate(source, axis=0, dtype=value.dtype, out=target)
+            return
+        # Slice by slice: NumPy goes along the axis instead, a cell at a time.
+        target[0] = source[0]
+        for i in range(1, len(target)):
+            self._function(target[i - 1], source[i], out=target[i])
+
+
+# Cells after an axis from which on a call for each of its slices is worth it.
+_LONG = 256
 
 
 def compress(value: Any, condition: Any, *, axis: int | None = None) -> Any:

@@ -108,14 +108,14 @@ def non_max_suppression(
     threshold = 0.0 if overlap is None else float(np.asarray(overlap).reshape(-1)[0])
     floor = None if least is None else float(np.asarray(least).reshape(-1)[0])
     narrow = np.dtype(np.float32)
-    given = [np.asarray(v).astype(narrow, copy=False) for v in (boxes, scores)]
+    first, second = (np.asarray(v).astype(narrow, copy=False) for v in (boxes, scores))
     problem = NonMaxSuppressionProblem.of(
-        *given, limit, overlap=threshold, least=floor, centers=centers
+        first, second, limit, overlap=threshold, least=floor, centers=centers
     )
     allow(problem.output_shape, np.int64)
     if 0 in problem.output_shape:
         return np.zeros((0, 3), np.int64)
-    chosen, counts = solve(problem, tuple(given))
+    chosen, counts = solve(problem, (first, second))
     kept = np.arange(problem.most) < counts[..., None]
     image, kind, _ = np.nonzero(kept)
     return np.stack([image, kind, chosen[kept]], axis=1)

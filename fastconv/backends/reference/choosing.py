@@ -63,7 +63,8 @@ def _greedy(
     left = np.argsort(-scores, kind="stable")
     if problem.least is not None:
         left = left[scores[left] > np.float32(problem.least)]
-    limit, kept = np.float32(problem.overlap), []
+    limit = np.float32(problem.overlap)
+    kept: list[int] = []
     while len(left) and len(kept) < problem.most:
         best, left = left[0], left[1:]
         kept.append(int(best))

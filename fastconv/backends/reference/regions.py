@@ -49,5 +49,5 @@ class RoiAlign(Reference):
                 best = np.maximum.reduce(parts).reshape(bins)
                 result[number] = best.max(axis=(2, 4))
             else:
-                result[number] = sum(parts).reshape(bins).mean(axis=(2, 4))  # type: ignore[union-attr]
+                result[number] = sum(parts).reshape(bins).mean(axis=(2, 4))
         return narrow(result, problem.dtype)
