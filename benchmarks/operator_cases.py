@@ -109,13 +109,13 @@ def _elementwise(normal: Any, rng: Any) -> Iterator[Case]:
         yield Case(operator, operator, (x, positive if operator == "Mod" else y), (), options)
     for operator in ("Add", "Mul", "Div", "Greater"):
         yield Case(f"{operator} by channel", operator, (x,), (channel,))
-    yield Case("Greater number", "Greater", (x,), (np.float32(0.5).reshape(()),))
+    yield Case("Greater number", "Greater", (x,), (np.array(0.5, np.float32),))
     for exponent in (2.0, 0.5, 3.0, 1.7):
-        yield Case(f"Pow {exponent:g}", "Pow", (positive,), (np.float32(exponent).reshape(()),))
+        yield Case(f"Pow {exponent:g}", "Pow", (positive,), (np.array(exponent, np.float32),))
     yield Case("Pow", "Pow", (positive, y))
     yield Case("Where", "Where", (x > 0, x, y))
-    yield Case("Where number", "Where", (x > 0, x), (np.float32(-1e4).reshape(()),))
-    yield Case("Clip", "Clip", (x,), (np.float32(-1).reshape(()), np.float32(1).reshape(())))
+    yield Case("Where number", "Where", (x > 0, x), (np.array(-1e4, np.float32),))
+    yield Case("Clip", "Clip", (x,), (np.array(-1, np.float32), np.array(1, np.float32)))
     yield Case("And", "And", (x > 0, y > 0))
     yield Case("Not", "Not", (x > 0,))
     pixels = rng.integers(0, 256, MAP, np.uint8)
@@ -156,7 +156,7 @@ def _reductions(normal: Any) -> Iterator[Case]:
 
 def _quantised(normal: Any, rng: Any) -> Iterator[Case]:
     x = normal(*MAP)
-    scale, scales = np.float32(0.02).reshape(()), (np.abs(normal(64)) / 50 + 0.01).astype("f4")
+    scale, scales = np.array(0.02, np.float32), (np.abs(normal(64)) / 50 + 0.01).astype("f4")
     for name, low, high in (("uint8", 0, 256), ("int8", -128, 128), ("int16", -3000, 3000)):
         dtype = np.dtype(name)
         zero = np.array(3, dtype)
@@ -185,8 +185,9 @@ def _resizing(normal: Any, rng: Any) -> Iterator[Case]:
     nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric",
                "nearest_mode": "floor"}  # fmt: skip
     linear = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-    for name, value, options in (("nearest", x, nearest), ("nearest uint8", pixels, nearest),
-                                 ("linear", x, linear), ("linear uint8", pixels, linear)):  # fmt: skip
+    first = (("nearest", x, nearest), ("nearest uint8", pixels, nearest), ("linear", x, linear),
+             ("linear uint8", pixels, linear))  # fmt: skip
+    for name, value, options in first:
         for factor in (2.0, 1.6, 0.5):
             scales = np.array([1, 1, factor, factor], np.float32)
             yield Case(f"Resize {name} x{factor:g}", "Resize", (value,), (None, scales), options,

@@ -7,6 +7,7 @@ medians and their ratio are printed, slowest first.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -70,8 +71,8 @@ def compare(case: Case, threads: int, seconds: float) -> tuple[dict[str, Result]
             answers[name] = [np.asarray(value) for value in run()]
         except Exception as error:
             return {}, f"{name}: {str(error).strip().splitlines()[0][:100]}"
-        context = ours.with_threads(threads) if library is fastconv.onnx else None
-        rivals[name] = Rival(run, lambda: _SAME, *([context] if context else []))
+        context = ours.with_threads(threads) if library is fastconv.onnx else contextlib.nullcontext
+        rivals[name] = Rival(run, lambda: _SAME, context)
     differ = disagreement(answers["fastconv"], answers["onnxruntime"], case)
     return measure(_Subject(), rivals, _SAME, seconds), differ
 

@@ -13,7 +13,7 @@
 #define MOVE_WORDS
 enum {
     SOURCE, TARGET, FILL, A_TABLE, B_TABLE, C_TABLE, A_OUT, B_OUT, C_OUT, A_IN, B_IN, C_IN, INNER,
-    RUN_FROM, RUN_TO
+    RUN_FROM, RUN_TO, REPEATS
 };
 enum { LENGTHS = 2, STEPS = 7 };
 enum { SOURCE_PITCH = AFTER_ROWS, TARGET_PITCH };
@@ -75,6 +75,35 @@ INLINE void NAME(pick)(CELL *restrict to, const CELL *restrict of, const CELL *r
     }
 }
 
+/* Write each cell of a row so many times in a row. */
+INLINE void NAME(repeat)(CELL *restrict to, const CELL *restrict of, int64_t count,
+                         const int64_t times)
+{
+    for (int64_t i = 0; i < count; i++) {
+        for (int64_t k = 0; k < times; k++) {
+            to[i * times + k] = of[i];
+        }
+    }
+}
+
+/* The same where the number of times is known to no compiler; 0: it is another. */
+INLINE int NAME(repeated)(CELL *restrict to, const CELL *restrict of, int64_t count, int64_t times)
+{
+    switch (times) {
+    case 2:
+        NAME(repeat)(to, of, count, 2);
+        return 1;
+    case 3:
+        NAME(repeat)(to, of, count, 3);
+        return 1;
+    case 4:
+        NAME(repeat)(to, of, count, 4);
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 /* Gather one row; neighbours in the table are copied at once. */
 INLINE void NAME(gather_row)(const int64_t *args, CELL *row, const CELL *start, const int64_t inner)
 {
@@ -91,11 +120,17 @@ INLINE void NAME(gather_row)(const int64_t *args, CELL *row, const CELL *start, 
 static void NAME(gather)(const int64_t *args, int64_t first, int64_t last)
 {
     const int64_t *a_table = words_at(args[A_TABLE], 0), *b_table = words_at(args[B_TABLE], 0);
-    const int64_t inner = args[INNER], cells = args[C_OUT] * inner;
+    const int64_t inner = args[INNER], cells = args[C_OUT] * inner, rest = first / args[B_OUT];
+    int64_t b = first % args[B_OUT] - 1, a = rest % args[A_OUT], outer = rest / args[A_OUT];
     for (int64_t item = first; item < last; item++) {
-        const int64_t b = item % args[B_OUT], rest = item / args[B_OUT];
-        const int64_t a = rest % args[A_OUT], outer = rest / args[A_OUT];
         CELL *row = CELLS_AT(args[TARGET]) + item * cells;
+        if (++b == args[B_OUT]) {
+            b = 0;
+            if (++a == args[A_OUT]) {
+                a = 0;
+                outer++;
+            }
+        }
         if (b > 0 && item > first && b_table[b] == b_table[b - 1]) {
             NAME(copy)(row, row - cells, cells);
             continue;
@@ -106,6 +141,9 @@ static void NAME(gather)(const int64_t *args, int64_t first, int64_t last)
         }
         const int64_t line = (outer * args[A_IN] + a_table[a]) * args[B_IN] + b_table[b];
         const CELL *start = CELLS_AT(args[SOURCE]) + line * args[C_IN] * inner;
+        if (args[REPEATS] && NAME(repeated)(row, start, args[C_IN], args[REPEATS])) {
+            continue;
+        }
         switch (inner) {
         case 1:
             NAME(gather_row)(args, row, start, 1);
@@ -161,6 +199,11 @@ static void NAME(take_every)(CELL *restrict to, const CELL *restrict of, int64_t
     const int64_t size = (int64_t)sizeof(CELL);
     if (step == 1) {
         NAME(copy)(to, of, count);
+    } else if (step == 0) {
+        const CELL only = *of;
+        for (int64_t i = 0; i < count; i++) {
+            to[i] = only;
+        }
     } else if (step * size > NEAR) {
         NAME(far_cells)(to, of, step, count);
     } else if (size == 1 && count < VECTOR_BYTES) {
@@ -196,7 +239,7 @@ static void NAME(permute_plane)(CELL *restrict to, const CELL *restrict of, int6
         NAME(turn)(to, of, rows, 3, 1, column_step);
     } else if (row_step == 1 && columns == 4) {
         NAME(turn)(to, of, rows, 4, 1, column_step);
-    } else if (columns < rows) {
+    } else if (columns < rows && column_step > 1) {
         for (int64_t j = 0; j < columns; j++) {
             for (int64_t i = 0; i < rows; i++) {
                 to[i * columns + j] = of[i * row_step + j * column_step];

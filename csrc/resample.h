@@ -123,6 +123,37 @@ INLINE void NAME(sum_rows)(const int64_t *args, REAL *to, const REAL *plane, int
     NAME(sum_up)(&sum, to, length);
 }
 
+/* The same where two rows of each table meet, as in linear interpolation: pixels of few elements
+ * have no time for more. */
+INLINE int NAME(sum_square)(const int64_t *args, REAL *to, const REAL *plane, int64_t a, int64_t b,
+                            int64_t length)
+{
+    const int64_t *a_first = words_at(args[A_FIRST], a), *b_first = words_at(args[B_FIRST], b);
+    if (a_first[1] - a_first[0] != 2 || b_first[1] - b_first[0] != 2) {
+        return 0;
+    }
+    const int64_t *a_index = words_at(args[A_INDEX], *a_first);
+    const int64_t *b_index = words_at(args[B_INDEX], *b_first);
+    const double *a_weight = (const double *)(intptr_t)args[A_WEIGHT] + *a_first;
+    const double *b_weight = (const double *)(intptr_t)args[B_WEIGHT] + *b_first;
+    const REAL *rows[4];
+    V weights[4];
+    UNROLL for (int k = 0; k < 4; k++) {
+        rows[k] = plane + (a_index[k / 2] * args[B_IN] + b_index[k % 2]) * length;
+        weights[k] = NAME(splat)((REAL)(a_weight[k / 2] * b_weight[k % 2]));
+    }
+    int64_t done = 0;
+    for (; done + LANES <= length; done += LANES) {
+        NAME(store)(to + done, NAME(sum_vector)(rows, weights, to, 4, 0, done, LANES));
+    }
+    if (done < length) {
+        const int64_t left = length - done;
+        NAME(store_first)(to + done, left,
+                          NAME(sum_vector)(rows, weights, to, 4, 0, done, left));
+    }
+    return 1;
+}
+
 /* Sum the cells of a line that the table of C names, each of `inner` elements. */
 static void NAME(sum_wide_cells)(const int64_t *args, REAL *to, const REAL *line)
 {
@@ -234,7 +265,9 @@ static void NAME(weigh)(const int64_t *args, int64_t first, int64_t last, int64_
     REAL *row = AT(args[TARGET]) + first * cells;
     for (int64_t item = first; item < last; item++, row += cells) {
         if (args[TAPS] < 0) {
-            NAME(sum_rows)(args, row, plane, a, b, length);
+            if (!NAME(sum_square)(args, row, plane, a, b, length)) {
+                NAME(sum_rows)(args, row, plane, a, b, length);
+            }
         } else if (args[INNER] == 1) {
             NAME(sum_line)(args, row, NAME(line_of)(args, scratch, plane, a, b, length));
         } else {

@@ -32,7 +32,10 @@ extern const struct fastconv_entry *const fastconv_ranged[];
 extern const struct fastconv_entry *const fastconv_recurrent[];
 extern const struct fastconv_entry *const fastconv_resample[];
 extern const struct fastconv_entry *const fastconv_response[];
+extern const struct fastconv_entry *const fastconv_roi_align[];
 extern const struct fastconv_entry *const fastconv_softmax[];
+extern const struct fastconv_entry *const fastconv_suppress[];
+extern const struct fastconv_entry *const fastconv_topk[];
 extern const struct fastconv_entry *const fastconv_unpool[];
 extern const struct fastconv_entry *const fastconv_weights[];
 extern const struct fastconv_entry *const fastconv_winograd[];
@@ -65,7 +68,10 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_recurrent,
     fastconv_resample,
     fastconv_response,
+    fastconv_roi_align,
     fastconv_softmax,
+    fastconv_suppress,
+    fastconv_topk,
     fastconv_unpool,
     fastconv_weights,
     fastconv_winograd,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from fastconv.dispatch import solve
 from fastconv.network.limits import allow
 from fastconv.network.trace import Traced
+from fastconv.problem import TopKProblem
 from fastconv.problem.values import SIXTEEN, axis_of
 
 
@@ -24,11 +27,40 @@ def told_beforehand(
 
 
 def gather(value: Any, indices: Any, axis: int = 0) -> Any:
-    """Take entries along an axis."""
+    """Take entries along an axis; negative places count from its end."""
     axis = axis_of(axis, len(value.shape), "axis")
+    if isinstance(indices, Traced):
+        shape = (*value.shape[:axis], *indices.shape, *value.shape[axis + 1 :])
+        allow(shape, value.dtype)
+        return told_beforehand(_Gather(axis), [(shape, value.dtype)], value, indices)
     places = np.asarray(indices)
     allow((*value.shape[:axis], *places.shape, *value.shape[axis + 1 :]), value.dtype)
     return value[(slice(None),) * axis + (places,)]
+
+
+class _Gather:
+    """Entries along an axis at places that are known when it runs."""
+
+    __name__ = "gather"
+
+    def __init__(self, axis: int) -> None:
+        self._axis = axis
+
+    def __call__(self, value: Any, places: Any) -> Any:
+        source = np.asarray(value)
+        return source[(slice(None),) * self._axis + (np.asarray(places),)]
+
+    def into(self, out: Any, value: Any, places: Any) -> None:
+        """Write them into an array; no place is looked at twice."""
+        source = np.asarray(value)
+        length = source.shape[self._axis]
+        if places.size and not (-length <= places.min() and places.max() < length):
+            raise IndexError(
+                f"indices {places.min()} to {places.max()} are out of bounds for axis "
+                f"{self._axis} with size {length}"
+            )
+        wrapped = np.where(places < 0, places + length, places)
+        np.take(source, wrapped, axis=self._axis, out=out, mode="clip")
 
 
 def gather_elements(value: Any, indices: Any, *, axis: int) -> Any:
@@ -113,6 +145,11 @@ def top_k(
     if not 0 <= count <= length:
         raise ValueError(f"selected index k out of range: {count} of {length} entries")
 
+    if value.dtype.name in ("float32", "float64"):
+        problem = TopKProblem.of(value, count, axis=axis, largest=largest, ordered=ordered)
+        chosen: tuple[Any, Any] = solve(problem, (value,))
+        return chosen
+
     def top_k(source: Any) -> tuple[Any, Any]:
         if largest:
             backwards = np.argsort(np.flip(source, axis), axis=axis, kind="stable")
@@ -150,22 +187,55 @@ def cumulate(
 ) -> Any:
     """Give running sums or products along an axis."""
     place = int(np.asarray(axis).reshape(-1)[0])
-    function = np.cumprod if product else np.cumsum
+    running = _Running(
+        axis_of(place, max(1, len(value.shape)), "axis"), product, exclusive, reverse
+    )
+    return told_beforehand(running, [(value.shape, value.dtype)], value)
 
-    def cumulate(given: Any) -> Any:
-        source = np.flip(given, place) if reverse else given
-        wide = np.dtype(np.float32) if source.dtype.name in SIXTEEN else source.dtype
-        result: Any = function(source, axis=place, dtype=wide).astype(source.dtype, copy=False)
-        if exclusive:
-            lead = [slice(None)] * source.ndim
-            lead[place] = slice(0, 1)
-            rest = list(lead)
-            rest[place] = slice(0, -1)
-            first = np.full_like(result[tuple(lead)], 1 if product else 0)
-            result = np.concatenate([first, result[tuple(rest)]], axis=place)
-        return np.flip(result, place) if reverse else result
 
-    return told_beforehand(cumulate, [(value.shape, value.dtype)], value)
+class _Running:
+    """Running sums or products along an axis."""
+
+    __name__ = "cumulate"
+
+    def __init__(self, axis: int, product: bool, exclusive: bool, reverse: bool) -> None:
+        self._axis, self._first = axis, 1 if product else 0
+        self._exclusive, self._reverse = exclusive, reverse
+        self._function: Any = np.multiply if product else np.add
+
+    def __call__(self, value: Any) -> Any:
+        out = np.empty(value.shape, value.dtype)
+        self.into(out, value)
+        return out
+
+    def into(self, out: Any, value: Any) -> None:
+        """Write them into an array."""
+        if value.dtype.name in SIXTEEN:
+            wide = np.empty(value.shape, np.float32)
+            self.into(wide, value.astype(np.float32))
+            out[...] = wide
+            return
+        if value.ndim == 0:
+            out[...] = self._first if self._exclusive else value
+            return
+        source, target = (np.moveaxis(v, self._axis, 0) for v in (value, out))
+        if self._reverse:
+            source, target = source[::-1], target[::-1]
+        if self._exclusive and len(target):
+            target[0] = self._first
+            source, target = source[:-1], target[1:]
+        after = prod(value.shape[self._axis + 1 :])
+        if after < _LONG or not len(target):
+            self._function.accumulate(source, axis=0, dtype=value.dtype, out=target)
+            return
+        # Slice by slice: NumPy goes along the axis instead, a cell at a time.
+        target[0] = source[0]
+        for i in range(1, len(target)):
+            self._function(target[i - 1], source[i], out=target[i])
+
+
+# Cells after an axis from which on a call for each of its slices is worth it.
+_LONG = 256
 
 
 def compress(value: Any, condition: Any, *, axis: int | None = None) -> Any:

@@ -6,6 +6,7 @@ What hangs on constants alone was worked out while tracing, and appears as an ar
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -208,24 +209,32 @@ class _Lowering:
         return True
 
     def _pool(self, step: Step, call: NumpyCall, name: str) -> bool:
-        """Take a mean or maximum over all but the first two dimensions for a global pool."""
+        """Take a mean or maximum over the last dimensions for a global pool."""
         value, result = call.arguments[0], step.results[0]
         if name not in _POOLS or not isinstance(value, Traced):
             return False
         rank = len(value.shape)
-        if rank < 3 or value.dtype.name not in DTYPES:
+        if value.dtype.name not in DTYPES or 0 in value.shape:
             return False
         options = dict(zip(("axis",), call.arguments[1:], strict=False)) | call.options
         axes = options.pop("axis", None)
         options.pop("keepdims", None)
-        if options or axes is None or rank > 5:
+        if options or axes is None:
             return False
         given = {a % rank for a in (axes if hasattr(axes, "__iter__") else (axes,))}
-        if given != set(range(2, rank)):
+        first = rank - len(given)
+        if not given or given != set(range(first, rank)):
             return False
-        problem = AdaptivePoolProblem.of_global(_POOLS[name], Spec(value.shape, value.dtype))
+        spec, inputs = Spec(value.shape, value.dtype), (self._number(value),)
+        if first != 2 or rank > 5:
+            # What is before and after that place are channels and their cells.
+            length = prod(value.shape[first:])
+            spec = Spec((1, value.size // length, length), value.dtype)
+            seen = self._fresh(spec.shape, value.dtype)
+            self._ops.append(View(inputs, (seen,), step.layer, step.kind))
+            inputs = (seen,)
+        problem = AdaptivePoolProblem.of_global(_POOLS[name], spec)
         pooled = self._fresh(problem.output_shape, value.dtype)
-        inputs = (self._number(value),)
         self._ops.append(Solve(inputs, (pooled,), step.layer, step.kind, problem))
         self._ops.append(View((pooled,), (self._number(result),), step.layer, step.kind))
         return True

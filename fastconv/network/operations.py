@@ -14,7 +14,7 @@ import numpy as np
 
 import fastconv.functional as functional
 from fastconv.network.control import CONTROL
-from fastconv.network.indexing import INDEXING
+from fastconv.network.indexing import INDEXING, told_beforehand
 from fastconv.network.limits import allow
 from fastconv.network.normalising import NORMALISING
 from fastconv.network.pointwise import POINTWISE
@@ -172,8 +172,27 @@ def _tile(value: Any, repeats: Any) -> Any:
     times = tuple(int(n) for n in np.asarray(repeats))
     if len(times) != len(value.shape):
         raise ValueError(f"tile takes a number a dimension, but got {times}")
-    allow((n * r for n, r in zip(value.shape, times, strict=True)), value.dtype)
-    return np.tile(value, times)
+    lengths = tuple(n * r for n, r in zip(value.shape, times, strict=True))
+    allow(lengths, value.dtype)
+    return told_beforehand(_Tiled(times), [(lengths, value.dtype)], value)
+
+
+class _Tiled:
+    """A value repeated along each axis."""
+
+    __name__ = "tile"
+
+    def __init__(self, times: tuple[int, ...]) -> None:
+        self._times = times
+
+    def __call__(self, value: Any) -> Any:
+        return np.tile(value, self._times)
+
+    def into(self, out: Any, value: Any) -> None:
+        """Write it into an array: every other axis is one of repeats."""
+        pairs = zip(self._times, value.shape, strict=True)
+        split = out.reshape(tuple(n for pair in pairs for n in pair))
+        split[...] = value.reshape(tuple(m for n in value.shape for m in (1, n)))
 
 
 def cast(value: Any, *, dtype: Any, otherwise: Callable[..., Any] | None = None) -> Any:

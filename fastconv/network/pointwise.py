@@ -9,6 +9,7 @@ import numpy as np
 
 import fastconv.functional as functional
 from fastconv.dispatch import solve
+from fastconv.network.trace import Traced
 from fastconv.network.wide import in_float32
 from fastconv.problem import FunctionProblem
 
@@ -48,7 +49,19 @@ def power(a: Any, b: Any) -> Any:
     """Raise to a power, in the base's dtype; integers to an integer power stay exact."""
     if a.dtype.kind in "iu" and b.dtype.kind == "f":
         return (a.astype(np.dtype(np.float64)) ** b).astype(a.dtype)
+    whole = _whole_exponent(b) if a.dtype.kind == "f" else 0
+    if whole:
+        # As products these are exact to a rounding each, and many times as fast.
+        return a * a if whole == 2 else a * a * a
     return (a**b).astype(a.dtype)
+
+
+def _whole_exponent(b: Any) -> int:
+    """Return an exponent that is known to be 2 or 3 for all, and adds no dimensions; else 0."""
+    if isinstance(b, Traced) or np.ndim(b) != 0:
+        return 0
+    exponent = float(np.asarray(b))
+    return int(exponent) if exponent in (2.0, 3.0) else 0
 
 
 def clip(value: Any, low: Any = None, high: Any = None) -> Any:

@@ -84,12 +84,11 @@ def dequantize(
 ) -> Any:  # fmt: skip
     """Give numbers for integers, in the scale's dtype."""
     narrow = np.dtype(np.float32)
-    if value.dtype.name in SOURCES and scale.dtype == narrow and dtype in (None, narrow):
-        if _alike_shapes(scale, zero_point):
-            problem = DequantizeProblem.of(value, scale, axis=axis, block=block)
-            return solve(
-                problem, (value, _operand(scale, narrow), _operand(zero_point, value.dtype))
-            )
+    known = value.dtype.name in SOURCES and scale.dtype == narrow and dtype in (None, narrow)
+    if known and _alike_shapes(scale, zero_point):
+        problem = DequantizeProblem.of(value, scale, axis=axis, block=block)
+        zero = _operand(zero_point, value.dtype)
+        return solve(problem, (value, _operand(scale, narrow), zero))
     rank = len(value.shape)
     factor = _by_axis(scale, rank, axis, block, value.shape)
     wide = np.dtype(np.float32) if factor.dtype.itemsize < 4 else factor.dtype

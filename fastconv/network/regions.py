@@ -9,24 +9,12 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.dispatch import solve
+from fastconv.network.indexing import told_beforehand
 from fastconv.network.limits import allow
+from fastconv.problem import NonMaxSuppressionProblem, RoiAlignProblem
 
 Array = np.ndarray[Any, Any]
-
-
-def _bilinear(start: float, size: float, out: int, ratio: int, length: int) -> Any:
-    """Give the two cells and weights of each sample along one dimension, and samples a bin."""
-    samples = ratio if ratio > 0 else max(int(np.ceil(size / out)), 1)
-    allow((out, samples), np.float64)
-    step = size / out
-    x = start + (np.arange(out)[:, None] + (np.arange(samples) + 0.5) / samples) * step
-    x = x.reshape(-1)
-    valid = (x >= -1) & (x <= length)
-    kept = np.clip(x, 0, length - 1)
-    low = np.floor(kept).astype(np.int64)
-    high = np.minimum(low + 1, length - 1)
-    part = kept - low
-    return low, high, np.where(valid, 1 - part, 0), np.where(valid, part, 0), samples
 
 
 def roi_align(
@@ -34,30 +22,53 @@ def roi_align(
     half_pixel: bool, largest: bool,
 ) -> Any:  # fmt: skip
     """Pool regions by samples between cells. He et al., Mask R-CNN, 2017."""
-    source, boxes = np.asarray(value), np.asarray(regions)
-    places = np.asarray(images)
-    channels, height, width = source.shape[1:]
-    allow((len(boxes), channels, *size), source.dtype)
-    result = np.zeros((len(boxes), channels, *size), source.dtype)
-    for number, (box, place) in enumerate(zip(boxes, places, strict=True)):
-        x1, y1, x2, y2 = box.astype(np.float64) * scale - (0.5 if half_pixel else 0.0)
-        least = -np.inf if half_pixel else 1.0
-        rows = _bilinear(y1, max(y2 - y1, least), size[0], ratio, height)
-        columns = _bilinear(x1, max(x2 - x1, least), size[1], ratio, width)
-        image = source[place]
-        allow((channels, len(rows[0]), len(columns[0])), np.float64, what="a region's samples")
-        parts = [
-            image[:, r][:, :, c] * (a[:, None] * b)
-            for r, a in ((rows[0], rows[2]), (rows[1], rows[3]))
-            for c, b in ((columns[0], columns[2]), (columns[1], columns[3]))
-        ]
-        bins = (channels, size[0], rows[4], size[1], columns[4])
-        if largest:
-            best = np.maximum.reduce(parts).reshape(bins)
-            result[number] = best.max(axis=(2, 4))
-        else:
-            result[number] = sum(parts).reshape(bins).mean(axis=(2, 4))
-    return result
+    dtype = value.dtype if value.dtype.name in ("float32", "float64") else np.dtype(np.float32)
+
+    def roi_align(source: Any, boxes: Any, places: Any) -> Any:
+        count, rank, own = len(boxes), boxes.ndim, source.shape
+        if source.ndim != 4 or rank != 2 or boxes.shape[1] != 4 or len(places) != count:
+            raise ValueError(
+                f"regions must be (regions, 4) with an image each, of images (N, C, H, W), but got "
+                f"{list(boxes.shape)}, {list(places.shape)} and {list(own)}"
+            )
+        wanted = (count, own[1], *size)
+        allow(wanted, source.dtype)
+        if 0 in wanted or 0 in own:
+            return np.zeros(wanted, source.dtype)
+        if places.min() < 0 or places.max() >= own[0]:
+            raise ValueError(
+                f"regions of images {places.min()} to {places.max()}, but there are {own[0]}"
+            )
+        corners = boxes.astype(np.float64) * scale
+        most = _most_samples(corners, size, ratio, half_pixel)
+        problem = RoiAlignProblem(
+            dtype, own, count, size, max(0, ratio), scale, half_pixel, largest, most
+        )
+        inputs = source.astype(dtype, copy=False), boxes.astype(dtype, copy=False)
+        found = solve(problem, (*inputs, places.astype(np.int64, copy=False)))
+        return found.astype(source.dtype, copy=False)
+
+    spec = (*regions.shape[:1], value.shape[1], *size), value.dtype
+    return told_beforehand(roi_align, [spec], value, regions, images)
+
+
+def _most_samples(
+    corners: Array, size: tuple[int, int], ratio: int, half_pixel: bool
+) -> tuple[int, int]:
+    """Return the samples along all bins of the largest region, a power of two of them or more."""
+    found = []
+    for axis, bins in ((1, size[0]), (0, size[1])):
+        each = ratio
+        if ratio <= 0:
+            lengths = corners[:, axis + 2] - corners[:, axis]
+            longest = max(float(np.nanmax(lengths, initial=1.0)), 0.0 if half_pixel else 1.0)
+            cells = np.ceil(longest / bins)
+            if not np.isfinite(cells):
+                raise ValueError("regions must be finite")
+            each = 1 << max(0, int(cells) - 1).bit_length()
+        allow((bins, each, 4), np.float64, what="a region's samples")
+        found.append(bins * each)
+    return found[0], found[1]
 
 
 def max_roi_pool(value: Any, regions: Any, *, size: tuple[int, int], scale: float) -> Any:
@@ -89,47 +100,25 @@ def non_max_suppression(
     boxes: Any, scores: Any, most: Any = None, overlap: Any = None, least: Any = None, *,
     centers: bool,
 ) -> Any:  # fmt: skip
-    """Choose boxes by score, each class by itself, leaving out those that overlap a chosen one."""
+    """Choose boxes by score, each class by itself, leaving out those that overlap a chosen one.
+
+    Neubeck, Van Gool, Efficient non-maximum suppression, 2006.
+    """
     limit = 0 if most is None else int(np.asarray(most).reshape(-1)[0])
     threshold = 0.0 if overlap is None else float(np.asarray(overlap).reshape(-1)[0])
     floor = None if least is None else float(np.asarray(least).reshape(-1)[0])
-    chosen: list[tuple[int, int, int]] = []
-    for image, (corners, classes) in enumerate(
-        zip(np.asarray(boxes), np.asarray(scores), strict=True)
-    ):
-        edges = _edges(corners.astype(np.float64), centers)
-        for kind, column in enumerate(classes):
-            kept = _greedy(edges, column, limit, threshold, floor)
-            chosen += [(image, kind, box) for box in kept]
-    return np.array(chosen, np.int64).reshape(-1, 3)
-
-
-def _edges(boxes: Array, centers: bool) -> tuple[Array, Array]:
-    """Give the low and the high corner of each box."""
-    if centers:
-        middle, half = boxes[:, :2], boxes[:, 2:] / 2
-        return middle - half, middle + half
-    first, second = boxes[:, :2], boxes[:, 2:]
-    return np.minimum(first, second), np.maximum(first, second)
-
-
-def _greedy(
-    edges: tuple[Array, Array], scores: Array, limit: int, threshold: float, floor: float | None
-) -> list[int]:
-    low, high = edges
-    area = np.prod(high - low, axis=1)
-    left = np.argsort(-scores.astype(np.float64), kind="stable")
-    if floor is not None:
-        left = left[scores[left] > floor]
-    kept: list[int] = []
-    while len(left) and len(kept) < limit:
-        best, left = left[0], left[1:]
-        kept.append(int(best))
-        shared = np.minimum(high[best], high[left]) - np.maximum(low[best], low[left])
-        common = np.prod(np.maximum(shared, 0), axis=1)
-        union = area[best] + area[left] - common
-        left = left[common <= threshold * np.where(union > 0, union, np.inf)]
-    return kept
+    narrow = np.dtype(np.float32)
+    first, second = (np.asarray(v).astype(narrow, copy=False) for v in (boxes, scores))
+    problem = NonMaxSuppressionProblem.of(
+        first, second, limit, overlap=threshold, least=floor, centers=centers
+    )
+    allow(problem.output_shape, np.int64)
+    if 0 in problem.output_shape:
+        return np.zeros((0, 3), np.int64)
+    chosen, counts = solve(problem, (first, second))
+    kept = np.arange(problem.most) < counts[..., None]
+    image, kind, _ = np.nonzero(kept)
+    return np.stack([image, kind, chosen[kept]], axis=1)
 
 
 def columns_to_image(

@@ -214,4 +214,7 @@ def resample(value: Any, roi: Any, axes: list[int], wanted: list[int], factors: 
             value = _along(value, axis, *taps(way, x, length, factor))
     if crops:
         value = np.where(outside, value.dtype.type(way.extrapolation), value)
+    if way.mode == "linear" and not way.antialias and dtype.kind in "iu":
+        # Between the cells, and cut down to whole numbers as onnxruntime does.
+        return np.trunc(value).astype(dtype)
     return value if value.dtype == dtype else rounded_to(value, dtype)

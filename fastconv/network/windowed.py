@@ -19,6 +19,9 @@ from fastconv.problem import PadProblem, Shape
 from fastconv.problem.values import FLOATS
 from fastconv.problem.windows import Pairs, span
 
+# Integers of which float32 holds all, or as many digits as ONNX asks for.
+_SUMMED = ("int8", "uint8", "int16", "uint16", "int32")
+_LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -210,6 +213,10 @@ def resize(
     target = _interpolated(value, places, wanted, factors, by_size, way)
     if target is None:
         return resample(value, roi, places, wanted, factors, way)
+    dtype = value.dtype
+    if way.mode != "nearest" and dtype.name not in FLOATS:
+        # Integers are summed in float32, and cut down to whole numbers.
+        return functional.interpolate(value.astype(np.dtype(np.float32)), **target).astype(dtype)
     return functional.interpolate(value, **target)
 
 
@@ -231,15 +238,23 @@ def _interpolated(
     n = len(value.shape) - 2
     found = _SAME.get((way.mode, way.coordinates))
     spatial = dict(zip(axes, zip(wanted, factors, strict=True), strict=True))
-    kept = [spatial.pop(a, (value.shape[a], 1.0)) == (value.shape[a], 1.0) for a in (0, 1)]
-    plain = found and n in (1, 2, 3) and all(kept) and sorted(spatial) == list(range(2, n + 2))
+    still = [a for a in range(n + 2)
+             if spatial.get(a, (value.shape[a], 1.0)) == (value.shape[a], 1.0)]  # fmt: skip
+    last = 1 not in still and n + 1 in still
+    begin = 1 if last else 2
+    for axis in (0, n + 1 if last else 1):
+        spatial.pop(axis, None)
+    plain = found and n in (1, 2, 3) and {0, n + 1 if last else 1} <= set(still)
+    plain = plain and sorted(spatial) == list(range(begin, begin + n))
     if not plain or found is None or way.antialias or way.exclude_outside or 0 in wanted:
         return None
     mode, corners = found
     if way.mode == "nearest":
         if way.rounding != "floor":
             return None
-    elif value.dtype.name not in FLOATS or (way.mode == "cubic" and n != 2):
+    elif value.dtype.name not in (*FLOATS, *(_SUMMED if way.mode == "linear" else ())):
+        return None
+    if way.mode == "cubic" and n != 2:
         return None
     if way.mode == "cubic" and way.cubic_a != -0.75:
         return None
@@ -247,7 +262,9 @@ def _interpolated(
         return None
     names = {"nearest": "nearest", "linear": _LINEAR[n], "cubic": "bicubic"}
     options: dict[str, Any] = {"mode": names[mode], "align_corners": corners}
-    ordered = [(value.shape[a], *spatial[a]) for a in range(2, n + 2)]
+    if last:
+        options["layout"] = _LAST[n]
+    ordered = [(value.shape[a], *spatial[a]) for a in range(begin, begin + n)]
     if way.mode == "nearest" and not all(_same_cells(way, *axis) for axis in ordered):
         return None
     # A length that stays is copied by `interpolate`, and resampled by a factor that is not 1.

@@ -6,6 +6,9 @@ from .attention import AttentionProblem as AttentionProblem
 from .base import ArraySpec as ArraySpec
 from .base import Problem as Problem
 from .base import Shape as Shape
+from .choosing import NonMaxSuppressionProblem as NonMaxSuppressionProblem
+from .choosing import RoiAlignProblem as RoiAlignProblem
+from .choosing import TopKProblem as TopKProblem
 from .conv import ConvProblem as ConvProblem
 from .conv import ConvTransposeProblem as ConvTransposeProblem
 from .linear import LinearProblem as LinearProblem

@@ -6,7 +6,10 @@ import fastconv.problem
 from fastconv.dispatch.registry import ROWS
 
 # What networks alone pose, and no kernel of the card's does yet: such a network says so.
-CPU_ALONE = {"DequantizeProblem", "FunctionProblem", "QuantizeProblem"}
+CPU_ALONE = {
+    "DequantizeProblem", "FunctionProblem", "NonMaxSuppressionProblem", "QuantizeProblem",
+    "RoiAlignProblem", "TopKProblem",
+}  # fmt: skip
 
 
 def test_every_problem_has_a_row() -> None:

@@ -24,9 +24,10 @@ WIDE = 64
 LONG_RUN = 16
 
 # `move.gather`: input, output and the fill row; tables of three axes, their lengths after and
-# before, the cells of the innermost axis; the longest run of neighbours in the last table.
+# before, the cells of the innermost axis; the longest run of neighbours in the last table; how many
+# times that has each cell, one after the other, where cells are single, else 0.
 (SOURCE, TARGET, FILL, A_TABLE, B_TABLE, C_TABLE, A_OUT, B_OUT, C_OUT, A_IN, B_IN, C_IN, INNER,
- RUN_FROM, RUN_TO) = range(15)  # fmt: skip
+ RUN_FROM, RUN_TO, REPEATS) = range(16)  # fmt: skip
 
 # `move.permute`: input, output; lengths of the output's axes but the first, and for all six the
 # cells from one to the next in the input.
@@ -68,6 +69,7 @@ class Moving(NativeAlgorithm):
                 INPUT(0), OUTPUT, constant(fill),
                 *(constant(table, np.int64) for table in tables), *lengths,
                 a.length, b.length, c.length, inner, *_longest_run(tables[2]),
+                _repeats(tables[2], c.length) if inner == 1 else 0,
             ],
         )  # fmt: skip
         return self.native_plan(problem, [stage])
@@ -120,3 +122,11 @@ def _longest_run(table: Integers) -> tuple[int, int]:
         return 0, 0
     best: Any = reduce(lambda p, q: q if q[1] - q[0] > p[1] - p[0] else p, pairs.tolist())
     return (best[0], best[1] + 1) if best[1] - best[0] >= LONG_RUN else (0, 0)
+
+
+def _repeats(table: Integers, length: int) -> int:
+    """Return how many times a table has each cell, one after the other; 0: it is another."""
+    times = len(table) // max(length, 1)
+    if times < 2 or len(table) != times * length:
+        return 0
+    return times if np.array_equal(table, np.repeat(np.arange(length), times)) else 0

@@ -170,6 +170,9 @@ class _ChannelsLast:
             return None
         if isinstance(problem, ChannelsProblem):
             return _turn_flag if already else None
+        if problem.name.startswith("global_"):
+            # Reductions of any rows are posed as these: on their own they turn nothing.
+            return _turn_flag if already else None
         return _turn_flag if _is_of_images(problem) else None
 
     def _turned(self, op: Solve, problem: Any) -> None:

@@ -1,0 +1,100 @@
+"""The largest entries along an axis, and boxes that do not overlap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.algorithm import NativeAlgorithm
+from fastconv.backends.native.plan import (
+    INPUT,
+    OUTPUT,
+    SCRATCH,
+    NativePlan,
+    Slot,
+    Stage,
+    float_bits,
+    scratch_stride,
+)
+from fastconv.machine import Machine
+from fastconv.problem.choosing import NonMaxSuppressionProblem, TopKProblem
+
+# Lines of an axis that is not the last are brought together so many at a time.
+LINES = 16
+# Up to so many are chosen by putting each in its place among those before.
+FEW = 16
+# Entries above the least of the best that wait until the best are chosen anew.
+WAITING = 1024
+
+# `topk`: input, values and places; elements before, along and after the axis; how many; whether
+# the largest, whether by size; scratch memory, and the entries that it has room for.
+(TOP_SOURCE, TOP_VALUES, TOP_PLACES, TOP_OUTER, TOP_LENGTH, TOP_INNER, TOP_COUNT, TOP_LARGEST,
+ TOP_ORDERED, TOP_SCRATCH, TOP_STRIDE, TOP_ROOM) = range(12)  # fmt: skip
+
+# `suppress`: boxes, scores, chosen boxes and their number; classes, boxes, the most to choose; the
+# overlap and the least score as bits of float64, whether there is a least, whether boxes are given
+# by their centres; scratch memory.
+(BOXES, SCORES, CHOSEN, COUNTS, CLASSES, BOX_COUNT, MOST, OVERLAP, LEAST, HAS_LEAST, CENTERS,
+ BOX_SCRATCH, BOX_STRIDE) = range(13)  # fmt: skip
+
+
+class TopK(NativeAlgorithm):
+    """Entries above the least of the best so far are kept; of these the best are chosen."""
+
+    name = "selection"
+
+    def why_not(self, problem: TopKProblem) -> str | None:
+        if problem.extents[1] >= 1 << 31:
+            return "an axis of 2^31 entries or more"
+        return super().why_not(problem)
+
+    def cost(self, problem: TopKProblem, machine: Machine) -> Cost:
+        outer, length, inner = problem.extents
+        return Cost(1e-6 + outer * inner * (2e-10 * length + 2e-8 * problem.count))
+
+    def plan(self, problem: TopKProblem, *parameters: Array | None) -> NativePlan:
+        outer, length, inner = problem.extents
+        size = problem.dtype.itemsize
+        room = min(length, max(2 * problem.count, problem.count + WAITING))
+        # Keys and places twice, since sorting goes from one to the other; then the lines.
+        scratch = 2 * room * (size + 4) + (LINES * length * size if inner > 1 else 0)
+        blocks = -(-inner // LINES)
+        stage = Stage(
+            self.library.kernel("topk", problem.dtype.name),
+            outer * blocks,
+            [
+                INPUT(0), OUTPUT, Slot(1), outer, length, inner, problem.count,
+                int(problem.largest), int(problem.ordered), SCRATCH, scratch_stride(scratch), room,
+            ],
+        )  # fmt: skip
+        extra = problem.output_shapes[1:]
+        return self.native_plan(problem, [stage], scratch_bytes=scratch, extra_outputs=extra)
+
+
+class NonMaxSuppression(NativeAlgorithm):
+    """Candidates sorted by score; each is held against all that are chosen, in vectors."""
+
+    name = "greedy"
+
+    def why_not(self, problem: NonMaxSuppressionProblem) -> str | None:
+        return "2^31 boxes or more" if problem.boxes >= 1 << 31 else None
+
+    def cost(self, problem: NonMaxSuppressionProblem, machine: Machine) -> Cost:
+        each = 2e-8 * problem.boxes + 1e-9 * problem.boxes * min(problem.most, 100)
+        return Cost(1e-6 + problem.images * problem.classes * each)
+
+    def plan(self, problem: NonMaxSuppressionProblem, *parameters: Array | None) -> NativePlan:
+        # Scores and numbers of candidates, twice; corners and area of what is chosen.
+        scratch = problem.boxes * 16 + problem.most * 20 + 64 * 5
+        floor = problem.least
+        stage = Stage(
+            self.library.kernel("suppress", problem.dtype.name),
+            problem.images * problem.classes,
+            [
+                INPUT(0), INPUT(1), OUTPUT, Slot(2), problem.classes, problem.boxes, problem.most,
+                float_bits(problem.overlap), float_bits(0.0 if floor is None else floor),
+                int(floor is not None), int(problem.centers), SCRATCH, scratch_stride(scratch),
+            ],
+        )  # fmt: skip
+        extra: Any = problem.output_shapes[1:]
+        return self.native_plan(problem, [stage], scratch_bytes=scratch, extra_outputs=extra)
