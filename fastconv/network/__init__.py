@@ -2,13 +2,14 @@
 
 from fastconv.network.explanation import explain
 from fastconv.network.graph import Graph, Node, Port
-from fastconv.network.network import Network, compile_module
+from fastconv.network.network import Network, Overridable, compile_module
 from fastconv.network.summary import Summary, summarise
 
 __all__ = [
     "Graph",
     "Network",
     "Node",
+    "Overridable",
     "Port",
     "Summary",
     "compile_module",

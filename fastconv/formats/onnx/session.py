@@ -198,8 +198,9 @@ class InferenceSession:
         return [_described(port) for port in self.network.outputs]
 
     def get_overridable_initializers(self) -> list[NodeArg]:
-        """Give the weights that a run may replace: none."""
-        return []
+        """Describe the weights that a run may replace: initializers that are inputs too."""
+        overridable = self.network.overridable
+        return [] if overridable is None else [_described(port) for port in overridable.ports]
 
     def get_modelmeta(self) -> ModelMetadata:
         """Give what the model tells of itself."""
