@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from fastconv.formats.onnx.checking import check, output_types
+from fastconv.formats.onnx.mistaken import is_path, mistaken
 from fastconv.formats.onnx.translate import STANDARD, Translator
 from fastconv.formats.onnx.values import Home, constant_of, external_file, reader_of
 from fastconv.formats.onnx.weights import Weights, lean_bytes, lean_file
 from fastconv.network import Graph, Network, Overridable
 from fastconv.network.limits import memory_limit
+
+# What protobuf reads at most, and the longest path.
+_MOST_BYTES = 2**31 - 1
+_LONGEST_PATH = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +108,9 @@ def parse(source: Any, *, in_memory: bool = False) -> Parsed:
     path: Path | None = None
     if isinstance(source, (bytes, bytearray, memoryview)):
         label = "the bytes given"
+        named = is_path(bytes(source)) if len(source) < _LONGEST_PATH else None
+        if named is not None:
+            raise ValueError(f"{label} are a path: give it as a str, {named!r}")
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         label = str(path)
@@ -119,10 +127,31 @@ def parse(source: Any, *, in_memory: bool = False) -> Parsed:
             lean, own = found
             data = lean.data
             weights = Weights(_home(path), own, lean.weights, in_memory)
-        return Parsed(onnx.load_model_from_string(data), path, label, weights)
+    except Exception as error:
+        raise ValueError(f"{label}: it cannot be read: {error}") from None
+    try:
+        proto = onnx.load_model_from_string(data)
+        if not proto.ir_version and not proto.HasField("graph"):
+            raise ValueError("it has no graph")
     except Exception as error:  # protobuf and onnx raise classes of their own
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{label}: no ONNX model that onnx can read: {first[0]}") from None
+        raise ValueError(
+            f"{label}: no ONNX model that onnx can read: {_reason(data, error)}"
+        ) from None
+    return Parsed(proto, path, label, weights)
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    """Tell why bytes are no model: what they are, else what protobuf says."""
+    if len(data) > _MOST_BYTES:
+        return (
+            "it has more than 2 GB, which is protobuf's limit: save the model with its weights as "
+            "external data, onnx.save(model, path, save_as_external_data=True), and load that path"
+        )
+    told = mistaken(data)
+    if told is not None:
+        return told
+    first = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{first[0]}; a model that is damaged or not wholly downloaded reads so"
 
 
 def graph_of(

@@ -126,6 +126,11 @@ def reference_node(
     try:
         _ = function.evaluator
     except Exception as error:
+        if not onnx.defs.has(node.op_type, domain):
+            raise Unsupported(
+                f"{reason}, and onnx defines no such operator: export the model with standard "
+                f"operators, or with this one as a function of the model"
+            ) from None
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise Unsupported(f"{reason}, and onnx's reference has none: {first[0][:200]}") from None
     name = node.name or function.outputs[0]
