@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.arrays import ready
+from fastconv.arrays import check_unmasked, ready
 from fastconv.device_arrays import as_device_array
 from fastconv.network.compiled import Compiled, Shapes
 from fastconv.network.explanation import Explanation, explain_compiled, explain_trace
@@ -514,6 +514,7 @@ def _checked(value: Any, port: Port) -> Any:
     if port.kind:
         return value
     on_device = as_device_array(value)
+    check_unmasked(value, f"input {port.name!r}")
     try:
         array: Any = np.asarray(value) if on_device is None else on_device
     except MemoryError as error:

@@ -155,6 +155,8 @@ def einsum(*values: Any, equation: str) -> Any:
 
 def hardmax(value: Any, *, axis: int) -> Any:
     """Give 1 at the first largest entry along an axis, 0 elsewhere."""
+    if value.shape[axis] == 0:
+        return value
     best = np.argmax(value, axis=axis, keepdims=True)
     found = np.zeros(value.shape, value.dtype)
     np.put_along_axis(found, best, 1, axis)

@@ -92,8 +92,15 @@ class ReferenceCall:
             version = self._opsets.get(self._node.domain, 1)
             schema = onnx.defs.get_schema(self._node.op_type, version, self._node.domain)
             opsets = [onnx.helper.make_opsetid(*pair) for pair in self._opsets.items()]
+            node = onnx.NodeProto()
+            node.CopyFrom(self._node)
+            # Some rules know no default: STFT's takes onesided for 0 where it is left out.
+            given = {attribute.name for attribute in node.attribute}
+            for name, attribute in schema.attributes.items():
+                if name not in given and attribute.default_value.type:
+                    node.attribute.add().CopyFrom(attribute.default_value)
             found = onnx.shape_inference.infer_node_outputs(
-                schema, self._node, types, data, opset_imports=opsets
+                schema, node, types, data, opset_imports=opsets
             )
             return [_spec(onnx, found[name]) for name in self.outputs]
         except Exception:  # what does not fit, the node itself says better
