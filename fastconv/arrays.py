@@ -36,11 +36,7 @@ def as_array(value: Any, name: str) -> Any:
         on_device = as_device_array(value)
         if on_device is not None:
             return on_device
-        if _is_masked(value) and np.any(value.mask):
-            raise ValueError(
-                f"{name} has masked cells, and nothing here leaves cells out; give them values "
-                f"first, as {name}.filled(0) does"
-            )
+        check_unmasked(value, name)
         try:
             array = np.asarray(value)
         except MemoryError as error:
@@ -52,6 +48,21 @@ def as_array(value: Any, name: str) -> Any:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array
+
+
+def check_unmasked(value: Any, name: str) -> None:
+    """Refuse arrays with masked cells.
+
+    Raises
+    ------
+    ValueError
+        For these.
+    """
+    if type(value) is not np.ndarray and _is_masked(value) and np.any(value.mask):
+        raise ValueError(
+            f"{name} has masked cells, and nothing here leaves cells out; give them values first, "
+            f"as its method filled(0) does"
+        )
 
 
 def as_optional_array(value: Any, name: str) -> Any:

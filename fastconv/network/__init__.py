@@ -2,7 +2,7 @@
 
 from fastconv.network.explanation import explain
 from fastconv.network.graph import Graph, Node, Port
-from fastconv.network.network import Network, compile_module
+from fastconv.network.network import Network, Overridable, compile_module
 from fastconv.network.summary import Summary, summarise
 from fastconv.network.timed import TimedSpan
 
@@ -10,6 +10,7 @@ __all__ = [
     "Graph",
     "Network",
     "Node",
+    "Overridable",
     "Port",
     "Summary",
     "TimedSpan",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.arrays import ready
+from fastconv.arrays import check_unmasked, ready
 from fastconv.device_arrays import as_device_array
 from fastconv.network.compiled import Compiled, Shapes
 from fastconv.network.explanation import Explanation, explain_compiled, explain_trace
@@ -24,6 +24,45 @@ from fastconv.network.tolerance import Bounded, Rounded, unwrapped
 from fastconv.network.trace import Trace, trace
 from fastconv.problem.conv import check_precision, check_rtol
 from fastconv.problem.values import dtype_of, flag, integer, is_sequence, items_of, shapes_of, shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Overridable:
+    """Weights of a model that a run may replace, by name: ``network`` takes them as inputs too.
+
+    ``refused`` says why it does not, where it cannot be made.
+    """
+
+    names: frozenset[str]
+    network: Network | None = None
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    refused: str = ""
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """What a run may feed besides the inputs."""
+        own = () if self.network is None else self.network.inputs
+        return tuple(port for port in own if port.name in self.names)
+
+    def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+        """Run with some of the weights replaced.
+
+        Raises
+        ------
+        ValueError
+            Where they cannot be.
+        """
+        if self.network is None:
+            raise ValueError(
+                f"inputs {', '.join(sorted(self.names & set(feeds)))} have initializers, which "
+                f"cannot be replaced at run time: {self.refused}"
+            )
+        return self.network.run(outputs, {**self.defaults, **feeds})
+
+    def changed(self, change: Callable[[Network], Network]) -> Overridable:
+        """Return the same with another network."""
+        network = None if self.network is None else change(self.network)
+        return dataclasses.replace(self, network=network)
 
 
 class Network:
@@ -46,6 +85,8 @@ class Network:
         the memory that this process may use.
     fallbacks : sequence of str
         Nodes that are run by a format's own reference implementation: right, and slow.
+    overridable : Overridable, optional
+        Weights that a run may replace.
     """
 
     def __init__(
@@ -57,6 +98,7 @@ class Network:
         *,
         max_memory: int | None = None,
         fallbacks: Sequence[str] = (),
+        overridable: Overridable | None = None,
     ) -> None:
         if not callable(function):
             raise TypeError(f"function must be callable, not {shown(function)}")
@@ -72,16 +114,23 @@ class Network:
         self.outputs = tuple(outputs)
         self.name = name
         self.max_memory = max_memory
+        self.overridable = overridable
         self._shapes = Shapes(function, max_memory, self.open_sizes)
         self._layers = Layers(self)
 
     @classmethod
-    def from_graph(cls, graph: Graph, *, max_memory: int | None = None) -> Network:
+    def from_graph(
+        cls,
+        graph: Graph,
+        *,
+        max_memory: int | None = None,
+        overridable: Overridable | None = None,
+    ) -> Network:
         """Give a graph as a network."""
         function = GraphFunction(graph, max_memory)
         return cls(
             function, graph.inputs, graph.outputs, graph.name,
-            max_memory=max_memory, fallbacks=graph.fallbacks,
+            max_memory=max_memory, fallbacks=graph.fallbacks, overridable=overridable,
         )  # fmt: skip
 
     @property
@@ -124,7 +173,7 @@ class Network:
             function = dataclasses.replace(function, graph=graph)
         else:
             function = Bounded(unwrapped(function, Bounded), check_rtol(rtol))
-        return self._of(function)
+        return self._of(function, lambda network: network.within(rtol))
 
     def with_precision(self, precision: str) -> Network:
         """Give the same network with leave to round the factors of float32 products.
@@ -154,13 +203,14 @@ class Network:
             function = dataclasses.replace(function, graph=graph)
         elif found is not None:
             function = Rounded(unwrapped(function, Rounded), found)
-        return self._of(function)
+        return self._of(function, lambda network: network.with_precision(precision))
 
-    def _of(self, function: Callable[..., Any]) -> Network:
+    def _of(self, function: Callable[..., Any], change: Callable[[Network], Network]) -> Network:
         """Give the network of another function of the same inputs."""
+        overridable = None if self.overridable is None else self.overridable.changed(change)
         return Network(
             function, self.inputs, self.outputs, self.name,
-            max_memory=self.max_memory, fallbacks=self.fallbacks,
+            max_memory=self.max_memory, fallbacks=self.fallbacks, overridable=overridable,
         )  # fmt: skip
 
     def __call__(self, *inputs: Any) -> Any:
@@ -232,7 +282,8 @@ class Network:
     def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
         """Run as onnxruntime's sessions are run: inputs by name, a list of outputs back.
 
-        ``outputs`` None gives all of them, in order.
+        ``outputs`` None gives all of them, in order. Weights that are ``overridable`` may be among
+        the inputs.
         """
         return self.run_by_name(self._run, outputs, feeds)
 
@@ -257,6 +308,8 @@ class Network:
             raise ValueError(
                 f"there is no output {shown(unknown[0])}; there are {', '.join(known)}"
             )
+        if self.overridable is not None and not self.overridable.names.isdisjoint(feeds):
+            return self.overridable.run(outputs, feeds)
         names = [port.name for port in self.inputs]
         missing = [name for name in names if name not in feeds]
         extra = [name for name in feeds if name not in names]
@@ -503,6 +556,7 @@ def _checked(value: Any, port: Port) -> Any:
     if port.kind:
         return value
     on_device = as_device_array(value)
+    check_unmasked(value, f"input {port.name!r}")
     try:
         array: Any = np.asarray(value) if on_device is None else on_device
     except MemoryError as error:

@@ -46,14 +46,25 @@ def modulo(a: Any, b: Any, *, fmod: bool = False) -> Any:
 
 
 def power(a: Any, b: Any) -> Any:
-    """Raise to a power, in the base's dtype; integers to an integer power stay exact."""
+    """Raise to a power, in the base's dtype; integers to an integer power stay exact.
+
+    Integers to a negative power are cut towards zero: 1 / a is 0 but for 1 and -1. Of 0, which has
+    no such power, the result is the smallest integer, as C casts infinity on most processors.
+    """
     if a.dtype.kind in "iu" and b.dtype.kind == "f":
         return (a.astype(np.dtype(np.float64)) ** b).astype(a.dtype)
     whole = _whole_exponent(b) if a.dtype.kind == "f" else 0
     if whole:
         # As products these are exact to a rounding each, and many times as fast.
         return a * a if whole == 2 else a * a * a
-    return (a**b).astype(a.dtype)
+    if a.dtype.kind not in "iu" or b.dtype.kind != "i":
+        return (a**b).astype(a.dtype)
+    zero, one = b.dtype.type(0), b.dtype.type(1)
+    whole = (a ** np.maximum(b, zero)).astype(a.dtype)
+    unit = np.where(np.abs(a) == 1, a ** (b & one), a.dtype.type(0)).astype(a.dtype)
+    limits = np.iinfo(a.dtype)
+    none = a.dtype.type(limits.min if a.dtype.kind == "i" else 0)
+    return np.where(b < zero, np.where(a == 0, none, unit), whole).astype(a.dtype)
 
 
 def _whole_exponent(b: Any) -> int:
@@ -105,10 +116,14 @@ def swish(value: Any, *, alpha: float) -> Any:
 
 
 def shrink(value: Any, *, bias: float, lambd: float) -> Any:
-    """Move what is beyond lambd towards 0 by the bias; the rest is 0."""
-    limit, shift, zero = (_own(value, v) for v in (lambd, bias, 0))
-    outer = np.where(value > limit, value - shift, zero)
-    return np.where(value < _own(value, -lambd), value + shift, outer).astype(value.dtype)
+    """Move what is beyond lambd towards 0 by the bias; the rest is 0.
+
+    Limits need not be whole numbers where values are.
+    """
+    wide = value.astype(np.dtype(np.float64)) if value.dtype.kind in "iu" else value
+    limit, shift, zero = (_own(wide, v) for v in (lambd, bias, 0))
+    outer = np.where(wide > limit, wide - shift, zero)
+    return np.where(wide < _own(wide, -lambd), wide + shift, outer).astype(value.dtype)
 
 
 def bit_shift(a: Any, b: Any, *, left: bool) -> Any:

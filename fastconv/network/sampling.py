@@ -82,6 +82,8 @@ def grid_sample(value: Any, grid: Any, *, mode: str, padding: str, align_corners
     if rank != image.ndim - 2 or 0 in image.shape[2:]:
         raise ValueError(f"a grid of {rank} numbers a point for an image of {list(image.shape)}")
     allow((batch, image.shape[1], *out), image.dtype)
+    if 0 in (batch, image.shape[1], *out):
+        return np.zeros((batch, image.shape[1], *out), image.dtype)
     places = []
     for axis, length in enumerate(image.shape[2:]):
         g = points[..., rank - 1 - axis].reshape(batch, -1).astype(np.float64)
@@ -120,6 +122,8 @@ def deform_conv(
     out, taps = moved.shape[2:], kernel.shape[2:]
     count, points = prod(taps), prod(out)
     allow((batch, channels, count, points), image.dtype)
+    if 0 in (batch, points):
+        return np.zeros((batch, kernel.shape[0], *out), image.dtype)
     moved = moved.reshape(batch * offset_groups, count, n, points).astype(np.float64)
     tap_places = np.meshgrid(*(np.arange(k) for k in taps), indexing="ij")
     starts = np.meshgrid(*(np.arange(o) for o in out), indexing="ij")

@@ -80,6 +80,15 @@ class Call:
         self.constants[name] = value if isinstance(value, StoredParameter) else Parameter(value)
         return name
 
+    def turned(self, place: int, value: Any) -> str:
+        """Keep a constant input's transpose, one for all nodes that want it, and give its name."""
+        name = f"{self.input(place)}:turned"
+        if name not in self.constants:
+            turned = value.T
+            held = turned if isinstance(turned, StoredParameter) else Parameter(turned)
+            self.constants[name] = held
+        return name
+
     def node(self, op: str, inputs: tuple[str, ...] | None = None, **attributes: Any) -> list[Node]:
         """Answer with one graph node that gives this node's outputs."""
         taken = self.inputs if inputs is None else inputs

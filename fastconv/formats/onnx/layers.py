@@ -13,7 +13,7 @@ def gemm(call: Call) -> list[Node]:
     inputs, turned = call.inputs, call.flag("transB")
     weight = call.constant(1)
     if weight is not None and not turned:
-        inputs = (inputs[0], call.keep("weight", weight.T), *inputs[2:])
+        inputs = (inputs[0], call.turned(1, weight), *inputs[2:])
         turned = True
     bias = call.constant(2)
     if bias is not None and bias.ndim == 2 and bias.shape[0] == 1:
@@ -32,7 +32,7 @@ def gemm(call: Call) -> list[Node]:
 def matmul(call: Call) -> list[Node]:
     weight = call.constant(1)
     if weight is not None and weight.ndim == 2 and weight.dtype.kind == "f":
-        return call.node("linear", (call.input(0), call.keep("weight", weight.T)))
+        return call.node("linear", (call.input(0), call.turned(1, weight)))
     return call.node("matmul")
 
 

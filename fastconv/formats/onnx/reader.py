@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from fastconv.formats.onnx.checking import check, output_types
 from fastconv.formats.onnx.errors import InvalidGraph, InvalidProtobuf, OperatorNotImplemented
+from fastconv.formats.onnx.mistaken import is_path, mistaken
 from fastconv.formats.onnx.translate import STANDARD, Translator
-from fastconv.formats.onnx.values import external_file, reader_of
+from fastconv.formats.onnx.values import Home, constant_of, external_file, reader_of
 from fastconv.formats.onnx.weights import Weights, lean_bytes, lean_file
-from fastconv.network import Graph, Network
+from fastconv.network import Graph, Network, Overridable
 from fastconv.network.limits import memory_limit
+
+# What protobuf reads at most, and the longest path.
+_MOST_BYTES = 2**31 - 1
+_LONGEST_PATH = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +49,46 @@ def read_onnx(source: Any, *, max_memory: int | None = None, in_memory: bool = F
 
 def network_of(model: Parsed, *, max_memory: int | None) -> Network:
     """Give a parsed model as a network; errors begin with the label."""
+    given: dict[str, Any] = {
+        "path": model.path, "max_memory": max_memory, "weights": model.weights,
+    }  # fmt: skip
     try:
-        graph = graph_of(model.proto, path=model.path, max_memory=max_memory, weights=model.weights)
+        graph = graph_of(model.proto, **given)
     except ValueError as error:
         raise _labelled(error, model.label) from None
-    return Network.from_graph(graph, max_memory=max_memory)
+    names = _overridable(model.proto)
+    if not names:
+        return Network.from_graph(graph, max_memory=max_memory)
+    # Weights that a run may replace are constants all the same where none does.
+    try:
+        fed = Network.from_graph(
+            graph_of(model.proto, **given, checked=False, fed=names), max_memory=max_memory
+        )
+        defaults = _initializers(model, names, max_memory)
+    except ValueError as error:
+        overridable = Overridable(names, refused=f"{model.label}: {error}")
+    else:
+        overridable = Overridable(names, fed, defaults)
+    return Network.from_graph(graph, max_memory=max_memory, overridable=overridable)
+
+
+def _initializers(model: Parsed, names: Collection[str], max_memory: int | None) -> dict[str, Any]:
+    """Give initializers by name."""
+    read = reader_of(_home(model.path))
+    found = {}
+    with memory_limit(max_memory):
+        for tensor in model.proto.graph.initializer:
+            if tensor.name in names:
+                kept = model.weights.get(tensor, main=True)
+                found[tensor.name] = constant_of(read(tensor)) if kept is None else kept
+    return found
+
+
+def _overridable(model: Any) -> frozenset[str]:
+    """Give the initializers that are inputs too, which a run may replace from IR version 4 on."""
+    if model.ir_version < 4:
+        return frozenset()
+    return frozenset(t.name for t in model.graph.initializer) & {i.name for i in model.graph.input}
 
 
 def parse(source: Any, *, in_memory: bool = False) -> Parsed:
@@ -67,6 +109,9 @@ def parse(source: Any, *, in_memory: bool = False) -> Parsed:
     path: Path | None = None
     if isinstance(source, (bytes, bytearray, memoryview)):
         label = "the bytes given"
+        named = is_path(bytes(source)) if len(source) < _LONGEST_PATH else None
+        if named is not None:
+            raise ValueError(f"{label} are a path: give it as a str, {named!r}")
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         label = str(path)
@@ -78,15 +123,36 @@ def parse(source: Any, *, in_memory: bool = False) -> Parsed:
         found = lean_bytes(memoryview(source)) if path is None else lean_file(path)
         if found is None:
             data = bytes(source) if path is None else path.read_bytes()
-            weights = Weights(_folder(path), in_memory=in_memory)
+            weights = Weights(_home(path), in_memory=in_memory)
         else:
             lean, own = found
             data = lean.data
-            weights = Weights(_folder(path), own, lean.weights, in_memory)
-        return Parsed(onnx.load_model_from_string(data), path, label, weights)
+            weights = Weights(_home(path), own, lean.weights, in_memory)
+    except Exception as error:
+        raise InvalidProtobuf(f"{label}: it cannot be read: {error}") from None
+    try:
+        proto = onnx.load_model_from_string(data)
+        if not proto.ir_version and not proto.HasField("graph"):
+            raise ValueError("it has no graph")
     except Exception as error:  # protobuf and onnx raise classes of their own
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise InvalidProtobuf(f"{label}: no ONNX model that onnx can read: {first[0]}") from None
+        raise InvalidProtobuf(
+            f"{label}: no ONNX model that onnx can read: {_reason(data, error)}"
+        ) from None
+    return Parsed(proto, path, label, weights)
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    """Tell why bytes are no model: what they are, else what protobuf says."""
+    if len(data) > _MOST_BYTES:
+        return (
+            "it has more than 2 GB, which is protobuf's limit: save the model with its weights as "
+            "external data, onnx.save(model, path, save_as_external_data=True), and load that path"
+        )
+    told = mistaken(data)
+    if told is not None:
+        return told
+    first = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{first[0]}; a model that is damaged or not wholly downloaded reads so"
 
 
 def graph_of(
@@ -96,10 +162,12 @@ def graph_of(
     max_memory: int | None = None,
     checked: bool = True,
     weights: Weights | None = None,
+    fed: frozenset[str] = frozenset(),
 ) -> Graph:
     """Give an ``onnx.ModelProto`` as a graph; ``path`` is where it was read from.
 
-    ``checked=False``: onnx's checker is not asked. ``weights`` holds what is not in the model.
+    ``checked=False``: onnx's checker is not asked. ``weights`` holds what is not in the model. The
+    initializers ``fed`` are inputs of the graph.
 
     Raises
     ------
@@ -115,7 +183,9 @@ def graph_of(
     opsets = {("" if o.domain in STANDARD else o.domain): o.version for o in model.opset_import}
     if "" not in opsets:
         opsets[""] = onnx.defs.onnx_opset_version()
-    translator = Translator(onnx, opsets, reader_of(_folder(path)), weights or Weights())
+    held = weights or Weights()
+    types = output_types(onnx, model, held.spans)
+    translator = Translator(onnx, opsets, reader_of(_home(path)), held, types=types, fed=fed)
     with memory_limit(max_memory):
         graph = translator.main(model.graph)
     if translator.refused:
@@ -130,24 +200,18 @@ def _labelled(error: ValueError, label: str) -> ValueError:
     return kind(f"{label}: {error}")
 
 
-def _folder(path: Path | None) -> Path | None:
-    return None if path is None else path.resolve().parent
+def _home(path: Path | None) -> Home | None:
+    return None if path is None else Home.of(path)
 
 
 def _check(onnx: Any, model: Any, path: Path | None) -> None:
-    outside = [
-        tensor
-        for tensor in model.graph.initializer
-        if onnx.external_data_helper.uses_external_data(tensor)
-    ]
-    for tensor in outside:
-        external_file(tensor, _folder(path))
+    for tensor in model.graph.initializer:
+        if onnx.external_data_helper.uses_external_data(tensor):
+            external_file(tensor, _home(path))
     try:
-        # Where data lie beside the model, the checker must know where that is.
-        onnx.checker.check_model(str(path) if outside else model)
-    except Exception as error:  # the checker, or what it stumbles over
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise InvalidGraph(f"not a valid ONNX model: {first[0]}") from None
+        check(onnx, model)
+    except ValueError as error:
+        raise InvalidGraph(str(error)) from None
 
 
 def inlined(onnx: Any, model: Any) -> Any:

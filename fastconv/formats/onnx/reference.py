@@ -92,8 +92,15 @@ class ReferenceCall:
             version = self._opsets.get(self._node.domain, 1)
             schema = onnx.defs.get_schema(self._node.op_type, version, self._node.domain)
             opsets = [onnx.helper.make_opsetid(*pair) for pair in self._opsets.items()]
+            node = onnx.NodeProto()
+            node.CopyFrom(self._node)
+            # Some rules know no default: STFT's takes onesided for 0 where it is left out.
+            given = {attribute.name for attribute in node.attribute}
+            for name, attribute in schema.attributes.items():
+                if name not in given and attribute.default_value.type:
+                    node.attribute.add().CopyFrom(attribute.default_value)
             found = onnx.shape_inference.infer_node_outputs(
-                schema, self._node, types, data, opset_imports=opsets
+                schema, node, types, data, opset_imports=opsets
             )
             return [_spec(onnx, found[name]) for name in self.outputs]
         except Exception:  # what does not fit, the node itself says better
@@ -126,6 +133,11 @@ def reference_node(
     try:
         _ = function.evaluator
     except Exception as error:
+        if not onnx.defs.has(node.op_type, domain):
+            raise Unsupported(
+                f"{reason}, and onnx defines no such operator: export the model with standard "
+                f"operators, or with this one as a function of the model"
+            ) from None
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise Unsupported(f"{reason}, and onnx's reference has none: {first[0][:200]}") from None
     name = node.name or function.outputs[0]

@@ -133,7 +133,6 @@ class InferenceSession:
         parsed = changed(parsed, path_or_bytes, changes_of(self._options))
         self.network = network_of(parsed, max_memory=max_memory)
         model = parsed.proto
-        self._overridable = _overridable(model)
         self._meta = ModelMetadata(
             producer_name=model.producer_name,
             graph_name=model.graph.name,
@@ -143,7 +142,9 @@ class InferenceSession:
             version=model.model_version,
             custom_metadata_map={entry.key: entry.value for entry in model.metadata_props},
         )
-        self._ports = {port.name: port for port in self.network.inputs}
+        overridable = self.network.overridable
+        self._overridable = () if overridable is None else tuple(overridable.ports)
+        self._ports = {port.name: port for port in (*self.network.inputs, *self._overridable)}
         if getattr(self._options, "optimized_model_filepath", ""):
             write_model(path_or_bytes, self._options)
         self._recorder: Recorder | None = None
@@ -306,8 +307,7 @@ class InferenceSession:
 
     def get_inputs(self) -> list[NodeArg]:
         """Describe the inputs, in order."""
-        own = {each.name for each in self._overridable}
-        return [_described(port) for port in self.network.inputs if port.name not in own]
+        return [_described(port) for port in self.network.inputs]
 
     def get_outputs(self) -> list[NodeArg]:
         """Describe the outputs, in order."""
@@ -315,7 +315,7 @@ class InferenceSession:
 
     def get_overridable_initializers(self) -> list[NodeArg]:
         """Describe the weights that a run may replace: those that are inputs of the model too."""
-        return list(self._overridable)
+        return [_described(port) for port in self._overridable]
 
     def get_modelmeta(self) -> ModelMetadata:
         """Return what the model tells of itself."""
@@ -403,16 +403,6 @@ def _listed(value: Any, port: Port) -> Any:
             f"input {port.name!r} takes {port.dtype}, which does not hold all numbers of its list"
         )
     return found
-
-
-def _overridable(model: Any) -> list[NodeArg]:
-    """Describe the initializers that are inputs too; before IR version 4 all had to be."""
-    if model.ir_version < 4:
-        return []
-    import onnx
-
-    held_names = {tensor.name for tensor in model.graph.initializer}
-    return [_described(port_of(onnx, v)) for v in model.graph.input if v.name in held_names]
 
 
 def _described(port: Port) -> NodeArg:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,13 +48,18 @@ FAMILIES = (
 
 @dataclasses.dataclass
 class Translator:
-    """What the graphs of one model have in common; ``refused`` gathers what cannot be run."""
+    """What the graphs of one model have in common; ``refused`` gathers what cannot be run.
+
+    ``types`` are those of outputs that declare none. The initializers ``fed`` are inputs.
+    """
 
     onnx: Any
     opsets: Mapping[str, int]
     read: Reader
     weights: Weights = dataclasses.field(default_factory=Weights)
     refused: list[str] = dataclasses.field(default_factory=list)
+    types: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fed: frozenset[str] = frozenset()
 
     def main(self, proto: Any) -> Graph:
         """Translate a model's graph."""
@@ -75,7 +80,11 @@ class Translator:
 
         Those among ``outer`` constants become its own.
         """
-        constants = {t.name: self._initializer(t, main=typed) for t in proto.initializer}
+        constants = {
+            t.name: self._initializer(t, main=typed)
+            for t in proto.initializer
+            if not typed or t.name not in self.fed
+        }
         for sparse in proto.sparse_initializer:
             constants[sparse.values.name] = constant_of(dense(self.onnx, sparse, self.read))
         captured = free_names(proto)
@@ -85,15 +94,26 @@ class Translator:
         ]
         captured = tuple(name for name in captured if name not in outer)
         inputs += [Port(name, (), "", any_rank=True, kind="captured") for name in captured]
-        outputs = [port_of(self.onnx, o, typed=False) for o in proto.output]
-        dtypes = {**outer_dtypes, **_declared(proto, self.onnx)}
+        declared = [self._typed(o) if typed else o for o in proto.output]
+        outputs = [port_of(self.onnx, o, typed=False) for o in declared]
+        values = (*proto.input, *proto.value_info, *declared)
+        dtypes = {**outer_dtypes, **_dtypes_of(values)}
         nodes: list[Node] = []
         for place, node in enumerate(proto.node):
             nodes.extend(self._node(node, place, constants, dtypes))
         if self.refused:
             return Graph((), (), (), {}), captured
-        graph = Graph(tuple(inputs), tuple(outputs), tuple(nodes), constants, proto.name)
+        # What a node keeps in a form of its own, and what none reads, is not held besides.
+        read = {name for node in nodes for name in node.inputs} | {o.name for o in outputs}
+        held = {name: value for name, value in constants.items() if name in read}
+        graph = Graph(tuple(inputs), tuple(outputs), tuple(nodes), held, proto.name)
         return graph, captured
+
+    def _typed(self, value: Any) -> Any:
+        """Give an output with its type, which is onnx's own inference where it declares none."""
+        if value.name not in self.types:
+            return value
+        return self.onnx.ValueInfoProto(name=value.name, type=self.types[value.name])
 
     def _initializer(self, tensor: Any, *, main: bool) -> Any:
         kept = self.weights.get(tensor, main=main)
@@ -166,10 +186,10 @@ def free_names(proto: Any) -> tuple[str, ...]:
     return tuple(name for name in read if name not in given)
 
 
-def _declared(proto: Any, onnx: Any) -> dict[str, np.dtype[Any]]:
-    """Give the dtypes of the values whose types stand in a graph."""
-    found = {}
-    for value in (*proto.input, *proto.value_info, *proto.output):
-        if value.type.WhichOneof("value") == "tensor_type" and value.type.tensor_type.elem_type:
-            found[value.name] = dtype_of(value.type.tensor_type.elem_type, value.name)
-    return found
+def _dtypes_of(values: Iterable[Any]) -> dict[str, np.dtype[Any]]:
+    """Give the dtypes of those values that declare one."""
+    return {
+        value.name: dtype_of(value.type.tensor_type.elem_type, value.name)
+        for value in values
+        if value.type.WhichOneof("value") == "tensor_type" and value.type.tensor_type.elem_type
+    }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from pathlib import Path
+from os.path import normpath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,40 @@ from fastconv.network.limits import TooLarge, allow
 Reader = Callable[[Any], np.ndarray[Any, Any]]
 
 
-def reader_of(folder: Path | None) -> Reader:
-    """Give the function that makes arrays of tensors, whose files may lie in ``folder``.
+@dataclasses.dataclass(frozen=True)
+class Home:
+    """Where files beside a model may be: in the folder that it was named in, or its real one.
+
+    These differ where the model's file is a symbolic link, as in the cache of a model hub.
+    """
+
+    folder: Path
+    real: Path
+
+    @classmethod
+    def of(cls, path: Path) -> Home:
+        """Return the home of a model's file."""
+        return cls(path.absolute().parent.resolve(), path.resolve().parent)
+
+    def file(self, location: str) -> Path | None:
+        """Return the real file of a relative location; None: there is none, or it is elsewhere."""
+        parts = PurePath(location).parts
+        if (
+            not parts
+            or PurePath(location).is_absolute()
+            or ".." in PurePath(normpath(location)).parts
+        ):
+            return None
+        try:
+            target = (self.folder / location).resolve()
+            inside = self.folder in target.parents or self.real in target.parents
+            return target if inside and target.is_file() else None
+        except (OSError, RuntimeError, ValueError):  # links in a circle; names that no file has
+            return None
+
+
+def reader_of(home: Home | None) -> Reader:
+    """Give the function that makes arrays of tensors, whose files are in the model's ``home``.
 
     It refuses what is larger than the memory limit in force, and what does not hold as many
     elements as it declares, before anything is allocated.
@@ -32,7 +66,7 @@ def reader_of(folder: Path | None) -> Reader:
             if not onnx.external_data_helper.uses_external_data(tensor):
                 array = onnx.numpy_helper.to_array(tensor)
             else:
-                array = _external(onnx, tensor, folder)
+                array = _external(onnx, tensor, home)
         except (TooLarge, ValueError) as error:
             raise ValueError(f"{label} cannot be read: {error}") from None
         except Exception as error:
@@ -42,15 +76,29 @@ def reader_of(folder: Path | None) -> Reader:
     return read
 
 
-def external_file(tensor: Any, folder: Path | None) -> Path:
-    """Give the file that holds a tensor: beside the model, in its own folder alone."""
+def external_file(tensor: Any, home: Home | None) -> Path:
+    """Give the file that holds a tensor, which must be in the model's home.
+
+    Raises
+    ------
+    ValueError
+        Where it is not: for absolute locations, for those that lead out by "..", and for links to
+        files elsewhere.
+    """
     entries: dict[str, str] = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    target = None if folder is None else (folder / location).resolve()
-    if folder is None or target is None or folder not in target.parents or not target.is_file():
+    target = None if home is None else home.file(location)
+    if target is None:
+        where = (
+            "the model was given without its file: load it by its path"
+            if home is None
+            else (
+                "external data must be files in the model's folder, or where its own file really is"
+            )
+        )
         raise ValueError(
             f"tensor {tensor.name!r} lies in {location!r}, which is not a file in the model's "
-            f"folder"
+            f"folder: {where}"
         )
     return target
 
@@ -71,8 +119,8 @@ def external_span(tensor: Any, name: str, size: int) -> tuple[int, int]:
     return offset, length
 
 
-def _external(onnx: Any, tensor: Any, folder: Path | None) -> np.ndarray[Any, Any]:
-    target = external_file(tensor, folder)
+def _external(onnx: Any, tensor: Any, home: Home | None) -> np.ndarray[Any, Any]:
+    target = external_file(tensor, home)
     offset, length = external_span(tensor, target.name, target.stat().st_size)
     held = onnx.TensorProto()
     held.CopyFrom(tensor)
@@ -162,11 +210,13 @@ def port_of(onnx: Any, value: Any, *, typed: bool = True) -> Port:
     dtype = dtype_of(kind.elem_type, label).name
     if not kind.HasField("shape"):
         return Port(value.name, (), dtype, any_rank=True)
+    # Many exporters write -1 for a size that is open.
     sizes = tuple(
-        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim
+        (d.dim_value if d.dim_value >= 0 else None)
+        if d.HasField("dim_value")
+        else (d.dim_param or None)
+        for d in kind.shape.dim
     )
-    if any(isinstance(size, int) and size < 0 for size in sizes):
-        raise ValueError(f"{label} has a negative dimension: {list(sizes)}")
     return Port(value.name, sizes, dtype)
 
 

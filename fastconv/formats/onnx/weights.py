@@ -12,7 +12,7 @@ import numpy as np
 from fastconv.dispatch import Parameter, stored
 from fastconv.dispatch.stored import Span, StoredParameter, WeightFile
 from fastconv.formats.onnx.lean import DTYPES, Lean, without_weights
-from fastconv.formats.onnx.values import external_file, external_span
+from fastconv.formats.onnx.values import Home, external_file, external_span
 from fastconv.network.limits import TooLarge, allow
 
 
@@ -22,15 +22,15 @@ class Weights:
 
     Parameters
     ----------
-    folder : path, optional
-        Of the model's file.
+    home : Home, optional
+        Where files beside the model may be.
     own : WeightFile or bytes, optional
         The model's own, of which ``spans`` tells where tensors of its main graph lie.
     in_memory : bool
         Whether all are to be read at once.
     """
 
-    folder: Path | None = None
+    home: Home | None = None
     own: WeightFile | memoryview | None = None
     spans: Mapping[str, Span] = dataclasses.field(default_factory=dict)
     in_memory: bool = False
@@ -72,7 +72,7 @@ class Weights:
         nowhere = None, Span(0, (), np.dtype("b1"))
         if self.in_memory or not stored.can_store() or tensor.data_type not in DTYPES:
             return nowhere
-        path = external_file(tensor, self.folder)
+        path = external_file(tensor, self.home)
         file = self._files.get(path) or self._files.setdefault(path, WeightFile(path))
         offset, length = external_span(tensor, path.name, file.size)
         span = Span(offset, tuple(tensor.dims), np.dtype(DTYPES[tensor.data_type]))

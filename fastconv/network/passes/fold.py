@@ -149,7 +149,7 @@ def _sizes(weight: Any, problem: Any) -> _Vector:
         values = values.reshape(groups, -1, per_group, prod(values.shape[2:])).swapaxes(1, 2)
     values = values.reshape(_channels(problem), -1)
     sizes = np.maximum(values.max(axis=1, initial=0), -values.min(axis=1, initial=0))
-    found = sizes.astype(np.float64)
+    found: _Vector = sizes.astype(np.float64)
     if hasattr(type(weight), "largest_by_channel"):
         weight.largest_by_channel = groups, found
     return found
