@@ -12,7 +12,7 @@ from fastconv.network.trace import Traced
 from fastconv.problem.values import axis_of
 
 
-def _told(function: Callable[..., Any], specs: Sequence[tuple[Any, Any]], *values: Any) -> Any:
+def settle(function: Callable[..., Any], specs: Sequence[tuple[Any, Any]], *values: Any) -> Any:
     """Call a function; a trace takes its results' shapes and dtypes, which are known beforehand."""
     traced = next((value for value in values if isinstance(value, Traced)), None)
     if traced is None:
@@ -37,7 +37,7 @@ def gather_elements(value: Any, indices: Any, *, axis: int) -> Any:
 
     if len(indices.shape) != len(value.shape):
         raise ValueError(f"indices of {len(indices.shape)} dimensions for data of {value.ndim}")
-    return _told(gather_elements, [(indices.shape, value.dtype)], value, indices)
+    return settle(gather_elements, [(indices.shape, value.dtype)], value, indices)
 
 
 def _element_key(indices: Any, axis: int, rank: int) -> tuple[Any, ...]:
@@ -122,7 +122,7 @@ def top_k(
             best = np.sort(best, axis=axis)
         return np.take_along_axis(source, best, axis), best.astype(np.int64)
 
-    told: tuple[Any, Any] = _told(top_k, [(shape, value.dtype), (shape, np.int64)], value)
+    told: tuple[Any, Any] = settle(top_k, [(shape, value.dtype), (shape, np.int64)], value)
     return told
 
 
@@ -140,7 +140,7 @@ def arg_extreme(
 
     shape = list(value.shape)
     shape[axis : axis + 1 or None] = [1] if keepdims else []
-    return _told(arg_extreme, [(shape, np.int64)], value)
+    return settle(arg_extreme, [(shape, np.int64)], value)
 
 
 def cumulate(
@@ -162,7 +162,7 @@ def cumulate(
             result = np.concatenate([first, result[tuple(rest)]], axis=place)
         return np.flip(result, place) if reverse else result
 
-    return _told(cumulate, [(value.shape, value.dtype)], value)
+    return settle(cumulate, [(value.shape, value.dtype)], value)
 
 
 def compress(value: Any, condition: Any, *, axis: int | None = None) -> Any:

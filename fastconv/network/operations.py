@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.network.contributed import CONTRIBUTED
 from fastconv.network.control import CONTROL
 from fastconv.network.indexing import INDEXING
 from fastconv.network.limits import allow
@@ -248,6 +249,7 @@ OPERATIONS: dict[str, Operation] = {
     **REDUCTIONS,
     **QUANTISED,
     **CONTROL,
+    **CONTRIBUTED,
     **POINTWISE,
     **NORMALISING,
     **SEQUENCES,

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fastconv.formats.onnx.adopting import adopted
 from fastconv.formats.onnx.errors import InvalidGraph, InvalidProtobuf, OperatorNotImplemented
 from fastconv.formats.onnx.translate import STANDARD, Translator
 from fastconv.formats.onnx.values import external_file, reader_of
@@ -108,11 +109,12 @@ def graph_of(
         tensors larger than ``max_memory`` bytes (None: the memory that this process may use).
     """
     onnx = import_onnx()
+    opsets = {("" if o.domain in STANDARD else o.domain): o.version for o in model.opset_import}
+    model = adopted(onnx, model, opsets)
     if checked:
         _check(onnx, model, path)
     if model.functions:
         model = inlined(onnx, model)
-    opsets = {("" if o.domain in STANDARD else o.domain): o.version for o in model.opset_import}
     if "" not in opsets:
         opsets[""] = onnx.defs.onnx_opset_version()
     translator = Translator(onnx, opsets, reader_of(_folder(path)), weights or Weights())

@@ -133,7 +133,8 @@ class InferenceSession:
         parsed = changed(parsed, path_or_bytes, changes_of(self._options))
         self.network = network_of(parsed, max_memory=max_memory)
         model = parsed.proto
-        self._overridable = _overridable(model)
+        overridable = _overridable(model)
+        self._overridable = [_described(port) for port in overridable]
         self._meta = ModelMetadata(
             producer_name=model.producer_name,
             graph_name=model.graph.name,
@@ -143,7 +144,7 @@ class InferenceSession:
             version=model.model_version,
             custom_metadata_map={entry.key: entry.value for entry in model.metadata_props},
         )
-        self._ports = {port.name: port for port in self.network.inputs}
+        self._ports = {port.name: port for port in (*overridable, *self.network.inputs)}
         if getattr(self._options, "optimized_model_filepath", ""):
             write_model(path_or_bytes, self._options)
         self._recorder: Recorder | None = None
@@ -405,14 +406,14 @@ def _listed(value: Any, port: Port) -> Any:
     return found
 
 
-def _overridable(model: Any) -> list[NodeArg]:
-    """Describe the initializers that are inputs too; before IR version 4 all had to be."""
+def _overridable(model: Any) -> list[Port]:
+    """Return the initializers that are inputs too; before IR version 4 all had to be."""
     if model.ir_version < 4:
         return []
     import onnx
 
     held_names = {tensor.name for tensor in model.graph.initializer}
-    return [_described(port_of(onnx, v)) for v in model.graph.input if v.name in held_names]
+    return [port_of(onnx, value) for value in model.graph.input if value.name in held_names]
 
 
 def _described(port: Port) -> NodeArg:

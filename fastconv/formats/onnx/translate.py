@@ -11,6 +11,8 @@ import numpy as np
 from fastconv.formats.onnx import (
     activations,
     arithmetic,
+    blocked,
+    contributed,
     control,
     indexing,
     layers,
@@ -22,7 +24,7 @@ from fastconv.formats.onnx import (
     shaping,
     windows,
 )
-from fastconv.formats.onnx.call import TRANSLATIONS, Call, Unsupported
+from fastconv.formats.onnx.call import FOREIGN, TRANSLATIONS, Call, Unsupported
 from fastconv.formats.onnx.reference import ReferenceCall, reference_node
 from fastconv.formats.onnx.values import (
     Reader,
@@ -39,9 +41,8 @@ from fastconv.network import Graph, Node, Port
 STANDARD = ("", "ai.onnx")
 # Their import fills the table of translations.
 FAMILIES = (
-    activations, arithmetic, control, indexing, layers, quantised, reductions, resizing,
-    sampling, sequences, shaping,
-    windows,
+    activations, arithmetic, blocked, contributed, control, indexing, layers, quantised,
+    reductions, resizing, sampling, sequences, shaping, windows,
 )  # fmt: skip
 
 
@@ -54,6 +55,7 @@ class Translator:
     read: Reader
     weights: Weights = dataclasses.field(default_factory=Weights)
     refused: list[str] = dataclasses.field(default_factory=list)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def main(self, proto: Any) -> Graph:
         """Translate a model's graph."""
@@ -87,8 +89,11 @@ class Translator:
         outputs = [port_of(self.onnx, o, typed=False) for o in proto.output]
         dtypes = {**outer_dtypes, **_declared(proto, self.onnx)}
         nodes: list[Node] = []
+        read = _read(proto)
         for place, node in enumerate(proto.node):
-            nodes.extend(self._node(node, place, constants, dtypes))
+            # A node that nobody reads need not be known.
+            if place in read:
+                nodes.extend(self._node(node, place, constants, dtypes, proto))
         if self.refused:
             return Graph((), (), (), {}), captured
         graph = Graph(tuple(inputs), tuple(outputs), tuple(nodes), constants, proto.name)
@@ -99,7 +104,12 @@ class Translator:
         return constant_of(self.read(tensor)) if kept is None else kept
 
     def _node(
-        self, node: Any, place: int, constants: dict[str, Any], dtypes: Mapping[str, np.dtype[Any]]
+        self,
+        node: Any,
+        place: int,
+        constants: dict[str, Any],
+        dtypes: Mapping[str, np.dtype[Any]],
+        proto: Any,
     ) -> list[Node]:
         domain = "" if node.domain in STANDARD else node.domain
         label = node.name or f"#{place}"
@@ -113,12 +123,13 @@ class Translator:
                 )
                 return []
             try:
-                return self._translated(node, domain, constants, dtypes)
+                return self._translated(node, domain, constants, dtypes, proto)
             except Unsupported as reason:
                 del self.refused[before:]
                 return [reference_node(self.onnx, node, domain, self.opsets, reason)]
         except Unsupported as reason:
-            self.refused.append(f"{name}: {reason}")
+            more = contributed.advice(domain, node.op_type) if domain else ""
+            self.refused.append(f"{name}: {reason}{more}")
             return []
         except ValueError as error:
             raise ValueError(f"{error} (in {name})") from None
@@ -131,8 +142,11 @@ class Translator:
         domain: str,
         constants: dict[str, Any],
         dtypes: Mapping[str, np.dtype[Any]],
+        proto: Any,
     ) -> list[Node]:
-        if domain or node.op_type not in TRANSLATIONS:
+        key = f"{domain}:{node.op_type}" if domain else node.op_type
+        translation = (FOREIGN if domain else TRANSLATIONS).get(key)
+        if translation is None:
             raise Unsupported("no translation")
         call = Call(
             op=node.op_type,
@@ -145,8 +159,10 @@ class Translator:
             dtypes=dtypes,
             subgraph=lambda proto: self.graph(proto, constants, dtypes),
             reference=lambda: ReferenceCall(self.onnx, node, domain, self.opsets),
+            graph=proto,
+            notes=self.notes,
         )
-        return TRANSLATIONS[node.op_type](call)
+        return translation(call)
 
 
 def free_names(proto: Any) -> tuple[str, ...]:
@@ -163,6 +179,23 @@ def free_names(proto: Any) -> tuple[str, ...]:
         given.update(node.output)
     read.update(dict.fromkeys(o.name for o in proto.output))
     return tuple(name for name in read if name not in given)
+
+
+def _read(proto: Any) -> set[int]:
+    """Return the places of the nodes that the graph's outputs depend on."""
+    wanted = {output.name for output in proto.output}
+    found = set()
+    for place in range(len(proto.node) - 1, -1, -1):
+        node = proto.node[place]
+        if wanted.isdisjoint(node.output):
+            continue
+        found.add(place)
+        wanted.update(name for name in node.input if name)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                if graph.node or graph.output:
+                    wanted.update(free_names(graph))
+    return found
 
 
 def _declared(proto: Any, onnx: Any) -> dict[str, np.dtype[Any]]:
