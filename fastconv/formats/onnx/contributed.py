@@ -213,7 +213,7 @@ def expand_dims(call: Call) -> list[Node]:
     return call.node("unsqueeze")
 
 
-@translates_foreign(*_own("GridSample", "Pad", "Range", "Trilu", "Unique"))
+@translates_foreign(*_own("GridSample", "Pad", "Range", "Trilu"))
 def of_onnx(call: Call) -> list[Node]:
     """Translate what ONNX took over as it was."""
     if call.op not in TRANSLATIONS:
