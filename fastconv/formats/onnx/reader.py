@@ -87,7 +87,31 @@ def parse(source: Any, *, in_memory: bool = False) -> Parsed:
         return Parsed(onnx.load_model_from_string(data), path, label, weights)
     except Exception as error:  # protobuf and onnx raise classes of their own
         first = str(error).strip().splitlines() or [type(error).__name__]
-        raise InvalidProtobuf(f"{label}: no ONNX model that onnx can read: {first[0]}") from None
+        kind = _kind_of(source if path is None else path)
+        raise InvalidProtobuf(
+            f"{label}: no ONNX model that onnx can read: {kind or first[0]}"
+        ) from None
+
+
+def _kind_of(source: Any) -> str | None:
+    """Return what a file or bytes are instead of a model, and what to do; None: nobody knows."""
+    try:
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                begin = file.read(64)
+        else:
+            begin = bytes(memoryview(source).cast("B")[:64])
+    except (OSError, TypeError, ValueError):
+        return None
+    if begin.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS; fetch the file itself by `git lfs pull`"
+    if begin.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page; download the file itself (a link to its raw content)"
+    if begin[4:8] == b"ORTM":
+        return "it is of onnxruntime's own format (.ort); take the .onnx file that it was made from"
+    if begin.startswith(b"PK\x03\x04"):
+        return "it is a zip archive, such as PyTorch's; export the model to ONNX"
+    return None
 
 
 def graph_of(

@@ -35,7 +35,7 @@ class IOBinding:
         self._outputs: dict[str, np.ndarray[Any, Any] | None] = {}
         self._results: list[OrtValue] = []
 
-    def _check(self, name: str) -> None:
+    def _check(self, name: Any) -> None:
         if not isinstance(name, str) or name not in self._known:
             raise CallError(f"there is no input {shown(name)}; there are {', '.join(self._known)}")
 
