@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import onnx_suite
+from tests.formats.onnxruntime_gaps import LEFT_OUT
 from tests.onnx_gaps import gap, is_random
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"
@@ -47,6 +48,82 @@ is an onnx backend (`prepare`, `run_model`, `run_node`, `supports_device`). Need
 
 This page is written by `python -m tests.onnx_report`.
 """
+SESSIONS = """## In place of onnxruntime
+
+`import fastconv.onnx as onnxruntime` is the whole port of a program. For packages that import
+onnxruntime themselves, which need not be installed:
+
+```
+python -m fastconv.as_onnxruntime program.py arguments     # or -m module arguments
+```
+
+or, before anything imports onnxruntime:
+
+```python
+import fastconv.onnx
+
+fastconv.onnx.install()
+```
+
+`install` refuses where onnxruntime is imported already; `install(force=True)` takes its place from
+there on. Child processes that are spawned call it themselves (in a pool, as its initializer).
+
+- `__version__`, `get_version_string()` and `importlib.metadata.version("onnxruntime")` are
+  @VERSION@: the onnxruntime whose names these are, since that is what programs compare with.
+  `get_build_info()` names fastconv.
+- Sessions take paths, bytes and `onnx.ModelProto`, feeds take arrays, `OrtValue`s and lists of
+  numbers. Sessions and `SessionOptions` pickle and copy. `session.network` is the `Network`, with
+  `explain`, `profile` and the rest.
+- These options change something: `intra_op_num_threads`; free dimensions, by name and by
+  denotation; `add_initializer`; `enable_profiling`, whose `end_profiling()` writes each run's times
+  node by node for chrome://tracing; `optimized_model_filepath`, to which the model is written with
+  functions put in place, dimensions fixed and initializers replaced (what fastconv rewrites besides
+  depends on the inputs' shapes, and has no form in ONNX). The others are taken. An option that does
+  not exist is an AttributeError. `RunOptions.terminate` ends a run before it begins.
+- There is one provider, the CPU's. Others are warned about, and left out, as onnxruntime does where
+  it lacks one.
+- Exceptions have onnxruntime's names (`onnxruntime.capi.onnxruntime_pybind11_state`) and are
+  ValueErrors besides: `NoSuchFile`, `InvalidProtobuf`, `InvalidGraph`, `NotImplemented`,
+  `InvalidArgument` (for a dtype a TypeError too), `Fail`.
+- `OrtValue`s share memory with the arrays that they are made from. An address that is passed to
+  `bind_input` or `bind_output` is trusted, as onnxruntime trusts it.
+
+Left out:
+
+@LEFT_OUT@
+
+Models that onnxruntime's optimiser wrote run as well, at every level:
+
+@FOREIGN@
+
+A file of the level ORT_ENABLE_ALL has its filters in blocks of 8 or 16 channels, as suits the
+machine that wrote it. Where the sizes in it do not tell which, it is taken to come from a machine
+like this one, as onnxruntime takes it. A node that nothing reads need not be known.
+"""
+
+
+def sessions() -> list[str]:
+    """Give the lines about onnxruntime's calls."""
+    from fastconv.formats.onnx import translate
+    from fastconv.formats.onnx.call import FOREIGN
+    from fastconv.formats.onnx.runtime.providers import FOLLOWED
+
+    assert translate.FAMILIES
+    lines = []
+    for why, names in LEFT_OUT.items():
+        held = [
+            f"`{name}`" if holder == "module" else f"`{holder}.{name}`"
+            for holder, several in names.items()
+            for name in several
+        ]
+        lines.append(f"- {why}: {', '.join(held)}.")
+    own: dict[str, list[str]] = {}
+    for name in FOREIGN:
+        domain, _, op = name.rpartition(":")
+        own.setdefault(domain, []).append(op)
+    foreign = [f"- {domain}: {', '.join(sorted(names))}." for domain, names in sorted(own.items())]
+    text = SESSIONS.replace("@VERSION@", FOLLOWED).replace("@LEFT_OUT@", "\n".join(lines))
+    return text.replace("@FOREIGN@", "\n".join(foreign)).rstrip().split("\n")
 
 
 def passes(test: Callable[[], Any]) -> bool:
@@ -144,9 +221,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ONNX_HOME"] = folder
         os.environ.pop("ONNX_MODELS", None)
-        lines = [HEAD.rstrip(), "", *suite(), "", *operators(), ""]
+        head = [HEAD.rstrip(), "", *sessions(), ""]
+        lines = [*head, *suite(), "", *operators(), ""]
     DOC.write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines[15:]))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

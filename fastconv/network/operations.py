@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.network.contributed import CONTRIBUTED
 from fastconv.network.control import CONTROL
 from fastconv.network.indexing import INDEXING, told_beforehand
 from fastconv.network.limits import allow
@@ -239,6 +240,7 @@ OPERATIONS: dict[str, Operation] = {
     **REDUCTIONS,
     **QUANTISED,
     **CONTROL,
+    **CONTRIBUTED,
     **POINTWISE,
     **PRODUCTS,
     **NORMALISING,

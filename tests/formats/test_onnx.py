@@ -103,7 +103,7 @@ def test_everything_unsupported_is_named_at_once() -> None:
         helper.make_node("Relu", ["x"], ["b"]),
         helper.make_node("Wobble", ["b"], ["c"], name="second", domain="com.example"),
     ]
-    made = model(nodes, {"x": (2, 2)}, {}, {"a": ()})
+    made = model(nodes, {"x": (2, 2)}, {}, {"a": (), "c": ()})
     made.opset_import.append(helper.make_opsetid("com.example", 1))
     with pytest.raises(ValueError, match="unsupported operators") as caught:
         graph_of(made)
@@ -111,6 +111,36 @@ def test_everything_unsupported_is_named_at_once() -> None:
     assert "Swishy (domain com.example, opset 1, node first)" in message
     assert "Wobble (domain com.example, opset 1, node second)" in message
     assert "Relu" not in message
+    assert "define it in the model as a function" in message
+
+
+def test_unknown_operator_that_nobody_reads_is_let_be() -> None:
+    inner = helper.make_graph(
+        [helper.make_node("Neg", ["b"], ["t"])],
+        "then",
+        [],
+        [helper.make_empty_tensor_value_info("t")],
+    )
+    other = helper.make_graph(
+        [helper.make_node("Relu", ["b"], ["e"])],
+        "else",
+        [],
+        [helper.make_empty_tensor_value_info("e")],
+    )
+    nodes = [
+        helper.make_node("Swishy", ["x"], ["a"], name="first", domain="com.example"),
+        helper.make_node("Wobble", ["a"], ["c"], name="second", domain="com.example"),
+        helper.make_node("Abs", ["x"], ["b"]),
+        helper.make_node("If", ["on"], ["y"], then_branch=inner, else_branch=other),
+    ]
+    weights = {"on": np.array(True)}
+    made = model(nodes, {"x": (2, 2)}, weights, {"y": ()})
+    made.opset_import.append(helper.make_opsetid("com.example", 1))
+    x = np.array([[1, -2], [3, -4]], "f4")
+    np.testing.assert_array_equal(Network.from_graph(graph_of(made))(x), -np.abs(x))
+    made.graph.output.append(helper.make_tensor_value_info("c", onnx.TensorProto.FLOAT, (2, 2)))
+    with pytest.raises(ValueError, match="Wobble"):
+        graph_of(made)
 
 
 def test_what_only_the_reference_runs_is_told() -> None:

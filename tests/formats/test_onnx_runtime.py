@@ -309,6 +309,25 @@ def test_errors_have_onnxruntimes_names(tmp_path: Path) -> None:
         session().run(None, {"image": IMAGE}, ort.RunOptions(terminate=True))
 
 
+@pytest.mark.parametrize(
+    ("begin", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b"\x18\0\0\0ORTM" + bytes(90), "own format"),
+        (b"PK\x03\x04" + bytes(90), "a zip archive"),
+    ],
+)
+def test_file_that_is_something_else_is_named(tmp_path: Path, begin: bytes, words: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(begin)
+    for source in (path, begin):
+        with pytest.raises(errors.InvalidProtobuf, match=words):
+            ort.InferenceSession(source)
+    with pytest.raises(ValueError, match=words):
+        fastconv.load(path)
+
+
 def test_exceptions_pickle() -> None:
     for kind in errors.EXCEPTIONS.values():
         again = pickle.loads(pickle.dumps(kind("some words")))

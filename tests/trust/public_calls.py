@@ -289,6 +289,8 @@ def doors() -> Iterator[Call]:
     prepared = fastconv.onnx.prepare(model)
     session = fastconv.InferenceSession(model.SerializeToString())
     feed = {session.get_inputs()[0].name: digit}
+    ort_value = fastconv.onnx.OrtValue
+    values = {name: ort_value.ortvalue_from_numpy(value) for name, value in feed.items()}
     module = torch.nn.Sequential(torch.nn.Conv2d(CHANNELS, 6, 3), torch.nn.ReLU()).eval()
     example = torch.ones(BATCH, CHANNELS, SIDE, SIDE)
     rows: list[tuple[str, Any, dict[str, Any]]] = [
@@ -299,6 +301,15 @@ def doors() -> Iterator[Call]:
         ("onnx.supports_device", fastconv.onnx.supports_device, {"device": "CPU"}),
         ("onnx.PreparedModel.run", prepared.run, {"inputs": [digit]}),
         ("InferenceSession.run", session.run, {"output_names": None, "input_feed": feed}),
+        ("InferenceSession.run_with_ort_values", session.run_with_ort_values,
+         {"output_names": None, "input_dict_ort_values": values}),
+        ("onnx.OrtValue.ortvalue_from_numpy", ort_value.ortvalue_from_numpy, {"numpy_obj": digit}),
+        ("onnx.OrtValue.ortvalue_from_shape_and_type", ort_value.ortvalue_from_shape_and_type,
+         {"shape": [2, 3], "element_type": "float32"}),
+        ("onnx.OrtValue.update_inplace", ort_value.ortvalue_from_numpy(digit).update_inplace,
+         {"data": digit}),
+        ("onnx.IOBinding.bind_cpu_input", session.io_binding().bind_cpu_input,
+         {"name": "image", "arr_on_cpu": digit}),
         ("plot.feature_maps", fastconv.plot.feature_maps, {"network": network, "image": digit}),
         ("torch.convert", fastconv.torch.convert, {"module": module, "example_inputs": example}),
     ]  # fmt: skip

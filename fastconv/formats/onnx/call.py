@@ -26,7 +26,8 @@ class Call:
 
     ``dtypes`` holds those values' dtypes that are declared; ``subgraph`` translates a graph that
     is an attribute, and tells what it captures; ``reference`` gives the node as a function that
-    onnx's reference runs.
+    onnx's reference runs. ``graph`` is the ``onnx.GraphProto`` that it is in; ``notes`` is shared
+    by all nodes of a model, for what their translations work out once.
     """
 
     op: str
@@ -39,6 +40,8 @@ class Call:
     dtypes: Mapping[str, np.dtype[Any]]
     subgraph: Subgraph
     reference: Callable[[], Callable[..., Any]]
+    graph: Any = None
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def get(self, attribute: str, default: Any = None) -> Any:
         """Give an attribute, or its default."""
@@ -97,6 +100,9 @@ class Call:
 
 Translation = Callable[[Call], list[Node]]
 TRANSLATIONS: dict[str, Translation] = {}
+# Of other domains, by "domain:operator".
+FOREIGN: dict[str, Translation] = {}
 
 # Registers the translation of operators of the standard domain.
 translates = into(TRANSLATIONS)
+translates_foreign = into(FOREIGN)

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from fastconv.formats.onnx.adopting import adopted
 from fastconv.formats.onnx.checking import check, output_types
 from fastconv.formats.onnx.errors import InvalidGraph, InvalidProtobuf, OperatorNotImplemented
 from fastconv.formats.onnx.mistaken import is_path, mistaken
@@ -176,11 +177,12 @@ def graph_of(
         tensors larger than ``max_memory`` bytes (None: the memory that this process may use).
     """
     onnx = import_onnx()
+    opsets = {("" if o.domain in STANDARD else o.domain): o.version for o in model.opset_import}
+    model = adopted(onnx, model, opsets)
     if checked:
         _check(onnx, model, path)
     if model.functions:
         model = inlined(onnx, model)
-    opsets = {("" if o.domain in STANDARD else o.domain): o.version for o in model.opset_import}
     if "" not in opsets:
         opsets[""] = onnx.defs.onnx_opset_version()
     held = weights or Weights()

@@ -41,9 +41,8 @@ from fastconv.formats.onnx.runtime.providers import (
     get_available_providers,
 )
 from fastconv.formats.onnx.runtime.values import OrtValue, held, type_of
-from fastconv.formats.onnx.values import port_of
 from fastconv.network import Port
-from fastconv.problem.values import is_sequence, items_of
+from fastconv.problem.values import is_sequence, items_of, shown
 
 __all__ = [
     "ExecutionMode", "ExecutionOrder", "GraphOptimizationLevel", "InferenceSession",
@@ -253,7 +252,8 @@ class InferenceSession:
         """
         if not callable(callback):
             raise TypeError(f"callback must be callable, but got {callback!r:.80}")
-        missing = [port.name for port in self.get_inputs() if port.name not in input_feed]
+        feeds = _feeds(input_feed, "input_feed")
+        missing = [each.name for each in self.get_inputs() if each.name not in feeds]
         if missing:
             raise InvalidArgument(f"inputs {', '.join(missing)} are missing")
 
@@ -273,9 +273,9 @@ class InferenceSession:
         run_options: Any = None,
     ) -> list[OrtValue]:
         """Run the model on `OrtValue`s; return the outputs as such."""
-        for name, value in input_dict_ort_values.items():
+        for name, value in _feeds(input_dict_ort_values, "input_dict_ort_values").items():
             if not isinstance(value, OrtValue):
-                raise TypeError(f"input {name!r} must be an OrtValue, but got {value!r:.80}")
+                raise TypeError(f"input {name!r} must be an OrtValue, but got {shown(value)}")
         return [OrtValue(v) for v in self.run(output_names, input_dict_ort_values, run_options)]
 
     def io_binding(self) -> IOBinding:
@@ -383,6 +383,12 @@ def _named(output_names: Any) -> Any:
     if not is_sequence(output_names):
         return output_names
     return items_of(output_names, "output_names") or None
+
+
+def _feeds(given: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{name} must be a mapping of input names to values, not {shown(given)}")
+    return given
 
 
 def _listed(value: Any, port: Port) -> Any:

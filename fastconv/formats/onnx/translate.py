@@ -11,6 +11,8 @@ import numpy as np
 from fastconv.formats.onnx import (
     activations,
     arithmetic,
+    blocked,
+    contributed,
     control,
     indexing,
     layers,
@@ -23,7 +25,7 @@ from fastconv.formats.onnx import (
     shaping,
     windows,
 )
-from fastconv.formats.onnx.call import TRANSLATIONS, Call, Unsupported
+from fastconv.formats.onnx.call import FOREIGN, TRANSLATIONS, Call, Unsupported
 from fastconv.formats.onnx.reference import ReferenceCall, reference_node
 from fastconv.formats.onnx.values import (
     Reader,
@@ -40,9 +42,8 @@ from fastconv.network import Graph, Node, Port
 STANDARD = ("", "ai.onnx")
 # Their import fills the table of translations.
 FAMILIES = (
-    activations, arithmetic, control, indexing, layers, quantised, recurrent, reductions,
-    resizing, sampling, sequences, shaping,
-    windows,
+    activations, arithmetic, blocked, contributed, control, indexing, layers, quantised,
+    recurrent, reductions, resizing, sampling, sequences, shaping, windows,
 )  # fmt: skip
 
 
@@ -60,6 +61,7 @@ class Translator:
     refused: list[str] = dataclasses.field(default_factory=list)
     types: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fed: frozenset[str] = frozenset()
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def main(self, proto: Any) -> Graph:
         """Translate a model's graph."""
@@ -99,8 +101,11 @@ class Translator:
         values = (*proto.input, *proto.value_info, *declared)
         dtypes = {**outer_dtypes, **_dtypes_of(values)}
         nodes: list[Node] = []
+        needed = _read(proto)
         for place, node in enumerate(proto.node):
-            nodes.extend(self._node(node, place, constants, dtypes))
+            # A node that nobody reads need not be known.
+            if place in needed:
+                nodes.extend(self._node(node, place, constants, dtypes, proto))
         if self.refused:
             return Graph((), (), (), {}), captured
         # What a node keeps in a form of its own, and what none reads, is not held besides.
@@ -120,7 +125,12 @@ class Translator:
         return constant_of(self.read(tensor)) if kept is None else kept
 
     def _node(
-        self, node: Any, place: int, constants: dict[str, Any], dtypes: Mapping[str, np.dtype[Any]]
+        self,
+        node: Any,
+        place: int,
+        constants: dict[str, Any],
+        dtypes: Mapping[str, np.dtype[Any]],
+        proto: Any,
     ) -> list[Node]:
         domain = "" if node.domain in STANDARD else node.domain
         label = node.name or f"#{place}"
@@ -134,12 +144,13 @@ class Translator:
                 )
                 return []
             try:
-                return self._translated(node, domain, constants, dtypes)
+                return self._translated(node, domain, constants, dtypes, proto)
             except Unsupported as reason:
                 del self.refused[before:]
                 return [reference_node(self.onnx, node, domain, self.opsets, reason)]
         except Unsupported as reason:
-            self.refused.append(f"{name}: {reason}")
+            more = contributed.advice(domain, node.op_type) if domain else ""
+            self.refused.append(f"{name}: {reason}{more}")
             return []
         except ValueError as error:
             raise ValueError(f"{error} (in {name})") from None
@@ -152,8 +163,11 @@ class Translator:
         domain: str,
         constants: dict[str, Any],
         dtypes: Mapping[str, np.dtype[Any]],
+        proto: Any,
     ) -> list[Node]:
-        if domain or node.op_type not in TRANSLATIONS:
+        key = f"{domain}:{node.op_type}" if domain else node.op_type
+        translation = (FOREIGN if domain else TRANSLATIONS).get(key)
+        if translation is None:
             raise Unsupported("no translation")
         call = Call(
             op=node.op_type,
@@ -166,8 +180,10 @@ class Translator:
             dtypes=dtypes,
             subgraph=lambda proto: self.graph(proto, constants, dtypes),
             reference=lambda: ReferenceCall(self.onnx, node, domain, self.opsets),
+            graph=proto,
+            notes=self.notes,
         )
-        return TRANSLATIONS[node.op_type](call)
+        return translation(call)
 
 
 def free_names(proto: Any) -> tuple[str, ...]:
@@ -193,3 +209,20 @@ def _dtypes_of(values: Iterable[Any]) -> dict[str, np.dtype[Any]]:
         for value in values
         if value.type.WhichOneof("value") == "tensor_type" and value.type.tensor_type.elem_type
     }
+
+
+def _read(proto: Any) -> set[int]:
+    """Return the places of the nodes that the graph's outputs depend on."""
+    wanted = {output.name for output in proto.output}
+    found = set()
+    for place in range(len(proto.node) - 1, -1, -1):
+        node = proto.node[place]
+        if wanted.isdisjoint(node.output):
+            continue
+        found.add(place)
+        wanted.update(name for name in node.input if name)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                if graph.node or graph.output:
+                    wanted.update(free_names(graph))
+    return found

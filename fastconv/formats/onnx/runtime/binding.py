@@ -15,6 +15,7 @@ from fastconv.formats.onnx.runtime.values import (
     held,
     only_cpu,
 )
+from fastconv.problem.values import shown
 
 if TYPE_CHECKING:
     from fastconv.formats.onnx.session import InferenceSession
@@ -34,15 +35,15 @@ class IOBinding:
         self._outputs: dict[str, np.ndarray[Any, Any] | None] = {}
         self._results: list[OrtValue] = []
 
-    def _check(self, name: str) -> None:
-        if name not in self._known:
-            raise CallError(f"there is no input {name!r}; there are {', '.join(self._known)}")
+    def _check(self, name: Any) -> None:
+        if not isinstance(name, str) or name not in self._known:
+            raise CallError(f"there is no input {shown(name)}; there are {', '.join(self._known)}")
 
     def bind_cpu_input(self, name: str, arr_on_cpu: Any) -> None:
         """Bind an input to an array."""
         self._check(name)
         if not isinstance(arr_on_cpu, np.ndarray):
-            raise CallError(f"input {name!r} is bound to an array, but got {arr_on_cpu!r:.80}")
+            raise CallError(f"input {name!r} is bound to an array, but got {shown(arr_on_cpu)}")
         self._inputs[name] = arr_on_cpu
 
     def bind_input(
@@ -63,7 +64,7 @@ class IOBinding:
         """Bind an input to a value."""
         self._check(name)
         if not isinstance(ortvalue, OrtValue):
-            raise TypeError(f"input {name!r} is bound to an OrtValue, but got {ortvalue!r:.80}")
+            raise TypeError(f"input {name!r} is bound to an OrtValue, but got {shown(ortvalue)}")
         self._inputs[name] = held(ortvalue)
 
     def bind_output(
@@ -77,6 +78,8 @@ class IOBinding:
     ) -> None:
         """Bind an output to memory at an address; without one, each run takes memory for it."""
         only_cpu(device_type, device_id)
+        if not isinstance(name, str):
+            raise TypeError(f"name must be the name of an output, not {shown(name)}")
         if buffer_ptr is None:
             self._outputs[name] = None
             return
@@ -87,7 +90,7 @@ class IOBinding:
     def bind_ortvalue_output(self, name: str, ortvalue: OrtValue) -> None:
         """Bind an output to a value, which each run overwrites."""
         if not isinstance(ortvalue, OrtValue):
-            raise TypeError(f"output {name!r} is bound to an OrtValue, but got {ortvalue!r:.80}")
+            raise TypeError(f"output {name!r} is bound to an OrtValue, but got {shown(ortvalue)}")
         self._outputs[name] = ortvalue.numpy()
 
     def synchronize_inputs(self) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastconv.formats.onnx.errors import CallError
+from fastconv.network.limits import allow
+from fastconv.problem.values import integer, is_sequence, items_of, shown
 
 # ONNX's names of element types that differ from NumPy's.
 _NAMES = {
@@ -36,7 +38,7 @@ def only_cpu(device_type: Any, device_id: Any = 0) -> None:
             f"device {device_type!r} is not available: sessions have the CPU alone; to run on a "
             f"GPU call the network (session.network) on arrays in its memory"
         )
-    if device_id not in (0, None):
+    if device_id is not None and integer(device_id, "device_id"):
         raise CallError(f"there is one CPU device, 0, but got {device_id!r}")
 
 
@@ -114,7 +116,7 @@ class OrtValue:
         """Return a value that shares an array's memory (a copy where it is not contiguous)."""
         only_cpu(device_type, device_id)
         if not isinstance(numpy_obj, np.ndarray):
-            raise CallError(f"an OrtValue is made from an array, but got {numpy_obj!r:.80}")
+            raise CallError(f"an OrtValue is made from an array, but got {shown(numpy_obj)}")
         if numpy_obj.dtype.kind not in "biuf" and numpy_obj.dtype.name != "bfloat16":
             raise CallError(f"an OrtValue takes numbers, but got {numpy_obj.dtype}")
         array = numpy_obj.astype(numpy_obj.dtype.newbyteorder("="), copy=False)
@@ -144,7 +146,9 @@ class OrtValue:
     ) -> OrtValue:
         """Return a value of zeros."""
         only_cpu(device_type, device_id)
-        return cls(np.zeros(tuple(int(n) for n in shape), element_dtype(element_type)))
+        sizes, dtype = _sizes(shape), element_dtype(element_type)
+        allow(sizes, dtype, what="the value")
+        return cls(np.zeros(sizes, dtype))
 
     @classmethod
     def from_dlpack(cls, data: Any) -> OrtValue:
@@ -164,7 +168,7 @@ class OrtValue:
         """Copy an array of the same size and dtype here."""
         held, given = self._tensor(), data.numpy() if isinstance(data, OrtValue) else data
         if not isinstance(given, np.ndarray):
-            raise CallError(f"a value is updated from an array, but got {data!r:.80}")
+            raise CallError(f"a value is updated from an array, but got {shown(data)}")
         if given.dtype != held.dtype or given.size != held.size:
             raise CallError(
                 f"the value holds {held.dtype}{list(held.shape)}, but got "
@@ -259,11 +263,17 @@ def held(value: Any) -> Any:
     return value._value if isinstance(value, OrtValue) else value
 
 
+def _sizes(shape: Any) -> tuple[int, ...]:
+    if not is_sequence(shape):
+        raise TypeError(f"shape must be a sequence of integers, not {shown(shape)}")
+    return tuple(integer(n, "shape", least=0) for n in items_of(shape, "shape"))
+
+
 def at_address(address: Any, shape: Sequence[int], element: Any) -> np.ndarray[Any, Any]:
     """Return the array of contiguous elements at an address, which its owner must keep."""
-    dtype, sizes = element_dtype(element), tuple(int(n) for n in shape)
+    dtype, sizes = element_dtype(element), _sizes(shape)
     count = int(np.prod(sizes, dtype=object)) * dtype.itemsize
-    if min(sizes, default=0) < 0 or not isinstance(address, (int, np.integer)) or address < 0:
+    if not isinstance(address, (int, np.integer)) or address < 0:
         raise CallError(f"there is no array of shape {list(sizes)} at address {address!r}")
     if not count:
         return np.zeros(sizes, dtype)
