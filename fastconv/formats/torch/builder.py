@@ -17,6 +17,7 @@ from fastconv.formats.torch import (
     attention,
     layers,
     ordering,
+    recurrent,
     shaping,
     sizes,
     windows,
@@ -26,7 +27,7 @@ from fastconv.network import Graph, Node, Port
 from fastconv.nn.foreign import to_array
 
 # Their import fills the table.
-FAMILIES = (arithmetic, attention, layers, ordering, shaping, windows)
+FAMILIES = (arithmetic, attention, layers, ordering, recurrent, shaping, windows)
 
 
 class Builder:

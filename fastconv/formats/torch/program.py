@@ -17,6 +17,7 @@ from fastconv.formats.torch.builder import build, is_translated
 from fastconv.formats.torch.call import Unsupported, dtype_name, length
 from fastconv.formats.torch.functional import made_functional
 from fastconv.formats.torch.guards import condition
+from fastconv.formats.torch.recurrent import is_taken_apart
 from fastconv.network import Network, Port
 from fastconv.network.sizes import Condition
 from fastconv.problem.values import is_sequence, items_of, one_of, shown
@@ -61,7 +62,7 @@ def convert(module: Any, example_inputs: Any = None, *, open_sizes: str = "all")
         program, conditions = _export(
             module, example_inputs, one_of(open_sizes, OPEN, "open_sizes")
         )
-        if not made_functional(program.graph):
+        if _taken_apart(program) or not made_functional(program.graph):
             program = _decomposed(program)
     name = type(module).__name__ if isinstance(module, torch.nn.Module) else "program"
     inputs, known, labels = _inputs(program)
@@ -179,12 +180,19 @@ def _conditions(program: Any) -> Sequence[Condition] | None:
 def _decomposed(program: Any) -> Any:
     """Let torch take apart what has no translation here, and nothing else."""
     table = torch.export.default_decompositions()
+    apart = _taken_apart(program)
     for target in list(table):
-        if is_translated(target):
+        if is_translated(target) and target not in apart:
             del table[target]
     with _open_to_one(), _hushed(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)  # torch's own
         return program.run_decompositions(table)
+
+
+def _taken_apart(program: Any) -> set[Any]:
+    """Return operators that have a translation, but not for these arguments."""
+    nodes = program.graph.find_nodes(op="call_function", target=torch.ops.aten.lstm.input)
+    return {node.target for node in nodes if is_taken_apart(node.target, node.args)}
 
 
 @contextlib.contextmanager
