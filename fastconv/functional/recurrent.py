@@ -76,7 +76,7 @@ def lstm(
     state_layout : {"DBH", "BDH"}
         Axes of the states.
     clip : float, optional
-        Sums are bounded to [-clip, clip] before gates' functions.
+        Sums are bounded to [-clip, clip] before gates' functions; the cell is not.
     input_forget : bool
         Make the forget gate one less the input gate.
     algorithm, backend : str, optional

@@ -92,7 +92,8 @@ class _Cell:
 
     def _gate(self, which: int, x: Array) -> Array:
         function: Function = self._functions[which]
-        bounded = clamp(x, -self._problem.clip, self._problem.clip)
+        # What an LSTM's cell holds is not clipped.
+        bounded = x if which == 2 else clamp(x, -self._problem.clip, self._problem.clip)
         return FUNCTIONS[function.name](bounded, function.alpha, function.beta)
 
     def __call__(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
