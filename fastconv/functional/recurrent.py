@@ -248,7 +248,8 @@ def _run(
         as_optional_array(p, f"{name}_reverse") for name, p in zip(PARAMETERS, other, strict=True)
     ]
     steps = _lengths(lengths)
-    problem = RecurrentProblem.of(
+    of: Any = RecurrentProblem.of
+    problem: RecurrentProblem = of(
         kind, x, *given[:4], *first[:2], steps, given[4], *reverse, **options
     )
     _check_lengths(steps, problem)
@@ -328,7 +329,9 @@ def layers(
     for layer in range(num_layers):
         first = layer * directions
         named = {name: state[first : first + directions] for name, state in states.items()}
-        for suffix, own in zip(("", "_reverse"), parameters[first : first + directions], strict=False):
+        for suffix, own in zip(
+            ("", "_reverse"), parameters[first : first + directions], strict=False
+        ):
             named |= {f"{name}{suffix}": p for name, p in zip(PARAMETERS, own, strict=False)}
         output, *last = run(output, **named, **options)
         lasts.append(last)

@@ -1,4 +1,4 @@
-"""Layers over sequences as foreign formats have them: recurrent ones, and convolutions with a state."""
+"""Layers over sequences as foreign formats have them: recurrent, or convolving with a state."""
 
 from __future__ import annotations
 

@@ -51,7 +51,10 @@ class _Recurrent(Module):
         self.proj_size = 0
         rows, hidden = len(GATES[self.kind]) * self.hidden_size, self.hidden_size
         for suffix, features in self._layers():
-            shapes = {"weight_ih": (rows, features), "weight_hh": (rows, hidden)}
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight_ih": (rows, features),
+                "weight_hh": (rows, hidden),
+            }
             if self.bias:
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
             for name, shape in shapes.items():

@@ -17,8 +17,8 @@ _PLAIN = frozenset((int, str, bool, type(None)))
 # Arguments that are arrays; only of these shape and dtype are all that matters.
 _ARRAYS = (
     "input", "weight", "bias", "residual", "running_mean", "running_var", "indices",
-    "weight_ih", "weight_hh", "bias_ih", "bias_hh", "peepholes", "initial_h", "initial_c", "lengths",
-    "weight_ih_reverse", "weight_hh_reverse", "bias_ih_reverse", "bias_hh_reverse",
+    "weight_ih", "weight_hh", "bias_ih", "bias_hh", "peepholes", "initial_h", "initial_c",
+    "lengths", "weight_ih_reverse", "weight_hh_reverse", "bias_ih_reverse", "bias_hh_reverse",
     "peepholes_reverse",
 )  # fmt: skip
 

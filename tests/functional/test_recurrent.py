@@ -22,7 +22,14 @@ from tests.tolerance import Array, poisoned, sum_tolerance
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 BACKENDS = [a.backend for a in algorithms(RecurrentProblem) if a.backend != "reference"]
 # (steps, batch, inputs, hidden units): tails of every vector, one step, several tiles of entries.
-SIZES = [(3, 1, 4, 1), (5, 2, 3, 5), (1, 1, 64, 128), (4, 8, 3, 17), (3, 13, 5, 100), (2, 3, 7, 256)]
+SIZES = [
+    (3, 1, 4, 1),
+    (5, 2, 3, 5),
+    (1, 1, 64, 128),
+    (4, 8, 3, 17),
+    (3, 13, 5, 100),
+    (2, 3, 7, 256),
+]
 LAYOUTS = [("TBH", "DBH"), ("BTH", "BDH"), ("TDBH", "DBH")]
 
 
@@ -72,7 +79,8 @@ def assert_close(kind: str, call: Any, sizes: Any, dtype: Any, backend: str) -> 
     arena.poison()
     found = function(*arguments, **named, backend=backend)
     for a, b in zip(found, wanted, strict=True):
-        assert a.shape == b.shape and a.dtype == b.dtype
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(dtype, sizes))
 
 
@@ -268,5 +276,6 @@ def test_recurrent_results_wholly_written() -> None:
     problem_out = F.lstm(*arguments, **named)
     np.copyto(out, problem_out[0])
     assert np.isfinite(out).all()
-    assert not out[2:, 2].any() and not out[:, 1].any()
+    assert not out[2:, 2].any()
+    assert not out[:, 1].any()
     np.testing.assert_array_equal(problem_out[1][0, 1], named["initial_h"][0, 1])

@@ -26,7 +26,6 @@ from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.bounds import sum_bound
 from fastconv.backends.native.conv.common import unit
 from fastconv.backends.native.gemm import Gemm, flush, scratch_bytes, tile_for
-from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
@@ -37,7 +36,6 @@ from fastconv.backends.native.plan import (
     HostWeights,
     NativePlan,
     Packed,
-    Slot,
     Stage,
     float_bits,
     scratch_stride,
@@ -258,9 +256,7 @@ class _Steps:
         }[problem.layout]
         both = range(2)
         backwards = [int(problem.backwards(d)) for d in both]
-        starts = [
-            self._lowest(d, first, count) + (count - 1 if backwards[d] else 0) for d in both
-        ]
+        starts = [self._lowest(d, first, count) + (count - 1 if backwards[d] else 0) for d in both]
         offsets = [problem.order[g] * hidden if g < problem.gates else 0 for g in range(4)]
         kernel = dataclasses.replace(
             self._tile, rows=self._rows, vectors=3 if self._kernel == "gru" else 4

@@ -42,9 +42,7 @@ def _make_gate(name: str) -> Function:
     ``words`` is the place of the function's number and parameters in the argument block.
     """
     real = np.dtype(name).type
-    exp, tanh, expm1, log1p = (
-        make(name) for make in (make_exp, make_tanh, make_expm1, make_log1p)
-    )
+    exp, tanh, expm1, log1p = (make(name) for make in (make_exp, make_tanh, make_expm1, make_log1p))
     zero, one, twenty = real(0), real(1), real(20)
     sigmoid_number, tanh_number, relu_number = NUMBERS["sigmoid"], NUMBERS["tanh"], NUMBERS["relu"]
     affine_number, leaky_number = NUMBERS["affine"], NUMBERS["leaky_relu"]
@@ -159,7 +157,9 @@ def _make_lstm(tile: Tile) -> Function:
     one, unbounded = real(1), real(np.inf)
 
     @part
-    def step(args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at):  # type: ignore[no-untyped-def]
+    def step(  # type: ignore[no-untyped-def]
+        args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
+    ):
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)
@@ -211,7 +211,9 @@ def _make_gru(tile: Tile) -> Function:
     sums = _make_sums(tile, *PANELS["gru"])
 
     @part
-    def step(args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at):  # type: ignore[no-untyped-def]
+    def step(  # type: ignore[no-untyped-def]
+        args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
+    ):
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)
@@ -247,7 +249,9 @@ def _make_reset(tile: Tile) -> Function:
     candidates = _make_single(tile, True)
 
     @part
-    def step(args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at):  # type: ignore[no-untyped-def]
+    def step(  # type: ignore[no-untyped-def]
+        args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
+    ):
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         updates = array(cell_at, (rows, padded), real)
@@ -284,7 +288,9 @@ def _make_single(tile: Tile, gated: bool) -> Function:
     which = w.GATE_WORDS if gated else 0
 
     @part
-    def step(args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at):  # type: ignore[no-untyped-def]
+    def step(  # type: ignore[no-untyped-def]
+        args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
+    ):
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)

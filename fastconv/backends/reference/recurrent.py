@@ -41,9 +41,7 @@ class Recurrent(Reference):
         first = [self._state(problem, s) for s in states]
         each = len(PARAMETERS)
         for d in range(problem.directions):
-            own = [
-                None if p is None else wide(p) for p in parameters[d * each : (d + 1) * each]
-            ]
+            own = [None if p is None else wide(p) for p in parameters[d * each : (d + 1) * each]]
             cell = _Cell(problem, d, own)
             h, c = first[0][d], first[1][d]
             steps = range(problem.steps)
@@ -123,10 +121,9 @@ class _Cell:
         sums = [own[g] + self._from_state(g, h) for g in range(4)]
         of_input, of_output, of_forget = self._peepholes
         entry = self._gate(0, sums[0] + of_input * c)
+        forget = self._gate(0, sums[2] + of_forget * c)
         if self._problem.input_forget:
             forget = 1 - entry
-        else:
-            forget = self._gate(0, sums[2] + of_forget * c)
         cell = forget * c + entry * self._gate(1, sums[3])
         output = self._gate(0, sums[1] + of_output * cell)
         return output * self._gate(2, cell), cell

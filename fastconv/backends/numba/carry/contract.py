@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Cost, PackingPlan
 from fastconv.backends.native.plan import moved, scratch_stride
-from fastconv.backends.numba.engine import OUTPUT, WORKSPACE, NativePlan, Slot, Stage
+from fastconv.backends.numba.engine import WORKSPACE, NativePlan, Slot, Stage
 from fastconv.machine import Machine
 from fastconv.problem import Shape
 
