@@ -68,11 +68,11 @@ static __attribute__((noinline, unused)) V NAME(rare_gate)(int64_t function, V x
     }
 }
 
-/* A gate's function of a sum that is bounded by the clip. */
+/* A gate's function of a sum that is bounded by the clip; what an LSTM's cell holds is not. */
 INLINE V NAME(gate)(const struct NAME(turn) *turn, int which, V x)
 {
     const int64_t *words = turn->gates + which * GATE_WORDS;
-    const V bounded = NAME(smaller)(turn->clip, NAME(larger)(-turn->clip, x));
+    const V bounded = which == 2 ? x : NAME(smaller)(turn->clip, NAME(larger)(-turn->clip, x));
     if (words[0] == SIGMOID) {
         return NAME(sigmoid)(bounded, bounded, bounded);
     }

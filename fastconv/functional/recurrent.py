@@ -6,6 +6,7 @@ peepholes of each direction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def lstm(
     state_layout : {"DBH", "BDH"}
         Axes of the states.
     clip : float, optional
-        Sums are bounded to [-clip, clip] before gates' functions.
+        Sums are bounded to [-clip, clip] before gates' functions; the cell is not.
     input_forget : bool
         Make the forget gate one less the input gate.
     algorithm, backend : str, optional
@@ -247,7 +248,8 @@ def _run(
         as_optional_array(p, f"{name}_reverse") for name, p in zip(PARAMETERS, other, strict=True)
     ]
     steps = _lengths(lengths)
-    problem = RecurrentProblem.of(
+    of: Any = RecurrentProblem.of
+    problem: RecurrentProblem = of(
         kind, x, *given[:4], *first[:2], steps, given[4], *reverse, **options
     )
     _check_lengths(steps, problem)
@@ -287,3 +289,52 @@ def _check_lengths(lengths: Any, problem: RecurrentProblem) -> None:
             f"lengths of {problem.kind} must be between 0 and the {problem.steps} steps of the "
             f"input, but got {lengths.tolist()[:8]}"
         )
+
+
+def layers(
+    kind: str,
+    input: Any,
+    parameters: Sequence[tuple[Any, ...]],
+    initial_h: Any = None,
+    initial_c: Any = None,
+    *,
+    num_layers: int,
+    batch_first: bool,
+    activations: Any = None,
+) -> tuple[Any, ...]:
+    """Run layers one after the other, as torch's modules do.
+
+    ``parameters`` are those of each layer and direction: weights and perhaps biases. First and last
+    states are those of all of them, in one axis. An input without a batch has none in its results.
+    """
+    run: Any = {"lstm": lstm, "gru": gru, "rnn": rnn}[kind]
+    directions = len(parameters) // num_layers
+    single = len(input.shape) == 2
+    options: dict[str, Any] = {
+        "layout": "BTH" if batch_first and not single else "TBH",
+        "activations": activations,
+        "direction": "bidirectional" if directions == 2 else "forward",
+    }
+    given = {"initial_h": initial_h, "initial_c": initial_c}
+    states = {name: as_array(s, name) for name, s in given.items() if s is not None}
+    for name, state in states.items():
+        count = state.shape[0] if state.shape else 0
+        if count != len(parameters):
+            raise ValueError(
+                f"Expected hidden size ({len(parameters)}, ...), got {list(state.shape)}: "
+                f"{name} of {kind} has a state for each of {num_layers} layers and {directions} "
+                f"directions"
+            )
+    output, lasts = input, []
+    for layer in range(num_layers):
+        first = layer * directions
+        named = {name: state[first : first + directions] for name, state in states.items()}
+        for suffix, own in zip(
+            ("", "_reverse"), parameters[first : first + directions], strict=False
+        ):
+            named |= {f"{name}{suffix}": p for name, p in zip(PARAMETERS, own, strict=False)}
+        output, *last = run(output, **named, **options)
+        lasts.append(last)
+    if num_layers == 1:
+        return (output, *lasts[0])
+    return (output, *(np.concatenate(each, axis=0) for each in zip(*lasts, strict=True)))

@@ -1,4 +1,4 @@
-"""Layers over sequences as foreign formats have them: recurrent ones, and convolutions with a state."""
+"""Layers over sequences as foreign formats have them: recurrent, or convolving with a state."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.functional.recurrent import layers
 from fastconv.problem.recurrent import GATES, PARAMETERS
 
 
@@ -78,6 +79,17 @@ def split_parameters(
     return found
 
 
+def recurrent_layers(
+    value: Any, initial_h: Any, initial_c: Any, *parameters: Any, kind: str, num_layers: int,
+    bidirectional: bool, **options: Any,
+) -> Any:  # fmt: skip
+    """Run torch's layers, whose parameters come one after the other."""
+    count = num_layers * (2 if bidirectional else 1)
+    each = len(parameters) // count
+    own = [parameters[i * each : (i + 1) * each] for i in range(count)]
+    return layers(kind, value, own, initial_h, initial_c, num_layers=num_layers, **options)
+
+
 def causal_conv_with_state(
     value: Any, weight: Any, bias: Any = None, past: Any = None, *, activation: str | None = None
 ) -> Any:
@@ -96,5 +108,6 @@ def causal_conv_with_state(
 RECURRENT: dict[str, Callable[..., Any]] = {
     "recurrent": recurrent,
     "recurrent_stacked": recurrent_stacked,
+    "recurrent_layers": recurrent_layers,
     "causal_conv_with_state": causal_conv_with_state,
 }

@@ -72,6 +72,9 @@ from .pool import MaxUnpool3d as MaxUnpool3d
 from .pool import WeightedPool1d as WeightedPool1d
 from .pool import WeightedPool2d as WeightedPool2d
 from .pool import WeightedPool3d as WeightedPool3d
+from .recurrent import GRU as GRU
+from .recurrent import LSTM as LSTM
+from .recurrent import RNN as RNN
 from .shape import CircularPad1d as CircularPad1d
 from .shape import CircularPad2d as CircularPad2d
 from .shape import CircularPad3d as CircularPad3d

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.problem.base import ArraySpec, Problem, Shape
 from fastconv.problem.record import record
-from fastconv.problem.remember import remembered
+from fastconv.problem.remember import Spec, remembered
 from fastconv.problem.values import (
     FLOATS,
     check_dtype,
@@ -210,7 +210,7 @@ class RecurrentProblem(Problem):
         for name, state in (("h", h), ("c", c)):
             if state is None:
                 continue
-            check_same_dtype(Spec(self.dtype), state, ("input", f"initial_{name}"))
+            check_same_dtype(Spec((), self.dtype), state, ("input", f"initial_{name}"))
             if tuple(state.shape) != self.state_shape:
                 raise ValueError(
                     f"Expected hidden[{'hc'.index(name)}] size {self.state_shape}, got "
@@ -312,19 +312,12 @@ class RecurrentProblem(Problem):
         return super().bytes + states * cells * self.dtype.itemsize
 
 
-@record(frozen=True)
-class Spec:
-    """A dtype alone, as something to compare with."""
-
-    dtype: np.dtype[Any]
-
-
 def _check_weights(kind: str, dtype: np.dtype[Any], input_size: int, given: Any) -> int:
     """Check the parameters of one direction; return the hidden size."""
     gates = len(GATES[kind])
     for name, value in zip(PARAMETERS, given, strict=True):
         if value is not None:
-            check_same_dtype(Spec(dtype), value, ("input", name))  # type: ignore[arg-type]
+            check_same_dtype(Spec((), dtype), value, ("input", name))
     weight_ih, weight_hh, *_ = given
     shape = tuple(weight_hh.shape)
     if len(shape) != 2 or shape[0] != gates * shape[1] or shape[1] < 1:

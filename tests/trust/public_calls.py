@@ -81,7 +81,14 @@ SPECIAL: dict[str, Makers] = {
     "pixel_unshuffle": {"input": lambda n: ones(BATCH, CHANNELS, 6, 6)},
     "Fold": {"output_size": lambda n: (9, 9)},
     "Unflatten": {"unflattened_size": lambda n: (2, 2)},
+    **{kind: {"input": lambda n: ones(5, BATCH, SIDE)} for kind in ("lstm", "gru", "rnn")},
 }  # fmt: skip
+for _kind, _rows in {"lstm": 12, "gru": 9, "rnn": 3}.items():
+    SPECIAL[_kind] |= {
+        "weight_ih": lambda n, rows=_rows: ones(rows, SIDE),  # type: ignore[misc]
+        "weight_hh": lambda n, rows=_rows: ones(rows, 3),  # type: ignore[misc]
+        "bias_ih": lambda n, rows=_rows: ones(rows),  # type: ignore[misc]
+    }
 COMMON: Makers = {
     "input": images,
     "kernel_size": lambda n: 3,
@@ -106,6 +113,8 @@ COMMON: Makers = {
     "in_channels": lambda n: CHANNELS,
     "out_channels": lambda n: 6,
     "in_features": lambda n: SIDE,
+    "input_size": lambda n: SIDE,
+    "hidden_size": lambda n: 3,
     "out_features": lambda n: 5,
     "dim": lambda n: 1,
     "seed": lambda n: 1,
@@ -195,7 +204,7 @@ def layer_input(name: str) -> Any:
     """Give an input that a layer made by `arguments` takes."""
     special = {
         "Fold": "fold", "MaxUnpool1d": "max_unpool", "MaxUnpool2d": "max_unpool",
-        "MaxUnpool3d": "max_unpool",
+        "MaxUnpool3d": "max_unpool", "LSTM": "lstm", "GRU": "gru", "RNN": "rnn",
     }.get(name)  # fmt: skip
     if special:
         return SPECIAL[special]["input"](rank(name))

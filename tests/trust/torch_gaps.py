@@ -62,6 +62,7 @@ CANNOT = "cannot run as asked"
 OURS = {
     "convolve": "the kernel flipped: fastconv's own",
     "global_avg_pool": "ONNX's", "global_lp_pool": "ONNX's", "global_max_pool": "ONNX's",
+    **dict.fromkeys(("lstm", "gru", "rnn"), "torch's modules: tests/nn/test_recurrent.py"),
     "fold": "in no list of torch's: tests/functional/test_unfold.py",
     "lp_pool1d": "in torch's list of modules", "lp_pool2d": "in torch's list of modules",
     "lp_pool3d": "in torch's list of modules",

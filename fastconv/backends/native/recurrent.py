@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.bounds import sum_bound
@@ -40,7 +41,7 @@ from fastconv.backends.native.plan import (
     scratch_stride,
 )
 from fastconv.backends.native.tile import Tile
-from fastconv.machine import Machine
+from fastconv.machine import Machine, get_machine
 from fastconv.problem import RecurrentProblem
 from fastconv.problem.record import record
 from fastconv.problem.recurrent import FUNCTIONS, PARAMETERS
@@ -134,8 +135,6 @@ class _Steps:
     """The plan of one problem."""
 
     def __init__(self, algorithm: Recurrent, problem: RecurrentProblem) -> None:
-        from fastconv.machine import get_machine
-
         self._algorithm, self._problem = algorithm, problem
         self._library = algorithm.library
         machine = get_machine()
@@ -300,10 +299,15 @@ class Packings:
     peepholes: HostWeights | None
 
 
+# What was packed from which immutable memory, as long as both are there.
+_known: dict[Any, tuple[Any, tuple[Any, ...]]] = {}
+_MOST_KNOWN = 1024
+
+
 class Once(HostWeights):
     """Weights that are packed once for all plans that read them, whatever their sizes.
 
-    Parameters that cannot change remember what was packed from them, as long as a plan holds it.
+    What is packed from memory that cannot change is found again as long as a plan holds it.
     """
 
     def __init__(self, pack: Any, reads: Sequence[int]) -> None:
@@ -311,19 +315,34 @@ class Once(HostWeights):
         self.__dict__["reads"] = tuple(reads)
 
     def packed(self, parameters: Sequence[Array | None]) -> Constant:
-        own = [p for i in self.reads if (p := parameters[i]) is not None]  # type: ignore[attr-defined]
-        if not own or not all(getattr(p, "frozen", False) for p in own):
+        own = [parameters[i] for i in self.reads]  # type: ignore[attr-defined]
+        roots = [_immutable(array) for array in own if array is not None]
+        if not roots or any(root is None for root in roots):
             return super().packed(parameters)
-        known: dict[Any, Any] = own[0].__dict__.setdefault("_packed", {})
-        key = (self, *map(id, own))
-        found = known.get(key)
+        places = (None if a is None else (a.shape, address_of(a)) for a in own)
+        key = (self, *places)
+        found = _known.get(key)
         if found is not None:
             array = found[0]()
-            if array is not None and all(r() is p for r, p in zip(found[1], own, strict=True)):
+            if array is not None and all(
+                ref() is root for ref, root in zip(found[1], roots, strict=True)
+            ):
                 return Constant(array)
         made = super().packed(parameters)
-        known[key] = weakref.ref(made.array), tuple(map(weakref.ref, own))
+        if len(_known) >= _MOST_KNOWN:
+            for old, (kept, _) in list(_known.items()):
+                if kept() is None:
+                    _known.pop(old, None)
+        _known[key] = weakref.ref(made.array), tuple(map(weakref.ref, roots))
         return made
+
+
+def _immutable(array: Array) -> Any:
+    """Return the array over immutable bytes that another one views; None where it views others."""
+    root: Any = array
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    return root if isinstance(root.base, bytes) else None
 
 
 @functools.lru_cache(maxsize=256)

@@ -153,12 +153,13 @@ def _make_lstm(tile: Tile) -> Function:
     real, size, lanes, rows = np.dtype(tile.dtype).type, tile.size, tile.lanes, tile.rows
     gate, store = _make_gate(tile.dtype), _make_store(tile)
     sums = _make_sums(tile, *PANELS["lstm"])
-    one = real(1)
+    # What a cell holds is not clipped.
+    one, unbounded = real(1), real(np.inf)
 
     @part
-    def step(
+    def step(  # type: ignore[no-untyped-def]
         args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
-    ):  # type: ignore[no-untyped-def]
+    ):
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)
@@ -196,7 +197,7 @@ def _make_lstm(tile: Tile) -> Function:
                     for i in range(there):
                         cell[i] = entry[i]
                 gate(args, words, clip, of_output)
-                gate(args, words + 2 * w.GATE_WORDS, clip, entry)
+                gate(args, words + 2 * w.GATE_WORDS, unbounded, entry)
                 for i in range(there):
                     of_output[i] *= entry[i]
                 store(before[r], after[r], ys[r], active[r], unit, of_output, there)
@@ -210,9 +211,9 @@ def _make_gru(tile: Tile) -> Function:
     sums = _make_sums(tile, *PANELS["gru"])
 
     @part
-    def step(
+    def step(  # type: ignore[no-untyped-def]
         args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
-    ):  # type: ignore[no-untyped-def]
+    ):
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)
@@ -248,9 +249,9 @@ def _make_reset(tile: Tile) -> Function:
     candidates = _make_single(tile, True)
 
     @part
-    def step(
+    def step(  # type: ignore[no-untyped-def]
         args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
-    ):  # type: ignore[no-untyped-def]
+    ):
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         updates = array(cell_at, (rows, padded), real)
@@ -287,9 +288,9 @@ def _make_single(tile: Tile, gated: bool) -> Function:
     which = w.GATE_WORDS if gated else 0
 
     @part
-    def step(
+    def step(  # type: ignore[no-untyped-def]
         args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
-    ):  # type: ignore[no-untyped-def]
+    ):
         hidden, padded = args[w.HIDDEN], args[w.PADDED]
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)

@@ -90,7 +90,8 @@ class _Cell:
 
     def _gate(self, which: int, x: Array) -> Array:
         function: Function = self._functions[which]
-        bounded = clamp(x, -self._problem.clip, self._problem.clip)
+        # What an LSTM's cell holds is not clipped.
+        bounded = x if which == 2 else clamp(x, -self._problem.clip, self._problem.clip)
         return FUNCTIONS[function.name](bounded, function.alpha, function.beta)
 
     def __call__(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
@@ -120,10 +121,9 @@ class _Cell:
         sums = [own[g] + self._from_state(g, h) for g in range(4)]
         of_input, of_output, of_forget = self._peepholes
         entry = self._gate(0, sums[0] + of_input * c)
+        forget = self._gate(0, sums[2] + of_forget * c)
         if self._problem.input_forget:
             forget = 1 - entry
-        else:
-            forget = self._gate(0, sums[2] + of_forget * c)
         cell = forget * c + entry * self._gate(1, sums[3])
         output = self._gate(0, sums[1] + of_output * cell)
         return output * self._gate(2, cell), cell

@@ -18,6 +18,7 @@ from fastconv.formats.torch import (
     layers,
     ordering,
     placing,
+    recurrent,
     shaping,
     sizes,
     spectral,
@@ -33,7 +34,9 @@ WAY_OUT = (
     "torch what has no translation"
 )
 # Their import fills the table.
-FAMILIES = (arithmetic, attention, layers, ordering, placing, shaping, spectral, windows)
+FAMILIES = (
+    arithmetic, attention, layers, ordering, placing, recurrent, shaping, spectral, windows,
+)  # fmt: skip
 
 
 class Builder:

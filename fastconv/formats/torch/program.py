@@ -21,6 +21,7 @@ from fastconv.formats.torch.exporting import (
     open_to_one,
 )
 from fastconv.formats.torch.functional import made_functional
+from fastconv.formats.torch.recurrent import is_taken_apart
 from fastconv.network import Graph, Network, Port
 from fastconv.problem.values import one_of
 
@@ -79,7 +80,7 @@ def convert(module: Any, example_inputs: Any = None, *, open_sizes: str = "all")
 def _graph(found: Exported, name: str, kept: dict[Any, Parameter]) -> Graph:
     """Return one program as a graph; ``kept`` are the weights that several share."""
     program = found.program
-    if found.is_given or not made_functional(program.graph):
+    if found.is_given or _taken_apart(program) or not made_functional(program.graph):
         program = _decomposed(program)
     inputs, known, labels = _inputs(program)
     _refuse_mutation(program)
@@ -99,11 +100,18 @@ def _graph(found: Exported, name: str, kept: dict[Any, Parameter]) -> Graph:
 def _decomposed(program: Any) -> Any:
     """Let torch take apart what has no translation here, and nothing else."""
     table = torch.export.default_decompositions()
+    apart = _taken_apart(program)
     for target in list(table):
-        if is_translated(target):
+        if is_translated(target) and target not in apart:
             del table[target]
     with open_to_one(), hushed():
         return program.run_decompositions(table)
+
+
+def _taken_apart(program: Any) -> set[Any]:
+    """Return operators that have a translation, but not for these arguments."""
+    nodes = program.graph.find_nodes(op="call_function", target=torch.ops.aten.lstm.input)
+    return {node.target for node in nodes if is_taken_apart(node.target, node.args)}
 
 
 def _inputs(program: Any) -> tuple[list[Any], dict[str, Any], dict[str, str]]:
