@@ -13,10 +13,15 @@ from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.bounds import sum_bound
 from fastconv.backends.native.conv.common import unit
-from fastconv.backends.native.gemm import shaped_tiles, tile_steps
 from fastconv.backends.native.items import LEAST_ITEMS, part_of
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.matmul import PackedRight, matmul_tile, out_places
+from fastconv.backends.native.matmul import (
+    PackedRight,
+    covered,
+    matmul_tile,
+    out_places,
+    product_tile,
+)
 from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
@@ -63,7 +68,8 @@ class Attention(NativeAlgorithm):
     def cost(self, problem: AttentionProblem, machine: Machine) -> Cost:
         tile = _tile(self.library, problem, machine)
         scores = prod(problem.lengths) * problem.queries * problem.keys
-        flops = _covered(problem, tile) * prod(problem.lengths) + scores * EXPONENTIAL
+        products = covered(tile, problem.queries, _columns(problem))
+        flops = 2 * prod(problem.lengths) * products + scores * EXPONENTIAL
         seconds = flops / machine.peak_flops(problem.dtype)
         return Cost(seconds + 1.5 * problem.bytes / machine.memory_bandwidth)
 
@@ -122,17 +128,14 @@ class Attention(NativeAlgorithm):
 
 
 def _tile(library: Library, problem: AttentionProblem, machine: Machine) -> Tile:
+    columns = _columns(problem)
     if problem.queries == 1:
-        columns = max(problem.keys, problem.value_width)
-        return matmul_tile(library, problem.dtype, machine, 1, columns)
-    tiles = shaped_tiles(library, problem.dtype, machine, machine.figures.row_tiles)
-    return min(tiles, key=lambda tile: _covered(problem, tile) * tile_steps(tile))
+        return matmul_tile(library, problem.dtype, machine, 1, max(columns, default=1))
+    return product_tile(library, problem.dtype, machine, problem.queries, columns)
 
 
-def _covered(problem: AttentionProblem, tile: Tile) -> float:
-    """Count the operations of whole register tiles for one entry."""
-    columns = [
-        -(-n // tile.columns) * tile.columns * depth
-        for n, depth in ((problem.keys, problem.width), (problem.value_width, problem.keys))
-    ]
-    return 2.0 * -(-problem.queries // tile.rows) * tile.rows * sum(columns)
+def _columns(problem: AttentionProblem) -> dict[int, int]:
+    """Return the columns of both products, with the depths that they are for."""
+    found = {problem.keys: problem.width}
+    found[problem.value_width] = found.get(problem.value_width, 0) + problem.keys
+    return found
