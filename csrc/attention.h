@@ -166,7 +166,7 @@ INLINE void NAME(attention)(int rows, int vectors, const int64_t *args, int64_t 
     own.scores = free_at;
     free_at += parts_of(block * panels * width * size, 64) * 64;
     own.keys = free_at;
-    free_at += args[KEY_STEP] != 0 ? parts_of(panels * width * depth * size, 64) * 64 : 0;
+    free_at += args[KEY_STEP] != IS_PACKED ? parts_of(panels * width * depth * size, 64) * 64 : 0;
     own.values = free_at;
     int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
@@ -176,7 +176,7 @@ INLINE void NAME(attention)(int rows, int vectors, const int64_t *args, int64_t 
         int64_t values_at = args[VALUE] + words_at(args[VALUE_PLACES], entry)[0];
         const int64_t mask =
             args[MASK] == 0 ? 0 : args[MASK] + words_at(args[MASK_PLACES], entry)[0];
-        if (args[KEY_STEP] != 0) {
+        if (args[KEY_STEP] != IS_PACKED) {
             for (int64_t c = 0; entry != before && c < keys; c += width) {
                 NAME(panel_of)((const char *)(intptr_t)keys_at + c * args[KEY_ROW], args[KEY_STEP],
                                args[KEY_ROW], depth, keys - c,

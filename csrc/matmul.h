@@ -61,19 +61,19 @@ INLINE void NAME(tile_multiply_apart)(int rows, int vectors, V *tile, const int6
 }
 
 /* Rows of a block times one panel: `there` of them `step` bytes apart, `columns` of its width. The
- * panel is packed, or rows of the right matrix `apart` bytes from each other where that is not 0. */
+ * panel is packed, or, `in_place`, rows of the right matrix `apart` bytes from each other. */
 INLINE void NAME(multiply_panel)(int rows, int vectors, const int64_t *args, int64_t base,
-                                 int64_t step, int64_t there, int64_t panel, int64_t apart,
+                                 int64_t step, int64_t there, int64_t panel, int in_place,
                                  int64_t out, int64_t columns)
 {
-    const int64_t depth = args[MATMUL_DEPTH], pitch = args[OUT_ROW];
+    const int64_t depth = args[MATMUL_DEPTH], pitch = args[OUT_ROW], apart = args[RIGHT_DEPTH];
     const double scale = number_of(args[MATMUL_SCALE]);
     for (int64_t row = 0; row < there; row += rows) {
         int64_t addresses[MOST_ROWS];
         V tile[MOST_VECTORS];
         NAME(tile_rows_apart)(rows, addresses, base + row * step, step, there - row);
         NAME(tile_fill)(rows, vectors, tile, (V){0});
-        if (apart != 0) {
+        if (in_place) {
             NAME(tile_multiply_apart)(rows, vectors, tile, addresses, panel, apart, depth);
         } else {
             NAME(tile_multiply_add)(rows, vectors, tile, addresses, 0, AT(panel), depth);
@@ -98,7 +98,7 @@ INLINE void NAME(matmul)(int rows, int vectors, const int64_t *args, int64_t fir
     const int64_t row_items = parts_of(args[MATMUL_ROWS], args[ITEM_ROWS]);
     const int64_t panel_items = parts_of(panels, args[MATMUL_PANEL_BLOCK]);
     const int64_t scratch = args[MATMUL_SCRATCH_BASE] + worker * args[MATMUL_SCRATCH_STRIDE];
-    const int fresh = args[RIGHT_DEPTH] != 0, apart = args[LEFT_DEPTH] != size;
+    const int fresh = args[RIGHT_DEPTH] != IS_PACKED, apart = args[LEFT_DEPTH] != size;
     const int64_t lines = scratch + parts_of(rows * width * size, 64) * 64;
     const int64_t own =
         lines + (apart ? parts_of(args[MATMUL_ROW_BLOCK] * depth * size, 64) * 64 : 0);
@@ -136,7 +136,7 @@ INLINE void NAME(matmul)(int rows, int vectors, const int64_t *args, int64_t fir
                 const int64_t to = out + block * args[OUT_ROW] + panel * width * size;
                 if (args[MATMUL_DIRECT] && some >= width) {
                     NAME(multiply_panel)(rows, vectors, args, base, step, there,
-                                         right + panel * width * size, args[RIGHT_DEPTH], to, some);
+                                         right + panel * width * size, 1, to, some);
                 } else if (NAME(panel_width)(vectors, some) < width) {
                     NAME(multiply_panel)(rows, 1, args, base, step, there,
                                          panels_at + panel * panel_bytes, 0, to, some);

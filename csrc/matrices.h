@@ -3,6 +3,11 @@
 #include "panels.h"
 #include "tile.h"
 
+#ifndef IS_PACKED
+/* In the place of a step: the matrices come packed. No step is an odd number of bytes. */
+#define IS_PACKED -1
+#endif
+
 /* How many columns a panel has room for: one vector where that holds all of the last one. */
 INLINE int64_t NAME(panel_width)(int vectors, int64_t there)
 {

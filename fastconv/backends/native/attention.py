@@ -16,6 +16,7 @@ from fastconv.backends.native.conv.common import unit
 from fastconv.backends.native.items import LEAST_ITEMS, part_of
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.matmul import (
+    PACKED,
     PackedRight,
     covered,
     matmul_tile,
@@ -37,8 +38,9 @@ from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import AttentionProblem
 
-# Words of ``attention``. Places are tables of bytes, an entry each; steps are bytes. KEY_STEP is 0
-# where keys and values come packed. An item is ITEM_QUERIES of an entry, done by QUERY_BLOCK.
+# Words of ``attention``. Places are tables of bytes, an entry each; steps are bytes. KEY_STEP is
+# PACKED where keys and values come packed. An item is ITEM_QUERIES of an entry, done by
+# QUERY_BLOCK.
 (QUERY, KEY, VALUE, MASK, OUT, QUERY_PLACES, KEY_PLACES, VALUE_PLACES, MASK_PLACES, OUT_PLACES,
  QUERIES, KEYS, KEY_WIDTH, VALUE_WIDTH, QUERY_ROW, QUERY_STEP, KEY_ROW, KEY_STEP, VALUE_ROW,
  VALUE_STEP, MASK_ROW, MASK_STEP, OUT_ROW, ITEM_QUERIES, QUERY_BLOCK, SCALE, CAUSAL, ZEROS,
@@ -92,7 +94,7 @@ class Attention(NativeAlgorithm):
         )
         stages: list[Stage] = []
         workspace, sources, key_step = 0, [INPUT(1), INPUT(2)], key.steps[-1] * size
-        if not alone and row_tiles > 1:
+        if not alone and (row_tiles > 1 or entries < LEAST_ITEMS):
             item = block = min(block, part_of(row_tiles, entries))
             packed = [
                 PackedRight.of(self.library, tile, key.transposed(), lengths, width, keys),
@@ -102,13 +104,13 @@ class Attention(NativeAlgorithm):
                 stages.append(each.stage(sources[number], WORKSPACE + workspace))
                 sources[number] = WORKSPACE + workspace
                 workspace += rounded(each.nbytes)
-            key_places, value_places, key_step = packed[0].places, packed[1].places, 0
+            key_places, value_places, key_step = packed[0].places, packed[1].places, PACKED
         block *= tile.rows
         # The last of it is a register tile.
         scratch = rounded(block * size) + rounded(block * score_row)
         scratch += rounded(tile.rows * tile.columns * size)
         scratch += rounded(block * width * size) if problem.query.steps[-1] != 1 else 0
-        scratch += rounded(key_panels) + rounded(value_panels) if key_step else 0
+        scratch += rounded(key_panels) + rounded(value_panels) if key_step != PACKED else 0
         mask_places = [] if mask is None else mask.places(lengths) * size
         mask_steps = (0, 0) if mask is None else mask.steps[-2:]
         causal = keys if problem.causal is None else problem.causal

@@ -41,12 +41,14 @@ from fastconv.problem import MatmulProblem
 from fastconv.problem.matmul import Matrices
 from fastconv.problem.record import record
 
-# Words of ``matmul``. Places are tables of bytes, an entry each; steps are bytes. RIGHT_DEPTH is 0
-# where the right matrices come packed. An item is ITEM_ROWS rows of an entry, done by ROW_BLOCK,
-# times PANEL_BLOCK panels.
+# Words of ``matmul``. Places are tables of bytes, an entry each; steps are bytes. RIGHT_DEPTH is
+# PACKED where the right matrices come packed. An item is ITEM_ROWS rows of an entry, done by
+# ROW_BLOCK, times PANEL_BLOCK panels.
 (LEFT, RIGHT, OUT, LEFT_PLACES, RIGHT_PLACES, OUT_PLACES, ROWS, DEPTH, COLUMNS, LEFT_ROW,
  LEFT_DEPTH, RIGHT_DEPTH, RIGHT_COLUMN, OUT_ROW, ITEM_ROWS, ROW_BLOCK, PANEL_BLOCK, SCALE, DIRECT,
  SCRATCH_BASE, SCRATCH_STRIDE) = range(21)  # fmt: skip
+# In the place of a step, which is no odd number of bytes.
+PACKED = -1
 # Words of ``matmul.pack``, an item of which is a panel of a right matrix.
 (PACK_SOURCE, PACK_TARGET, PACK_PLACES, PACK_DEPTH, PACK_COLUMNS, PACK_WIDTH, PACK_DEPTH_STEP,
  PACK_COLUMN_STEP) = range(8)  # fmt: skip
@@ -103,11 +105,11 @@ class Matmul(NativeAlgorithm):
             packed = PackedRight.of(self.library, tile, right, lengths, problem.depth, columns)
             stages.append(packed.stage(INPUT(1), WORKSPACE))
             workspace, source = packed.nbytes, WORKSPACE
-            right_places, right_depth = packed.places, 0
+            right_places, right_depth = packed.places, PACKED
         apart = left_depth != size
         scratch = rounded(tile.rows * tile.columns * size)
         scratch += rounded(row_block * problem.depth * size) if apart else 0
-        scratch += 0 if right_depth == 0 else panel_block * panel_bytes
+        scratch += 0 if right_depth == PACKED else panel_block * panel_bytes
         words = [
             INPUT(0), source, OUTPUT, constant(problem.left.places(lengths) * size),
             constant(right_places), constant(out_places(problem, size)), rows, problem.depth,

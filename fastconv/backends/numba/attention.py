@@ -109,7 +109,7 @@ def attention(tile: Tile):  # type: ignore[no-untyped-def]
             scores += (block * depth * size + 63) // 64 * 64
         own_keys = scores + (block * pitch * size + 63) // 64 * 64
         own_values = own_keys
-        if args[w.KEY_STEP] != 0:
+        if args[w.KEY_STEP] != w.PACKED:
             own_values += (pitch * depth * size + 63) // 64 * 64
         buffer = factors + args[w.SCRATCH_STRIDE] - rows * width * size
         before = -1
@@ -122,7 +122,7 @@ def attention(tile: Tile):  # type: ignore[no-untyped-def]
             mask = args[w.MASK]
             if mask != 0:
                 mask += array(args[w.MASK_PLACES] + 8 * entry, (1,), np.int64)[0]
-            if args[w.KEY_STEP] != 0:
+            if args[w.KEY_STEP] != w.PACKED:
                 if entry != before:
                     for c in range(0, keys, width):
                         panel_of(

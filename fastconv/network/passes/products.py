@@ -72,10 +72,8 @@ class _Written:
             step = self._scaled(scores)
             if step is not None:
                 number, value = step
-                # What is scaled after the mask scales that too.
-                if mask is not None:
-                    return None
                 scale *= number
+            # What is scaled after its mask has a scaled mask: that is not attention's.
             elif mask is None and scale == 1 and arithmetic(scores, "add") is not None:
                 found = self._masked(scores, shape)
                 if found is None:
