@@ -5,7 +5,6 @@ from __future__ import annotations
 import fastconv.problem
 from fastconv.dispatch.registry import ROWS
 
-
 # Products of two computed values: a network with one is refused for the card, as it was before.
 WITHOUT = {"AttentionProblem", "MatmulProblem"}
 

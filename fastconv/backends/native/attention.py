@@ -7,6 +7,7 @@ where there are entries enough to share out, else by stages of their own.
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.native.algorithm import NativeAlgorithm
@@ -111,7 +112,7 @@ class Attention(NativeAlgorithm):
         scratch += rounded(tile.rows * tile.columns * size)
         scratch += rounded(block * width * size) if problem.query.steps[-1] != 1 else 0
         scratch += rounded(key_panels) + rounded(value_panels) if key_step != PACKED else 0
-        mask_places = [] if mask is None else mask.places(lengths) * size
+        mask_places: Any = [] if mask is None else mask.places(lengths) * size
         mask_steps = (0, 0) if mask is None else mask.steps[-2:]
         causal = keys if problem.causal is None else problem.causal
         words = [

@@ -28,6 +28,7 @@ from fastconv.backends.native.plan import (
     OUTPUT,
     SCRATCH,
     WORKSPACE,
+    Argument,
     NativePlan,
     Slot,
     Stage,
@@ -110,7 +111,7 @@ class Matmul(NativeAlgorithm):
         scratch = rounded(tile.rows * tile.columns * size)
         scratch += rounded(row_block * problem.depth * size) if apart else 0
         scratch += 0 if right_depth == PACKED else panel_block * panel_bytes
-        words = [
+        words: list[Argument] = [
             INPUT(0), source, OUTPUT, constant(problem.left.places(lengths) * size),
             constant(right_places), constant(out_places(problem, size)), rows, problem.depth,
             columns, left_row, left_depth, right_depth, right_column, problem.target[-1] * size,
@@ -214,5 +215,5 @@ class PackedRight:
 
     def stage(self, source: Slot, target: Slot) -> Stage:
         """Return the stage that packs them."""
-        words = [source, target, constant(self.sources, np.int64), *self.words]
+        words: list[Argument] = [source, target, constant(self.sources, np.int64), *self.words]
         return Stage(self.kernel, self.items, words)

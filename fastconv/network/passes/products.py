@@ -51,7 +51,7 @@ class _Written:
 
     def attention(self, op: Op) -> tuple[Solve, list[Op]] | None:
         """Return the operation, and what it replaces besides its last product."""
-        if not _is_product(op) or not isinstance(op.inputs[0], int):
+        if not isinstance(op, Solve) or not _is_product(op) or not isinstance(op.inputs[0], int):
             return None
         last: Any = op.problem
         weights, chain = self._before(op.inputs[0], op)
