@@ -64,6 +64,48 @@ INLINE REAL NAME(weigh_row)(REAL *row, const char *mask, int64_t mask_step, int6
     return (REAL)(1.0 / WIDE(sum_of_lanes)(sums[0] + sums[1]));
 }
 
+/* Scaled scores of a block of queries for the keys of a panel. */
+INLINE void NAME(score_panel)(int rows, int vectors, const int64_t *args, int64_t base,
+                              int64_t step, int64_t there, const REAL *panel, int64_t out,
+                              int64_t pitch)
+{
+    const V factor = S(number_of(args[ATTENTION_SCALE]));
+    for (int64_t r = 0; r < there; r += rows) {
+        int64_t addresses[MOST_ROWS];
+        V tile[MOST_VECTORS];
+        NAME(tile_rows_apart)(rows, addresses, base + r * step, step, there - r);
+        NAME(tile_fill)(rows, vectors, tile, (V){0});
+        NAME(tile_multiply_add)(rows, vectors, tile, addresses, 0, panel, args[KEY_WIDTH]);
+        UNROLL for (int i = 0; i < rows * vectors; i++) {
+            tile[i] *= factor;
+        }
+        NAME(tile_store_apart)(rows, vectors, tile, out + r * pitch, pitch);
+    }
+}
+
+/* Values of a panel, weighed by a block's powers, `seen` of a row, and their sums. */
+INLINE void NAME(weigh_panel)(int rows, int vectors, const int64_t *args,
+                              const struct NAME(attention_memory) *own, int64_t pitch,
+                              int64_t there, int64_t seen, const REAL *panel, int64_t out,
+                              int64_t columns)
+{
+    for (int64_t r = 0; r < there; r += rows) {
+        int64_t addresses[MOST_ROWS];
+        V tile[MOST_VECTORS];
+        NAME(tile_rows_apart)(rows, addresses, own->scores + r * pitch, pitch, there - r);
+        NAME(tile_fill)(rows, vectors, tile, (V){0});
+        NAME(tile_multiply_add)(rows, vectors, tile, addresses, 0, panel, seen);
+        UNROLL for (int i = 0; i < rows; i++) {
+            const V share = NAME(splat)(own->factors[lesser(r + i, there - 1)]);
+            UNROLL for (int v = 0; v < vectors; v++) {
+                tile[i * vectors + v] *= share;
+            }
+        }
+        NAME(tile_store_part)(rows, vectors, tile, out + r * args[ATTENTION_OUT_ROW],
+                              args[ATTENTION_OUT_ROW], there - r, columns);
+    }
+}
+
 /* One block of queries of an entry: `there` of them from `row` on. */
 INLINE void NAME(attend)(int rows, int vectors, const int64_t *args,
                          const struct NAME(attention_memory) *own, int64_t query, int64_t keys_at,
@@ -73,54 +115,36 @@ INLINE void NAME(attend)(int rows, int vectors, const int64_t *args,
     const int64_t keys = args[KEYS], depth = args[KEY_WIDTH], causal = args[CAUSAL];
     const int64_t pitch = parts_of(keys, width) * width;
     const int64_t seen = greater(0, lesser(keys, row + there + causal));
-    REAL *scores = AT(own->scores);
     int64_t base = query + row * args[QUERY_ROW], step = args[QUERY_ROW];
     if (args[QUERY_STEP] != size) {
         NAME(rows_of)((const char *)(intptr_t)base, step, args[QUERY_STEP], there, depth,
                       AT(own->queries));
         base = own->queries, step = depth * size;
     }
-    const V factor = S(number_of(args[ATTENTION_SCALE]));
     for (int64_t column = 0; column < seen; column += width) {
-        for (int64_t r = 0; r < there; r += rows) {
-            int64_t addresses[MOST_ROWS];
-            V tile[MOST_VECTORS];
-            NAME(tile_rows_apart)(rows, addresses, base + r * step, step, there - r);
-            NAME(tile_fill)(rows, vectors, tile, (V){0});
-            NAME(tile_multiply_add)(rows, vectors, tile, addresses, 0,
-                                    AT(keys_at) + column * depth, depth);
-            UNROLL for (int i = 0; i < rows * vectors; i++) {
-                tile[i] *= factor;
-            }
-            NAME(tile_store_apart)(rows, vectors, tile,
-                                   own->scores + (r * pitch + column) * size, pitch * size);
+        const REAL *panel = AT(keys_at) + column * depth;
+        const int64_t to = own->scores + column * size;
+        if (NAME(panel_width)(vectors, keys - column) < width) {
+            NAME(score_panel)(rows, 1, args, base, step, there, panel, to, pitch * size);
+        } else {
+            NAME(score_panel)(rows, vectors, args, base, step, there, panel, to, pitch * size);
         }
     }
     for (int64_t r = 0; r < there; r++) {
         const int64_t count = greater(0, lesser(keys, row + r + causal + 1));
         const char *line = mask == 0 ? NULL
                                      : (const char *)(intptr_t)mask + (row + r) * args[MASK_ROW];
-        own->factors[r] = NAME(weigh_row)(scores + r * pitch, line, args[MASK_STEP], count, seen,
-                                          args[ZEROS] || keys == 0);
+        own->factors[r] = NAME(weigh_row)(AT(own->scores) + r * pitch, line, args[MASK_STEP],
+                                          count, seen, args[ZEROS] || keys == 0);
     }
     for (int64_t column = 0; column < args[VALUE_WIDTH]; column += width) {
-        for (int64_t r = 0; r < there; r += rows) {
-            int64_t addresses[MOST_ROWS];
-            V tile[MOST_VECTORS];
-            NAME(tile_rows_apart)(rows, addresses, own->scores + r * pitch * size, pitch * size,
-                                  there - r);
-            NAME(tile_fill)(rows, vectors, tile, (V){0});
-            NAME(tile_multiply_add)(rows, vectors, tile, addresses, 0,
-                                    AT(values_at) + column * keys, seen);
-            UNROLL for (int i = 0; i < rows; i++) {
-                const V share = NAME(splat)(own->factors[lesser(r + i, there - 1)]);
-                UNROLL for (int v = 0; v < vectors; v++) {
-                    tile[i * vectors + v] *= share;
-                }
-            }
-            NAME(tile_store_part)(rows, vectors, tile,
-                                  out + (row + r) * args[ATTENTION_OUT_ROW] + column * size,
-                                  args[ATTENTION_OUT_ROW], there - r, args[VALUE_WIDTH] - column);
+        const REAL *panel = AT(values_at) + column * keys;
+        const int64_t some = args[VALUE_WIDTH] - column;
+        const int64_t to = out + row * args[ATTENTION_OUT_ROW] + column * size;
+        if (NAME(panel_width)(vectors, some) < width) {
+            NAME(weigh_panel)(rows, 1, args, own, pitch * size, there, seen, panel, to, some);
+        } else {
+            NAME(weigh_panel)(rows, vectors, args, own, pitch * size, there, seen, panel, to, some);
         }
     }
 }
@@ -142,7 +166,7 @@ INLINE void NAME(attention)(int rows, int vectors, const int64_t *args, int64_t 
     own.scores = free_at;
     free_at += parts_of(block * panels * width * size, 64) * 64;
     own.keys = free_at;
-    free_at += args[KEY_STEP] != 0 ? parts_of(panels * width * depth * size, 64) * 64 : 0;
+    free_at += args[KEY_STEP] != IS_PACKED ? parts_of(panels * width * depth * size, 64) * 64 : 0;
     own.values = free_at;
     int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
@@ -152,15 +176,16 @@ INLINE void NAME(attention)(int rows, int vectors, const int64_t *args, int64_t 
         int64_t values_at = args[VALUE] + words_at(args[VALUE_PLACES], entry)[0];
         const int64_t mask =
             args[MASK] == 0 ? 0 : args[MASK] + words_at(args[MASK_PLACES], entry)[0];
-        if (args[KEY_STEP] != 0) {
+        if (args[KEY_STEP] != IS_PACKED) {
             for (int64_t c = 0; entry != before && c < keys; c += width) {
                 NAME(panel_of)((const char *)(intptr_t)keys_at + c * args[KEY_ROW], args[KEY_STEP],
-                               args[KEY_ROW], depth, keys - c, width, AT(own.keys) + c * depth);
+                               args[KEY_ROW], depth, keys - c,
+                               NAME(panel_width)(vectors, keys - c), AT(own.keys) + c * depth);
             }
             for (int64_t c = 0; entry != before && c < wide; c += width) {
                 NAME(panel_of)((const char *)(intptr_t)values_at + c * args[VALUE_STEP],
-                               args[VALUE_ROW], args[VALUE_STEP], keys, wide - c, width,
-                               AT(own.values) + c * keys);
+                               args[VALUE_ROW], args[VALUE_STEP], keys, wide - c,
+                               NAME(panel_width)(vectors, wide - c), AT(own.values) + c * keys);
             }
             before = entry;
             keys_at = own.keys, values_at = own.values;

@@ -23,6 +23,7 @@ static void NAME(matmul_pack)(const int64_t *args, int64_t first, int64_t last, 
 {
     (void)worker;
     const int64_t width = args[PACK_WIDTH], depth = args[PACK_DEPTH];
+    const int vectors = (int)(width / LANES);
     const int64_t panels = parts_of(args[PACK_COLUMNS], width);
     const int64_t *places = words_at(args[PACK_PLACES], 0);
     for (int64_t item = first; item < last; item++) {
@@ -30,7 +31,8 @@ static void NAME(matmul_pack)(const int64_t *args, int64_t first, int64_t last, 
         const int64_t source = args[PACK_SOURCE] + places[item / panels];
         NAME(panel_of)((const char *)(intptr_t)source + column * args[PACK_COLUMN_STEP],
                        args[PACK_DEPTH_STEP], args[PACK_COLUMN_STEP], depth,
-                       args[PACK_COLUMNS] - column, width,
+                       args[PACK_COLUMNS] - column,
+                       NAME(panel_width)(vectors, args[PACK_COLUMNS] - column),
                        AT(args[PACK_TARGET]) + item * depth * width);
     }
 }
@@ -58,6 +60,34 @@ INLINE void NAME(tile_multiply_apart)(int rows, int vectors, V *tile, const int6
     }
 }
 
+/* Rows of a block times one panel: `there` of them `step` bytes apart, `columns` of its width. The
+ * panel is packed, or, `in_place`, rows of the right matrix `apart` bytes from each other. */
+INLINE void NAME(multiply_panel)(int rows, int vectors, const int64_t *args, int64_t base,
+                                 int64_t step, int64_t there, int64_t panel, int in_place,
+                                 int64_t out, int64_t columns)
+{
+    const int64_t depth = args[MATMUL_DEPTH], pitch = args[OUT_ROW], apart = args[RIGHT_DEPTH];
+    const double scale = number_of(args[MATMUL_SCALE]);
+    for (int64_t row = 0; row < there; row += rows) {
+        int64_t addresses[MOST_ROWS];
+        V tile[MOST_VECTORS];
+        NAME(tile_rows_apart)(rows, addresses, base + row * step, step, there - row);
+        NAME(tile_fill)(rows, vectors, tile, (V){0});
+        if (in_place) {
+            NAME(tile_multiply_apart)(rows, vectors, tile, addresses, panel, apart, depth);
+        } else {
+            NAME(tile_multiply_add)(rows, vectors, tile, addresses, 0, AT(panel), depth);
+        }
+        if (scale != 1.0) {
+            const V factor = NAME(splat)((REAL)scale);
+            UNROLL for (int i = 0; i < rows * vectors; i++) {
+                tile[i] *= factor;
+            }
+        }
+        NAME(tile_store_part)(rows, vectors, tile, out + row * pitch, pitch, there - row, columns);
+    }
+}
+
 /* A work item is some rows of an entry times a block of panels. */
 INLINE void NAME(matmul)(int rows, int vectors, const int64_t *args, int64_t first, int64_t last,
                          int64_t worker)
@@ -65,21 +95,19 @@ INLINE void NAME(matmul)(int rows, int vectors, const int64_t *args, int64_t fir
     const int64_t width = vectors * LANES, size = (int64_t)sizeof(REAL);
     const int64_t depth = args[MATMUL_DEPTH], columns = args[MATMUL_COLUMNS];
     const int64_t panels = parts_of(columns, width), panel_bytes = depth * width * size;
-    const int64_t row_blocks = parts_of(args[MATMUL_ROWS], args[ITEM_ROWS]);
-    const int64_t panel_blocks = parts_of(panels, args[MATMUL_PANEL_BLOCK]);
+    const int64_t row_items = parts_of(args[MATMUL_ROWS], args[ITEM_ROWS]);
+    const int64_t panel_items = parts_of(panels, args[MATMUL_PANEL_BLOCK]);
     const int64_t scratch = args[MATMUL_SCRATCH_BASE] + worker * args[MATMUL_SCRATCH_STRIDE];
-    const int64_t buffer_bytes = parts_of(rows * width * size, 64) * 64;
-    const int fresh = args[RIGHT_DEPTH] != 0, apart = args[LEFT_DEPTH] != size;
-    const int64_t lines = scratch + buffer_bytes;
+    const int fresh = args[RIGHT_DEPTH] != IS_PACKED, apart = args[LEFT_DEPTH] != size;
+    const int64_t lines = scratch + parts_of(rows * width * size, 64) * 64;
     const int64_t own =
         lines + (apart ? parts_of(args[MATMUL_ROW_BLOCK] * depth * size, 64) * 64 : 0);
-    const double scale = number_of(args[MATMUL_SCALE]);
     int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
-        const int64_t row_item = item % row_blocks * args[ITEM_ROWS], whole = item / row_blocks;
-        const int64_t panel_from = whole % panel_blocks * args[MATMUL_PANEL_BLOCK];
+        const int64_t row_item = item % row_items * args[ITEM_ROWS], whole = item / row_items;
+        const int64_t panel_from = whole % panel_items * args[MATMUL_PANEL_BLOCK];
         const int64_t panel_to = lesser(panel_from + args[MATMUL_PANEL_BLOCK], panels);
-        const int64_t entry = whole / panel_blocks;
+        const int64_t entry = whole / panel_items;
         const int64_t left = args[MATMUL_LEFT] + words_at(args[LEFT_PLACES], entry)[0];
         const int64_t right = args[MATMUL_RIGHT] + words_at(args[RIGHT_PLACES], entry)[0];
         const int64_t out = args[MATMUL_OUT] + words_at(args[OUT_PLACES], entry)[0];
@@ -89,44 +117,32 @@ INLINE void NAME(matmul)(int rows, int vectors, const int64_t *args, int64_t fir
             if (!args[MATMUL_DIRECT] || columns - column < width) {
                 NAME(panel_of)((const char *)(intptr_t)right + column * args[RIGHT_COLUMN],
                                args[RIGHT_DEPTH], args[RIGHT_COLUMN], depth, columns - column,
-                               width, AT(own + (panel - panel_from) * panel_bytes));
+                               NAME(panel_width)(vectors, columns - column),
+                               AT(own + (panel - panel_from) * panel_bytes));
             }
         }
         before = whole;
         const int64_t panels_at = fresh ? own - panel_from * panel_bytes : right;
         for (int64_t block = row_item; block < row_end; block += args[MATMUL_ROW_BLOCK]) {
-            const int64_t block_end = lesser(block + args[MATMUL_ROW_BLOCK], row_end);
+            const int64_t there = lesser(args[MATMUL_ROW_BLOCK], row_end - block);
             int64_t base = left + block * args[LEFT_ROW], step = args[LEFT_ROW];
             if (apart) {
-                NAME(rows_of)((const char *)(intptr_t)base, step, args[LEFT_DEPTH],
-                              block_end - block, depth, AT(lines));
+                NAME(rows_of)((const char *)(intptr_t)base, step, args[LEFT_DEPTH], there, depth,
+                              AT(lines));
                 base = lines, step = depth * size;
             }
             for (int64_t panel = panel_from; panel < panel_to; panel++) {
-                const int64_t column = panel * width;
-                const int in_place = args[MATMUL_DIRECT] && columns - column >= width;
-                for (int64_t row = block; row < block_end; row += rows) {
-                    int64_t addresses[MOST_ROWS];
-                    V tile[MOST_VECTORS];
-                    NAME(tile_rows_apart)(rows, addresses, base + (row - block) * step, step,
-                                          block_end - row);
-                    NAME(tile_fill)(rows, vectors, tile, (V){0});
-                    if (in_place) {
-                        NAME(tile_multiply_apart)(rows, vectors, tile, addresses,
-                                                  right + column * size, args[RIGHT_DEPTH], depth);
-                    } else {
-                        NAME(tile_multiply_add)(rows, vectors, tile, addresses, 0,
-                                                AT(panels_at + panel * panel_bytes), depth);
-                    }
-                    if (scale != 1.0) {
-                        const V factor = NAME(splat)((REAL)scale);
-                        UNROLL for (int i = 0; i < rows * vectors; i++) {
-                            tile[i] *= factor;
-                        }
-                    }
-                    NAME(tile_store_part)(rows, vectors, tile,
-                                          out + row * args[OUT_ROW] + column * size,
-                                          args[OUT_ROW], block_end - row, columns - column);
+                const int64_t some = columns - panel * width;
+                const int64_t to = out + block * args[OUT_ROW] + panel * width * size;
+                if (args[MATMUL_DIRECT] && some >= width) {
+                    NAME(multiply_panel)(rows, vectors, args, base, step, there,
+                                         right + panel * width * size, 1, to, some);
+                } else if (NAME(panel_width)(vectors, some) < width) {
+                    NAME(multiply_panel)(rows, 1, args, base, step, there,
+                                         panels_at + panel * panel_bytes, 0, to, some);
+                } else {
+                    NAME(multiply_panel)(rows, vectors, args, base, step, there,
+                                         panels_at + panel * panel_bytes, 0, to, some);
                 }
             }
         }

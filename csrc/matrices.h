@@ -3,6 +3,17 @@
 #include "panels.h"
 #include "tile.h"
 
+#ifndef IS_PACKED
+/* In the place of a step: the matrices come packed. No step is an odd number of bytes. */
+#define IS_PACKED -1
+#endif
+
+/* How many columns a panel has room for: one vector where that holds all of the last one. */
+INLINE int64_t NAME(panel_width)(int vectors, int64_t there)
+{
+    return there <= LANES ? LANES : vectors * LANES;
+}
+
 /* Copy rows whose elements are next to each other. */
 INLINE void NAME(panel_of_rows)(const char *source, int64_t depth_step, int64_t depth,
                                 int64_t there, int64_t width, REAL *panel)

@@ -74,7 +74,7 @@ def matmul(
     if dtype in (_FLOAT32, _FLOAT64):
         problem = MatmulProblem.of(left, right)
         left, right, problem = _in_place(left, right, problem)
-        return solve(problem, (left, right), out=out, algorithm=algorithm, backend=backend)  # type: ignore[no-any-return]
+        return solve(problem, (left, right), out=out, algorithm=algorithm, backend=backend)
     product = _carried(left, right, dtype)
     if out is None or hasattr(product, "__fastconv_record__"):
         return product
@@ -219,7 +219,7 @@ def scaled_dot_product_attention(
         algorithm=algorithm, backend=backend, out=None if dtype.name in SIXTEEN else out,
     )  # fmt: skip
     if out is None or dtype.name not in SIXTEEN or hasattr(result, "__fastconv_record__"):
-        return result  # type: ignore[no-any-return]
+        return result
     check_out(out, result.shape, result.dtype, (q, k, v))
     out[...] = result
     return out
@@ -238,8 +238,11 @@ def attend(
         check_same_dtype(query, key, ("query", "key"))
         check_same_dtype(query, value, ("query", "value"))
         wide = [v if v is None else v.astype(_FLOAT32) for v in (query, key, value, mask)]
-        options = {"scale": scale, "causal": causal, "zeros": zeros, "shared": shared}
-        return attend(*wide, **options, **asked).astype(dtype)
+        first, second, third, added = wide
+        return attend(
+            first, second, third, added, scale=scale, causal=causal, zeros=zeros, shared=shared,
+            **asked,
+        ).astype(dtype)  # fmt: skip
     problem = AttentionProblem.of(
         query, key, value, mask, scale=scale, causal=causal, zeros=zeros, shared=shared
     )

@@ -231,7 +231,9 @@ def matmul_integer(a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> An
     if len(right.shape) == 2 and len(left.shape) >= 2:
         return functional.linear(left, np.transpose(right)).astype(np.dtype(np.int32))
     whole = np.dtype(np.int32)
-    return np.matmul(left.astype(whole), right.astype(whole))
+    if left.dtype.itemsize > 2:
+        return np.matmul(left.astype(whole), right.astype(whole))
+    return functional.matmul(left, right).astype(whole)
 
 
 def qlinear_matmul(

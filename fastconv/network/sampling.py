@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import fastconv.functional as functional
 from fastconv.network.limits import allow
 
 Array = np.ndarray[Any, Any]
@@ -106,7 +107,8 @@ def affine_grid(theta: Any, size: Any, *, align_corners: bool) -> Any:
         axes.append(first + step * np.arange(length))
     mesh = np.meshgrid(*axes, indexing="ij")
     points = np.stack([*reversed(mesh), np.ones(tuple(lengths))], axis=-1)
-    flat = points.reshape(-1, len(lengths) + 1) @ matrix.astype(np.float64).transpose(0, 2, 1)
+    flat = points.reshape(-1, len(lengths) + 1)
+    flat = functional.matmul(flat, matrix.astype(np.float64).transpose(0, 2, 1))
     return flat.reshape(batch, *lengths, len(lengths)).astype(matrix.dtype)
 
 
@@ -140,7 +142,9 @@ def deform_conv(
     if mask is not None:
         columns = columns * np.asarray(mask).reshape(batch, offset_groups, 1, count, points)
     columns = columns.reshape(batch, groups, -1, points)
-    product = kernel.reshape(groups, kernel.shape[0] // groups, -1) @ columns
+    product = functional.matmul(
+        kernel.reshape(groups, kernel.shape[0] // groups, -1), columns.astype(kernel.dtype)
+    )
     result = product.reshape(batch, kernel.shape[0], *out)
     if bias is not None:
         result = result + np.asarray(bias).reshape(-1, *(1,) * n)

@@ -47,8 +47,11 @@ class Matrices:
         single axis of the view.
         """
         whole = strides_of(view.view)
-        at = np.unravel_index(self.start, view.view) if self.start else (0,) * len(whole)
-        steps, used = [], set()
+        at = [0] * len(whole)
+        if self.start:
+            at = [int(i) for i in np.unravel_index(self.start, view.view)]
+        steps: list[int] = []
+        used: set[int] = set()
         for length, step in zip(lengths, self.steps, strict=True):
             if length == 1 or step == 0:
                 steps.append(0)
@@ -61,7 +64,7 @@ class Matrices:
                 return None
             used.add(axes[0])
             steps.append(count * view.steps[axes[0]])
-        start = view.start + sum(int(i) * n for i, n in zip(at, view.steps, strict=True))
+        start = view.start + sum(i * n for i, n in zip(at, view.steps, strict=True))
         return Matrices(shape, start, tuple(steps))
 
     def places(self, lengths: Shape) -> np.ndarray:

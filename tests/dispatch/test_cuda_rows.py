@@ -7,8 +7,9 @@ from fastconv.dispatch.registry import ROWS
 
 # What networks alone pose, and no kernel of the card's does yet: such a network says so.
 CPU_ALONE = {
-    "DequantizeProblem", "FunctionProblem", "NonMaxSuppressionProblem", "QuantizeProblem",
-    "RoiAlignProblem", "TopKProblem",
+    "AttentionProblem", "DequantizeProblem", "FunctionProblem", "MatmulProblem",
+    "NonMaxSuppressionProblem", "QuantizeProblem", "RecurrentProblem", "RoiAlignProblem",
+    "TopKProblem",
 }  # fmt: skip
 
 

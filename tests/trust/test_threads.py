@@ -176,6 +176,7 @@ ALONE = """
     small, planes = drawn(1, 64, 28, 28), drawn(1, 64, 56, 56)
     turned, filters, large = drawn(64, 64, 4, 4), drawn(64, 1, 5, 5), drawn(64, 1, 31, 31)
     outer = drawn(64, 1, 15, 1) * drawn(64, 1, 1, 15)
+    matrices = np.ones((8, 256, 256), "f4")
     calls = {
         "conv2d": lambda: F.conv2d(x, weight, padding=1),
         "direct": lambda: F.conv2d(x, weight, padding=1, algorithm="direct"),
@@ -191,6 +192,8 @@ ALONE = """
         "group_norm": lambda: F.group_norm(x, 32),
         "layer_norm": lambda: F.layer_norm(x, (28, 28)),
         "softmax": lambda: F.softmax(x, 1),
+        "matmul": lambda: F.matmul(matrices, matrices),
+        "attention": lambda: F.scaled_dot_product_attention(matrices, matrices, matrices),
         "max_pool2d": lambda: F.max_pool2d(x, 3, 2),
     }
 

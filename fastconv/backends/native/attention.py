@@ -7,16 +7,23 @@ where there are entries enough to share out, else by stages of their own.
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.bounds import sum_bound
 from fastconv.backends.native.conv.common import unit
-from fastconv.backends.native.gemm import shaped_tiles, tile_steps
 from fastconv.backends.native.items import LEAST_ITEMS, part_of
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.matmul import PackedRight, matmul_tile, out_places
+from fastconv.backends.native.matmul import (
+    PACKED,
+    PackedRight,
+    covered,
+    matmul_tile,
+    out_places,
+    product_tile,
+)
 from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
@@ -32,8 +39,9 @@ from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import AttentionProblem
 
-# Words of ``attention``. Places are tables of bytes, an entry each; steps are bytes. KEY_STEP is 0
-# where keys and values come packed. An item is ITEM_QUERIES of an entry, done by QUERY_BLOCK.
+# Words of ``attention``. Places are tables of bytes, an entry each; steps are bytes. KEY_STEP is
+# PACKED where keys and values come packed. An item is ITEM_QUERIES of an entry, done by
+# QUERY_BLOCK.
 (QUERY, KEY, VALUE, MASK, OUT, QUERY_PLACES, KEY_PLACES, VALUE_PLACES, MASK_PLACES, OUT_PLACES,
  QUERIES, KEYS, KEY_WIDTH, VALUE_WIDTH, QUERY_ROW, QUERY_STEP, KEY_ROW, KEY_STEP, VALUE_ROW,
  VALUE_STEP, MASK_ROW, MASK_STEP, OUT_ROW, ITEM_QUERIES, QUERY_BLOCK, SCALE, CAUSAL, ZEROS,
@@ -63,7 +71,8 @@ class Attention(NativeAlgorithm):
     def cost(self, problem: AttentionProblem, machine: Machine) -> Cost:
         tile = _tile(self.library, problem, machine)
         scores = prod(problem.lengths) * problem.queries * problem.keys
-        flops = _covered(problem, tile) * prod(problem.lengths) + scores * EXPONENTIAL
+        products = covered(tile, problem.queries, _columns(problem))
+        flops = 2 * prod(problem.lengths) * products + scores * EXPONENTIAL
         seconds = flops / machine.peak_flops(problem.dtype)
         return Cost(seconds + 1.5 * problem.bytes / machine.memory_bandwidth)
 
@@ -86,7 +95,7 @@ class Attention(NativeAlgorithm):
         )
         stages: list[Stage] = []
         workspace, sources, key_step = 0, [INPUT(1), INPUT(2)], key.steps[-1] * size
-        if not alone and row_tiles > 1:
+        if not alone and (row_tiles > 1 or entries < LEAST_ITEMS):
             item = block = min(block, part_of(row_tiles, entries))
             packed = [
                 PackedRight.of(self.library, tile, key.transposed(), lengths, width, keys),
@@ -96,14 +105,14 @@ class Attention(NativeAlgorithm):
                 stages.append(each.stage(sources[number], WORKSPACE + workspace))
                 sources[number] = WORKSPACE + workspace
                 workspace += rounded(each.nbytes)
-            key_places, value_places, key_step = packed[0].places, packed[1].places, 0
+            key_places, value_places, key_step = packed[0].places, packed[1].places, PACKED
         block *= tile.rows
         # The last of it is a register tile.
         scratch = rounded(block * size) + rounded(block * score_row)
         scratch += rounded(tile.rows * tile.columns * size)
         scratch += rounded(block * width * size) if problem.query.steps[-1] != 1 else 0
-        scratch += rounded(key_panels) + rounded(value_panels) if key_step else 0
-        mask_places = [] if mask is None else mask.places(lengths) * size
+        scratch += rounded(key_panels) + rounded(value_panels) if key_step != PACKED else 0
+        mask_places: Any = [] if mask is None else mask.places(lengths) * size
         mask_steps = (0, 0) if mask is None else mask.steps[-2:]
         causal = keys if problem.causal is None else problem.causal
         words = [
@@ -122,17 +131,14 @@ class Attention(NativeAlgorithm):
 
 
 def _tile(library: Library, problem: AttentionProblem, machine: Machine) -> Tile:
+    columns = _columns(problem)
     if problem.queries == 1:
-        columns = max(problem.keys, problem.value_width)
-        return matmul_tile(library, problem.dtype, machine, 1, columns)
-    tiles = shaped_tiles(library, problem.dtype, machine, machine.figures.row_tiles)
-    return min(tiles, key=lambda tile: _covered(problem, tile) * tile_steps(tile))
+        return matmul_tile(library, problem.dtype, machine, 1, max(columns, default=1))
+    return product_tile(library, problem.dtype, machine, problem.queries, columns)
 
 
-def _covered(problem: AttentionProblem, tile: Tile) -> float:
-    """Count the operations of whole register tiles for one entry."""
-    columns = [
-        -(-n // tile.columns) * tile.columns * depth
-        for n, depth in ((problem.keys, problem.width), (problem.value_width, problem.keys))
-    ]
-    return 2.0 * -(-problem.queries // tile.rows) * tile.rows * sum(columns)
+def _columns(problem: AttentionProblem) -> dict[int, int]:
+    """Return the columns of both products, with the depths that they are for."""
+    found = {problem.keys: problem.width}
+    found[problem.value_width] = found.get(problem.value_width, 0) + problem.keys
+    return found

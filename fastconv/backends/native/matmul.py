@@ -19,7 +19,7 @@ from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.bounds import sum_bound
 from fastconv.backends.native.conv.common import unit
-from fastconv.backends.native.gemm import fitting_tile, tile_for
+from fastconv.backends.native.gemm import shaped_tiles, tile_for, tile_steps
 from fastconv.backends.native.items import LEAST_ITEMS, part_of
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.linear import ROW_VECTORS
@@ -28,6 +28,7 @@ from fastconv.backends.native.plan import (
     OUTPUT,
     SCRATCH,
     WORKSPACE,
+    Argument,
     NativePlan,
     Slot,
     Stage,
@@ -41,17 +42,23 @@ from fastconv.problem import MatmulProblem
 from fastconv.problem.matmul import Matrices
 from fastconv.problem.record import record
 
-# Words of ``matmul``. Places are tables of bytes, an entry each; steps are bytes. RIGHT_DEPTH is 0
-# where the right matrices come packed. An item is ITEM_ROWS rows of an entry, done by ROW_BLOCK,
-# times PANEL_BLOCK panels.
+# Words of ``matmul``. Places are tables of bytes, an entry each; steps are bytes. RIGHT_DEPTH is
+# PACKED where the right matrices come packed. An item is ITEM_ROWS rows of an entry, done by
+# ROW_BLOCK, times PANEL_BLOCK panels.
 (LEFT, RIGHT, OUT, LEFT_PLACES, RIGHT_PLACES, OUT_PLACES, ROWS, DEPTH, COLUMNS, LEFT_ROW,
  LEFT_DEPTH, RIGHT_DEPTH, RIGHT_COLUMN, OUT_ROW, ITEM_ROWS, ROW_BLOCK, PANEL_BLOCK, SCALE, DIRECT,
  SCRATCH_BASE, SCRATCH_STRIDE) = range(21)  # fmt: skip
+# In the place of a step, which is no odd number of bytes.
+PACKED = -1
 # Words of ``matmul.pack``, an item of which is a panel of a right matrix.
 (PACK_SOURCE, PACK_TARGET, PACK_PLACES, PACK_DEPTH, PACK_COLUMNS, PACK_WIDTH, PACK_DEPTH_STEP,
  PACK_COLUMN_STEP) = range(8)  # fmt: skip
-# Rows of a block, in register tiles.
+# Register tiles of rows in an item whose panels are packed, and those that are done side by side:
+# few, so that rows of the product are written from end to end.
 BLOCK_TILES = 8
+TOGETHER = 2
+# How much longer one column of a tile of one vector takes than one of the whole tile.
+NARROW_COST = 1.2
 # The part of the second cache that a packed right matrix may take.
 ROOM = 3
 
@@ -67,9 +74,8 @@ class Matmul(NativeAlgorithm):
 
     def cost(self, problem: MatmulProblem, machine: Machine) -> Cost:
         tile = matmul_tile(self.library, problem.dtype, machine, problem.rows, problem.columns)
-        rows = -(-problem.rows // tile.rows) * tile.rows
-        columns = -(-problem.columns // tile.columns) * tile.columns
-        flops = 2 * prod(problem.lengths) * rows * columns * problem.depth
+        products = covered(tile, problem.rows, {problem.columns: problem.depth})
+        flops = 2 * prod(problem.lengths) * products
         seconds = flops / machine.peak_flops(problem.dtype)
         return Cost(seconds + 1.5 * problem.bytes / machine.memory_bandwidth)
 
@@ -83,7 +89,7 @@ class Matmul(NativeAlgorithm):
         *_, left_row, left_depth = (step * size for step in problem.left.steps)
         *_, right_depth, right_column = (step * size for step in right.steps)
         rows, columns = problem.rows, problem.columns
-        row_block = min(BLOCK_TILES, row_tiles) * tile.rows
+        row_block = min(TOGETHER, row_tiles) * tile.rows
         item_rows, panel_block = row_tiles * tile.rows, panels
         # Few rows read the right matrix in place: packing it would take as long as they do.
         direct = right_column == size and row_tiles == 1
@@ -100,12 +106,12 @@ class Matmul(NativeAlgorithm):
             packed = PackedRight.of(self.library, tile, right, lengths, problem.depth, columns)
             stages.append(packed.stage(INPUT(1), WORKSPACE))
             workspace, source = packed.nbytes, WORKSPACE
-            right_places, right_depth = packed.places, 0
+            right_places, right_depth = packed.places, PACKED
         apart = left_depth != size
         scratch = rounded(tile.rows * tile.columns * size)
         scratch += rounded(row_block * problem.depth * size) if apart else 0
-        scratch += 0 if right_depth == 0 else panel_block * panel_bytes
-        words = [
+        scratch += 0 if right_depth == PACKED else panel_block * panel_bytes
+        words: list[Argument] = [
             INPUT(0), source, OUTPUT, constant(problem.left.places(lengths) * size),
             constant(right_places), constant(out_places(problem, size)), rows, problem.depth,
             columns, left_row, left_depth, right_depth, right_column, problem.target[-1] * size,
@@ -122,10 +128,36 @@ def matmul_tile(
 ) -> Tile:
     """Return the register tile for so many rows and columns; one row has a tile of its own."""
     if rows > 1:
-        return fitting_tile(library, dtype, machine, rows, columns)
+        return product_tile(library, dtype, machine, rows, {columns: 1})
     tile = tile_for(library, dtype, machine)
     needed = min(ROW_VECTORS, max(1, -(-columns // tile.lanes)))
     return dataclasses.replace(tile, rows=1, vectors=needed)
+
+
+def product_tile(
+    library: Library, dtype: np.dtype[Any], machine: Machine, rows: int, columns: dict[int, int]
+) -> Tile:
+    """Return the register tile of the least time for products of so many columns, times a depth.
+
+    A last panel that one vector holds takes little more than its part of the time. Tiles of one
+    vector are for columns that one holds: they have more rows than there are registers for places.
+    """
+    figures, lanes = machine.figures, machine.lanes(dtype)
+    few = max(columns, default=1) <= lanes
+    wide = [shape for shape in figures.row_tiles if shape[1] > 1]
+    shapes = [(count, 1) for count in figures.vector_rows] if few else wide
+    tiles = shaped_tiles(library, dtype, machine, shapes)
+    return min(tiles, key=lambda tile: covered(tile, rows, columns) * tile_steps(tile))
+
+
+def covered(tile: Tile, rows: int, columns: dict[int, int]) -> float:
+    """Count the multiply-adds of whole register tiles for so many columns, times a depth."""
+    total = 0.0
+    for count, depth in columns.items():
+        whole, rest = divmod(count, tile.columns)
+        last = NARROW_COST * tile.lanes if 0 < rest <= tile.lanes else tile.columns * (rest > 0)
+        total += (whole * tile.columns + last) * depth
+    return -(-rows // tile.rows) * tile.rows * total
 
 
 def shared_blocks(row_tiles: int, panels: int, others: int) -> tuple[int, int]:
@@ -183,5 +215,5 @@ class PackedRight:
 
     def stage(self, source: Slot, target: Slot) -> Stage:
         """Return the stage that packs them."""
-        words = [source, target, constant(self.sources, np.int64), *self.words]
+        words: list[Argument] = [source, target, constant(self.sources, np.int64), *self.words]
         return Stage(self.kernel, self.items, words)

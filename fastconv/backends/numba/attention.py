@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.backends.native import attention as w
+from fastconv.backends.native.matmul import PACKED
 from fastconv.backends.numba.elementary import make_exp
 from fastconv.backends.numba.engine import array, as_float, kernel, part
 from fastconv.backends.numba.matmul import make_panel, make_store_part
@@ -109,7 +110,7 @@ def attention(tile: Tile):  # type: ignore[no-untyped-def]
             scores += (block * depth * size + 63) // 64 * 64
         own_keys = scores + (block * pitch * size + 63) // 64 * 64
         own_values = own_keys
-        if args[w.KEY_STEP] != 0:
+        if args[w.KEY_STEP] != PACKED:
             own_values += (pitch * depth * size + 63) // 64 * 64
         buffer = factors + args[w.SCRATCH_STRIDE] - rows * width * size
         before = -1
@@ -122,7 +123,7 @@ def attention(tile: Tile):  # type: ignore[no-untyped-def]
             mask = args[w.MASK]
             if mask != 0:
                 mask += array(args[w.MASK_PLACES] + 8 * entry, (1,), np.int64)[0]
-            if args[w.KEY_STEP] != 0:
+            if args[w.KEY_STEP] != PACKED:
                 if entry != before:
                     for c in range(0, keys, width):
                         panel_of(

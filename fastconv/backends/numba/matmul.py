@@ -125,7 +125,7 @@ def matmul(tile: Tile):  # type: ignore[no-untyped-def]
         panel_items = (panels + panel_block - 1) // panel_block
         scratch = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
         lines = scratch + (rows * width * size + 63) // 64 * 64
-        apart, fresh = args[w.LEFT_DEPTH] != size, args[w.RIGHT_DEPTH] != 0
+        apart, fresh = args[w.LEFT_DEPTH] != size, args[w.RIGHT_DEPTH] != w.PACKED
         own = lines
         if apart:
             own += (row_block * depth * size + 63) // 64 * 64

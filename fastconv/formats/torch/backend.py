@@ -25,8 +25,8 @@ from fastconv.network import Network, Port
 _log = logging.getLogger("fastconv.torch")
 # A part without any of these is left to torch: it would cost a call, and win nothing.
 _WORK = ("conv", "pool", "norm", "linear", "mm", "upsample", "softmax", "silu", "elu", "pad", "col")
-# Products of two activations run in NumPy here, whose BLAS has threads of its own: torch's
-# kernels are as fast or faster, need less memory, and keep to torch's threads.
+# Products of two activations, for which torch's kernels are as fast, need less memory, and keep to
+# torch's threads; and what would run in NumPy here.
 _LEFT = (
     "scaled_dot_product", "bmm", "grid_sampler", "_fft", "complex", "polar", "scatter", "index_put",
     "cdist", "cummax", "cummin", "logcumsumexp", "kthvalue", "median", "bucketize", "searchsorted",

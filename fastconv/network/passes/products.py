@@ -51,7 +51,7 @@ class _Written:
 
     def attention(self, op: Op) -> tuple[Solve, list[Op]] | None:
         """Return the operation, and what it replaces besides its last product."""
-        if not _is_product(op) or not isinstance(op.inputs[0], int):
+        if not isinstance(op, Solve) or not _is_product(op) or not isinstance(op.inputs[0], int):
             return None
         last: Any = op.problem
         weights, chain = self._before(op.inputs[0], op)
@@ -72,10 +72,8 @@ class _Written:
             step = self._scaled(scores)
             if step is not None:
                 number, value = step
-                # What is scaled after the mask scales that too.
-                if mask is not None:
-                    return None
                 scale *= number
+            # What is scaled after its mask has a scaled mask: that is not attention's.
             elif mask is None and scale == 1 and arithmetic(scores, "add") is not None:
                 found = self._masked(scores, shape)
                 if found is None:
