@@ -1,4 +1,4 @@
-"""Synthetic input for the packages: a picture of drawn text, a signal like a voice, a drawn face."""
+"""Synthetic input for the packages: a drawn text, a signal like a voice, a drawn face."""
 
 from __future__ import annotations
 

@@ -311,11 +311,11 @@ class Once(HostWeights):
     """
 
     def __init__(self, pack: Any, reads: Sequence[int]) -> None:
-        super().__init__(pack)
-        self.__dict__["reads"] = tuple(reads)
+        super().__init__(pack, frozenset(reads))
 
-    def packed(self, parameters: Sequence[Array | None]) -> Constant:
-        own = [parameters[i] for i in self.reads]  # type: ignore[attr-defined]
+    def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
+        assert self.reads is not None
+        own = [parameters[i] for i in sorted(self.reads)]
         roots = [_immutable(array) for array in own if array is not None]
         if not roots or any(root is None for root in roots):
             return super().packed(parameters)
@@ -329,6 +329,8 @@ class Once(HostWeights):
             ):
                 return Constant(array)
         made = super().packed(parameters)
+        if isinstance(made, int):
+            return made
         if len(_known) >= _MOST_KNOWN:
             for old, (kept, _) in list(_known.items()):
                 if kept() is None:
