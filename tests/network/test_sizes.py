@@ -280,8 +280,8 @@ def test_heavy_weights_of_open_sizes_have_one_transformed_form() -> None:
         if told.algorithm.startswith("winograd"):
             plan = told.choices[0].algorithm.geometry_of(told.choices[0].problem)  # type: ignore[union-attr]
             keys |= {weights.key for weights in plan.weights}
-    # The weight's, and that of a bias of zeros.
-    assert len(keys) == 2
+    # The weight's, that of a bias of zeros, and the weight as it is, for infinities.
+    assert len(keys) == 3
     closed = dataclasses.replace(ports[0][0], shape=("n", 256, 9, 9))
     told = Network(network.function, [closed], ports[1]).explain((1, 256, 9, 9))
     assert "transformed for F(4) alone" not in " ".join(str(told).split())

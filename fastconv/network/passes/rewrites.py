@@ -19,7 +19,13 @@ import numpy as np
 
 from fastconv import forks
 from fastconv.network.program import Call, Op, Program, Solve, View
-from fastconv.problem import Problem
+from fastconv.problem import (
+    AttentionProblem,
+    MatmulProblem,
+    NonMaxSuppressionProblem,
+    Problem,
+    RoiAlignProblem,
+)
 from fastconv.problem.remember import Spec
 
 # Fields of problems that are sizes, or follow from the shapes of values. No pass that runs once
@@ -28,6 +34,15 @@ SIZES = frozenset(
     ("batch", "channels", "input_size", "output_size", "image_size", "size", "shape", "shapes",
      "left", "right", "lead", "view", "start", "steps")
 )  # fmt: skip
+# Those of some problems, whose names are no sizes elsewhere.
+OWN_SIZES: dict[type, frozenset[str]] = {
+    MatmulProblem: frozenset(("lengths", "rows", "depth", "columns", "output", "target")),
+    AttentionProblem: frozenset(
+        ("lengths", "queries", "keys", "query", "key", "value", "mask", "output", "target")
+    ),
+    NonMaxSuppressionProblem: frozenset(("images", "classes", "boxes")),
+    RoiAlignProblem: frozenset(("image", "regions")),
+}
 # How many structures are kept for a network: sizes that are equal by chance make others.
 KEPT = 8
 Run = Callable[[Program], tuple[Program, list[Any]]]
@@ -108,7 +123,8 @@ def _fixed(problem: Problem) -> Any:
     kind = type(problem)
     getter = _getters.get(kind)
     if getter is None:
-        names = [f.name for f in dataclasses.fields(problem) if f.name not in SIZES]
+        sizes = SIZES | OWN_SIZES.get(kind, frozenset())
+        names = [f.name for f in dataclasses.fields(problem) if f.name not in sizes]
         getter = _getters[kind] = attrgetter(*names)
     return getter(problem)
 
