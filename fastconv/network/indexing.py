@@ -35,7 +35,9 @@ def gather(value: Any, indices: Any, axis: int = 0) -> Any:
         return told_beforehand(_Gather(axis), [(shape, value.dtype)], value, indices)
     places = np.asarray(indices)
     allow((*value.shape[:axis], *places.shape, *value.shape[axis + 1 :]), value.dtype)
-    return value[(slice(None),) * axis + (places,)]
+    # One entry is a view.
+    place = int(places) if places.ndim == 0 else places
+    return value[(slice(None),) * axis + (place,)]
 
 
 class _Gather:

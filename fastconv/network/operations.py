@@ -200,14 +200,18 @@ def cast(value: Any, *, dtype: Any, otherwise: Callable[..., Any] | None = None)
     """Give a value in another dtype; what is no number goes ``otherwise``."""
     if otherwise is not None and value.dtype.name not in CAST_TO:
         return otherwise(value)
-    return value.astype(np.dtype(dtype))
+    return _as_dtype(value, np.dtype(dtype))
 
 
 def cast_like(value: Any, like: Any, *, otherwise: Callable[..., Any] | None = None) -> Any:
     """Give a value in another one's dtype; where one of them is no number, ``otherwise``."""
     if otherwise is not None and {value.dtype.name, like.dtype.name} - CAST_TO:
         return otherwise(value, like)
-    return value.astype(like.dtype)
+    return _as_dtype(value, like.dtype)
+
+
+def _as_dtype(value: Any, dtype: np.dtype[Any]) -> Any:
+    return value if value.dtype == dtype else value.astype(dtype)
 
 
 def tile_along(value: Any, *, times: int, axis: int) -> Any:

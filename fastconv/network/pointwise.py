@@ -12,6 +12,7 @@ from fastconv.dispatch import solve
 from fastconv.network.trace import Traced
 from fastconv.network.wide import in_float32
 from fastconv.problem import FunctionProblem
+from fastconv.problem.values import LAYOUTS
 
 Operation = Callable[..., Any]
 # A sixth as files store it, and as programs do.
@@ -73,6 +74,17 @@ def _whole_exponent(b: Any) -> int:
         return 0
     exponent = float(np.asarray(b))
     return int(exponent) if exponent in (2.0, 3.0) else 0
+
+
+def prelu_along(x: Any, slopes: Any, *, behind: int) -> Any:
+    """Multiply what is below zero by slopes along the axis that has so many axes behind it."""
+    axis = len(x.shape) - 1 - behind
+    if slopes.size == 1 or axis == 1:
+        return functional.prelu(x, slopes)
+    if behind == 0 and axis > 1:
+        n = len(x.shape) - 2
+        return functional.prelu(x, slopes, layout=LAYOUTS.get(n, LAYOUTS[2])[1])
+    return np.where(x < 0, x * np.reshape(slopes, (-1, *(1,) * behind)), x)
 
 
 def clip(value: Any, low: Any = None, high: Any = None) -> Any:
@@ -223,5 +235,6 @@ POINTWISE: dict[str, Operation] = {
     "swish": swish,
     "shrink": shrink,
     "thresholded_relu": lambda x, *, alpha: np.where(x > _own(x, alpha), x, x.dtype.type(0)),
+    "prelu_along": prelu_along,
     "prelu_broadcast": lambda x, slope: np.where(x < 0, x * slope, x),
 }

@@ -74,9 +74,14 @@ def shrink(call: Call) -> list[Node]:
 @translates("PRelu")
 def prelu(call: Call) -> list[Node]:
     slope = call.constant(1)
-    if slope is not None and slope.ndim > 1 and slope.size == slope.shape[0]:
-        return call.node("prelu", (call.input(0), call.keep("slope", slope.reshape(-1))))
-    return call.node("prelu" if call.opset < 7 else "prelu_broadcast")
+    if call.opset < 7:
+        return call.node("prelu")
+    if slope is None or slope.size != max(slope.shape, default=1):
+        return call.node("prelu_broadcast")
+    # Slopes along one axis, which is counted from the end, as they are broadcast.
+    behind = len(slope.shape) - 1 - slope.shape.index(slope.size) if slope.size > 1 else 0
+    inputs = call.input(0), call.keep("slope", slope.reshape(-1))
+    return call.node("prelu_along", inputs, behind=behind)
 
 
 @translates("Clip")

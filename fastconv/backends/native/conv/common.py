@@ -53,13 +53,17 @@ def conv_tile(library: Library, problem: Any, machine: Machine | None = None) ->
     """Give the register tile for a convolution's output channels a group."""
     machine = machine or get_machine()
     columns = problem.out_channels // problem.groups
-    # What weights are packed for depends on the tile.
-    pixels = MANY_PIXELS if getattr(problem, "any_size", False) else prod(problem.output_size)
+    pixels = prod(problem.output_size)
+    # What weights are packed for depends on the tile. Those of images of many sizes have one form,
+    # but for the few pixels of a step of a stream, which a tile of many rows would take thrice as
+    # long for.
+    if getattr(problem, "any_size", False) and pixels > FEW_PIXELS:
+        pixels = MANY_PIXELS
     return fitting_tile(library, problem.dtype, machine, pixels, columns)
 
 
-# Pixels of an image that stands for those of any size.
-MANY_PIXELS = 1 << 12
+# Pixels of an image that stands for those of any size, and up to which one stands for itself.
+MANY_PIXELS, FEW_PIXELS = 1 << 12, 16
 
 
 def register_tiles(problem: Any, tile: Tile) -> int:
