@@ -55,8 +55,8 @@ def saved(
     weights: Sequence[Any] = (), **rest: Any,
 ) -> str:  # fmt: skip
     graph = onnx.helper.make_graph(nodes, "made", inputs, outputs, weights)
-    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("own", 1)]
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9, **rest)
+    opsets = [onnx.helper.make_opsetid("", 21), onnx.helper.make_opsetid("own", 1)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10, **rest)
     path = folder / "model.onnx"
     onnx.save(model, path)
     return str(path)
@@ -166,7 +166,9 @@ def test_compare_where_one_engine_lacks_a_value_compares_the_others() -> None:
                 raise ValueError("c cannot be returned")
             return [np.float32(ord(name)) for name in names]
 
-    found = list(_compare_inner("abcde", [Lacking()] * 2, {}, Tolerance(), 1 << 20, None))
+    found = list(
+        _compare_inner("abcde", [Lacking()] * 2, {}, lambda name: Tolerance(), 1 << 20, None)
+    )
     assert [name for name, _ in found] == list("abcde")
     assert [one.agrees for _, one in found] == [True, True, False, True, True]
     assert found[2][1].note == "c cannot be returned"
@@ -184,13 +186,13 @@ def test_compare_of_layers_holds_no_more_than_the_limit() -> None:
 
     names = [f"v{i}" for i in range(200)]
     engines = [Counting(), Counting()]
-    found = list(_compare_inner(names, engines, {}, Tolerance(), 40_000, None))
+    found = list(_compare_inner(names, engines, {}, lambda name: Tolerance(), 40_000, None))
     assert [name for name, _ in found] == names
     assert all(one.agrees for _, one in found)
     # After the first 16: 20 values of both engines fit.
     assert taken[::2] == [16, *[20] * 9, 4]
     taken.clear()
-    list(_compare_inner(names, engines, {}, Tolerance(), 1 << 30, None))
+    list(_compare_inner(names, engines, {}, lambda name: Tolerance(), 1 << 30, None))
     assert taken[::2] == [16, 128, 56]
 
 
@@ -359,7 +361,7 @@ def test_compare_layers_of_a_model_with_weights_in_a_file_of_their_own(
 def test_compare_layers_of_functions_are_those_of_their_bodies(
     run: Run, peer: str, tmp_path: Path
 ) -> None:
-    opset = onnx.helper.make_opsetid("", 18)
+    opset = onnx.helper.make_opsetid("", 21)
     body = [NODE("Tanh", ["a"], ["t"], "inside"), NODE("Neg", ["t"], ["b"])]
     function = onnx.helper.make_function("own", "Bent", ["a"], ["b"], body, [opset])
     node = NODE("Bent", ["x"], ["y"], "call", domain="own")
@@ -379,14 +381,32 @@ def test_compare_of_random_numbers_names_their_node(run: Run, tmp_path: Path) ->
     assert "random numbers differ by nature: noise (RandomNormalLike)" in out
 
 
-def test_compare_takes_the_tolerance_of_the_coarsest_dtype_in_the_model(
+def test_tolerances_follow_the_coarsest_values_that_a_value_stems_from(
     run: Run, tmp_path: Path
 ) -> None:
     half = onnx.TensorProto.FLOAT16
-    nodes = [NODE("Cast", ["x"], ["h"], to=half), NODE("Cast", ["h"], ["y"], to=FLOAT)]
-    path = saved(tmp_path, nodes, [INFO("x", FLOAT, [9])], [INFO("y", FLOAT, [9])])
-    found = shown(run, path, "--with", "reference")
-    assert found["outputs"][0]["rtol"] == float(np.finfo(np.float16).eps) ** 0.5
+    numbers = [
+        onnx.numpy_helper.from_array(value, name)
+        for name, value in (
+            ("weights", np.ones(9, np.float16)), ("scale", np.float32(0.1)), ("zero", np.uint8(3)),
+        )
+    ]  # fmt: skip
+    nodes = [
+        NODE("Cast", ["weights"], ["exact"], to=FLOAT), NODE("Add", ["x", "exact"], ["fine"]),
+        NODE("Cast", ["fine"], ["h"], to=half), NODE("Cast", ["h"], ["coarse"], to=FLOAT),
+        NODE("QuantizeLinear", ["coarse", "scale", "zero"], ["q"]),
+        NODE("DequantizeLinear", ["q", "scale", "zero"], ["y"]), NODE("Neg", ["x"], ["other"]),
+    ]  # fmt: skip
+    inputs = [INFO("x", FLOAT, [9])]
+    outputs = [INFO("y", FLOAT, [9]), INFO("other", FLOAT, [9])]
+    path = saved(tmp_path, nodes, inputs, outputs, numbers)
+    found = shown(run, path, "--with", "reference", "--layers")
+    allowed = {row["value"]: row["rtol"] for row in found["layers"]}
+    fine, coarse = (float(np.finfo(dtype).eps) ** 0.5 for dtype in (np.float32, np.float16))
+    expected = {"exact": fine, "fine": fine, "h": coarse, "coarse": coarse, "q": 0, "y": 2**-4}
+    assert allowed == {**expected, "other": fine}
+    assert {row["value"]: row["atol"] for row in found["layers"]}["q"] == 1
+    assert [row["rtol"] for row in found["outputs"]] == [2**-4, fine]
 
 
 # Values
@@ -452,6 +472,8 @@ def test_integers_booleans_and_strings_are_to_be_equal() -> None:
     assert not found.agrees
     assert found.max_error == 1
     assert agrees(large + np.array([1, 0]), large, atol=1)
+    assert agrees(large + np.array([1, 0]), large, step=1)
+    assert not agrees(large + np.array([0, 2]), large, step=1)
     steps = np.array([0, 255], np.uint8)
     assert compare_values(np.array([255, 0], np.uint8), steps, Tolerance()).max_error == 255
     assert not agrees(np.array([True, False]), np.array([True, True]))

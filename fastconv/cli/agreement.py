@@ -20,29 +20,28 @@ _PRACTICALLY_INFINITE = 1e-3
 class Tolerance:
     """What errors are allowed: ``rtol`` and ``atol`` as given, or where None by dtype.
 
-    ``coarsest`` is the coarsest float dtype in the model: values of finer ones that stem from it
-    are no more exact than it is.
+    ``coarsest`` is the epsilon of the coarsest values that these stem from, and ``step`` what
+    integers may differ by.
     """
 
     rtol: float | None = None
     atol: float | None = None
-    coarsest: np.dtype[Any] | None = None
+    coarsest: float = 0.0
+    step: int = 0
 
     def of(self, dtype: np.dtype[Any], deviation: float) -> tuple[float, float]:
         """Return rtol and atol for values of a dtype and a standard deviation.
 
-        By default half of the digits count: rtol is the square root of the dtype's epsilon, and
-        atol that part of the deviation (where all values are the same, epsilon). Integers,
-        booleans and strings are to be equal.
+        By default half of the digits count: rtol is the square root of the coarsest epsilon, and
+        atol that part of the deviation (where all values are the same, epsilon).
         """
-        eps = epsilon(dtype)
-        if eps is not None and self.coarsest is not None:
-            eps = max(eps, epsilon(self.coarsest) or 0.0)
-        rtol = self.rtol if self.rtol is not None else (0.0 if eps is None else eps**0.5)
+        own = epsilon(dtype)
+        eps = 0.0 if own is None else max(own, self.coarsest)
+        rtol = eps**0.5 if self.rtol is None else self.rtol
         if self.atol is not None:
             return rtol, self.atol
-        if eps is None:
-            return rtol, 0.0
+        if own is None:
+            return rtol, float(self.step)
         return rtol, rtol * deviation if deviation > 0 else eps
 
 
@@ -125,9 +124,12 @@ def epsilon(dtype: np.dtype[Any]) -> float | None:
         return None
     try:
         import ml_dtypes
-
-        return float(ml_dtypes.finfo(dtype).eps)
-    except (ImportError, ValueError, TypeError):
+    except ImportError:
+        return None
+    info: Any = ml_dtypes.finfo
+    try:
+        return float(info(dtype).eps)
+    except (ValueError, TypeError):
         return None
 
 

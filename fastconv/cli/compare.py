@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
-import numpy as np
 
-from fastconv.cli.agreement import Agreement, Tolerance, compare_values, epsilon
+from fastconv.cli.agreement import Agreement, Tolerance, compare_values
 from fastconv.cli.common import bar, model_argument, table, threads_option, use_threads
 from fastconv.cli.engines import PEERS, Engine, Fastconv, Feeds
+from fastconv.cli.exactness import epsilons, is_quantising
 from fastconv.cli.feeds import draw_feeds, existing, read_feeds, read_shapes, row_limits
-from fastconv.formats.onnx.reader import import_onnx, inlined, network_of, parse
 from fastconv.network import Network
 
 # How many inner values are compared at first; later as many as the memory limit allows, but no
@@ -104,6 +103,9 @@ def compare(
     A value agrees where all its errors are at most atol + rtol * |expected|. The exit status is 0
     where all values agree, 1 where one does not, and 2 where they cannot be compared.
     """
+    # Other commands need none of it.
+    from fastconv.formats.onnx.reader import import_onnx, inlined, network_of, parse
+
     if file is not None and shapes:
         raise click.UsageError("--shape is for inputs that are drawn, not for those of --input")
     use_threads(threads)
@@ -111,21 +113,27 @@ def compare(
     other = PEERS[peer](path, threads)
     parsed = parse(path)
     network = network_of(parsed, max_memory=None)
-    proto = inlined(import_onnx(), parsed.proto) if parsed.proto.functions else parsed.proto
+    onnx = import_onnx()
+    proto = inlined(onnx, parsed.proto) if parsed.proto.functions else parsed.proto
     feeds, taken = _feeds(network, proto, file, shapes, seed)
     engines = Fastconv(network), other
-    tolerance = Tolerance(rtol, atol, _coarsest(network, proto))
     values = {name: (n, o) for name, n, o in _values(proto)}
+    coarsest = epsilons(onnx, proto.graph)
+
+    def allowed(name: str) -> Tolerance:
+        step = int(is_quantising(values.get(name, ("", ""))[1]))
+        return Tolerance(rtol, atol, coarsest.get(name, 0.0), step)
+
     pairs = zip(*(_run(engine, feeds, drawn=file is None) for engine in engines), strict=True)
     outputs = [
-        _row(port.name, values, compare_values(*pair, tolerance))
-        for port, pair in zip(network.outputs, pairs, strict=True)
+        _row(port.name, values, compare_values(own, expected, allowed(port.name)))
+        for port, (own, expected) in zip(network.outputs, pairs, strict=True)
     ]
     inner: list[Row] = []
     if layers:
         with bar("comparing") as progress:
             for name, found in _compare_inner(
-                list(values), engines, feeds, tolerance, memory << 20, progress
+                list(values), engines, feeds, allowed, memory << 20, progress
             ):
                 inner.append(_row(name, values, found))
     agrees = all(row.found.agrees for row in (*outputs, *inner))
@@ -159,8 +167,9 @@ def _feeds(
     network: Network, proto: Any, file: str | None, shapes: Sequence[str], seed: int
 ) -> tuple[Feeds, list[str]]:
     """Return the inputs, and the dimensions that were taken as 1."""
+    taken: list[str] = []
     if file is not None:
-        feeds, taken = read_feeds(file, network.inputs), []
+        feeds = read_feeds(file, network.inputs)
     else:
         function: Any = network.function
         constants = {n: v.shape for n, v in function.graph.constants.items()}
@@ -172,30 +181,15 @@ def _feeds(
 
 
 def _run(engine: Engine, feeds: Feeds, *, drawn: bool) -> list[Any]:
-    """Return the outputs; an error says where inputs come from that a model may not take."""
+    """Return the outputs; fastconv's errors name the cure for inputs that a model does not take."""
     try:
         return engine.run(None, feeds)
     except (ValueError, TypeError) as error:
-        if not drawn:
+        if not drawn or not isinstance(engine, Fastconv):
             raise
         cure = "inputs were drawn at random: --input takes real ones, --shape other sizes"
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{error}; {cure}") from error
-
-
-def _coarsest(network: Network, proto: Any) -> np.dtype[Any] | None:
-    """Return the coarsest float dtype among inputs, outputs, weights and casts; None: none."""
-    onnx = import_onnx()
-    numbers = {t.data_type for t in proto.graph.initializer if t.dims}
-    numbers |= {
-        a.i for node in proto.graph.node if node.op_type == "Cast" for a in node.attribute
-        if a.name == "to"
-    }  # fmt: skip
-    ports = (*proto.graph.input, *proto.graph.output)
-    numbers |= {port.type.tensor_type.elem_type for port in ports}
-    found = [np.dtype(onnx.helper.tensor_dtype_to_np_dtype(n)) for n in numbers if n]
-    floats = [dtype for dtype in found if epsilon(dtype) is not None]
-    return max(floats, key=lambda dtype: epsilon(dtype) or 0.0, default=None)
 
 
 def _values(proto: Any) -> Iterator[tuple[str, str, str]]:
@@ -216,7 +210,7 @@ def _compare_inner(
     names: Sequence[str],
     engines: Sequence[Engine],
     feeds: Feeds,
-    tolerance: Tolerance,
+    allowed: Callable[[str], Tolerance],
     memory: int,
     progress: Callable[[int, int, str], None] | None,
 ) -> Iterator[tuple[str, Agreement]]:
@@ -229,8 +223,9 @@ def _compare_inner(
             if isinstance(pair, str):
                 yield name, Agreement(False, note=pair)
                 continue
-            taken += sum(map(_bytes, pair))
-            yield name, compare_values(*pair, tolerance)
+            own, expected = pair
+            taken += _bytes(own) + _bytes(expected)
+            yield name, compare_values(own, expected, allowed(name))
         done += len(batch)
         if progress is not None:
             progress(done, len(names), batch[-1])
@@ -270,8 +265,8 @@ def _told(outputs: Sequence[Row], inner: Sequence[Row], *, layers: bool) -> list
             (mark, row.node, row.operator, row.value, *_cells(row))
             for mark, row in zip(marks, inner, strict=True)
         ]
-        header = ("", "node", "operator", "value", "dtype", "shape", *_ERRORS)
-        lines += ["", table(header, rows, left=6), ""]
+        of_nodes = ("", "node", "operator", "value", "dtype", "shape", *_ERRORS)
+        lines += ["", table(of_nodes, rows, left=6), ""]
         if first is not None:
             row = inner[first]
             lines.append(

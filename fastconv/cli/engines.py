@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from fastconv.formats.onnx.reader import import_onnx, inlined
 from fastconv.network import Graph, Network, Port
 from fastconv.network.network import GraphFunction
 
@@ -78,6 +77,8 @@ class Peer:
 
         ``whole``: with the weights that are stored in other files.
         """
+        from fastconv.formats.onnx.reader import import_onnx, inlined
+
         onnx = import_onnx()
         if self._proto is None:
             proto = onnx.load(str(self._path), load_external_data=whole)
