@@ -47,6 +47,30 @@ is an onnx backend (`prepare`, `run_model`, `run_node`, `supports_device`). Need
   10000` draws them in child processes).
 
 This page is written by `python -m tests.onnx_report`.
+
+## Comparing with other engines
+
+```
+fastconv compare model.onnx --with onnxruntime --layers          # or --with reference
+fastconv compare model.onnx --shape x=1x3x224x224 --seed 1
+fastconv compare model.onnx --input inputs.npz --json
+```
+
+runs a model by fastconv and by onnxruntime (`pip install onnxruntime`) or onnx's reference
+evaluator, and prints the largest and the mean error of each output, absolute and relative to the
+output's standard deviation. `--layers` does so for the outputs of all nodes and marks the first
+node that differs; `--memory` limits what these values take at one time. The exit status is 0 where
+all values agree, 1 where one differs, 2 where they cannot be compared.
+
+- A value agrees where all errors are at most `atol + rtol * |expected|`. By default `rtol` is the
+  square root of the epsilon of the coarsest float dtype that the value was computed in or from
+  (2^-8 where it was quantised), and `atol` is `rtol` times the standard deviation. Integers,
+  booleans and strings are to be equal; quantised ones may be one step apart.
+- NaN agrees with NaN, and an infinity with the same.
+- Inputs are drawn: floats are normal, integers of 8 and 16 bits uniform, larger ones rows of the
+  table that they are indices of, and 0 or 1 where there is none.
+- Nodes inside loops and branches are compared by what the loop or branch returns. A value that is
+  asked for is not fused away: where outputs differ and no node does, fusing makes the difference.
 """
 SESSIONS = """## In place of onnxruntime
 

@@ -1,4 +1,4 @@
-"""The command line: ``fastconv run | bench | summary | explain | profile | tune | info``."""
+"""The command line: ``fastconv run | compare | bench | summary | explain | profile | tune``."""
 
 from fastconv.cli.main import main
 

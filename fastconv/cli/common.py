@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,8 +37,53 @@ def random_feeds(
         given = input_shape or tuple(s if isinstance(s, int) else 1 for s in port.shape)
         fixed = isinstance(port.shape[0], int) or input_shape is not None
         shape = given if fixed else (batch_size, *given[1:])
-        feeds.append(rng.standard_normal(shape).astype(port.dtype))
+        feeds.append(drawn(rng, shape, port.dtype))
     return feeds
+
+
+def drawn(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: str, limit: int | None = None
+) -> np.ndarray[Any, Any]:
+    """Return random values of a dtype: normal numbers, booleans, words, integers.
+
+    Integers of 8 bits take all values, as pixels do, and those of 16 bits as many. Others are
+    below ``limit``, or where there is none 0 and 1: they may be indices, lengths or masks.
+    """
+    if dtype == "object":
+        return np.asarray(rng.choice(np.array(["a", "bc", "def", ""], object), shape), object)
+    try:
+        kind = np.dtype(dtype)
+    except TypeError:  # a name that NumPy knows from there on
+        import ml_dtypes
+
+        kind = np.dtype(getattr(ml_dtypes, dtype))
+    if kind.kind == "b":
+        return np.asarray(rng.integers(0, 2, shape), kind)
+    if kind.kind in "iu":
+        low = -128 if kind.itemsize < 4 and kind.kind == "i" else 0
+        high = low + 256 if kind.itemsize < 4 else 2
+        if limit is not None:
+            low, high = 0, max(1, min(limit, int(np.iinfo(kind).max)))
+        return np.asarray(rng.integers(low, high, shape), kind)
+    values = rng.standard_normal(shape)
+    if kind.kind == "c":
+        return (values + 1j * rng.standard_normal(shape)).astype(kind)
+    return np.asarray(values).astype(kind)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
+    """Return aligned columns under a header; the first ``left`` of them to the left."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    text = [
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    text.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(text)
 
 
 def read_shape(text: str | None) -> tuple[int, ...] | None:

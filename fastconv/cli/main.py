@@ -24,6 +24,7 @@ from fastconv.cli.common import (
     threads_option,
     use_threads,
 )
+from fastconv.cli.compare import compare
 from fastconv.cli.images import Form, read_images
 from fastconv.cli.profile import profile
 from fastconv.cli.tune import tune
@@ -275,5 +276,6 @@ def _latencies(network: Any, feeds: list[Any], repeat: int) -> list[float]:
     return times
 
 
+cli.add_command(compare)
 cli.add_command(profile)
 cli.add_command(tune)

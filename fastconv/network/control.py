@@ -87,7 +87,10 @@ def loop(
             if passes % _LOOKED_AT == 1 and going and (limit is None or limit > MOST_PASSES):
                 _refuse_endless(body, before, state)
     ports = body.outputs[1 + carried :]
-    return (*state, *(_stacked(s, port) for s, port in zip(stacks, ports, strict=True)))
+    if not passes:
+        given = (np.asarray(0, np.int64), np.asarray(True), *state, *captured)
+        return (*state, *map(_empty, ports, _undeclared(body, given, ports)))
+    return (*state, *map(_stacked, stacks))
 
 
 @contextlib.contextmanager
@@ -161,15 +164,40 @@ def _length(value: Any) -> int:
     return len(value) if isinstance(value, list) else 0
 
 
-def _stacked(values: list[Any], port: Any, axis: int = 0) -> Any:
-    """Stack one entry a pass; without any pass, the shape is what the graph declares."""
-    if not values:
-        shape = [n if isinstance(n, int) else 0 for n in port.shape]
-        shape.insert(axis, 0)
-        return np.empty(shape, port.dtype or np.float32)
+def _stacked(values: list[Any], axis: int = 0) -> Any:
+    """Stack one entry a pass."""
     first = np.asarray(values[0])
     allow((len(values), *first.shape), first.dtype, what="a stack of passes")
     return np.stack([np.asarray(v) for v in values], axis=axis)
+
+
+def _empty(port: Any, example: Any, axis: int = 0) -> Any:
+    """Return the stack of no pass: as the graph declares its output, else as in an example."""
+    if port.any_rank and example is not None:
+        shape = [*example.shape]
+    else:
+        shape = [n if isinstance(n, int) else 0 for n in port.shape]
+    shape.insert(axis % (len(shape) + 1), 0)
+    dtype = np.float32 if example is None else example.dtype
+    return np.empty(shape, port.dtype or dtype)
+
+
+def _undeclared(body: Any, given: Sequence[Any], ports: Sequence[Any]) -> list[Any]:
+    """Return what a pass that is not made would return for outputs without a declared dtype.
+
+    None for others, and where the graph does not run on the values given.
+    """
+    nothing = [None] * len(ports)
+    if all(port.dtype for port in ports):
+        return nothing
+    try:
+        results = _run(body, given)[-len(ports) :]
+    except (ValueError, TypeError):
+        return nothing
+    return [
+        None if port.dtype or not hasattr(value, "dtype") else value
+        for port, value in zip(ports, results, strict=True)
+    ]
 
 
 def scan(
@@ -194,15 +222,21 @@ def scan(
         state = results[:carried]
         for stack, value in zip(stacks, results[carried:], strict=True):
             stack.append(value)
-    ports = body.outputs[carried:]
-    columns = zip(stacks, ports, output_axes, output_back, strict=True)
-    stacked = [_ordered(s, p, a, back) for s, p, a, back in columns]
-    return (*state, *stacked)
+    if not length:
+        slices = [
+            np.zeros(np.delete(v.shape, a), v.dtype)
+            for v, a in zip(inputs, input_axes, strict=True)
+        ]
+        ports = body.outputs[carried:]
+        examples = _undeclared(body, (*state, *slices, *captured), ports)
+        return (*state, *map(_empty, ports, examples, output_axes))
+    columns = zip(stacks, output_axes, output_back, strict=True)
+    return (*state, *(_ordered(s, a, back) for s, a, back in columns))
 
 
-def _ordered(values: list[Any], port: Any, axis: int, back: int) -> Any:
-    rank = len(port.shape) if not values else np.ndim(values[0])
-    return _stacked(values[::-1] if back else values, port, axis % (rank + 1))
+def _ordered(values: list[Any], axis: int, back: int) -> Any:
+    rank = np.ndim(values[0])
+    return _stacked(values[::-1] if back else values, axis % (rank + 1))
 
 
 def scan_batches(lengths: Any, *values: Any, carried: int, scanned: int, **options: Any) -> Any:

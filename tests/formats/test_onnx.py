@@ -217,6 +217,60 @@ def test_branches_and_loops_run_inside() -> None:
     np.testing.assert_allclose(found, totals, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["i4", "f8", "?"])
+@pytest.mark.parametrize("rank", [None, 2])
+def test_loop_without_passes_stacks_nothing_in_the_dtype_of_its_body(
+    dtype: str, rank: int | None
+) -> None:
+    """A body's outputs need no declared types: their dtypes follow from what goes in."""
+    value_info = helper.make_tensor_value_info
+    number = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    shape = None if rank is None else ["n"] * rank
+    untyped = onnx.ValueInfoProto(name="row")
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["again"]),
+            helper.make_node("Identity", ["s"], ["t"]),
+            helper.make_node("Identity", ["x"], ["row"]),
+        ],
+        "body",
+        [value_info(n, t, s) for n, t, s in (("i", 7, ()), ("going", 9, ()), ("s", number, shape))],
+        [value_info("again", 9, ()), value_info("t", number, shape), untyped],
+    )  # fmt: skip
+    nodes = [helper.make_node("Loop", ["count", "", "x"], ["y", "rows"], body=body)]
+    info = [value_info("x", number, (2, 3)), value_info("count", 7, ())]
+    results = [value_info("y", number, (2, 3)), value_info("rows", number, ("n", 2, 3))]
+    graph = helper.make_graph(nodes, "loops", info, results)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    network = Network.from_graph(graph_of(made))
+    x = np.ones((2, 3), dtype)
+    for count in (0, 2):
+        y, rows = network(x, np.array(count))
+        assert (y.dtype, y.shape) == (x.dtype, (2, 3))
+        assert (rows.dtype, rows.shape) == (x.dtype, (count, 2, 3))
+
+
+def test_scan_of_no_length_stacks_nothing_in_the_dtype_of_its_body() -> None:
+    value_info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["s"], ["t"]), helper.make_node("Not", ["e"], ["o"])],
+        "body",
+        [value_info("s", 1, ()), value_info("e", 9, (3,))],
+        [value_info("t", 1, ()), onnx.ValueInfoProto(name="o")],
+    )
+    node = helper.make_node(
+        "Scan", ["x", "b"], ["y", "z"], body=body, num_scan_inputs=1, scan_output_axes=[1]
+    )
+    info = [value_info("x", 1, ()), value_info("b", 9, ("n", 3))]
+    results = [value_info("y", 1, ()), value_info("z", 9, (3, "n"))]
+    graph = helper.make_graph([node], "scans", info, results)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    network = Network.from_graph(graph_of(made))
+    for count in (0, 2):
+        _, z = network(np.float32(1), np.zeros((count, 3), bool))
+        assert (z.dtype, z.shape) == (np.dtype(bool), (3, count))
+
+
 def test_short_loops_are_written_out_and_long_ones_run() -> None:
     value_info = helper.make_tensor_value_info
     body = helper.make_graph(

@@ -169,8 +169,31 @@ def test_sizes_that_a_batch_of_one_fixes_are_checked() -> None:
     module = Fn(function)
     network = check(module, image(2, 2, 5), again=(image(1, 2, 5),))
     compare(network, module, image(4, 3, 7))
-    with pytest.raises(ValueError, match=r"sizes must satisfy|reshape"):
+    with pytest.raises(ValueError, match=r"sizes must satisfy .* == 10"):
         network(np.zeros((1, 2, 6), np.float32))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_length_that_a_batch_of_one_fixes_is_checked_whether_guards_list_it_or_not(
+    listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def function(x: Any) -> Any:
+        return x + torch.ones(5) if x.shape[0] == 1 else x * 2
+
+    def unlisted(program: Any) -> Any:
+        found = all_conditions(program) or ()
+        return [c for c in found if (c[1][0], c[1][1][0], c[1][2][0]) != ("==", "size", "number")]
+
+    all_conditions = exporting.conditions_of
+    if not listed:
+        monkeypatch.setattr(exporting, "conditions_of", unlisted)
+    module = Fn(function)
+    network = check(module, image(2, 2, 5), again=(image(1, 2, 5),))
+    compare(network, module, image(4, 3, 7))
+    # A length of 1 would be broadcast to 5 without a word.
+    for length in (1, 6):
+        with pytest.raises(ValueError, match=r"sizes must satisfy .*shape\[2\] == 5"):
+            network(np.zeros((1, 2, length), np.float32))
 
 
 def test_several_inputs_of_one_batch_are_doubled_together() -> None:

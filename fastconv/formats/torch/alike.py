@@ -80,7 +80,7 @@ def _squeezed(program: Any) -> list[Any]:
             shape = _value(node.args[0]).shape
             dims = node.args[1] if len(node.args) > 1 else range(len(shape))
             places = dims if isinstance(dims, Sequence) else (dims,)
-            found.extend(shape[place] for place in places if shape)
+            found.extend(known_length(shape[place]) for place in places if shape)
     return found
 
 
@@ -111,8 +111,19 @@ def _shapes_of_inputs(program: Any) -> tuple[tuple[Any, ...], ...]:
     wanted = set(program.graph_signature.user_inputs)
     nodes = [n for n in program.graph.find_nodes(op="placeholder") if n.name in wanted]
     return tuple(
-        tuple(n.meta["val"].shape) for n in nodes if isinstance(n.meta.get("val"), torch.Tensor)
+        tuple(map(known_length, n.meta["val"].shape))
+        for n in nodes
+        if isinstance(n.meta.get("val"), torch.Tensor)
     )
+
+
+def known_length(size: Any) -> Any:
+    """Return a length as an integer where the trace took it for one, else as it is.
+
+    Such a length may still be of torch's symbolic type.
+    """
+    known = size if isinstance(size, int) else size.node.maybe_as_int()
+    return size if known is None else known
 
 
 def _hint(size: Any) -> int:

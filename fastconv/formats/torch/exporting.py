@@ -23,7 +23,13 @@ import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
-from fastconv.formats.torch.alike import Sizes, is_alike, keeps_ones, looks_at_sizes_of_one
+from fastconv.formats.torch.alike import (
+    Sizes,
+    is_alike,
+    keeps_ones,
+    known_length,
+    looks_at_sizes_of_one,
+)
 from fastconv.formats.torch.guards import condition
 from fastconv.network.sizes import Condition, Expression, evaluate
 from fastconv.problem import Shape
@@ -345,7 +351,8 @@ def _fixed(program: Any, single: Any, batch: Sequence[int]) -> list[Condition]:
     """Return the sizes that are open in a program, and not in that of a batch of 1."""
     found: list[Condition] = []
     for place, (one, other) in enumerate(zip(*map(user_inputs, (program, single)), strict=True)):
-        pairs = zip(one.meta["val"].shape, other.meta["val"].shape, strict=True)
+        shapes = (map(known_length, node.meta["val"].shape) for node in (one, other))
+        pairs = zip(*shapes, strict=True)
         for axis, (size, fixed) in enumerate(pairs):
             is_batch = axis == 0 and place in batch
             if isinstance(fixed, int) and not isinstance(size, int) and not is_batch:
