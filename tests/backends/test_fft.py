@@ -14,6 +14,7 @@ import fastconv.functional as F
 from fastconv.backends.native.conv.fft.algorithm import Fft
 from fastconv.backends.native.conv.fft.layout import Blocks
 from fastconv.backends.native.conv.fft.passes import factors, order
+from fastconv.dispatch import Parameter
 from fastconv.machine import get_machine
 from fastconv.problem import ConvProblem
 from tests.libraries import LIBRARIES, use
@@ -69,7 +70,10 @@ def test_large_kernels_are_given_to_it_and_small_ones_are_not() -> None:
     x = np.zeros((1, 1, 256, 256), "f4")
     rng = np.random.default_rng(0)
     large, small = (rng.standard_normal((1, 1, k, k)).astype("f4") for k in (31, 3))
-    assert fastconv.explain(F.conv2d, x, large, padding=15).algorithm == "fft"
+    assert fastconv.explain(F.conv2d, x, Parameter(large), padding=15).algorithm == "fft"
+    # A spectrum that is made at the call counts.
+    wide = np.zeros((1, 1, 512, 512), "f4")
+    assert fastconv.explain(F.conv2d, wide, large, padding=15).algorithm == "fft"
     assert fastconv.explain(F.conv2d, x, small, padding=1).algorithm != "fft"
 
 

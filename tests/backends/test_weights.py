@@ -284,7 +284,9 @@ def test_every_algorithm_of_ours_packs_by_kernels_or_says_why() -> None:
             continue
         made: Any = algorithm.packing_plan(problem)
         assert made.weights
-        assert all(isinstance(weights, Weights) for weights in made.weights), str(algorithm)
+        # Minimal filters read weights as they are too, where infinities made them sum plainly.
+        assert all(isinstance(w, (Weights, Given)) for w in made.weights), str(algorithm)
+        assert any(isinstance(w, Weights) for w in made.weights), str(algorithm)
         found += 1
     assert found >= 8
 

@@ -68,6 +68,10 @@ SPECIAL: dict[str, Makers] = {
     "conv_transpose": {
         "weight": lambda n: ones(CHANNELS, 6, *(3,) * n), "bias": lambda n: ones(6)
     },
+    "matmul": {"input": lambda n: ones(BATCH, 3, SIDE), "other": lambda n: ones(SIDE, 5)},
+    "scaled_dot_product_attention": {
+        key: lambda n: ones(BATCH, CHANNELS, 3, SIDE) for key in ("query", "key", "value")
+    },
     "convolve": {"weight": lambda n: ones(6, CHANNELS, 3, 3), "bias": lambda n: ones(6)},
     "linear": {"weight": lambda n: ones(5, SIDE), "bias": lambda n: ones(5)},
     "fold": {"input": lambda n: ones(BATCH, CHANNELS * 9, 49), "output_size": lambda n: (9, 9)},

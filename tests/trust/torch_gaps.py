@@ -64,6 +64,7 @@ OURS = {
     "global_avg_pool": "ONNX's", "global_lp_pool": "ONNX's", "global_max_pool": "ONNX's",
     **dict.fromkeys(("lstm", "gru", "rnn"), "torch's modules: tests/nn/test_recurrent.py"),
     "fold": "in no list of torch's: tests/functional/test_unfold.py",
+    "matmul": "torch.matmul: tests/backends/test_products.py",
     "lp_pool1d": "in torch's list of modules", "lp_pool2d": "in torch's list of modules",
     "lp_pool3d": "in torch's list of modules",
     "weighted_pool1d": "fastconv's own", "weighted_pool2d": "fastconv's own",
@@ -86,7 +87,6 @@ NOT_OFFERED = {
     ),
     "attention and embeddings": (
         "embedding", "embedding_bag", "multi_head_attention_forward", "one_hot",
-        "scaled_dot_product_attention",
     ),
     "activations": (
         "glu", "hardshrink", "logsigmoid", "softmin", "softshrink", "tanhshrink", "threshold",

@@ -28,7 +28,8 @@ def family(operator: Operator) -> str:
     name = operator.name
     if name.startswith(EXACT) or "nearest" in operator.label:
         return "exact"
-    for rule, names in (("sum", SUMS), ("norm", NORMS)):
+    rules = ("sum", SUMS), ("norm", NORMS), ("attention", ("scaled_dot_product_attention",))
+    for rule, names in rules:
         if name.startswith(names):
             return rule
     return "pointwise"
@@ -51,6 +52,8 @@ def allowed(operator: Operator, sample: Sample, want: Array, dtype: np.dtype[Any
     count = 4 if dtype.kind == "c" else 1
     if rule == "sum":
         roundings, scale = length(operator, sample) + FEW, magnitude(operator, sample)
+    elif rule == "attention":
+        roundings, scale = attended(sample)
     elif rule == "norm":
         roundings, scale = normed(operator, sample, want)
     else:
@@ -87,6 +90,24 @@ def length(operator: Operator, sample: Sample) -> int:
             prod(kernel) if len(np.shape(kernel)) and len(kernel) == n else int(np.max(kernel)) ** n
         )
     return prod(x.shape[2:]) + 16
+
+
+def attended(sample: Sample) -> tuple[float, float]:
+    """Give the roundings of attention, and what they are relative to.
+
+    A score's error is an error of its weight relative to that, in numerator and denominator; the
+    weights add up to 1.
+    """
+    query, key, value = (widened(a) for a in sample.args[:3])
+    factor = sample.kwargs.get("scale") or query.shape[-1] ** -0.5
+    scores = (query.abs() @ key.abs().transpose(-1, -2) * factor).amax() if query.numel() else 0.0
+    mask = sample.kwargs.get("attn_mask")
+    added = 0.0
+    if isinstance(mask, torch.Tensor) and mask.dtype != torch.bool:
+        added = float(mask[mask.isfinite()].abs().max()) if mask.numel() else 0.0
+    largest = float(scores) + added
+    roundings = 2 * (query.shape[-1] + FEW) * largest + key.shape[-2] + 2 * FEW
+    return roundings, float(value.abs().max()) if value.numel() else 0.0
 
 
 def normed(operator: Operator, sample: Sample, want: Array) -> tuple[float, float]:
