@@ -258,7 +258,9 @@ def test_bytes_kept_are_those_of_the_programs_and_bounded() -> None:
     assert network._shapes.kept.nbytes == 0
 
 
-def test_memory_after_many_sizes_is_near_that_after_one() -> None:
+def test_memory_after_many_sizes_is_near_that_after_one(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--guard-pages"):
+        pytest.skip("between guard pages each plan has constants of its own")
     network = residual()
     network(drawn(1, 3, 224, 160))
     first = network._shapes.kept.nbytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import struct
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -156,8 +157,20 @@ class Given:
         parameter = parameters[self.number]
         if parameter is None:
             return 0
-        own = parameter.base is None and not parameter.flags.writeable
-        return Constant(parameter) if own and parameter.flags.c_contiguous else constant(parameter)
+        root = immutable_root(parameter)
+        if root is None or not parameter.flags.c_contiguous:
+            return constant(parameter)
+        # Over the bytes alone: a view of a parameter that keeps this plan would keep both for ever.
+        offset = address_of(parameter) - address_of(root)
+        return Constant(np.ndarray(parameter.shape, parameter.dtype, root.base, offset))
+
+
+def immutable_root(array: Array) -> Array | None:
+    """Return the array over immutable bytes that another one views; None where it views others."""
+    root: Any = array
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    return root if isinstance(root.base, bytes) else None
 
 
 @record(frozen=True)
@@ -411,7 +424,14 @@ def _threads_within(threads: int, shared: int, scratch: int) -> int:
 
 def with_arguments(stages: Sequence[Stage], change: Callable[[Argument], Argument]) -> list[Stage]:
     """Return stages with each argument changed."""
-    return [Stage(s.kernel, s.items, [change(a) for a in s.arguments]) for s in stages]
+    return [_with_arguments(s, [change(a) for a in s.arguments]) for s in stages]
+
+
+def _with_arguments(stage: Stage, arguments: list[Argument]) -> Stage:
+    # `replace` takes several times as long; a card's launches are stages with more in them.
+    if type(stage) is Stage:
+        return Stage(stage.kernel, stage.items, arguments)
+    return dataclasses.replace(stage, arguments=arguments)
 
 
 def _with_packed(stages: Sequence[Stage], change: Callable[[Packed], Argument]) -> list[Stage]:

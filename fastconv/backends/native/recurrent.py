@@ -38,6 +38,7 @@ from fastconv.backends.native.plan import (
     Packed,
     Stage,
     float_bits,
+    immutable_root,
     scratch_stride,
 )
 from fastconv.backends.native.tile import Tile
@@ -316,7 +317,7 @@ class Once(HostWeights):
     def packed(self, parameters: Sequence[Array | None]) -> Constant | int:
         assert self.reads is not None
         own = [parameters[i] for i in sorted(self.reads)]
-        roots = [_immutable(array) for array in own if array is not None]
+        roots = [immutable_root(array) for array in own if array is not None]
         if not roots or any(root is None for root in roots):
             return super().packed(parameters)
         places = (None if a is None else (a.shape, address_of(a)) for a in own)
@@ -337,14 +338,6 @@ class Once(HostWeights):
                     _known.pop(old, None)
         _known[key] = weakref.ref(made.array), tuple(map(weakref.ref, roots))
         return made
-
-
-def _immutable(array: Array) -> Any:
-    """Return the array over immutable bytes that another one views; None where it views others."""
-    root: Any = array
-    while isinstance(root.base, np.ndarray):
-        root = root.base
-    return root if isinstance(root.base, bytes) else None
 
 
 @functools.lru_cache(maxsize=256)
