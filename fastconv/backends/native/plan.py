@@ -162,7 +162,7 @@ class Given:
             return constant(parameter)
         # Over the bytes alone: a view of a parameter that keeps this plan would keep both for ever.
         offset = address_of(parameter) - address_of(root)
-        return Constant(np.ndarray(parameter.shape, parameter.dtype, root.base, offset))
+        return Constant(shared(np.ndarray(parameter.shape, parameter.dtype, root.base, offset)))
 
 
 def immutable_root(array: Array) -> Array | None:
