@@ -80,7 +80,7 @@ static void NAME(suppress_items)(const int64_t *args, int64_t first, int64_t las
         int64_t candidates = 0;
         for (int64_t i = 0; i < count; i++) {
             keys[candidates] = NAME(key_of)(scores[i], 0);
-            /* NaN is no candidate where there is a least score, and the last one otherwise. */
+            /* NaN is not a candidate where there is a least score, and the last one otherwise. */
             keys[candidates] = scores[i] == scores[i] ? keys[candidates] : -INTEGER_MAX - 1;
             places[candidates] = (int32_t)i;
             candidates += !args[HAS_LEAST] || scores[i] > least;

@@ -79,9 +79,10 @@ def _whole_exponent(b: Any) -> int:
 def prelu_along(x: Any, slopes: Any, *, behind: int) -> Any:
     """Multiply what is below zero by slopes along the axis that has so many axes behind it."""
     axis = len(x.shape) - 1 - behind
-    if slopes.size == 1 or axis == 1:
+    known = x.dtype.name in _FAST
+    if known and (slopes.size == 1 or axis == 1):
         return functional.prelu(x, slopes)
-    if behind == 0 and axis > 1:
+    if known and behind == 0 and axis > 1:
         n = len(x.shape) - 2
         return functional.prelu(x, slopes, layout=LAYOUTS.get(n, LAYOUTS[2])[1])
     return np.where(x < 0, x * np.reshape(slopes, (-1, *(1,) * behind)), x)

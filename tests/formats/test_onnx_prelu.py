@@ -26,7 +26,7 @@ CASES = [
 
 def model(shape: tuple[int, ...], slope: Any, *, constant: bool) -> Any:
     make = onnx.helper
-    kind = onnx.TensorProto.FLOAT
+    kind = make.np_dtype_to_tensor_dtype(slope.dtype)
     inputs = [make.make_tensor_value_info("x", kind, shape)]
     held = []
     if constant:
@@ -57,3 +57,15 @@ def test_slopes_are_broadcast_from_the_last_axis(
         assert compiled is not None
         kinds = [type(op.problem) for op in compiled.program.ops if isinstance(op, Solve)]
         assert (PreluProblem in kinds) == native
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "float16", "float64"])
+@pytest.mark.parametrize("slopes", [(5,), (1,), (5, 1, 1), (1, 5, 1, 1)], ids=str)
+def test_every_dtype_of_the_operator_is_taken(slopes: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0 if dtype[0] == "u" else -9, 9, (2, 5, 5, 5)).astype(dtype)
+    slope = rng.integers(1, 5, slopes).astype(dtype)
+    network = fastconv.load(model(x.shape, slope, constant=True))
+    given = network(x)
+    assert given.dtype == x.dtype
+    np.testing.assert_array_equal(given, np.where(x < 0, x * slope, x))

@@ -25,8 +25,9 @@ UNITS = 256
 # Operators whose answer for NaN onnx leaves open, or that DESIGN settles in another way.
 OPEN_NAN = ("MaxPool", "GlobalMaxPool", "Hardmax", "Sign", "Max", "Min", "Relu", "QuantizeLinear")
 
-# Resize's lengths and nearest cells are onnxruntime's, where the reference computes in float64; the
-# reference forgets signs in odd norms, and wraps what is quantised beyond 16 bits.
+# Resize's lengths and nearest cells are onnxruntime's, where the reference computes in float64. The
+# reference forgets signs in LpNormalization of odd norms, loses NaN in LpPool, and wraps what
+# QuantizeLinear is given far beyond the integers.
 BY_ONNXRUNTIME = ("Resize", "LpNormalization", "LpPool", "QuantizeLinear")
 
 # Operators whose errors are those of sums: relative to the largest result.

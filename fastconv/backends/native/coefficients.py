@@ -41,20 +41,20 @@ def erfc(dtype: str) -> tuple[float, ...]:
 
 @functools.cache
 def erf(dtype: str) -> tuple[float, ...]:
-    """Give the coefficients of q in powers of z^2 for a dtype, highest first."""
+    """Return the coefficients of q in powers of z^2 for a dtype, highest first."""
     return _fitted(_erf_part, 0.0, 1.0, _ERF_DEGREES[dtype])
 
 
 @functools.cache
 def exponential(dtype: str) -> tuple[float, ...]:
-    """Give the coefficients of q in powers of r for a dtype, highest first."""
+    """Return the coefficients of q in powers of r for a dtype, highest first."""
     end = log(2) / 2 * _OUTSIDE
     return _fitted(_exponential_rest, -end, end, _EXP_DEGREES[dtype])
 
 
 @functools.cache
 def hyperbolic_tangent(dtype: str) -> tuple[float, ...]:
-    """Give the coefficients of q in powers of r^2 for a dtype, highest first."""
+    """Return the coefficients of q in powers of r^2 for a dtype, highest first."""
 
     def rest(square: Decimal) -> Decimal:
         r = square.sqrt()
@@ -118,7 +118,7 @@ def _scaled_erfc(z: Decimal) -> Decimal:
 
 
 def _erf_part(square: Decimal) -> Decimal:
-    """Give erf(z) / z for small z^2, from its series."""
+    """Return erf(z) / z for small z^2, from its series."""
     term, total = Decimal(1), Decimal(0)
     for n in range(60):
         total += term / (2 * n + 1)

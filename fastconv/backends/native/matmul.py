@@ -48,7 +48,7 @@ from fastconv.problem.record import record
 (LEFT, RIGHT, OUT, LEFT_PLACES, RIGHT_PLACES, OUT_PLACES, ROWS, DEPTH, COLUMNS, LEFT_ROW,
  LEFT_DEPTH, RIGHT_DEPTH, RIGHT_COLUMN, OUT_ROW, ITEM_ROWS, ROW_BLOCK, PANEL_BLOCK, SCALE, DIRECT,
  SCRATCH_BASE, SCRATCH_STRIDE) = range(21)  # fmt: skip
-# In the place of a step, which is no odd number of bytes.
+# In the place of a step, which is not an odd number of bytes.
 PACKED = -1
 # Words of ``matmul.pack``, an item of which is a panel of a right matrix.
 (PACK_SOURCE, PACK_TARGET, PACK_PLACES, PACK_DEPTH, PACK_COLUMNS, PACK_WIDTH, PACK_DEPTH_STEP,

@@ -118,7 +118,7 @@ class Elementwise(Pointwise):
 
 
 class Functions(Pointwise):
-    """A function that is no activation, over blocks of elements."""
+    """A function that is not an activation, over blocks of elements."""
 
     name = "elementwise"
 

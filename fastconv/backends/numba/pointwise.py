@@ -130,7 +130,7 @@ def _softsign(name: str) -> Function:
 
 
 def _erf(name: str) -> Function:
-    """Give z q(z^2) up to 1, which keeps its digits near zero; beyond that one less erfc."""
+    """Return z q(z^2) up to 1, which keeps its digits near zero; beyond that one less erfc."""
     real = np.dtype(name).type
     zero, one, erfc = real(0), real(1), make_erfc(name)
     series = make_series(coefficients.erf(name))
