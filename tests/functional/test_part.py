@@ -111,8 +111,12 @@ def test_frozen_weight_with_a_plain_bias_is_explained_as_frozen() -> None:
     assert "weights packed at each call" in str(plain)
 
 
-def test_weight_that_is_read_as_it_is_is_neither_copied_nor_kept_alive() -> None:
+def test_weight_that_is_read_as_it_is_is_neither_copied_nor_kept_alive(
+    request: pytest.FixtureRequest,
+) -> None:
     """Minimal filters read it where infinities made a tile sum plainly."""
+    if request.config.getoption("--guard-pages"):
+        pytest.skip("between guard pages each plan has constants of its own")
     weight = Parameter(drawn(16, 16, 3, 3, seed=77))
     F.conv2d(drawn(1, 16, 24, 24), weight, padding=1, algorithm="winograd4")
     ((plan,),) = ([*plans._kept.values()] for plans in weight._plans.values())
