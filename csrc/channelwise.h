@@ -1,19 +1,11 @@
 /* A function of each element and of numbers of its channel: batch norm's last step, and PReLU.
  *
- * The words are those of fastconv/backends/native/channelwise.py. A work item is a block of an
- * image's elements, which meet a table's entries in turn, or a chunk of a row, or some short rows,
- * whose elements share an entry. Tables of `affine` are doubles, those of `prelu` REALs. What
+ * A work item is a block of an image's elements, which meet a table's entries in turn, or a chunk of
+ * a row, or some short rows, whose elements share an entry. Tables of `affine` are doubles, those of `prelu` REALs. What
  * `affine` gives is clamped.
  */
 #include "rows.h"
 #include "wide.h"
-
-#ifndef CHANNELWISE_WORDS
-#define CHANNELWISE_WORDS
-enum { SOURCE, TARGET, IMAGE, PERIOD, BLOCK, BLOCKS, FIRST_TABLE, SECOND_TABLE, TABLE_STEP,
-       TABLE_LOW, TABLE_HIGH };
-enum { FIRST_ENTRIES = AFTER_ROWS, SECOND_ENTRIES, ENTRY_COUNT, ROW_LOW, ROW_HIGH };
-#endif
 
 /* One vector of a line, or the n elements that are left: x a + b in doubles, so that a mean far from
  * zero costs no digits; rounded twice, as b is, so that a deviation of nothing is nothing. */
@@ -42,12 +34,12 @@ INLINE void NAME(prelu)(int shared, const REAL *source, REAL *target, const REAL
  * rest of a long line lie at multiples of a vector. */
 #define LINE(function, entry, lanes)                                                               \
     INLINE void NAME(function##_line)(int shared, const REAL *source, REAL *target, int64_t first, \
-                                      int64_t second, int64_t low_bits, int64_t high_bits,         \
+                                      int64_t second, double least, double most,         \
                                       int64_t count)                                               \
     {                                                                                              \
         const entry *a = (const entry *)(intptr_t)first, *b = (const entry *)(intptr_t)second;     \
         const entry only_a = *a, only_b = *b;                                                      \
-        const W low = WIDE(splat)(number_of(low_bits)), high = WIDE(splat)(number_of(high_bits));  \
+        const W low = WIDE(splat)(least), high = WIDE(splat)(most);  \
         a = shared ? &only_a : a;                                                                  \
         b = shared ? &only_b : b;                                                                  \
         int64_t i = 0;                                                                             \
@@ -71,42 +63,36 @@ INLINE void NAME(prelu)(int shared, const REAL *source, REAL *target, const REAL
     }
 
 #define BY_TABLE(function)                                                                         \
-    static void NAME(channelwise_by_table_##function)(const int64_t *args, int64_t first,          \
-                                                      int64_t last, int64_t worker)                \
-    {                                                                                              \
-        (void)worker;                                                                              \
+    KERNEL(channelwise_by_table_##function, by_table_args, {                                       \
         for (int64_t item = first; item < last; item++) {                                          \
-            const int64_t image = item / args[BLOCKS], part = item % args[BLOCKS];                 \
-            const int64_t a = args[FIRST_TABLE] + image * args[TABLE_STEP];                        \
-            const int64_t b = args[SECOND_TABLE] + image * args[TABLE_STEP];                       \
-            const int64_t end = lesser((part + 1) * args[BLOCK], args[IMAGE]);                     \
-            for (int64_t i = part * args[BLOCK]; i < end; i += args[PERIOD]) {                     \
-                const int64_t place = image * args[IMAGE] + i;                                     \
-                NAME(function##_line)(0, AT(args[SOURCE]) + place, AT(args[TARGET]) + place, a, b, \
-                                      args[TABLE_LOW], args[TABLE_HIGH],                           \
-                                      lesser(args[PERIOD], end - i));                              \
+            const int64_t image = item / args->blocks, part = item % args->blocks;                 \
+            const int64_t a = args->first_table + image * args->table_step;                        \
+            const int64_t b = args->second_table + image * args->table_step;                       \
+            const int64_t end = lesser((part + 1) * args->block, args->image);                     \
+            for (int64_t i = part * args->block; i < end; i += args->period) {                     \
+                const int64_t place = image * args->image + i;                                     \
+                NAME(function##_line)(0, AT(args->source) + place, AT(args->target) + place, a, b, \
+                                      args->low, args->high,                                       \
+                                      lesser(args->period, end - i));                              \
             }                                                                                      \
         }                                                                                          \
-    }
+    })
 
 #define BY_ROW(function, entry)                                                                    \
-    static void NAME(channelwise_by_row_##function)(const int64_t *args, int64_t first,            \
-                                                    int64_t last, int64_t worker)                  \
-    {                                                                                              \
-        (void)worker;                                                                              \
+    KERNEL(channelwise_by_row_##function, by_row_args, {                                           \
         for (int64_t item = first; item < last; item++) {                                          \
-            const struct row_item rows = row_item(args, item);                                     \
-            int64_t channel = rows.first % args[ENTRY_COUNT];                                      \
+            const struct row_item rows = row_item(&args->base, item);                              \
+            int64_t channel = rows.first % args->entry_count;                                      \
             for (int64_t row = rows.first; row < rows.last; row++) {                               \
-                const int64_t place = row * args[ROW_LENGTH] + rows.start;                         \
+                const int64_t place = row * args->row_length + rows.start;                         \
                 const int64_t own = channel * (int64_t)sizeof(entry);                              \
-                NAME(function##_line)(1, AT(args[SOURCE]) + place, AT(args[TARGET]) + place,       \
-                                      args[FIRST_ENTRIES] + own, args[SECOND_ENTRIES] + own,       \
-                                      args[ROW_LOW], args[ROW_HIGH], rows.count);                  \
-                channel = channel + 1 < args[ENTRY_COUNT] ? channel + 1 : 0;                       \
+                NAME(function##_line)(1, AT(args->source) + place, AT(args->target) + place,       \
+                                      args->first_entries + own, args->second_entries + own,       \
+                                      args->low, args->high, rows.count);                          \
+                channel = channel + 1 < args->entry_count ? channel + 1 : 0;                       \
             }                                                                                      \
         }                                                                                          \
-    }
+    })
 
 LINE(affine, double, WIDE_LANES)
 LINE(prelu, REAL, LANES)

@@ -2,19 +2,12 @@
  *
  * Each pixel of an input line is loaded once for all the taps of a kernel's line that see it; those
  * outside the image are zeros. A work item is a block of columns of some output lines of one vector
- * of channels of one image; its words are explained in fastconv/backends/native/conv/depthwise.py.
- * Sums run over taps in order, the last dimension fastest.
+ * of channels of one image. Sums run over taps in order, the last dimension fastest.
  */
 #include "epilogue.h"
 
-#ifndef DEPTHWISE_WORDS
-#define DEPTHWISE_WORDS
-enum {
-    SOURCE, SOURCE_IMAGE, PITCH, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_ROWS, OUT_COLUMN, RESIDUAL,
-    SLOPE, LOW, HIGH, CHANNELS, LINE_BLOCK, TILE_ROWS, KERNEL_SIZE, STRIDE = KERNEL_SIZE + 3,
-    DILATION = STRIDE + 3, BEFORE = DILATION + 3, INPUT_SIZE = BEFORE + 3,
-    OUTPUT_SIZE = INPUT_SIZE + 3, SCRATCH_BASE = OUTPUT_SIZE + 3, SCRATCH_STRIDE, COLUMN_BLOCK
-};
+#ifndef DEPTHWISE_ONCE
+#define DEPTHWISE_ONCE
 /* Taps of a line whose weights are held in registers together. */
 enum { LINE_TAPS = 7 };
 #endif
@@ -78,37 +71,37 @@ INLINE void NAME(add_tap)(int rows, int64_t step, int edge, int whole, V *tile,
 /* The same for any number of taps, steps and distances; `step` 1: taps and rows follow each
  * other. */
 INLINE void NAME(add_any_line)(int rows, int step, int edge, int whole, V *tile,
-                               const int64_t *args, struct NAME(pixel) at, const REAL *weights)
+                               const struct depthwise_args *args, struct NAME(pixel) at, const REAL *weights)
 {
-    int64_t left = args[KERNEL_SIZE + 2];
+    int64_t left = args->kernel_size[2];
     for (; step == 1 && left >= 4; left -= 4) {
         NAME(add_line)(rows, 4, 1, edge, whole, tile, at, weights);
         NAME(move_right)(&at, 4);
         weights += 4 * LANES;
     }
     for (; left > 0; left--) {
-        NAME(add_tap)(rows, args[STRIDE + 2], edge, whole, tile, at, weights);
-        NAME(move_right)(&at, args[DILATION + 2]);
+        NAME(add_tap)(rows, args->stride[2], edge, whole, tile, at, weights);
+        NAME(move_right)(&at, args->dilation[2]);
         weights += LANES;
     }
 }
 
 /* Add all taps, a line of the kernel after the other; `taps` and `step` are known, or 0: any. */
 INLINE void NAME(add_lines)(int rows, int taps, int step, int edge, int whole, V *tile,
-                            const int64_t *args, int64_t source, int64_t depth, int64_t height,
+                            const struct depthwise_args *args, int64_t source, int64_t depth, int64_t height,
                             struct NAME(pixel) at, const REAL *weights)
 {
-    const int64_t *size = args + INPUT_SIZE, *kernel = args + KERNEL_SIZE;
-    const int64_t top = height * args[STRIDE + 1] - args[BEFORE + 1];
-    const int64_t front = depth * args[STRIDE] - args[BEFORE];
+    const int64_t *size = args->input_size, *kernel = args->kernel_size;
+    const int64_t top = height * args->stride[1] - args->before[1];
+    const int64_t front = depth * args->stride[0] - args->before[0];
     for (int64_t z = 0; z < kernel[0]; z++) {
         for (int64_t y = 0; y < kernel[1]; y++) {
-            const int64_t plane = front + z * args[DILATION], line = top + y * args[DILATION + 1];
+            const int64_t plane = front + z * args->dilation[0], line = top + y * args->dilation[1];
             const int there =
                 (uint64_t)plane < (uint64_t)size[0] && (uint64_t)line < (uint64_t)size[1];
-            at.place = source + ((plane * size[1] + line) * size[2] + at.number) * args[PITCH];
+            at.place = source + ((plane * size[1] + line) * size[2] + at.number) * args->pitch;
             at.length = there ? size[2] : 0;
-            at.pitch = args[PITCH];
+            at.pitch = args->pitch;
             if (!edge && !there) {
                 at.place = (int64_t)(intptr_t)NAME(zeros);
                 at.pitch = 0;
@@ -125,16 +118,17 @@ INLINE void NAME(add_lines)(int rows, int taps, int step, int edge, int whole, V
 
 /* Add the taps of common kernels, known at compile time, or others. Where loads of some lanes take
  * longer than others, the few channels past the last whole vector are not worth more code. */
-INLINE void NAME(add_some_lines)(int rows, V *tile, const int64_t *args, int64_t source,
+INLINE void NAME(add_some_lines)(int rows, V *tile, const struct depthwise_args *args,
+                                 int64_t source,
                                  int64_t depth, int64_t height, const struct NAME(pixel) *at,
                                  int64_t channels, const REAL *weights)
 {
     const int whole = VECTOR_BYTES < 64;
-    const int known = args[DILATION + 2] == 1 && (!whole || channels >= LANES);
-    const int64_t span = (rows - 1) * args[STRIDE + 2] + args[KERNEL_SIZE + 2];
-    const int edge = at->number < 0 || at->number + span > args[INPUT_SIZE + 2];
+    const int known = args->dilation[2] == 1 && (!whole || channels >= LANES);
+    const int64_t span = (rows - 1) * args->stride[2] + args->kernel_size[2];
+    const int edge = at->number < 0 || at->number + span > args->input_size[2];
 #define WHERE(taps, step)                                                                          \
-    if (known && (taps == 0 || args[KERNEL_SIZE + 2] == taps) && args[STRIDE + 2] == step) {       \
+    if (known && (taps == 0 || args->kernel_size[2] == taps) && args->stride[2] == step) {         \
         if (edge) {                                                                                \
             NAME(add_lines)(rows, taps, step, 1, whole, tile, args, source, depth, height, *at,    \
                             weights);                                                              \
@@ -165,12 +159,12 @@ struct NAME(panel) {
 };
 
 /* Sum the block of columns from `begin` on of output lines `first` to `last` - 1. */
-INLINE void NAME(sum_lines)(int rows, const int64_t *args, struct NAME(panel) *panel,
+INLINE void NAME(sum_lines)(int rows, const struct depthwise_args *args, struct NAME(panel) *panel,
                             int64_t first, int64_t last, int64_t begin)
 {
-    const int64_t width = args[OUTPUT_SIZE + 2], end = lesser(begin + args[COLUMN_BLOCK], width);
-    const int64_t height = args[OUTPUT_SIZE + 1];
-    const int64_t channels = args[CHANNELS] - panel->channel;
+    const int64_t width = args->output_size[2], end = lesser(begin + args->column_block, width);
+    const int64_t height = args->output_size[1];
+    const int64_t channels = args->channels - panel->channel;
     struct NAME(pixel) at = {
         .lanes = NAME(between)(0, channels),
     };
@@ -179,7 +173,7 @@ INLINE void NAME(sum_lines)(int rows, const int64_t *args, struct NAME(panel) *p
         for (int64_t column = begin; column < end; column += rows) {
             V tile[MOST_VECTORS];
             NAME(tile_fill)(rows, 1, tile, (V){0});
-            at.number = column * args[STRIDE + 2] - args[BEFORE + 2];
+            at.number = column * args->stride[2] - args->before[2];
             NAME(add_some_lines)(rows, tile, args, panel->source, line / height, line % height,
                                  &at, channels, panel->weights);
             NAME(tile_finish)(rows, 1, tile, panel->bias, &panel->epilogue, line * width + column,
@@ -189,7 +183,7 @@ INLINE void NAME(sum_lines)(int rows, const int64_t *args, struct NAME(panel) *p
 }
 
 /* The tiles of PIXELS in fastconv/backends/native/conv/depthwise.py. */
-typedef void (*NAME(lines_function))(const int64_t *args, struct NAME(panel) *panel, int64_t first,
+typedef void (*NAME(lines_function))(const struct depthwise_args *args, struct NAME(panel) *panel, int64_t first,
                                      int64_t last, int64_t begin);
 #if VECTOR_BYTES == 64
 #define PIXELS(X) X(14) X(8) X(7) X(4)
@@ -197,7 +191,7 @@ typedef void (*NAME(lines_function))(const int64_t *args, struct NAME(panel) *pa
 #define PIXELS(X) X(8) X(7) X(4)
 #endif
 #define LINES_FUNCTION(rows)                                                                       \
-    static void NAME(sum_lines_##rows)(const int64_t *args, struct NAME(panel) *panel,             \
+    static void NAME(sum_lines_##rows)(const struct depthwise_args *args, struct NAME(panel) *panel,\
                                        int64_t first, int64_t last, int64_t begin)                 \
     {                                                                                              \
         NAME(sum_lines)(rows, args, panel, first, last, begin);                                    \
@@ -217,37 +211,38 @@ static NAME(lines_function) NAME(lines_function_of)(int64_t rows)
 #undef LINES_FUNCTION
 #undef LINES_CASE
 
-INLINE void NAME(sum_panels)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+INLINE void NAME(sum_panels)(const struct depthwise_args *args, int64_t first, int64_t last,
+                             int64_t worker)
 {
-    const NAME(lines_function) sum = NAME(lines_function_of)(args[TILE_ROWS]);
-    const int64_t *kernel = args + KERNEL_SIZE;
+    const NAME(lines_function) sum = NAME(lines_function_of)(args->tile_rows);
+    const int64_t *kernel = args->kernel_size;
     const int64_t taps = kernel[0] * kernel[1] * kernel[2];
-    const int64_t lines = args[OUTPUT_SIZE] * args[OUTPUT_SIZE + 1];
-    const int64_t panels = parts_of(args[CHANNELS], LANES);
-    const int64_t blocks = parts_of(lines, args[LINE_BLOCK]);
-    const int64_t parts = parts_of(args[OUTPUT_SIZE + 2], args[COLUMN_BLOCK]);
+    const int64_t lines = args->output_size[0] * args->output_size[1];
+    const int64_t panels = parts_of(args->channels, LANES);
+    const int64_t blocks = parts_of(lines, args->line_block);
+    const int64_t parts = parts_of(args->output_size[2], args->column_block);
     for (int64_t item = first; item < last; item++) {
         const int64_t channel = item % panels * LANES, image = item / panels / parts / blocks;
-        const int64_t begin = item / panels % parts * args[COLUMN_BLOCK];
-        const int64_t start = item / panels / parts % blocks * args[LINE_BLOCK];
-        const int64_t shift = image * args[OUT_IMAGE];
+        const int64_t begin = item / panels % parts * args->column_block;
+        const int64_t start = item / panels / parts % blocks * args->line_block;
+        const int64_t shift = image * args->out_image;
         struct NAME(panel) panel = {
-            .source = args[SOURCE] + image * args[SOURCE_IMAGE] + channel * (int64_t)sizeof(REAL),
-            .weights = AT(args[WEIGHTS]) + channel * taps,
-            .bias = AT(args[BIAS]) + channel,
+            .source = args->source + image * args->source_image + channel * (int64_t)sizeof(REAL),
+            .weights = AT(args->weights) + channel * taps,
+            .bias = AT(args->bias) + channel,
             .channel = channel,
-            .epilogue = {.out = args[OUT] + shift,
-                         .residual = args[RESIDUAL] != 0 ? args[RESIDUAL] + shift : 0,
-                         .out_rows = words_at(args[OUT_ROWS], 0),
-                         .out_column = args[OUT_COLUMN],
-                         .column_count = args[CHANNELS],
-                         .slope = number_of(args[SLOPE]),
-                         .low = number_of(args[LOW]),
-                         .high = number_of(args[HIGH]),
-                         .buffer = AT(args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE])},
+            .epilogue = {.out = args->out + shift,
+                         .residual = args->residual != 0 ? args->residual + shift : 0,
+                         .out_rows = words_at(args->out_rows, 0),
+                         .out_column = args->out_column,
+                         .column_count = args->channels,
+                         .slope = args->slope,
+                         .low = args->low,
+                         .high = args->high,
+                         .buffer = AT(args->scratch_base + worker * args->scratch_stride)},
         };
-        sum(args, &panel, start, lesser(start + args[LINE_BLOCK], lines), begin);
+        sum(args, &panel, start, lesser(start + args->line_block, lines), begin);
     }
 }
 
-KERNEL(depthwise, NAME(sum_panels)(args, first, last, worker))
+KERNEL(depthwise, depthwise_args, NAME(sum_panels)(args, first, last, worker))

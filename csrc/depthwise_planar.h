@@ -2,21 +2,14 @@
  *
  * A tile of output rows slides down a column of weights, so that each line is loaded once for all
  * the rows and taps that it serves. Lines are read where the plane has them, or copied and padded
- * first. A work item is a block of output rows and columns of one channel of one image; its words
- * are explained in fastconv/backends/native/conv/depthwise_planar.py. Sums run over columns of
- * weights, down each.
+ * first. A work item is a block of output rows and columns of one channel of one image.
+ * Sums run over columns of weights, down each.
  */
 #include "tile.h"
 #include "planes.h"
 
-#ifndef DEPTHWISE_PLANAR_WORDS
-#define DEPTHWISE_PLANAR_WORDS
-enum {
-    PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
-    ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, STEP_DOWN, APART_DOWN, TAPS_ACROSS, OFFSETS,
-    IN_HEIGHT, BEFORE_DOWN, TILE_ROWS, TILE_VECTORS, SCRATCH_BASE, SCRATCH_STRIDE, COLUMN_BLOCK,
-    LINES
-};
+#ifndef DEPTHWISE_PLANAR_ONCE
+#define DEPTHWISE_PLANAR_ONCE
 /* Most taps of a column whose weights are held in registers together. */
 enum { COLUMN_TAPS = 8 };
 #endif
@@ -90,12 +83,12 @@ INLINE void NAME(add_tap)(int rows, int vectors, int edge, V *tile, struct NAME(
 /* Add all taps. `taps` down and `step` are known, and taps follow each other; `taps` 0: they are
  * any number, and where `step` is 0 too, at any distance. */
 INLINE void NAME(add_taps)(int rows, int vectors, int taps, int step, int edge, V *tile,
-                           const int64_t *args, const struct NAME(corner) *corner,
+                           const struct depthwise_planar_args *args, const struct NAME(corner) *corner,
                            const REAL *weights)
 {
-    const int64_t *offsets = words_at(args[OFFSETS], 0);
-    const int64_t down = args[TAPS_DOWN], apart = args[APART_DOWN];
-    for (int64_t x = 0; x < args[TAPS_ACROSS]; x++) {
+    const int64_t *offsets = words_at(args->offsets, 0);
+    const int64_t down = args->taps_down, apart = args->apart_down;
+    for (int64_t x = 0; x < args->taps_across; x++) {
         NAME(lanes) inside[MOST_VECTORS];
         struct NAME(corner) at = *corner;
         at.address += offsets[x] * (int64_t)sizeof(REAL);
@@ -125,7 +118,7 @@ INLINE void NAME(add_taps)(int rows, int vectors, int taps, int step, int edge, 
             weights += 4;
         }
         for (; t < down; t++) {
-            NAME(add_tap)(rows, vectors, edge, tile, at, inside, args[STEP_DOWN], *weights);
+            NAME(add_tap)(rows, vectors, edge, tile, at, inside, args->step_down, *weights);
             NAME(move_down)(&at, apart);
             weights++;
         }
@@ -133,14 +126,15 @@ INLINE void NAME(add_taps)(int rows, int vectors, int taps, int step, int edge, 
 }
 
 /* Do the epilogue, and store what of a tile is inside the output. */
-INLINE void NAME(finish_tile)(int rows, int vectors, V *tile, const int64_t *args, int64_t image,
+INLINE void NAME(finish_tile)(int rows, int vectors, V *tile,
+                              const struct depthwise_planar_args *args, int64_t image,
                               int64_t row, int64_t rows_left, int64_t column)
 {
-    const int64_t width = args[WIDTH], left = width - column;
-    const int64_t shift = image * args[OUT_BYTES] + (row * width + column) * (int64_t)sizeof(REAL);
+    const int64_t width = args->width, left = width - column;
+    const int64_t shift = image * args->out_bytes + (row * width + column) * (int64_t)sizeof(REAL);
     const int whole = left >= vectors * LANES && rows_left >= rows;
-    if (args[RESIDUAL] != 0) {
-        const REAL *residual = AT(args[RESIDUAL] + shift);
+    if (args->residual != 0) {
+        const REAL *residual = AT(args->residual + shift);
         UNROLL for (int r = 0; r < rows; r++) {
             UNROLL for (int v = 0; v < vectors; v++) {
                 if (r < rows_left && v * LANES < left) {
@@ -150,9 +144,9 @@ INLINE void NAME(finish_tile)(int rows, int vectors, V *tile, const int64_t *arg
             }
         }
     }
-    NAME(tile_activate)(rows, vectors, tile, number_of(args[SLOPE]), number_of(args[LOW]),
-                        number_of(args[HIGH]));
-    REAL *out = AT(args[OUT] + shift);
+    NAME(tile_activate)(rows, vectors, tile, args->slope, args->low,
+                        args->high);
+    REAL *out = AT(args->out + shift);
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vectors; v++) {
             REAL *place = out + r * width + v * LANES;
@@ -167,12 +161,13 @@ INLINE void NAME(finish_tile)(int rows, int vectors, V *tile, const int64_t *arg
 
 /* Add the taps of common kernels, known at compile time, or others. Tiles of few rows would gain
  * nothing by it. */
-INLINE void NAME(add_some_taps)(int rows, int vectors, int edge, V *tile, const int64_t *args,
+INLINE void NAME(add_some_taps)(int rows, int vectors, int edge, V *tile,
+                                const struct depthwise_planar_args *args,
                                 const struct NAME(corner) *at, const REAL *weights)
 {
-    const int64_t step = rows >= 4 && args[APART_DOWN] == 1 ? args[STEP_DOWN] : 0;
+    const int64_t step = rows >= 4 && args->apart_down == 1 ? args->step_down : 0;
 #define WHERE(taps_, step_)                                                                        \
-    if (step == step_ && (taps_ == 0 || args[TAPS_DOWN] == taps_)) {                               \
+    if (step == step_ && (taps_ == 0 || args->taps_down == taps_)) {                               \
         NAME(add_taps)(rows, vectors, taps_, step_, edge, tile, args, at, weights);                \
         return;                                                                                    \
     }
@@ -198,7 +193,8 @@ struct NAME(target) {
     int64_t column;
 };
 
-INLINE void NAME(sum_tile)(int rows, int vectors, int edge, const int64_t *args,
+INLINE void NAME(sum_tile)(int rows, int vectors, int edge,
+                           const struct depthwise_planar_args *args,
                            const struct NAME(corner) *at, const struct NAME(target) *to)
 {
     V tile[MOST_VECTORS];
@@ -209,29 +205,30 @@ INLINE void NAME(sum_tile)(int rows, int vectors, int edge, const int64_t *args,
 
 /* Sum rows `start` to `stop` - 1 of the block of columns from `begin` on of a plane by one filter
  * of its channel: from lines that were copied, or, with none, from the plane as it lies. */
-INLINE void NAME(sum_block)(int rows, int vectors, const int64_t *args, int64_t copied,
+INLINE void NAME(sum_block)(int rows, int vectors, const struct depthwise_planar_args *args,
+                            int64_t copied,
                             int64_t plane, int64_t filter, int64_t start, int64_t stop,
                             int64_t begin)
 {
-    const int64_t size = (int64_t)sizeof(REAL), *words = args + LINES;
-    const int64_t channel = plane % args[CHANNELS] * args[MULTIPLIER] + filter;
-    const int64_t step = args[STEP_DOWN], columns = vectors * LANES;
-    const int64_t end = lesser(begin + args[COLUMN_BLOCK], args[WIDTH]);
-    const int64_t last_offset = *words_at(args[OFFSETS], args[TAPS_ACROSS] - 1);
-    const int64_t tall = (rows - 1) * step + (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1;
-    const int64_t top = copied ? start * step : args[BEFORE_DOWN];
-    const int64_t before = copied ? 0 : words[LINE_BEFORE];
-    const int64_t source = copied ? copied : args[PLANES] + plane * args[PLANE_BYTES];
+    const int64_t size = (int64_t)sizeof(REAL);
+    const int64_t channel = plane % args->channels * args->multiplier + filter;
+    const int64_t step = args->step_down, columns = vectors * LANES;
+    const int64_t end = lesser(begin + args->column_block, args->width);
+    const int64_t last_offset = *words_at(args->offsets, args->taps_across - 1);
+    const int64_t tall = (rows - 1) * step + (args->taps_down - 1) * args->apart_down + 1;
+    const int64_t top = copied ? start * step : args->before_down;
+    const int64_t before = copied ? 0 : args->line_before;
+    const int64_t source = copied ? copied : args->planes + plane * args->plane_bytes;
     struct NAME(corner) at = {
-        .pitch = (copied ? words[LINE_PHASES] * words[LINE_PHASE] : words[LINE_WIDTH]) * size,
+        .pitch = (copied ? args->line_phases * args->line_phase : args->line_width) * size,
         /* Copied lines hold all that is read. */
-        .lines = copied ? INT64_MAX : args[IN_HEIGHT],
-        .length = copied ? INT64_MAX : words[LINE_WIDTH],
+        .lines = copied ? INT64_MAX : args->in_height,
+        .length = copied ? INT64_MAX : args->line_width,
     };
     struct NAME(target) to = {
-        .weights = AT(args[WEIGHTS]) + channel * args[TAPS_DOWN] * args[TAPS_ACROSS],
-        .bias = NAME(splat)(AT(args[BIAS])[channel]),
-        .image = plane * args[MULTIPLIER] + filter,
+        .weights = AT(args->weights) + channel * args->taps_down * args->taps_across,
+        .bias = NAME(splat)(AT(args->bias)[channel]),
+        .image = plane * args->multiplier + filter,
     };
     for (to.row = start; to.row < stop; to.row += rows) {
         to.rows_left = stop - to.row;
@@ -250,12 +247,12 @@ INLINE void NAME(sum_block)(int rows, int vectors, const int64_t *args, int64_t 
 }
 
 /* The tiles of ROW_TILES in fastconv/backends/native/conv/planes.py. */
-typedef void (*NAME(block_function))(const int64_t *args, int64_t copied, int64_t plane,
+typedef void (*NAME(block_function))(const struct depthwise_planar_args *args, int64_t copied, int64_t plane,
                                      int64_t filter, int64_t start, int64_t stop, int64_t begin);
 #define ROW_TILES(X)                                                                               \
     X(8, 1) X(7, 1) X(6, 1) X(5, 1) X(4, 2) X(4, 1) X(2, 4) X(2, 1) X(1, 8) X(1, 4) X(1, 1)
 #define BLOCK_FUNCTION(rows, vectors)                                                              \
-    static void NAME(sum_##rows##x##vectors)(const int64_t *args, int64_t copied, int64_t plane,   \
+    static void NAME(sum_##rows##x##vectors)(const struct depthwise_planar_args *args, int64_t copied, int64_t plane,\
                                              int64_t filter, int64_t start, int64_t stop,          \
                                              int64_t begin)                                        \
     {                                                                                              \
@@ -263,10 +260,10 @@ typedef void (*NAME(block_function))(const int64_t *args, int64_t copied, int64_
     }
 ROW_TILES(BLOCK_FUNCTION)
 #define BLOCK_CASE(rows, vectors)                                                                  \
-    if (args[TILE_ROWS] == rows && args[TILE_VECTORS] == vectors) {                                \
+    if (args->tile_rows == rows && args->tile_vectors == vectors) {                                \
         return NAME(sum_##rows##x##vectors);                                                       \
     }
-static NAME(block_function) NAME(block_function_of)(const int64_t *args)
+static NAME(block_function) NAME(block_function_of)(const struct depthwise_planar_args *args)
 {
     ROW_TILES(BLOCK_CASE)
     return 0;
@@ -276,40 +273,43 @@ static NAME(block_function) NAME(block_function_of)(const int64_t *args)
 #undef BLOCK_CASE
 
 /* Copy what padded lines the rows `start` to `stop` - 1 of a plane see. */
-INLINE void NAME(copy_block)(const int64_t *args, int64_t plane, int64_t start, int64_t stop,
+INLINE void NAME(copy_block)(const struct depthwise_planar_args *args, int64_t plane, int64_t start,
+                             int64_t stop,
                              int64_t lines)
 {
-    const int64_t *words = args + LINES;
-    const int64_t filled = parts_of(stop - start, args[TILE_ROWS]) * args[TILE_ROWS];
-    const int64_t reach = (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1;
-    const int64_t rows = lesser(filled - 1, args[HEIGHT] - 1 - start);
-    NAME(copy_lines)(words, words[LINE_BEFORE], AT(args[PLANES] + plane * args[PLANE_BYTES]),
-                     start * args[STEP_DOWN], rows * args[STEP_DOWN] + reach, AT(lines));
+    const int64_t filled = parts_of(stop - start, args->tile_rows) * args->tile_rows;
+    const int64_t reach = (args->taps_down - 1) * args->apart_down + 1;
+    const int64_t rows = lesser(filled - 1, args->height - 1 - start);
+    NAME(copy_lines)(&args->base, args->line_before, AT(args->planes + plane * args->plane_bytes),
+                     start * args->step_down, rows * args->step_down + reach, AT(lines));
 }
 
 /* `copy`: padded lines are copied first; else planes are read as they lie, and strides are 1. */
-INLINE void NAME(sum_planes)(int copy, const int64_t *args, int64_t first, int64_t last,
+INLINE void NAME(sum_planes)(int copy, const struct depthwise_planar_args *args, int64_t first,
+                             int64_t last,
                              int64_t worker)
 {
     const NAME(block_function) sum = NAME(block_function_of)(args);
-    const int64_t lines = copy ? args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE] : 0;
-    const int64_t blocks = parts_of(args[HEIGHT], args[ROW_BLOCK]);
-    const int64_t parts = parts_of(args[WIDTH], args[COLUMN_BLOCK]);
+    const int64_t lines = copy ? args->scratch_base + worker * args->scratch_stride : 0;
+    const int64_t blocks = parts_of(args->height, args->row_block);
+    const int64_t parts = parts_of(args->width, args->column_block);
     int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
-        const int64_t whole = item / parts, begin = item % parts * args[COLUMN_BLOCK];
-        const int64_t plane = whole / blocks, start = whole % blocks * args[ROW_BLOCK];
-        const int64_t stop = lesser(start + args[ROW_BLOCK], args[HEIGHT]);
+        const int64_t whole = item / parts, begin = item % parts * args->column_block;
+        const int64_t plane = whole / blocks, start = whole % blocks * args->row_block;
+        const int64_t stop = lesser(start + args->row_block, args->height);
         /* Several blocks of columns are summed from one copy. */
         if (copy && whole != before) {
             NAME(copy_block)(args, plane, start, stop, lines);
             before = whole;
         }
-        for (int64_t filter = 0; filter < args[MULTIPLIER]; filter++) {
+        for (int64_t filter = 0; filter < args->multiplier; filter++) {
             sum(args, lines, plane, filter, start, stop, begin);
         }
     }
 }
 
-KERNEL(depthwise_planar_copied, NAME(sum_planes)(1, args, first, last, worker))
-KERNEL(depthwise_planar_inside, NAME(sum_planes)(0, args, first, last, worker))
+KERNEL(depthwise_planar_copied, depthwise_planar_args,
+       NAME(sum_planes)(1, args, first, last, worker))
+KERNEL(depthwise_planar_inside, depthwise_planar_args,
+       NAME(sum_planes)(0, args, first, last, worker))

@@ -1,33 +1,32 @@
-/* The kernels of KERNELS at every instruction set, for each element type, and their tables.
+/* The kernels of KERNELS at every instruction set, for each element type.
  *
- * A family's file gives FAMILY, its name; KERNELS, the header that is read once for each pair; and
- * ENTRIES(dtype), the rows of its tables: ENTRY(name, dtype) for a kernel of that name.
- * ELEMENT_TYPES is the header that goes through them: both floats, unless the file gives another.
+ * A family's file, which generate.py makes, gives KERNELS, the header that is read once for each
+ * pair, and ELEMENT_TYPES, the header that goes through the element types.
  */
+#include "arguments.h"
 #include "fastconv.h"
+#include "shapes.h"
 #include "tables.h"
 #include "words.h"
 
-#ifndef ELEMENT_TYPES
-#define ELEMENT_TYPES "both.h"
-#endif
-
 #define JOIN_(a, b, c) a##_##b##_##c
 #define JOIN(a, b, c) JOIN_(a, b, c)
-#define TEXT_(x) #x
-#define TEXT(x) TEXT_(x)
-#define ENTRY(name, dtype) ALIAS(TEXT(name), name, dtype)
-/* A kernel by another name. */
-#define ALIAS(text, name, dtype) {text "_" TEXT(dtype) "_" TEXT(ISA), JOIN(name, dtype, ISA)}
+/* SHAPES(gemm)(X) is X(rows, vectors) for each register tile of that name. */
+#define SHAPES_(name, isa) SHAPES_##name##_##isa
+#define SHAPES__(name, isa) SHAPES_(name, isa)
+#define SHAPES(name) SHAPES__(name, ISA)
 
 /* Inside a family's header: the names of a pair, the elements at an address, and a kernel with its
- * body. */
+ * body, which reads `args`: a struct of arguments.h. */
 #define NAME(x) JOIN(x, DTYPE, ISA)
 #define INLINE static inline __attribute__((always_inline, unused))
 #define AT(address) ((REAL *)(intptr_t)(address))
-#define KERNEL(name, ...)                                                                          \
-    static void NAME(name)(const int64_t *args, int64_t first, int64_t last, int64_t worker)       \
+#define KERNEL(name, type, ...) KERNEL_OF(name, DTYPE, type, __VA_ARGS__)
+#define KERNEL_OF(name, dtype, type, ...)                                                          \
+    static void JOIN(name, dtype, ISA)(const int64_t *words, int64_t first, int64_t last,          \
+                                       int64_t worker)                                             \
     {                                                                                              \
+        const struct type *args = (const struct type *)words;                                      \
         (void)worker;                                                                              \
         __VA_ARGS__;                                                                               \
     }
@@ -85,15 +84,3 @@
 #endif
 
 #endif
-
-/* What table.c finds the family by. */
-#define FAMILY_(family) fastconv_##family
-#define FAMILY__(family) FAMILY_(family)
-#define TABLE_(family, isa) family##_##isa
-#define TABLE(family, isa) TABLE_(family, isa)
-const struct fastconv_entry *const FAMILY__(FAMILY)[] = {
-    TABLE(FAMILY, generic),
-#if defined(__x86_64__) || defined(_M_X64)
-    TABLE(FAMILY, avx2), TABLE(FAMILY, avx512),
-#endif
-    0};

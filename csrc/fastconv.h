@@ -1,8 +1,8 @@
 /* The C kernels of fastconv: what Python binds, and what the kernels share.
  *
- * A kernel does the work items first to last - 1 of a stage. Its arguments are a block of int64
- * words: addresses, sizes, strides in bytes; what each word means stands where the block is laid
- * out, in fastconv/backends/native. Addresses come from the caller, who keeps what they point at
+ * A kernel does the work items first to last - 1 of a stage. Its arguments are a block of words of
+ * 64 bits: addresses, sizes, strides in bytes, numbers. They are declared in
+ * fastconv/backends/manifest, from which generate.py makes the structs of arguments.h. Addresses come from the caller, who keeps what they point at
  * alive; kernels own nothing, allocate nothing, and keep no state. Arrays are aligned to their
  * elements; scratch memory to 64 bytes. `worker` counts from 0 and is below the number of threads:
  * kernels that need memory of their own find it at a base address + worker * stride.
@@ -17,8 +17,8 @@ typedef void (*fastconv_kernel)(const int64_t *args, int64_t first, int64_t last
 /* Give the address of a kernel by its name, such as "pool_fold_max_float32_avx2"; 0: none such. */
 int64_t fastconv_find(const char *name);
 
-/* Give the digest of the plans whose argument blocks the kernels were built for. */
-const char *fastconv_plans(void);
+/* Return the digest of the declarations that the kernels were built for. */
+const char *fastconv_schema(void);
 
 /* Run stages in order, each one's items shared out over `threads` workers. Arrays of int64 come as
  * addresses:
@@ -34,7 +34,7 @@ int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at, int
                    int64_t places_at, int64_t place_count, const char *addresses,
                    int64_t address_count, int64_t threads);
 
-/* A row of a table that fastconv_find searches. */
+/* A row of a table that fastconv_find searches; name 0 is after the last. */
 struct fastconv_entry {
     const char *name;
     fastconv_kernel kernel;

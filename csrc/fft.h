@@ -1,23 +1,14 @@
 /* Overlap-save: an item is two blocks of one plane, the two parts of a complex matrix; in one
  * dimension, as many pairs of blocks as a vector has lanes, a row each.
  *
- * The words are those of fastconv/backends/native/conv/fft/words.py, and the rows of the tables of
- * passes are explained in passes.py beside it. Lanes lie across transforms: columns are transformed
+ * Passes are explained in fastconv/backends/native/conv/fft/passes.py. Lanes lie across transforms: columns are transformed
  * as they lie, rows are turned for it, as many at once as there are lanes.
  */
 
 #include "tile.h"
 
-#ifndef FFT_WORDS
-#define FFT_WORDS
-enum {
-    PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
-    MATRICES, BLOCKS, BLOCKS_ACROSS, OUTPUTS_DOWN, OUTPUTS_ACROSS, STEP_DOWN, STEP_ACROSS, ROWS,
-    COLUMNS, IN_WIDTH, BEFORE, MULTIPLIER, CHANNELS, LINES, LENGTH, PITCH, MATRIX_BYTES, LINE_BYTES,
-    SPECTRUM_BYTES, DOWN, DOWN_COUNT, DOWN_TWIDDLES, ACROSS, ACROSS_COUNT, ACROSS_TWIDDLES,
-    SCRATCH_BASE, SCRATCH_STRIDE, PARTS
-};
-enum { PASS_RADIX, PASS_LENGTH, PASS_TWIDDLES, PASS_WORDS };
+#ifndef FFT_ONCE
+#define FFT_ONCE
 enum { LARGEST_RADIX = 4 };
 #endif
 
@@ -132,13 +123,13 @@ INLINE void NAME(one_pass)(int radix, int inverse, REAL *real, REAL *imaginary, 
 INLINE void NAME(passes)(int inverse, REAL *real, REAL *imaginary, int64_t pitch, int64_t table,
                          int64_t count, int64_t twiddles)
 {
-    const int64_t *rows = words_at(table, 0);
-    const int64_t total = rows[PASS_LENGTH];
+    const struct fft_pass *rows = RECORDS_AT(fft_pass, table);
+    const int64_t total = rows->length;
     for (int64_t i = 0; i < count; i++) {
-        const int64_t *row = rows + (inverse ? count - 1 - i : i) * PASS_WORDS;
-        const int64_t length = row[PASS_LENGTH];
-        const REAL *own = AT(twiddles + row[PASS_TWIDDLES]);
-        switch (row[PASS_RADIX]) {
+        const struct fft_pass *row = rows + (inverse ? count - 1 - i : i);
+        const int64_t length = row->length;
+        const REAL *own = AT(twiddles + row->twiddles);
+        switch (row->radix) {
         case 2:
             NAME(one_pass)(2, inverse, real, imaginary, pitch, total, length, own);
             break;
@@ -170,13 +161,14 @@ struct NAME(stand) {
     int64_t block, above, left, blocks_apart, lines_apart;
 };
 
-INLINE struct NAME(stand) NAME(stand_of)(int flat, const int64_t *args, int64_t matrix, int64_t half)
+INLINE struct NAME(stand) NAME(stand_of)(int flat, const struct fft_args *args, int64_t matrix,
+                                         int64_t half)
 {
     if (flat) {
         const int64_t block = 2 * matrix * LANES + half;
         return (struct NAME(stand)){block, 0, block, 2, 0};
     }
-    const int64_t block = 2 * matrix + half, across = args[BLOCKS_ACROSS];
+    const int64_t block = 2 * matrix + half, across = args->blocks_across;
     return (struct NAME(stand)){block, block / across, block % across, 0, 1};
 }
 
@@ -200,23 +192,23 @@ INLINE void NAME(copy_line)(const REAL *pixels, int64_t first, int64_t width, co
 }
 
 /* Copy a matrix's two blocks, padded, as its two parts. */
-INLINE void NAME(gather)(int flat, int by_table, const int64_t *args, int64_t matrix,
+INLINE void NAME(gather)(int flat, int by_table, const struct fft_args *args, int64_t matrix,
                          const REAL *plane, int64_t target)
 {
-    const int64_t lines = args[LINES], length = args[LENGTH], width = args[IN_WIDTH];
-    const int64_t blocks = args[BLOCKS], wide = args[OUTPUTS_ACROSS], before = args[BEFORE];
+    const int64_t lines = args->lines, length = args->length, width = args->in_width;
+    const int64_t blocks = args->blocks, wide = args->outputs_across, before = args->before;
     for (int64_t half = 0; half < 2; half++) {
         const struct NAME(stand) at = NAME(stand_of)(flat, args, matrix, half);
-        const int64_t *rows = words_at(args[ROWS], at.above * args[OUTPUTS_DOWN]);
+        const int64_t *rows = words_at(args->rows, at.above * args->outputs_down);
         for (int64_t r = 0; r < lines; r++) {
             const int64_t shift = r * at.blocks_apart, first = (at.left + shift) * wide;
             const int64_t row = at.block + shift < blocks ? rows[r * at.lines_apart] : -1;
-            REAL *cells = AT(target + half * args[MATRIX_BYTES] + r * args[PITCH]);
+            REAL *cells = AT(target + half * args->matrix_bytes + r * args->pitch);
             if (row < 0) {
                 memset(cells, 0, (size_t)length * sizeof(REAL));
             } else {
                 NAME(copy_line)(plane + row * width, first - before, width,
-                                by_table ? words_at(args[COLUMNS], first) : NULL, cells, length);
+                                by_table ? words_at(args->columns, first) : NULL, cells, length);
             }
         }
     }
@@ -274,37 +266,37 @@ INLINE void NAME(multiply_spectrum)(int flat, REAL *line, int64_t length, const 
 }
 
 /* Take a matrix's rows to their spectrum, filter it, and take it back. */
-INLINE void NAME(filter_rows)(int flat, const int64_t *args, int64_t source, int64_t target,
+INLINE void NAME(filter_rows)(int flat, const struct fft_args *args, int64_t source, int64_t target,
                               REAL *line, const REAL *spectrum)
 {
-    const int64_t length = args[LENGTH], pitch = args[PITCH] / (int64_t)sizeof(REAL);
-    for (int64_t r = 0; r < args[LINES]; r += LANES) {
+    const int64_t length = args->length, pitch = args->pitch / (int64_t)sizeof(REAL);
+    for (int64_t r = 0; r < args->lines; r += LANES) {
         for (int64_t half = 0; half < 2; half++) {
-            const int64_t start = half * args[MATRIX_BYTES] + r * args[PITCH];
+            const int64_t start = half * args->matrix_bytes + r * args->pitch;
             NAME(turn_in)(AT(source + start), pitch, length, line + half * LANES);
         }
-        NAME(forward)(line, line + LANES, 2 * LANES, args[ACROSS], args[ACROSS_COUNT],
-                      args[ACROSS_TWIDDLES]);
+        NAME(forward)(line, line + LANES, 2 * LANES, args->across, args->across_count,
+                      args->across_twiddles);
         NAME(multiply_spectrum)(flat, line, length, spectrum);
         spectrum += 2 * length * (flat ? 1 : LANES);
-        NAME(inverse)(line, line + LANES, 2 * LANES, args[ACROSS], args[ACROSS_COUNT],
-                      args[ACROSS_TWIDDLES]);
+        NAME(inverse)(line, line + LANES, 2 * LANES, args->across, args->across_count,
+                      args->across_twiddles);
         for (int64_t half = 0; half < 2; half++) {
-            const int64_t start = half * args[MATRIX_BYTES] + r * args[PITCH];
+            const int64_t start = half * args->matrix_bytes + r * args->pitch;
             NAME(turn_out)(line + half * LANES, length, AT(target + start), pitch);
         }
     }
 }
 
 /* Store `count` outputs of a row with the epilogue; `shift` bytes from the output's start. */
-INLINE void NAME(store_row)(const int64_t *args, const REAL *values, int64_t shift, V bias,
+INLINE void NAME(store_row)(const struct fft_args *args, const REAL *values, int64_t shift, V bias,
                             int64_t count)
 {
-    const double slope = number_of(args[SLOPE]);
-    const double low = number_of(args[LOW]), high = number_of(args[HIGH]);
+    const double slope = args->slope;
+    const double low = args->low, high = args->high;
     const V zero = {0};
-    REAL *out = AT(args[OUT] + shift);
-    const REAL *residual = args[RESIDUAL] ? AT(args[RESIDUAL] + shift) : NULL;
+    REAL *out = AT(args->out + shift);
+    const REAL *residual = args->residual ? AT(args->residual + shift) : NULL;
     int64_t x = 0;
     for (; x + LANES <= count; x += LANES) {
         V value = bias + NAME(load)(values + x);
@@ -337,73 +329,74 @@ INLINE void NAME(pick)(REAL *line, int64_t step, int64_t count)
 }
 
 /* Store a matrix's outputs. */
-INLINE void NAME(scatter)(int flat, const int64_t *args, int64_t matrix, int64_t image, V bias,
+INLINE void NAME(scatter)(int flat, const struct fft_args *args, int64_t matrix, int64_t image,
+                          V bias,
                           int64_t source)
 {
-    const int64_t size = (int64_t)sizeof(REAL), down = args[STEP_DOWN], across = args[STEP_ACROSS];
-    const int64_t lines = (flat ? args[LINES] : args[OUTPUTS_DOWN]) / down;
-    const int64_t wide = args[OUTPUTS_ACROSS] / across, width = args[WIDTH], height = args[HEIGHT];
+    const int64_t size = (int64_t)sizeof(REAL), down = args->step_down, across = args->step_across;
+    const int64_t lines = (flat ? args->lines : args->outputs_down) / down;
+    const int64_t wide = args->outputs_across / across, width = args->width, height = args->height;
     for (int64_t half = 0; half < 2; half++) {
         const struct NAME(stand) at = NAME(stand_of)(flat, args, matrix, half);
         for (int64_t r = 0; r < lines; r++) {
             const int64_t shift = r * at.blocks_apart, column = (at.left + shift) * wide;
             const int64_t row = at.above * lines + r * at.lines_apart;
-            if (at.block + shift >= args[BLOCKS] || row >= height) {
+            if (at.block + shift >= args->blocks || row >= height) {
                 break;
             }
             const int64_t count = lesser(wide, width - column);
-            REAL *line = AT(source + half * args[MATRIX_BYTES] + r * down * args[PITCH]);
+            REAL *line = AT(source + half * args->matrix_bytes + r * down * args->pitch);
             if (across > 1) {
                 NAME(pick)(line, across, count);
             }
-            NAME(store_row)(args, line, image * args[OUT_BYTES] + (row * width + column) * size,
+            NAME(store_row)(args, line, image * args->out_bytes + (row * width + column) * size,
                             bias, count);
         }
     }
 }
 
-INLINE void NAME(overlap_save)(int flat, int by_table, const int64_t *args, int64_t first,
+INLINE void NAME(overlap_save)(int flat, int by_table, const struct fft_args *args, int64_t first,
                                int64_t last, int64_t worker)
 {
-    const int64_t scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
-    const int64_t length = args[LENGTH], pitch = args[PITCH] / (int64_t)sizeof(REAL);
-    const int64_t part = args[MATRIX_BYTES] / (int64_t)sizeof(REAL);
-    const int64_t multiplier = args[MULTIPLIER];
-    const int64_t matrix = scratch + args[LINE_BYTES];
-    const int64_t filtered = multiplier > 1 ? matrix + 2 * args[MATRIX_BYTES] : matrix;
+    const int64_t scratch = args->scratch_base + worker * args->scratch_stride;
+    const int64_t length = args->length, pitch = args->pitch / (int64_t)sizeof(REAL);
+    const int64_t part = args->matrix_bytes / (int64_t)sizeof(REAL);
+    const int64_t multiplier = args->multiplier;
+    const int64_t matrix = scratch + args->line_bytes;
+    const int64_t filtered = multiplier > 1 ? matrix + 2 * args->matrix_bytes : matrix;
     int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
-        const int64_t whole = item / args[PARTS], some = item % args[PARTS];
-        const int64_t plane = whole / args[MATRICES], number = whole % args[MATRICES];
+        const int64_t whole = item / args->parts, some = item % args->parts;
+        const int64_t plane = whole / args->matrices, number = whole % args->matrices;
         /* Several parts of the filters take one transform. */
         const int known = whole == before;
         if (!known) {
             NAME(gather)(flat, by_table, args, number,
-                         AT(args[PLANES] + plane * args[PLANE_BYTES]), matrix);
+                         AT(args->planes + plane * args->plane_bytes), matrix);
             before = whole;
         }
         for (int64_t x = 0; !flat && !known && x < length; x += LANES) {
             REAL *start = AT(matrix) + x;
-            NAME(forward)(start, start + part, pitch, args[DOWN], args[DOWN_COUNT],
-                          args[DOWN_TWIDDLES]);
+            NAME(forward)(start, start + part, pitch, args->down, args->down_count,
+                          args->down_twiddles);
         }
-        const int64_t end = multiplier * (some + 1) / args[PARTS];
-        for (int64_t m = multiplier * some / args[PARTS]; m < end; m++) {
-            const int64_t channel = plane % args[CHANNELS] * multiplier + m;
-            const REAL *spectrum = AT(args[WEIGHTS] + channel * args[SPECTRUM_BYTES]);
+        const int64_t end = multiplier * (some + 1) / args->parts;
+        for (int64_t m = multiplier * some / args->parts; m < end; m++) {
+            const int64_t channel = plane % args->channels * multiplier + m;
+            const REAL *spectrum = AT(args->weights + channel * args->spectrum_bytes);
             NAME(filter_rows)(flat, args, matrix, filtered, AT(scratch), spectrum);
-            for (int64_t x = 0; !flat && x < lesser(length, args[OUTPUTS_ACROSS]); x += LANES) {
+            for (int64_t x = 0; !flat && x < lesser(length, args->outputs_across); x += LANES) {
                 REAL *start = AT(filtered) + x;
-                NAME(inverse)(start, start + part, pitch, args[DOWN], args[DOWN_COUNT],
-                              args[DOWN_TWIDDLES]);
+                NAME(inverse)(start, start + part, pitch, args->down, args->down_count,
+                              args->down_twiddles);
             }
             NAME(scatter)(flat, args, number, plane * multiplier + m,
-                          NAME(splat)(AT(args[BIAS])[channel]), filtered);
+                          NAME(splat)(AT(args->bias)[channel]), filtered);
         }
     }
 }
 
-KERNEL(fft_overlap_save_0_0, NAME(overlap_save)(0, 0, args, first, last, worker))
-KERNEL(fft_overlap_save_0_1, NAME(overlap_save)(0, 1, args, first, last, worker))
-KERNEL(fft_overlap_save_1_0, NAME(overlap_save)(1, 0, args, first, last, worker))
-KERNEL(fft_overlap_save_1_1, NAME(overlap_save)(1, 1, args, first, last, worker))
+KERNEL(fft_overlap_save_0_0, fft_args, NAME(overlap_save)(0, 0, args, first, last, worker))
+KERNEL(fft_overlap_save_0_1, fft_args, NAME(overlap_save)(0, 1, args, first, last, worker))
+KERNEL(fft_overlap_save_1_0, fft_args, NAME(overlap_save)(1, 0, args, first, last, worker))
+KERNEL(fft_overlap_save_1_1, fft_args, NAME(overlap_save)(1, 1, args, first, last, worker))

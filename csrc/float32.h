@@ -10,9 +10,3 @@
 #undef INTEGER_MAX
 #undef DTYPE
 #undef REAL_IS_FLOAT
-
-#define OWN_TABLE_(family, isa) family##_##isa
-#define OWN_TABLE(family, isa) OWN_TABLE_(family, isa)
-static const struct fastconv_entry OWN_TABLE(FAMILY, ISA)[] = {ENTRIES(float32), {0, 0}};
-#undef OWN_TABLE_
-#undef OWN_TABLE

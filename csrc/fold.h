@@ -1,7 +1,4 @@
-/* Windows summed back into images: an item is one row of one channel, its taps are added in order.
- *
- * The words are those of windows.h.
- */
+/* Windows summed back into images: an item is one row of one channel, its taps are added in order. */
 #include "windows.h"
 
 /* Add `count` cells to those that lie `step` apart. */
@@ -20,12 +17,12 @@ INLINE void NAME(add)(REAL *restrict to, int64_t step, const REAL *restrict of, 
 
 /* Add to a row of the image what the taps of a window's row give it: `of` is the first tap's row of
  * blocks. */
-INLINE void NAME(add_taps)(const int64_t *args, REAL *line, const REAL *of)
+INLINE void NAME(add_taps)(const struct windows_args *args, REAL *line, const REAL *of)
 {
-    const int64_t stride = args[X_STRIDE], columns = args[WINDOW_COLUMNS];
-    for (int64_t j = 0; j < args[KERNEL_WIDTH]; j++, of += args[WINDOW_ROWS] * columns) {
-        const int64_t x_from = j * args[X_DILATION] - args[LEFT];
-        const struct span inside = blocks_inside(args[WIDTH], columns, stride, x_from);
+    const int64_t stride = args->x_stride, columns = args->columns;
+    for (int64_t j = 0; j < args->kernel_width; j++, of += args->rows * columns) {
+        const int64_t x_from = j * args->x_dilation - args->left;
+        const struct span inside = blocks_inside(args->width, columns, stride, x_from);
         if (inside.high > inside.low) {
             NAME(add)(line + inside.low * stride + x_from, stride, of + inside.low,
                       inside.high - inside.low);
@@ -34,24 +31,25 @@ INLINE void NAME(add_taps)(const int64_t *args, REAL *line, const REAL *of)
 }
 
 /* Sum row y of a channel, whose taps' blocks begin at `taps`. */
-INLINE void NAME(sum_row)(const int64_t *args, REAL *line, const REAL *taps, int64_t y)
+INLINE void NAME(sum_row)(const struct windows_args *args, REAL *line, const REAL *taps, int64_t y)
 {
-    const int64_t row_cells = args[KERNEL_WIDTH] * args[WINDOW_ROWS] * args[WINDOW_COLUMNS];
-    memset(line, 0, (size_t)args[WIDTH] * sizeof(REAL));
-    for (int64_t i = 0; i < args[KERNEL_HEIGHT]; i++) {
-        const int64_t below = y + args[TOP] - i * args[Y_DILATION];
-        const int64_t row = below / args[Y_STRIDE];
-        if (below >= 0 && below % args[Y_STRIDE] == 0 && row < args[WINDOW_ROWS]) {
-            NAME(add_taps)(args, line, taps + i * row_cells + row * args[WINDOW_COLUMNS]);
+    const int64_t row_cells = args->kernel_width * args->rows * args->columns;
+    memset(line, 0, (size_t)args->width * sizeof(REAL));
+    for (int64_t i = 0; i < args->kernel_height; i++) {
+        const int64_t below = y + args->top - i * args->y_dilation;
+        const int64_t row = below / args->y_stride;
+        if (below >= 0 && below % args->y_stride == 0 && row < args->rows) {
+            NAME(add_taps)(args, line, taps + i * row_cells + row * args->columns);
         }
     }
 }
 
-static void NAME(fold_rows)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+static void NAME(fold_rows)(const struct windows_args *args, int64_t first, int64_t last,
+                            int64_t worker)
 {
-    const int64_t channels = args[CHANNELS], height = args[HEIGHT], x_step = args[X_STEP];
-    const int64_t cells = args[KERNEL_HEIGHT] * args[KERNEL_WIDTH] * args[WINDOW_ROWS] * args[WINDOW_COLUMNS];
-    REAL *scratch = AT(args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]);
+    const int64_t channels = args->channels, height = args->height, x_step = args->x_step;
+    const int64_t cells = args->kernel_height * args->kernel_width * args->rows * args->columns;
+    REAL *scratch = AT(args->scratch_base + worker * args->scratch_stride);
     for (int64_t item = first; item < last; item++) {
         /* Neighbouring items share cache lines where channels stand last. */
         const int planes = x_step == 1;
@@ -59,14 +57,14 @@ static void NAME(fold_rows)(const int64_t *args, int64_t first, int64_t last, in
         const int64_t y = row % height, plane = row / height;
         const int64_t channel = planes ? plane % channels : item % channels;
         const int64_t image = planes ? plane / channels : plane;
-        REAL *out = AT(args[SUM_AT]) + image * args[IMAGE_STEP] + channel * args[CHANNEL_STEP] +
-                    y * args[Y_STEP];
-        const REAL *taps = AT(args[SUMMED_AT]) + (image * channels + channel) * cells;
+        REAL *out = AT(args->target) + image * args->image_step + channel * args->channel_step +
+                    y * args->y_step;
+        const REAL *taps = AT(args->source) + (image * channels + channel) * cells;
         NAME(sum_row)(args, planes ? out : scratch, taps, y);
-        for (int64_t x = 0; !planes && x < args[WIDTH]; x++) {
+        for (int64_t x = 0; !planes && x < args->width; x++) {
             out[x * x_step] = scratch[x];
         }
     }
 }
 
-KERNEL(fold, NAME(fold_rows)(args, first, last, worker))
+KERNEL(fold, windows_args, NAME(fold_rows)(args, first, last, worker))

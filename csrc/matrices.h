@@ -116,13 +116,3 @@ INLINE void NAME(tile_rows_apart)(int rows, int64_t *addresses, int64_t base, in
         addresses[r] = base + lesser(r, there - 1) * pitch;
     }
 }
-
-/* The shapes that fastconv/machine.py names, and those of few rows or columns. */
-#undef PRODUCT_SHAPES
-#if VECTOR_BYTES == 64
-#define PRODUCT_SHAPES(X)                                                                           \
-    X(12, 2) X(10, 2) X(14, 2) X(8, 3) X(9, 3) X(6, 4) X(16, 1) X(12, 1) X(10, 1) X(1, 2) X(1, 3) X(1, 4)
-#else
-#define PRODUCT_SHAPES(X)                                                                           \
-    X(6, 2) X(5, 2) X(4, 3) X(3, 4) X(12, 1) X(6, 1) X(1, 2) X(1, 3) X(1, 4)
-#endif

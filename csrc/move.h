@@ -1,22 +1,15 @@
 /* Cells of any dtype moved bit for bit: gathered by tables, permuted, or copied from windows.
  *
  * `gather`: the arrays are (outer, A, B, C, inner), an item is one row of the last table.
- * `permute`: an item is what the output's last three axes hold. Their words are explained in
- * fastconv/backends/native/move.py. `rows`: an item is a chunk of a row, or some short rows, copied to
- * where another array has them; its words are in fastconv/backends/native/joining.py. `unfold`: an item is one tap of one channel, a row of the
- * columns; its words are those of windows.h.
+ * `permute`: an item is what the output's last three axes hold. `rows`: an item
+ * is a chunk of a row, or some short rows, copied to where another array has them. `unfold`: an item
+ * is one tap of one channel, a row of the columns.
  */
 #include "rows.h"
 #include "windows.h"
 
-#ifndef MOVE_WORDS
-#define MOVE_WORDS
-enum {
-    SOURCE, TARGET, FILL, A_TABLE, B_TABLE, C_TABLE, A_OUT, B_OUT, C_OUT, A_IN, B_IN, C_IN, INNER,
-    RUN_FROM, RUN_TO, REPEATS
-};
-enum { LENGTHS = 2, STEPS = 7 };
-enum { SOURCE_PITCH = AFTER_ROWS, TARGET_PITCH };
+#ifndef MOVE_ONCE
+#define MOVE_ONCE
 /* Bytes between cells up to which loops over them are unrolled. */
 enum { NEAR = 64 };
 #endif
@@ -105,28 +98,29 @@ INLINE int NAME(repeated)(CELL *restrict to, const CELL *restrict of, int64_t co
 }
 
 /* Gather one row; neighbours in the table are copied at once. */
-INLINE void NAME(gather_row)(const int64_t *args, CELL *row, const CELL *start, const int64_t inner)
+INLINE void NAME(gather_row)(const struct gather_args *args, CELL *row, const CELL *start,
+                             const int64_t inner)
 {
-    const int64_t *table = words_at(args[C_TABLE], 0);
-    const CELL *fill = CELLS_AT(args[FILL]);
-    const int64_t from = args[RUN_FROM], to = args[RUN_TO];
+    const int64_t *table = words_at(args->c_table, 0);
+    const CELL *fill = CELLS_AT(args->fill);
+    const int64_t from = args->run_from, to = args->run_to;
     NAME(pick)(row, start, fill, table, 0, from, inner);
     if (to > from) {
         NAME(copy)(row + from * inner, start + table[from] * inner, (to - from) * inner);
     }
-    NAME(pick)(row, start, fill, table, to, args[C_OUT], inner);
+    NAME(pick)(row, start, fill, table, to, args->c_out, inner);
 }
 
-static void NAME(gather)(const int64_t *args, int64_t first, int64_t last)
+static void NAME(gather)(const struct gather_args *args, int64_t first, int64_t last)
 {
-    const int64_t *a_table = words_at(args[A_TABLE], 0), *b_table = words_at(args[B_TABLE], 0);
-    const int64_t inner = args[INNER], cells = args[C_OUT] * inner, rest = first / args[B_OUT];
-    int64_t b = first % args[B_OUT] - 1, a = rest % args[A_OUT], outer = rest / args[A_OUT];
+    const int64_t *a_table = words_at(args->a_table, 0), *b_table = words_at(args->b_table, 0);
+    const int64_t inner = args->inner, cells = args->c_out * inner, rest = first / args->b_out;
+    int64_t b = first % args->b_out - 1, a = rest % args->a_out, outer = rest / args->a_out;
     for (int64_t item = first; item < last; item++) {
-        CELL *row = CELLS_AT(args[TARGET]) + item * cells;
-        if (++b == args[B_OUT]) {
+        CELL *row = CELLS_AT(args->target) + item * cells;
+        if (++b == args->b_out) {
             b = 0;
-            if (++a == args[A_OUT]) {
+            if (++a == args->a_out) {
                 a = 0;
                 outer++;
             }
@@ -136,12 +130,12 @@ static void NAME(gather)(const int64_t *args, int64_t first, int64_t last)
             continue;
         }
         if (a_table[a] < 0 || b_table[b] < 0) {
-            NAME(copy)(row, CELLS_AT(args[FILL]), cells);
+            NAME(copy)(row, CELLS_AT(args->fill), cells);
             continue;
         }
-        const int64_t line = (outer * args[A_IN] + a_table[a]) * args[B_IN] + b_table[b];
-        const CELL *start = CELLS_AT(args[SOURCE]) + line * args[C_IN] * inner;
-        if (args[REPEATS] && NAME(repeated)(row, start, args[C_IN], args[REPEATS])) {
+        const int64_t line = (outer * args->a_in + a_table[a]) * args->b_in + b_table[b];
+        const CELL *start = CELLS_AT(args->source) + line * args->c_in * inner;
+        if (args->repeats && NAME(repeated)(row, start, args->c_in, args->repeats)) {
             continue;
         }
         switch (inner) {
@@ -264,16 +258,16 @@ INLINE void NAME(permute_planes)(CELL *restrict to, const CELL *restrict of, int
     }
 }
 
-static void NAME(permute)(const int64_t *args, int64_t first, int64_t last)
+static void NAME(permute)(const struct permute_args *args, int64_t first, int64_t last)
 {
-    const int64_t *lengths = args + LENGTHS, *steps = args + STEPS;
+    const int64_t *lengths = args->lengths, *steps = args->steps;
     const int64_t planes = lengths[2], rows = lengths[3], columns = lengths[4];
     for (int64_t item = first; item < last; item++) {
         const int64_t rest = item / lengths[1];
         const int64_t origin = item % lengths[1] * steps[2] + rest % lengths[0] * steps[1] +
                                rest / lengths[0] * steps[0];
-        CELL *to = CELLS_AT(args[TARGET]) + item * planes * rows * columns;
-        const CELL *of = CELLS_AT(args[SOURCE]) + origin;
+        CELL *to = CELLS_AT(args->target) + item * planes * rows * columns;
+        const CELL *of = CELLS_AT(args->source) + origin;
         if (planes > rows * columns) {
             NAME(permute_planes)(to, of, planes, rows, columns, steps + 3);
             continue;
@@ -285,13 +279,13 @@ static void NAME(permute)(const int64_t *args, int64_t first, int64_t last)
     }
 }
 
-static void NAME(copy_rows)(const int64_t *args, int64_t first, int64_t last)
+static void NAME(copy_rows)(const struct copy_rows_args *args, int64_t first, int64_t last)
 {
     for (int64_t item = first; item < last; item++) {
-        const struct row_item rows = row_item(args, item);
+        const struct row_item rows = row_item(&args->base, item);
         for (int64_t row = rows.first; row < rows.last; row++) {
-            NAME(copy)(CELLS_AT(args[TARGET]) + row * args[TARGET_PITCH] + rows.start,
-                       CELLS_AT(args[SOURCE]) + row * args[SOURCE_PITCH] + rows.start, rows.count);
+            NAME(copy)(CELLS_AT(args->target) + row * args->target_pitch + rows.start,
+                       CELLS_AT(args->source) + row * args->source_pitch + rows.start, rows.count);
         }
     }
 }
@@ -301,35 +295,35 @@ INLINE void NAME(zero)(CELL *to, int64_t count)
     memset(to, 0, (size_t)count * sizeof(CELL));
 }
 
-static void NAME(unfold)(const int64_t *args, int64_t first, int64_t last)
+static void NAME(unfold)(const struct windows_args *args, int64_t first, int64_t last)
 {
-    const int64_t rows = args[WINDOW_ROWS], columns = args[WINDOW_COLUMNS], x_step = args[X_STEP];
+    const int64_t rows = args->rows, columns = args->columns, x_step = args->x_step;
     for (int64_t item = first; item < last; item++) {
-        const int64_t j = item % args[KERNEL_WIDTH], tap_row = item / args[KERNEL_WIDTH];
-        const int64_t i = tap_row % args[KERNEL_HEIGHT], plane = tap_row / args[KERNEL_HEIGHT];
-        const int64_t channel = plane % args[CHANNELS], image = plane / args[CHANNELS];
-        const int64_t y_from = i * args[Y_DILATION] - args[TOP];
-        const int64_t x_from = j * args[X_DILATION] - args[LEFT];
-        const struct span inside = blocks_inside(args[WIDTH], columns, args[X_STRIDE], x_from);
-        const CELL *cells = CELLS_AT(args[IMAGE_AT]) + image * args[IMAGE_STEP] +
-                            channel * args[CHANNEL_STEP] +
-                            (inside.low * args[X_STRIDE] + x_from) * x_step;
-        CELL *to = CELLS_AT(args[COLUMNS_AT]) + item * rows * columns;
+        const int64_t j = item % args->kernel_width, tap_row = item / args->kernel_width;
+        const int64_t i = tap_row % args->kernel_height, plane = tap_row / args->kernel_height;
+        const int64_t channel = plane % args->channels, image = plane / args->channels;
+        const int64_t y_from = i * args->y_dilation - args->top;
+        const int64_t x_from = j * args->x_dilation - args->left;
+        const struct span inside = blocks_inside(args->width, columns, args->x_stride, x_from);
+        const CELL *cells = CELLS_AT(args->source) + image * args->image_step +
+                            channel * args->channel_step +
+                            (inside.low * args->x_stride + x_from) * x_step;
+        CELL *to = CELLS_AT(args->target) + item * rows * columns;
         for (int64_t row = 0; row < rows; row++, to += columns) {
-            const int64_t y = row * args[Y_STRIDE] + y_from;
-            if (y < 0 || y >= args[HEIGHT] || inside.high == inside.low) {
+            const int64_t y = row * args->y_stride + y_from;
+            if (y < 0 || y >= args->height || inside.high == inside.low) {
                 NAME(zero)(to, columns);
                 continue;
             }
             NAME(zero)(to, inside.low);
-            NAME(take_every)(to + inside.low, cells + y * args[Y_STEP], args[X_STRIDE] * x_step,
+            NAME(take_every)(to + inside.low, cells + y * args->y_step, args->x_stride * x_step,
                              inside.high - inside.low);
             NAME(zero)(to + inside.high, columns - inside.high);
         }
     }
 }
 
-KERNEL(move_gather, NAME(gather)(args, first, last))
-KERNEL(move_permute, NAME(permute)(args, first, last))
-KERNEL(move_rows, NAME(copy_rows)(args, first, last))
-KERNEL(move_unfold, NAME(unfold)(args, first, last))
+KERNEL(move_gather, gather_args, NAME(gather)(args, first, last))
+KERNEL(move_permute, permute_args, NAME(permute)(args, first, last))
+KERNEL(move_rows, copy_rows_args, NAME(copy_rows)(args, first, last))
+KERNEL(move_unfold, windows_args, NAME(unfold)(args, first, last))

@@ -48,11 +48,3 @@
 #undef CELL
 #undef DTYPE
 #undef NUMBERS_ALONE
-
-#define OWN_TABLE_(family, isa) family##_##isa
-#define OWN_TABLE(family, isa) OWN_TABLE_(family, isa)
-static const struct fastconv_entry OWN_TABLE(FAMILY, ISA)[] = {
-    ENTRIES(int8), ENTRIES(uint8), ENTRIES(int16), ENTRIES(uint16),
-    ENTRY(quantised_dequantize, int32), {0, 0}};
-#undef OWN_TABLE_
-#undef OWN_TABLE

@@ -1,21 +1,9 @@
 /* Normalisations: moments of chunks, their combination, and a layer's affine step; in doubles.
  *
- * The words are those of fastconv/backends/native/norm.py, where what the kernels do together is
- * told.
+ * What they do together is explained in fastconv/backends/native/norm.py.
  */
 #include "rows.h"
 #include "wide.h"
-
-#ifndef NORM_WORDS
-#define NORM_WORDS
-enum { SOURCE, ROW_MEANS, ROW_SUMS = AFTER_ROWS };
-enum { PIXELS = 1, CHANNELS, CHUNK, CHUNKS, PIXEL_MEANS, PIXEL_SUMS };
-enum {
-    MEANS, SUMS, GROUPS, PARTS_DOWN, PARTS_ACROSS, PART_LENGTH, GROUP_LENGTH, IMAGE_STEP,
-    GROUP_STEP, PART_STEP, GROUP_CHANNELS, WEIGHTS, BIASES, SCALES, SHIFTS, EPSILON
-};
-enum { TARGET = 1, ROW_SCALES = AFTER_ROWS, ROW_SHIFTS, PLACE_WEIGHTS, PLACE_BIASES };
-#endif
 
 #define DOUBLES(address) ((double *)(intptr_t)(address))
 
@@ -46,16 +34,16 @@ INLINE double NAME(total)(int squares, const REAL *x, int64_t count, double mean
     return WIDE(sum_of_lanes)((totals[0] + totals[1]) + (totals[2] + totals[3]));
 }
 
-INLINE void NAME(row_moments)(const int64_t *args, int64_t first, int64_t last)
+INLINE void NAME(row_moments)(const struct row_moments_args *args, int64_t first, int64_t last)
 {
     for (int64_t item = first; item < last; item++) {
-        const struct row_item rows = row_item(args, item);
+        const struct row_item rows = row_item(&args->base, item);
         for (int64_t row = rows.first; row < rows.last; row++) {
-            const REAL *x = AT(args[SOURCE]) + row * args[ROW_LENGTH] + rows.start;
-            const int64_t place = row * args[ROW_CHUNKS] + rows.part;
+            const REAL *x = AT(args->source) + row * args->row_length + rows.start;
+            const int64_t place = row * args->row_chunks + rows.part;
             const double mean = NAME(total)(0, x, rows.count, 0) / (double)rows.count;
-            DOUBLES(args[ROW_MEANS])[place] = mean;
-            DOUBLES(args[ROW_SUMS])[place] = NAME(total)(1, x, rows.count, mean);
+            DOUBLES(args->means)[place] = mean;
+            DOUBLES(args->sums)[place] = NAME(total)(1, x, rows.count, mean);
         }
     }
 }
@@ -89,15 +77,15 @@ INLINE void NAME(channel_moments)(int vectors, const REAL *x, int64_t pixels, in
     }
 }
 
-INLINE void NAME(pixel_moments)(const int64_t *args, int64_t first, int64_t last)
+INLINE void NAME(pixel_moments)(const struct pixel_moments_args *args, int64_t first, int64_t last)
 {
-    const int64_t channels = args[CHANNELS];
+    const int64_t channels = args->channels;
     for (int64_t item = first; item < last; item++) {
-        const int64_t image = item / args[CHUNKS], start = item % args[CHUNKS] * args[CHUNK];
-        const int64_t count = lesser(args[CHUNK], args[PIXELS] - start);
-        const REAL *x = AT(args[SOURCE]) + (image * args[PIXELS] + start) * channels;
-        double *means = DOUBLES(args[PIXEL_MEANS]) + item * channels;
-        double *sums = DOUBLES(args[PIXEL_SUMS]) + item * channels;
+        const int64_t image = item / args->chunks, start = item % args->chunks * args->chunk;
+        const int64_t count = lesser(args->chunk, args->pixels - start);
+        const REAL *x = AT(args->source) + (image * args->pixels + start) * channels;
+        double *means = DOUBLES(args->means) + item * channels;
+        double *sums = DOUBLES(args->sums) + item * channels;
         int64_t c = 0;
         for (; c + 8 * WIDE_LANES <= channels; c += 8 * WIDE_LANES) {
             NAME(channel_moments)(8, x + c, count, channels, WIDE_LANES, means + c, sums + c);
@@ -114,30 +102,30 @@ INLINE void NAME(pixel_moments)(const int64_t *args, int64_t first, int64_t last
 #if !REAL_IS_FLOAT
 /* Put a group's parts together and give each of its channels a scale and a shift: an item is a
  * group of an image. */
-INLINE void NAME(combine)(const int64_t *args, int64_t first, int64_t last)
+INLINE void NAME(combine)(const struct combine_moments_args *args, int64_t first, int64_t last)
 {
-    const int64_t channels = args[GROUP_CHANNELS];
+    const int64_t channels = args->group_channels;
     for (int64_t item = first; item < last; item++) {
-        const int64_t image = item / args[GROUPS], group = item % args[GROUPS];
+        const int64_t image = item / args->groups, group = item % args->groups;
         double seen = 0, mean = 0, squares = 0;
-        for (int64_t part = 0; part < args[PARTS_DOWN]; part++) {
+        for (int64_t part = 0; part < args->parts_down; part++) {
             const int64_t place =
-                image * args[IMAGE_STEP] + group * args[GROUP_STEP] + part * args[PART_STEP];
-            const double *means = DOUBLES(args[MEANS]) + place, *sums = DOUBLES(args[SUMS]) + place;
-            const int64_t start = part * args[PART_LENGTH];
-            const double count = (double)lesser(args[PART_LENGTH], args[GROUP_LENGTH] - start);
-            for (int64_t j = 0; j < args[PARTS_ACROSS]; j++) {
+                image * args->image_step + group * args->group_step + part * args->part_step;
+            const double *means = DOUBLES(args->means) + place, *sums = DOUBLES(args->sums) + place;
+            const int64_t start = part * args->part_length;
+            const double count = (double)lesser(args->part_length, args->group_length - start);
+            for (int64_t j = 0; j < args->parts_across; j++) {
                 const double step = means[j] - mean, share = count / (seen + count);
                 mean += step * share;
                 squares += sums[j] + step * (step * (seen * share));
                 seen += count;
             }
         }
-        const double deviation = sqrt(squares / seen + number_of(args[EPSILON]));
-        const double *weight = DOUBLES(args[WEIGHTS]) + group * channels;
-        const double *bias = DOUBLES(args[BIASES]) + group * channels;
-        double *scale = DOUBLES(args[SCALES]) + item * channels;
-        double *shift = DOUBLES(args[SHIFTS]) + item * channels;
+        const double deviation = sqrt(squares / seen + args->epsilon);
+        const double *weight = DOUBLES(args->weights) + group * channels;
+        const double *bias = DOUBLES(args->biases) + group * channels;
+        double *scale = DOUBLES(args->scales) + item * channels;
+        double *shift = DOUBLES(args->shifts) + item * channels;
         for (int64_t c = 0; c < channels; c++) {
             scale[c] = weight[c] / deviation;
             shift[c] = bias[c] - mean * scale[c];
@@ -145,23 +133,23 @@ INLINE void NAME(combine)(const int64_t *args, int64_t first, int64_t last)
     }
 }
 
-KERNEL(norm_combine, NAME(combine)(args, first, last))
+KERNEL(norm_combine, combine_moments_args, NAME(combine)(args, first, last))
 #endif
 
 /* Scale and shift each row by its own numbers, then each place by the weight and bias. The first
  * product is rounded, as the shift is: a deviation of nothing is nothing. */
-INLINE void NAME(standardise)(const int64_t *args, int64_t first, int64_t last)
+INLINE void NAME(standardise)(const struct standardise_args *args, int64_t first, int64_t last)
 {
     for (int64_t item = first; item < last; item++) {
-        const struct row_item rows = row_item(args, item);
-        const double *weight = DOUBLES(args[PLACE_WEIGHTS]) + rows.start;
-        const double *bias = DOUBLES(args[PLACE_BIASES]) + rows.start;
+        const struct row_item rows = row_item(&args->base, item);
+        const double *weight = DOUBLES(args->place_weights) + rows.start;
+        const double *bias = DOUBLES(args->place_biases) + rows.start;
         for (int64_t row = rows.first; row < rows.last; row++) {
-            const int64_t place = row * args[ROW_LENGTH] + rows.start;
-            const REAL *source = AT(args[SOURCE]) + place;
-            REAL *target = AT(args[TARGET]) + place;
-            const W scale = WIDE(splat)(DOUBLES(args[ROW_SCALES])[row]);
-            const W shift = WIDE(splat)(DOUBLES(args[ROW_SHIFTS])[row]);
+            const int64_t place = row * args->row_length + rows.start;
+            const REAL *source = AT(args->source) + place;
+            REAL *target = AT(args->target) + place;
+            const W scale = WIDE(splat)(DOUBLES(args->row_scales)[row]);
+            const W shift = WIDE(splat)(DOUBLES(args->row_shifts)[row]);
             int64_t i = 0;
             for (; i + WIDE_LANES <= rows.count; i += WIDE_LANES) {
                 const W x = NAME(load_wide)(source + i) * scale + shift;
@@ -179,8 +167,8 @@ INLINE void NAME(standardise)(const int64_t *args, int64_t first, int64_t last)
     }
 }
 
-KERNEL(norm_row_moments, NAME(row_moments)(args, first, last))
-KERNEL(norm_pixel_moments, NAME(pixel_moments)(args, first, last))
-KERNEL(norm_standardise, NAME(standardise)(args, first, last))
+KERNEL(norm_row_moments, row_moments_args, NAME(row_moments)(args, first, last))
+KERNEL(norm_pixel_moments, pixel_moments_args, NAME(pixel_moments)(args, first, last))
+KERNEL(norm_standardise, standardise_args, NAME(standardise)(args, first, last))
 
 #undef DOUBLES

@@ -1,17 +1,8 @@
 /* The pack step: any input layout and padding into padded channels-last scratch memory.
  *
  * A work item is one row of one image, or a part of it. Tables say which input cell each padded
- * cell shows, -1 for zero; the words stand in fastconv/backends/native/conv/pack.py.
+ * cell shows, -1 for zero.
  */
-
-#ifndef PACK_WORDS
-#define PACK_WORDS
-enum {
-    PACK_SOURCE, PACK_TARGET, SOURCE_IMAGE, SOURCE_DEPTH, SOURCE_ROW, SOURCE_PIXEL, SOURCE_CHANNEL,
-    TARGET_DEPTH, TARGET_HEIGHT, TARGET_WIDTH, DEPTHS, HEIGHTS, WIDTHS, CHANNELS, PITCH, RUN, COUNT,
-    PART
-};
-#endif
 
 INLINE void NAME(copy)(REAL *target, const REAL *source, int64_t count)
 {
@@ -24,11 +15,12 @@ INLINE void NAME(clear)(REAL *target, int64_t count)
 }
 
 /* Cells first to last - 1 of a row, from pixels whose channels lie beside each other. */
-INLINE void NAME(copy_pixels)(const int64_t *args, REAL *row, const REAL *source, int64_t first,
+INLINE void NAME(copy_pixels)(const struct pack_args *args, REAL *row, const REAL *source,
+                              int64_t first,
                               int64_t last)
 {
-    const int64_t *widths = words_at(args[WIDTHS], 0);
-    const int64_t channels = args[CHANNELS], pitch = args[PITCH];
+    const int64_t *widths = words_at(args->widths, 0);
+    const int64_t channels = args->channels, pitch = args->pitch;
     for (int64_t w = first; w < last; w++) {
         REAL *cell = row + w * pitch;
         if (widths[w] < 0) {
@@ -41,28 +33,30 @@ INLINE void NAME(copy_pixels)(const int64_t *args, REAL *row, const REAL *source
 }
 
 /* The same from planes, a channel after the other. */
-INLINE void NAME(copy_planes)(const int64_t *args, REAL *row, const REAL *source, int64_t first,
+INLINE void NAME(copy_planes)(const struct pack_args *args, REAL *row, const REAL *source,
+                              int64_t first,
                               int64_t last)
 {
-    const int64_t *widths = words_at(args[WIDTHS], 0);
-    for (int64_t c = 0; c < args[CHANNELS]; c++) {
-        const REAL *plane = source + c * args[SOURCE_CHANNEL];
+    const int64_t *widths = words_at(args->widths, 0);
+    for (int64_t c = 0; c < args->channels; c++) {
+        const REAL *plane = source + c * args->source_channel;
         for (int64_t w = first; w < last; w++) {
-            row[w * args[PITCH] + c] = widths[w] < 0 ? (REAL)0 : plane[widths[w]];
+            row[w * args->pitch + c] = widths[w] < 0 ? (REAL)0 : plane[widths[w]];
         }
     }
 }
 
 /* `count` cells whose pixels follow each other, by squares; the last channels reach back over those
  * before them. There are at least LANES channels. */
-INLINE void NAME(turn_planes)(const int64_t *args, REAL *row, const REAL *source, int64_t count)
+INLINE void NAME(turn_planes)(const struct pack_args *args, REAL *row, const REAL *source,
+                              int64_t count)
 {
-    const int64_t channels = args[CHANNELS], plane = args[SOURCE_CHANNEL];
+    const int64_t channels = args->channels, plane = args->source_channel;
     for (int64_t w = 0; w < count; w += LANES) {
         for (int64_t c = 0; c < channels; c += LANES) {
             const int64_t channel = lesser(c, channels - LANES);
             const REAL *from = source + channel * plane + w;
-            REAL *to = row + w * args[PITCH] + channel;
+            REAL *to = row + w * args->pitch + channel;
             V square[LANE_COUNT];
             if (count - w >= LANES) {
                 UNROLL for (int i = 0; i < LANE_COUNT; i++) {
@@ -76,7 +70,7 @@ INLINE void NAME(turn_planes)(const int64_t *args, REAL *row, const REAL *source
             NAME(transpose)(square);
             UNROLL for (int i = 0; i < LANE_COUNT; i++) {
                 if (i < count - w) {
-                    NAME(store)(to + i * args[PITCH], square[i]);
+                    NAME(store)(to + i * args->pitch, square[i]);
                 }
             }
         }
@@ -84,15 +78,16 @@ INLINE void NAME(turn_planes)(const int64_t *args, REAL *row, const REAL *source
 }
 
 /* Pack cells `begin` to `end` - 1 of a row. */
-static void NAME(pack_row)(const int64_t *args, REAL *row, const REAL *source, int64_t begin,
+static void NAME(pack_row)(const struct pack_args *args, REAL *row, const REAL *source,
+                           int64_t begin,
                            int64_t end)
 {
-    const int64_t *widths = words_at(args[WIDTHS], 0);
-    const int64_t channels = args[CHANNELS], pitch = args[PITCH];
+    const int64_t *widths = words_at(args->widths, 0);
+    const int64_t channels = args->channels, pitch = args->pitch;
     /* What of the run of neighbours is in this part. */
-    const int64_t run = lesser(greater(args[RUN], begin), end);
-    const int64_t after = lesser(greater(args[RUN] + args[COUNT], run), end), count = after - run;
-    if (args[SOURCE_CHANNEL] == 1) {
+    const int64_t run = lesser(greater(args->run, begin), end);
+    const int64_t after = lesser(greater(args->run + args->count, run), end), count = after - run;
+    if (args->source_channel == 1) {
         if (channels != pitch || count <= 0) {
             NAME(copy_pixels)(args, row, source, begin, end);
         } else {
@@ -116,24 +111,25 @@ static void NAME(pack_row)(const int64_t *args, REAL *row, const REAL *source, i
     }
 }
 
-static void NAME(pack)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+static void NAME(pack_items)(const struct pack_args *args, int64_t first, int64_t last)
 {
-    (void)worker;
-    const int64_t width = args[TARGET_WIDTH], parts = parts_of(width, args[PART]);
+    const int64_t width = args->target_width, parts = parts_of(width, args->part);
     for (int64_t item = first; item < last; item++) {
-        const int64_t line = item / parts, begin = item % parts * args[PART];
-        const int64_t end = lesser(begin + args[PART], width);
-        REAL *row = AT(args[PACK_TARGET]) + line * width * args[PITCH];
-        const int64_t image = line / args[TARGET_HEIGHT] / args[TARGET_DEPTH];
+        const int64_t line = item / parts, begin = item % parts * args->part;
+        const int64_t end = lesser(begin + args->part, width);
+        REAL *row = AT(args->target) + line * width * args->pitch;
+        const int64_t image = line / args->target_height / args->target_depth;
         const int64_t depth =
-            words_at(args[DEPTHS], 0)[line / args[TARGET_HEIGHT] % args[TARGET_DEPTH]];
-        const int64_t height = words_at(args[HEIGHTS], 0)[line % args[TARGET_HEIGHT]];
+            words_at(args->depths, 0)[line / args->target_height % args->target_depth];
+        const int64_t height = words_at(args->heights, 0)[line % args->target_height];
         if (depth < 0 || height < 0) {
-            NAME(clear)(row + begin * args[PITCH], (end - begin) * args[PITCH]);
+            NAME(clear)(row + begin * args->pitch, (end - begin) * args->pitch);
             continue;
         }
-        const int64_t start = image * args[SOURCE_IMAGE] + depth * args[SOURCE_DEPTH] +
-                              height * args[SOURCE_ROW];
-        NAME(pack_row)(args, row, AT(args[PACK_SOURCE]) + start, begin, end);
+        const int64_t start = image * args->source_image + depth * args->source_depth +
+                              height * args->source_row;
+        NAME(pack_row)(args, row, AT(args->source) + start, begin, end);
     }
 }
+
+KERNEL(pack, pack_args, NAME(pack_items)(args, first, last))

@@ -1,11 +1,6 @@
-/* What one core can do at most: multiply-adds in registers, and reading memory.
- *
- * The words are those of fastconv/backends/native/peak.py.
- */
-#ifndef PEAK_WORDS
-#define PEAK_WORDS
-enum { STEPS, FACTOR, TERM, CHAINS_SINK, CHAINS_SINK_STRIDE };
-enum { SOURCE, PART_BYTES, TIMES, READ_SINK, READ_SINK_STRIDE };
+/* What one core can do at most: multiply-adds in registers, and reading memory. */
+#ifndef PEAK_ONCE
+#define PEAK_ONCE
 /* Loads that wait for no other. */
 enum { SUMS = 8 };
 #endif
@@ -20,16 +15,17 @@ enum { SUMS = 8 };
 
 /* A work item is STEPS multiply-adds in each of the chains, every one of which waits for the one
  * before. */
-INLINE void NAME(multiply_chains)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+INLINE void NAME(multiply_chains)(const struct chains_args *args, int64_t first, int64_t last,
+                                  int64_t worker)
 {
-    const V factor = NAME(held)(NAME(splat)((REAL)number_of(args[FACTOR])));
-    const V term = NAME(held)(NAME(splat)((REAL)number_of(args[TERM])));
-    REAL *sink = AT(args[CHAINS_SINK] + worker * args[CHAINS_SINK_STRIDE]);
+    const V factor = NAME(held)(NAME(splat)((REAL)args->factor));
+    const V term = NAME(held)(NAME(splat)((REAL)args->term));
+    REAL *sink = AT(args->sink + worker * args->sink_stride);
     V chains[CHAINS];
     UNROLL for (int i = 0; i < CHAINS; i++) {
         chains[i] = NAME(held)(term);
     }
-    for (int64_t step = (last - first) * args[STEPS]; step > 0; step--) {
+    for (int64_t step = (last - first) * args->steps; step > 0; step--) {
         UNROLL for (int i = 0; i < CHAINS; i++) {
             chains[i] = NAME(multiply_add)(chains[i], factor, term);
         }
@@ -41,13 +37,14 @@ INLINE void NAME(multiply_chains)(const int64_t *args, int64_t first, int64_t la
 }
 
 /* A work item is a part of PART_BYTES, whole blocks of SUMS vectors, read TIMES times. */
-INLINE void NAME(read_parts)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+INLINE void NAME(read_parts)(const struct read_bytes_args *args, int64_t first, int64_t last,
+                             int64_t worker)
 {
-    const int64_t count = args[PART_BYTES] / (int64_t)sizeof(REAL);
+    const int64_t count = args->part_bytes / (int64_t)sizeof(REAL);
     M sums[SUMS] = {{0}};
     for (int64_t item = first; item < last; item++) {
-        const REAL *part = AT(args[SOURCE] + item * args[PART_BYTES]);
-        for (int64_t time = 0; time < args[TIMES]; time++) {
+        const REAL *part = AT(args->source + item * args->part_bytes);
+        for (int64_t time = 0; time < args->times; time++) {
             for (int64_t i = 0; i < count; i += SUMS * LANES) {
                 UNROLL for (int j = 0; j < SUMS; j++) {
                     sums[j] ^= (M)NAME(load)(part + i + j * LANES);
@@ -58,8 +55,8 @@ INLINE void NAME(read_parts)(const int64_t *args, int64_t first, int64_t last, i
     UNROLL for (int j = 1; j < SUMS; j++) {
         sums[0] ^= sums[j];
     }
-    NAME(store)(AT(args[READ_SINK] + worker * args[READ_SINK_STRIDE]), (V)sums[0]);
+    NAME(store)(AT(args->sink + worker * args->sink_stride), (V)sums[0]);
 }
 
-KERNEL(peak_chains, NAME(multiply_chains)(args, first, last, worker))
-KERNEL(peak_read, NAME(read_parts)(args, first, last, worker))
+KERNEL(peak_chains, chains_args, NAME(multiply_chains)(args, first, last, worker))
+KERNEL(peak_read, read_bytes_args, NAME(read_parts)(args, first, last, worker))

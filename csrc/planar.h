@@ -2,24 +2,16 @@
  *
  * A register tile is `rows` output channels of `vectors` vectors of pixels, fed from padded lines
  * in the worker's scratch memory, or from the input itself. A work item is a part of the output
- * channels of a chunk of one group of one image. The words are those of
- * fastconv/backends/native/conv/planar.py.
+ * channels of a chunk of one group of one image.
  */
 #include "planes.h"
 #include "tile.h"
 
-#ifndef PLANAR_WORDS
-#define PLANAR_WORDS
-enum {
-    PLANES, IMAGE_BYTES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_PLANE, RESIDUAL, SLOPE,
-    LOW, HIGH, GROUPS, IN_CHANNELS, OUT_CHANNELS, STEPS, OFFSETS, PIXELS, CHUNK, HEIGHT, WIDTH, CUT,
-    SINGLE, TAPS_DOWN, STRIDE_DOWN, APART_DOWN, LINES, SCRATCH_BASE = LINES + LINE_WORDS,
-    SCRATCH_STRIDE, PARTS
-};
+#ifndef PLANAR_ONCE
+#define PLANAR_ONCE
 /* How an image is cut into chunks. */
 enum { CUT_ROWS, CUT_PIXELS, CUT_COLUMNS, CUT_SPANS };
 /* A row of the table of pixels: bytes to a vector's input, to its output, lanes to store. */
-enum { PIXEL_INPUT, PIXEL_OUTPUT, PIXEL_LANES, PIXEL_WORDS };
 enum { MOST_PIXELS = 8 };
 #endif
 
@@ -32,12 +24,13 @@ struct NAME(pixels) {
 
 /* Those from vector q of a chunk on, which has `left` pixels in all. In the image itself the last
  * vector overlaps the one before, so that none is read past the end; at least one fits. */
-INLINE void NAME(find_pixels)(int vectors, struct NAME(pixels) *pixels, const int64_t *args,
+INLINE void NAME(find_pixels)(int vectors, struct NAME(pixels) *pixels,
+                              const struct planar_args *args,
                               int64_t source, int64_t q, int64_t left)
 {
-    const int64_t *table = words_at(args[PIXELS], q * PIXEL_WORDS);
+    const struct planar_pixels *table = RECORDS_AT(planar_pixels, args->pixels) + q;
     pixels->whole = 1;
-    if (args[CUT] == CUT_PIXELS) {
+    if (args->cut == CUT_PIXELS) {
         UNROLL for (int v = 0; v < vectors; v++) {
             const int64_t at = lesser((q + v) * LANES, left - LANES) * (int64_t)sizeof(REAL);
             pixels->inputs[v] = (const char *)AT(source + at);
@@ -49,12 +42,12 @@ INLINE void NAME(find_pixels)(int vectors, struct NAME(pixels) *pixels, const in
     left -= q * LANES;
     UNROLL for (int v = 0; v < vectors; v++) {
         /* Number by number: gcc would gather vectors of them, and take those apart again. */
-        const int64_t lanes = anew(lesser(table[PIXEL_LANES], left - v * LANES));
-        pixels->inputs[v] = (const char *)AT(source + table[PIXEL_INPUT]);
-        pixels->outputs[v] = table[PIXEL_OUTPUT];
+        const int64_t lanes = anew(lesser(table->lanes, left - v * LANES));
+        pixels->inputs[v] = (const char *)AT(source + table->source);
+        pixels->outputs[v] = table->target;
         pixels->lanes[v] = lanes;
         pixels->whole &= lanes >= LANES;
-        table += PIXEL_WORDS;
+        table++;
     }
 }
 
@@ -94,7 +87,7 @@ INLINE void NAME(multiply_pixels)(int rows, int vectors, V *tile, const char *co
 }
 
 /* Make output channels t * rows, ... of some pixels, and store those inside the output. */
-INLINE void NAME(multiply_tile)(int rows, int vectors, const int64_t *args,
+INLINE void NAME(multiply_tile)(int rows, int vectors, const struct planar_args *args,
                                 const struct NAME(pixels) *pixels, int64_t shift,
                                 const REAL *weights, const REAL *bias, int64_t t)
 {
@@ -104,12 +97,12 @@ INLINE void NAME(multiply_tile)(int rows, int vectors, const int64_t *args,
             tile[r * vectors + v] = NAME(splat)(bias[t * rows + r]);
         }
     }
-    NAME(multiply_pixels)(rows, vectors, tile, pixels->inputs, words_at(args[OFFSETS], 0),
-                          weights + t * args[STEPS] * rows, args[STEPS]);
-    const int64_t line = args[OUT_PLANE], target = shift + t * rows * line;
-    const int64_t valid = lesser(args[OUT_CHANNELS] - t * rows, rows);
-    if (args[RESIDUAL] != 0) {
-        const int64_t residual = args[RESIDUAL] + target;
+    NAME(multiply_pixels)(rows, vectors, tile, pixels->inputs, words_at(args->offsets, 0),
+                          weights + t * args->steps * rows, args->steps);
+    const int64_t line = args->out_plane, target = shift + t * rows * line;
+    const int64_t valid = lesser(args->out_channels - t * rows, rows);
+    if (args->residual != 0) {
+        const int64_t residual = args->residual + target;
         const V zero = {0};
         UNROLL for (int r = 0; r < rows; r++) {
             if (r == valid) {
@@ -121,9 +114,9 @@ INLINE void NAME(multiply_tile)(int rows, int vectors, const int64_t *args,
             }
         }
     }
-    NAME(tile_activate)(rows, vectors, tile, number_of(args[SLOPE]), number_of(args[LOW]),
-                        number_of(args[HIGH]));
-    const int64_t out = args[OUT] + target;
+    NAME(tile_activate)(rows, vectors, tile, args->slope, args->low,
+                        args->high);
+    const int64_t out = args->out + target;
     if (valid == rows && pixels->whole) {
         UNROLL for (int r = 0; r < rows; r++) {
             UNROLL for (int v = 0; v < vectors; v++) {
@@ -144,30 +137,31 @@ INLINE void NAME(multiply_tile)(int rows, int vectors, const int64_t *args,
 }
 
 /* Copy the lines of a group's channels that outputs `start` to `stop` - 1 reach. */
-static void NAME(copy_chunk)(const int64_t *args, const REAL *source, int64_t start, int64_t stop,
+static void NAME(copy_chunk)(const struct planar_args *args, const REAL *source, int64_t start,
+                             int64_t stop,
                              REAL *lines)
 {
-    const int64_t *words = args + LINES;
-    const int64_t step = args[STRIDE_DOWN], down = (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1;
-    const int in_rows = args[CUT] == CUT_ROWS;
-    const int64_t whole = in_rows ? (args[CHUNK] - 1) * step + down : 1;
+    const int64_t step = args->stride_down, down = (args->taps_down - 1) * args->apart_down + 1;
+    const int in_rows = args->cut == CUT_ROWS;
+    const int64_t whole = in_rows ? (args->chunk - 1) * step + down : 1;
     const int64_t there = in_rows ? (stop - start - 1) * step + down : 1;
-    const int64_t before = words[LINE_BEFORE] - (in_rows ? 0 : start * words[LINE_STEP]);
-    for (int64_t channel = 0; channel < args[IN_CHANNELS]; channel++) {
-        NAME(copy_lines)(words, before, source, in_rows ? start * step : 0, there, lines);
-        source += args[PLANE_BYTES] / (int64_t)sizeof(REAL);
-        lines += whole * words[LINE_PHASES] * words[LINE_PHASE];
+    const int64_t before = args->line_before - (in_rows ? 0 : start * args->line_step);
+    for (int64_t channel = 0; channel < args->in_channels; channel++) {
+        NAME(copy_lines)(&args->base, before, source, in_rows ? start * step : 0, there, lines);
+        source += args->plane_bytes / (int64_t)sizeof(REAL);
+        lines += whole * args->line_phases * args->line_phase;
     }
 }
 
 /* Make the channels of tiles `first` to `last` - 1 of the pixels of a chunk. Each pixel's before
  * the next, so that inputs are read once; or channel by channel, where the chunk's inputs stay in
  * the first cache. */
-INLINE void NAME(multiply_chunk)(int rows, int vectors, const int64_t *args, int64_t source,
+INLINE void NAME(multiply_chunk)(int rows, int vectors, const struct planar_args *args,
+                                 int64_t source,
                                  int64_t shift, const REAL *weights, const REAL *bias, int64_t left,
                                  int64_t first, int64_t last)
 {
-    const int by_channels = args[CUT] == CUT_COLUMNS;
+    const int by_channels = args->cut == CUT_COLUMNS;
     const int64_t tiles = last - first;
     const int64_t blocks = parts_of(parts_of(left, LANES), vectors);
     struct NAME(pixels) pixels = {0};
@@ -183,29 +177,30 @@ INLINE void NAME(multiply_chunk)(int rows, int vectors, const int64_t *args, int
     }
 }
 
-INLINE void NAME(planar)(int rows, int vectors, const int64_t *args, int64_t first, int64_t last,
+INLINE void NAME(planar)(int rows, int vectors, const struct planar_args *args, int64_t first,
+                         int64_t last,
                          int64_t worker)
 {
-    const int64_t size = (int64_t)sizeof(REAL), width = args[WIDTH];
-    const int in_rows = args[CUT] == CUT_ROWS;
-    const int64_t length = in_rows ? args[HEIGHT] : width;
-    const int64_t chunks = parts_of(length, args[CHUNK]);
-    const int64_t channels = args[OUT_CHANNELS], tiles = parts_of(channels, rows);
-    const int64_t filters = tiles * rows, parts = args[PARTS];
-    const int64_t lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
+    const int64_t size = (int64_t)sizeof(REAL), width = args->width;
+    const int in_rows = args->cut == CUT_ROWS;
+    const int64_t length = in_rows ? args->height : width;
+    const int64_t chunks = parts_of(length, args->chunk);
+    const int64_t channels = args->out_channels, tiles = parts_of(channels, rows);
+    const int64_t filters = tiles * rows, parts = args->parts;
+    const int64_t lines = args->scratch_base + worker * args->scratch_stride;
     /* Lines that lie as outputs do are one line; others fill whole vectors. */
-    const int64_t line = args[SINGLE] ? width : parts_of(width, LANES) * LANES;
+    const int64_t line = args->single ? width : parts_of(width, LANES) * LANES;
     int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
         const int64_t whole = item / parts, part = item % parts;
-        const int64_t start = whole % chunks * args[CHUNK];
-        const int64_t stop = lesser(start + args[CHUNK], length);
-        const int64_t image = whole / chunks / args[GROUPS], group = whole / chunks % args[GROUPS];
-        const int64_t shift = image * args[OUT_IMAGE] + group * channels * args[OUT_PLANE] +
+        const int64_t start = whole % chunks * args->chunk;
+        const int64_t stop = lesser(start + args->chunk, length);
+        const int64_t image = whole / chunks / args->groups, group = whole / chunks % args->groups;
+        const int64_t shift = image * args->out_image + group * channels * args->out_plane +
                               start * (in_rows ? width : 1) * size;
-        int64_t source = args[PLANES] + image * args[IMAGE_BYTES] +
-                         group * args[IN_CHANNELS] * args[PLANE_BYTES];
-        if (args[CUT] == CUT_PIXELS) {
+        int64_t source = args->planes + image * args->image_bytes +
+                         group * args->in_channels * args->plane_bytes;
+        if (args->cut == CUT_PIXELS) {
             source += start * size;
         } else {
             /* Several parts of a chunk are made of one copy. */
@@ -216,23 +211,15 @@ INLINE void NAME(planar)(int rows, int vectors, const int64_t *args, int64_t fir
             source = lines;
         }
         NAME(multiply_chunk)(rows, vectors, args, source, shift,
-                             AT(args[WEIGHTS]) + group * filters * args[STEPS],
-                             AT(args[BIAS]) + group * filters,
+                             AT(args->weights) + group * filters * args->steps,
+                             AT(args->bias) + group * filters,
                              (stop - start) * (in_rows ? line : 1), tiles * part / parts,
                              tiles * (part + 1) / parts);
     }
 }
 
-/* As many rows as some number of output channels fills, and the vectors that registers are left
- * for; 1 x 8 beside them. */
-#undef PLANAR_SHAPES
-#if VECTOR_BYTES == 64
-#define PLANAR_SHAPES(X) X(2, 8) X(3, 8) X(4, 6) X(6, 4) X(8, 3) X(12, 2)
-#else
-#define PLANAR_SHAPES(X) X(2, 6) X(3, 4) X(4, 3) X(6, 2)
-#endif
 #define PLANAR_KERNEL(rows, vectors)                                                               \
-    KERNEL(planar_##rows##x##vectors, NAME(planar)(rows, vectors, args, first, last, worker))
-PLANAR_KERNEL(1, 8)
-PLANAR_SHAPES(PLANAR_KERNEL)
+    KERNEL(planar_##rows##x##vectors, planar_args,                                                 \
+           NAME(planar)(rows, vectors, args, first, last, worker))
+SHAPES(planar)(PLANAR_KERNEL)
 #undef PLANAR_KERNEL

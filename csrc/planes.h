@@ -1,16 +1,12 @@
 /* Padded lines of a plane, split by column phase, copied into scratch memory.
  *
- * How they lie, and what the words mean, is explained in fastconv/backends/native/conv/planes.py:
+ * How they lie is explained in fastconv/backends/native/conv/planes.py:
  * column c of a window's reach lies in phase c % step at place c // step. A line is written by
  * whole vectors: what runs over its end is written again by the next one, or lies in memory that
  * the plan left for it.
  */
-#ifndef PLANES_WORDS
-#define PLANES_WORDS
-enum {
-    LINE_ROWS, LINE_COLUMNS, LINE_WIDTH, LINE_BEFORE, LINE_PHASE, LINE_STEP, LINE_PHASES,
-    LINE_BY_TABLE, LINE_WORDS
-};
+#ifndef PLANES_ONCE
+#define PLANES_ONCE
 enum { MOST_STEPS = 8, NARROW = 4 };
 #endif
 
@@ -33,11 +29,11 @@ INLINE void NAME(split_columns)(int step, int whole, int64_t phases, const REAL 
 }
 
 /* Copy the same columns of several lines: what is masked is so for all of them. */
-INLINE void NAME(split_lines)(int step, int whole, const int64_t *words, const REAL *plane,
+INLINE void NAME(split_lines)(int step, int whole, const struct lines_args *args, const REAL *plane,
                               const int64_t *rows, int64_t count, int64_t first, REAL *target)
 {
-    const int64_t phase = words[LINE_PHASE], phases = step == 1 ? 1 : words[LINE_PHASES];
-    const int64_t width = words[LINE_WIDTH];
+    const int64_t phase = args->line_phase, phases = step == 1 ? 1 : args->line_phases;
+    const int64_t width = args->line_width;
     for (int64_t r = 0; r < count; r++) {
         if (rows[r] < 0) {
             for (int64_t p = 0; p < phases; p++) {
@@ -68,11 +64,12 @@ INLINE void NAME(split_line)(int step, int64_t phases, int64_t phase, const REAL
 
 /* Edges are copied for all lines at once. So is the rest where it is narrow; elsewhere line by line:
  * the same columns of wide lines share few sets of the first cache. */
-INLINE void NAME(split_block)(int step, const int64_t *words, int64_t before, const REAL *plane,
+INLINE void NAME(split_block)(int step, const struct lines_args *args, int64_t before,
+                              const REAL *plane,
                               const int64_t *rows, int64_t count, REAL *target)
 {
-    const int64_t width = words[LINE_WIDTH], phase = words[LINE_PHASE];
-    const int64_t phases = step == 1 ? 1 : words[LINE_PHASES], vector = step * LANES;
+    const int64_t width = args->line_width, phase = args->line_phase;
+    const int64_t phases = step == 1 ? 1 : args->line_phases, vector = step * LANES;
     const int64_t start = lesser(parts_of(greater(before, 0), vector) * LANES, phase);
     const int64_t fitting = greater(width + before, 0) / vector * LANES;
     const int64_t stop = greater(lesser(fitting, phase / LANES * LANES), start);
@@ -82,9 +79,9 @@ INLINE void NAME(split_block)(int step, const int64_t *words, int64_t before, co
             x = stop;
         }
         if (x >= start && x < stop) {
-            NAME(split_lines)(step, 1, words, plane, rows, count, x * step - before, target + x);
+            NAME(split_lines)(step, 1, args, plane, rows, count, x * step - before, target + x);
         } else if (x < phase) {
-            NAME(split_lines)(step, 0, words, plane, rows, count, x * step - before, target + x);
+            NAME(split_lines)(step, 0, args, plane, rows, count, x * step - before, target + x);
         }
     }
     for (int64_t r = 0; !narrow && r < count; r++) {
@@ -94,13 +91,14 @@ INLINE void NAME(split_block)(int step, const int64_t *words, int64_t before, co
 }
 
 /* Columns, and rows, of -1 are zeros. */
-static void NAME(copy_by_table)(const int64_t *words, const REAL *plane, const int64_t *rows,
+static void NAME(copy_by_table)(const struct lines_args *args, const REAL *plane,
+                                const int64_t *rows,
                                 int64_t count, REAL *target)
 {
-    const int64_t *columns = words_at(words[LINE_COLUMNS], 0);
-    const int64_t length = words[LINE_PHASES] * words[LINE_PHASE];
+    const int64_t *columns = words_at(args->line_columns, 0);
+    const int64_t length = args->line_phases * args->line_phase;
     for (int64_t r = 0; r < count; r++, target += length) {
-        const REAL *line = plane + rows[r] * words[LINE_WIDTH];
+        const REAL *line = plane + rows[r] * args->line_width;
         int64_t i = 0;
         if (rows[r] < 0) {
             memset(target, 0, (size_t)length * sizeof(REAL));
@@ -119,22 +117,22 @@ static void NAME(copy_by_table)(const int64_t *words, const REAL *plane, const i
 
 /* Copy `count` lines of a plane, from padded row `first` on, to `target`. `before` columns of
  * padding come before the line; negative, so many columns are left out. */
-static void NAME(copy_lines)(const int64_t *words, int64_t before, const REAL *plane,
+static void NAME(copy_lines)(const struct lines_args *args, int64_t before, const REAL *plane,
                              int64_t first, int64_t count, REAL *target)
 {
-    const int64_t *rows = words_at(words[LINE_ROWS], first);
-    const int64_t line = words[LINE_PHASES] * words[LINE_PHASE];
+    const int64_t *rows = words_at(args->line_rows, first);
+    const int64_t line = args->line_phases * args->line_phase;
     /* Lines that are no whole vectors are written over each other's ends, one after the other. */
-    const int64_t together = words[LINE_PHASE] % LANES == 0 ? count : 1;
-    if (words[LINE_BY_TABLE]) {
-        NAME(copy_by_table)(words, plane, rows, count, target);
+    const int64_t together = args->line_phase % LANES == 0 ? count : 1;
+    if (args->line_by_table) {
+        NAME(copy_by_table)(args, plane, rows, count, target);
         return;
     }
     for (int64_t r = 0; r < count; r += together, rows += together, target += together * line) {
-        switch (words[LINE_STEP]) {
+        switch (args->line_step) {
 #define STEP_CASE(step)                                                                            \
     case step:                                                                                     \
-        NAME(split_block)(step, words, before, plane, rows, together, target);                     \
+        NAME(split_block)(step, args, before, plane, rows, together, target);                     \
         break;
             STEP_CASE(1)
             STEP_CASE(2)

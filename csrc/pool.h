@@ -1,32 +1,15 @@
 /* Planar pools: lines folded into lines, lines shuffled into outputs, and the walk over blocks.
  *
- * The words of the argument blocks are those of fastconv/backends/native/pool/words.py, and the
- * steps that `walk` reads from its table are explained there.
+ * What `walk` reads from its tables is declared in fastconv/backends/manifest/pools.py.
  */
 
 #include "pool_operation.h"
 
-#ifndef POOL_WORDS
-#define POOL_WORDS
-enum {
-    FOLD_FIRST, FOLD, FOLD_ORDERED, EMIT, EMIT_ORDERED, SOURCE, VOLUME_BYTES, OUT, OUT_BYTES, WIDTH,
-    OUT_DEPTH, OUT_HEIGHT, OUT_WIDTH, ROWS, ROW_TABLE, COLUMN_BLOCKS, COLUMN_TABLE, PITCH, STEPS,
-    STEP_TABLE, CHECKED, CHECKED_PLACE, RESULT, WINDOWS, WINDOW_STEP, COUNTS_DOWN, COUNTS_ACROSS,
-    TAPS, STRIDE, SCRATCH_BASE, SCRATCH_STRIDE
-};
+#ifndef POOL_ONCE
+#define POOL_ONCE
 /* SUM_VECTORS: vectors of each of four sums that run beside each other, before they are put together
  * in float64. */
-enum { COLUMN_BLOCK = 5, FOLD_WORDS = 5, LONG_WINDOW = 32, SUM_VECTORS = 32 };
-enum {
-    STEP_FIRST, STEP_TARGET, STEP_TARGET_BYTES, STEP_FROM, STEP_LINE_BYTES, STEP_CELL_BYTES,
-    STEP_INSIDE, STEP_CARRY, STEP_BLOCKS, STEP_WORDS
-};
-enum { TO, TO_STEP, CELLS_AT, CELLS_STEP, CELLS, CELL_STEP, COUNT, INTO };
-enum {
-    LINE, LINE_STEP, RESULTS, RESULTS_STEP, FIRST_OUTPUT, OUTPUTS, FIRST_COLUMN, DOWN, ACROSS, SEEN,
-    SEEN_STEP, ROW_OUTPUTS, LINE_TAPS, LINE_STRIDE
-};
-enum { WHOLE_SOURCE, WHOLE_PLANES, WHOLE_CELLS, WHOLE_OUT };
+enum { LONG_WINDOW = 32, SUM_VECTORS = 32 };
 #endif
 
 /* Fold one vector of `cells` lines, `step` elements apart. */
@@ -83,14 +66,15 @@ INLINE void NAME(fold_line)(enum NAME(operation) operation, REAL *target, const 
     }
 }
 
-INLINE void NAME(fold_lines)(enum NAME(operation) operation, const int64_t *args, int64_t first,
+INLINE void NAME(fold_lines)(enum NAME(operation) operation, const struct fold_lines_args *args,
+                             int64_t first,
                              int64_t last)
 {
-    const int64_t step = args[CELL_STEP] / (int64_t)sizeof(REAL);
+    const int64_t step = args->cell_step / (int64_t)sizeof(REAL);
     for (int64_t line = first; line < last; line++) {
-        NAME(fold_line)(operation, AT(args[TO] + line * args[TO_STEP]),
-                        AT(args[CELLS_AT] + line * args[CELLS_STEP]), step, args[CELLS],
-                        args[COUNT], args[INTO] != 0);
+        NAME(fold_line)(operation, AT(args->to + line * args->to_step),
+                        AT(args->source + line * args->source_step), step, args->cells,
+                        args->count, args->into != 0);
     }
 }
 
@@ -107,14 +91,14 @@ INLINE V NAME(neighbours)(enum NAME(operation) operation, const REAL *line, int6
 }
 
 INLINE void NAME(emit_lines)(enum NAME(operation) operation, int mean, int rooted,
-                             const int64_t *args, int64_t first, int64_t last, int64_t stride)
+                             const struct emit_lines_args *args, int64_t first, int64_t last, int64_t stride)
 {
-    const int64_t count = args[OUTPUTS], taps = args[LINE_TAPS];
-    const REAL *across = AT(args[ACROSS]);
+    const int64_t count = args->outputs, taps = args->taps;
+    const REAL *across = AT(args->across);
     for (int64_t row = first; row < last; row++) {
-        const REAL *line = AT(args[LINE] + row * args[LINE_STEP]);
-        REAL *out = AT(args[RESULTS] + row * args[RESULTS_STEP]);
-        const V down = NAME(splat)(AT(args[DOWN])[row]);
+        const REAL *line = AT(args->line + row * args->line_step);
+        REAL *out = AT(args->results + row * args->results_step);
+        const V down = NAME(splat)(AT(args->down)[row]);
         for (int64_t o = 0; o < count; o += LANES) {
             V values = NAME(neighbours)(operation, line + o * stride, taps, stride);
             if (mean) {
@@ -133,9 +117,9 @@ INLINE void NAME(emit_lines)(enum NAME(operation) operation, int mean, int roote
 }
 
 INLINE void NAME(emit_any)(enum NAME(operation) operation, int mean, int rooted,
-                           const int64_t *args, int64_t first, int64_t last)
+                           const struct emit_lines_args *args, int64_t first, int64_t last)
 {
-    switch (args[LINE_STRIDE]) {
+    switch (args->stride) {
     case 1:
         NAME(emit_lines)(operation, mean, rooted, args, first, last, 1);
         break;
@@ -191,18 +175,18 @@ INLINE double NAME(long_sum)(const REAL *values, int64_t cells)
 
 /* Fold windows of any size, one by one. */
 INLINE void NAME(emit_each)(enum NAME(operation) operation, int mean, int rooted,
-                            const int64_t *args, int64_t first, int64_t last)
+                            const struct emit_lines_args *args, int64_t first, int64_t last)
 {
-    const int64_t count = args[OUTPUTS], step = args[SEEN_STEP];
-    const int64_t *starts = words_at(args[SEEN], args[FIRST_OUTPUT]);
-    const int64_t *numbers = starts + args[ROW_OUTPUTS];
-    const REAL *across = AT(args[ACROSS]), *down = AT(args[DOWN]);
+    const int64_t count = args->outputs, step = args->seen_step;
+    const int64_t *starts = words_at(args->seen, args->first_output);
+    const int64_t *numbers = starts + args->row_outputs;
+    const REAL *across = AT(args->across), *down = AT(args->down);
     const V fill = NAME(splat)(NAME(neutral)(operation));
     for (int64_t row = first; row < last; row++) {
-        const REAL *line = AT(args[LINE] + row * args[LINE_STEP]);
-        REAL *out = AT(args[RESULTS] + row * args[RESULTS_STEP]);
+        const REAL *line = AT(args->line + row * args->line_step);
+        REAL *out = AT(args->results + row * args->results_step);
         for (int64_t o = 0; o < count; o++) {
-            const REAL *window = line + starts[o] - args[FIRST_COLUMN];
+            const REAL *window = line + starts[o] - args->first_column;
             const int64_t cells = numbers[o];
             REAL total = NAME(neutral)(operation);
             int64_t done = 0;
@@ -264,91 +248,93 @@ static int NAME(lines_have_nan)(int64_t start, int64_t lines, int64_t pitch, int
 }
 
 /* Fold what a step says of a block. */
-static void NAME(do_step)(const int64_t *args, const int64_t *step, int64_t kernel, int64_t volume,
-                          const int64_t *cut, int64_t block, int64_t memory, int64_t worker)
+static void NAME(do_step)(const struct walk_args *args, const struct step *step, int64_t kernel,
+                          int64_t volume,
+                          const struct column_block *cut, int64_t block, int64_t memory, int64_t worker)
 {
-    int64_t *block_args = (int64_t *)(intptr_t)memory;
-    const int64_t *bounds = words_at(args[STEP_TABLE], step[STEP_BLOCKS] + 2 * block);
-    const int64_t inside = (cut[3] - cut[2]) * (int64_t)sizeof(REAL) * step[STEP_INSIDE];
-    const int64_t source = step[STEP_FROM] < 0 ? volume : memory + step[STEP_FROM];
-    int64_t target = memory + step[STEP_TARGET] + inside;
-    block_args[TO_STEP] = step[STEP_TARGET_BYTES];
-    block_args[CELL_STEP] = step[STEP_CELL_BYTES];
-    block_args[INTO] = step[STEP_CARRY];
-    for (int64_t at = bounds[0]; at < bounds[1]; at += FOLD_WORDS) {
-        const int64_t *fold = words_at(args[STEP_TABLE], at);
-        block_args[TO] = target;
-        block_args[CELLS_AT] = source + fold[0] * step[STEP_LINE_BYTES];
-        block_args[CELLS] = fold[1];
-        block_args[COUNT] = fold[2] != 0 ? fold[2] : cut[4] - cut[3];
-        block_args[CELLS_STEP] = fold[4] * step[STEP_LINE_BYTES];
-        call(kernel, block_args, fold[3], worker);
-        target += step[STEP_TARGET_BYTES] * fold[3];
+    struct fold_lines_args *own = (struct fold_lines_args *)(intptr_t)memory;
+    const int64_t *bounds = words_at(args->step_table, step->blocks + 2 * block);
+    const int64_t inside = (cut->low - cut->base) * (int64_t)sizeof(REAL) * step->inside;
+    const int64_t source = step->source < 0 ? volume : memory + step->source;
+    int64_t target = memory + step->target + inside;
+    own->to_step = step->target_bytes;
+    own->cell_step = step->cell_bytes;
+    own->into = step->carry;
+    const struct step_fold *fold = (const struct step_fold *)words_at(args->step_table, bounds[0]);
+    const struct step_fold *end = (const struct step_fold *)words_at(args->step_table, bounds[1]);
+    for (; fold < end; fold++) {
+        own->to = target;
+        own->source = source + fold->line * step->line_bytes;
+        own->cells = fold->cells;
+        own->count = fold->elements != 0 ? fold->elements : cut->high - cut->low;
+        own->source_step = fold->apart * step->line_bytes;
+        call(kernel, own, fold->lines, worker);
+        target += step->target_bytes * fold->lines;
     }
 }
 
-INLINE void NAME(walk)(int largest, const int64_t *args, int64_t first, int64_t last,
+INLINE void NAME(walk)(int largest, const struct walk_args *args, int64_t first, int64_t last,
                        int64_t worker)
 {
     const int64_t size = (int64_t)sizeof(REAL);
-    const int64_t blocks = (args[OUT_HEIGHT] + args[ROWS] - 1) / args[ROWS];
-    const int64_t memory = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
-    int64_t *block_args = (int64_t *)(intptr_t)memory;
-    const int64_t row_bytes = args[WIDTH] * size;
+    const int64_t blocks = (args->out_height + args->rows - 1) / args->rows;
+    const int64_t memory = args->scratch_base + worker * args->scratch_stride;
+    struct emit_lines_args *own = (struct emit_lines_args *)(intptr_t)memory;
+    const int64_t row_bytes = args->width * size;
     for (int64_t item = first; item < last; item++) {
-        const int64_t plane_block = item / args[COLUMN_BLOCKS];
+        const int64_t plane_block = item / args->column_blocks;
         const int64_t out_plane = plane_block / blocks, block = plane_block % blocks;
-        const int64_t plane = out_plane / args[OUT_DEPTH], depth = out_plane % args[OUT_DEPTH];
-        const int64_t *cut =
-            words_at(args[COLUMN_TABLE], item % args[COLUMN_BLOCKS] * COLUMN_BLOCK);
-        const int64_t volume = args[SOURCE] + plane * args[VOLUME_BYTES] + cut[3] * size;
-        int64_t fold = args[FOLD], emit = args[EMIT];
-        for (int64_t number = 0; number < args[STEPS]; number++) {
-            if (largest && number == args[CHECKED]) {
-                const int64_t *seen = words_at(args[ROW_TABLE], 2 * block);
-                const int64_t start = args[CHECKED_PLACE] < 0 ? volume + seen[0] * row_bytes
-                                                              : memory + args[CHECKED_PLACE];
-                if (!NAME(lines_have_nan)(start, seen[1] - seen[0], row_bytes, cut[4] - cut[3])) {
-                    fold = args[FOLD_ORDERED];
-                    emit = args[EMIT_ORDERED];
+        const int64_t plane = out_plane / args->out_depth, depth = out_plane % args->out_depth;
+        const struct column_block *cut =
+            RECORDS_AT(column_block, args->column_table) + item % args->column_blocks;
+        const int64_t volume = args->source + plane * args->volume_bytes + cut->low * size;
+        int64_t fold = args->fold, emit = args->emit;
+        for (int64_t number = 0; number < args->steps; number++) {
+            if (largest && number == args->checked) {
+                const int64_t *seen = words_at(args->row_table, 2 * block);
+                const int64_t start = args->checked_place < 0 ? volume + seen[0] * row_bytes
+                                                              : memory + args->checked_place;
+                if (!NAME(lines_have_nan)(start, seen[1] - seen[0], row_bytes, cut->high - cut->low)) {
+                    fold = args->fold_ordered;
+                    emit = args->emit_ordered;
                 }
             }
-            const int64_t *step = words_at(args[STEP_TABLE], number * STEP_WORDS);
+            const struct step *step = RECORDS_AT(step, args->step_table) + number;
             const int64_t kernel =
-                step[STEP_FIRST] && fold == args[FOLD] ? args[FOLD_FIRST] : fold;
+                step->first && fold == args->fold ? args->fold_first : fold;
             NAME(do_step)(args, step, kernel, volume, cut, depth * blocks + block, memory, worker);
         }
-        const int64_t row = block * args[ROWS];
-        block_args[LINE] = memory + args[RESULT];
-        block_args[LINE_STEP] = args[PITCH] * size;
-        block_args[RESULTS_STEP] = args[OUT_WIDTH] * size;
-        block_args[RESULTS] = args[OUT] + out_plane * args[OUT_BYTES] +
-                              row * args[OUT_WIDTH] * size + cut[0] * size;
-        block_args[FIRST_OUTPUT] = cut[0];
-        block_args[OUTPUTS] = cut[1];
-        block_args[FIRST_COLUMN] = cut[2];
-        block_args[DOWN] = args[COUNTS_DOWN] + (depth * args[OUT_HEIGHT] + row) * size;
-        block_args[ACROSS] = args[COUNTS_ACROSS] + cut[0] * size;
-        block_args[SEEN] = args[WINDOWS];
-        block_args[SEEN_STEP] = args[WINDOW_STEP];
-        block_args[ROW_OUTPUTS] = args[OUT_WIDTH];
-        block_args[LINE_TAPS] = args[TAPS];
-        block_args[LINE_STRIDE] = args[STRIDE];
-        const int64_t left = args[OUT_HEIGHT] - row;
-        call(emit, block_args, left < args[ROWS] ? left : args[ROWS], worker);
+        const int64_t row = block * args->rows;
+        own->line = memory + args->result;
+        own->line_step = args->pitch * size;
+        own->results_step = args->out_width * size;
+        own->results = args->out + out_plane * args->out_bytes +
+                              row * args->out_width * size + cut->first_output * size;
+        own->first_output = cut->first_output;
+        own->outputs = cut->outputs;
+        own->first_column = cut->base;
+        own->down = args->counts_down + (depth * args->out_height + row) * size;
+        own->across = args->counts_across + cut->first_output * size;
+        own->seen = args->windows;
+        own->seen_step = args->window_step;
+        own->row_outputs = args->out_width;
+        own->taps = args->taps;
+        own->stride = args->stride;
+        const int64_t left = args->out_height - row;
+        call(emit, own, left < args->rows ? left : args->rows, worker);
     }
 }
 
 /* Global pools: a work item is a plane. Four sums run beside each other. */
-INLINE void NAME(whole)(enum NAME(operation) operation, int mean, const int64_t *args,
+INLINE void NAME(whole)(enum NAME(operation) operation, int mean, const struct whole_args *args,
                         int64_t first, int64_t last)
 {
-    const int64_t cells = args[WHOLE_CELLS];
+    const int64_t cells = args->cells;
     const V fill = NAME(splat)(NAME(neutral)(operation));
     for (int64_t plane = first; plane < last; plane++) {
-        const REAL *values = AT(args[WHOLE_SOURCE]) + plane * cells;
+        const REAL *values = AT(args->source) + plane * cells;
         if (mean) {
-            AT(args[WHOLE_OUT])[plane] = (REAL)(NAME(long_sum)(values, cells) / (double)cells);
+            AT(args->out)[plane] = (REAL)(NAME(long_sum)(values, cells) / (double)cells);
             continue;
         }
         V totals[4] = {fill, fill, fill, fill};
@@ -364,24 +350,25 @@ INLINE void NAME(whole)(enum NAME(operation) operation, int mean, const int64_t 
         }
         const V low = NAME(bring)(operation, totals[0], totals[1]);
         const V high = NAME(bring)(operation, totals[2], totals[3]);
-        AT(args[WHOLE_OUT])[plane] =
+        AT(args->out)[plane] =
             NAME(total_of)(operation, NAME(bring)(operation, low, high));
     }
 }
 
 /* The same for small planes: a work item is as many of them as a vector has lanes. */
-INLINE void NAME(whole_rows)(enum NAME(operation) operation, int mean, const int64_t *args,
+INLINE void NAME(whole_rows)(enum NAME(operation) operation, int mean,
+                             const struct whole_args *args,
                              int64_t first, int64_t last)
 {
-    const int64_t cells = args[WHOLE_CELLS];
+    const int64_t cells = args->cells;
     const V fill = NAME(splat)(NAME(neutral)(operation));
     for (int64_t item = first; item < last; item++) {
-        const int64_t plane = item * LANES, left = args[WHOLE_PLANES] - plane;
+        const int64_t plane = item * LANES, left = args->planes - plane;
         const int64_t count = left < LANES ? left : LANES;
         V totals[VECTOR_BYTES / sizeof(REAL)];
         for (int64_t row = 0; row < LANES; row++) {
             const int64_t shown = row < count ? row : count - 1;
-            const REAL *values = AT(args[WHOLE_SOURCE]) + (plane + shown) * cells;
+            const REAL *values = AT(args->source) + (plane + shown) * cells;
             V total = fill;
             int64_t done = 0;
             for (; done + LANES <= cells; done += LANES) {
@@ -410,27 +397,32 @@ INLINE void NAME(whole_rows)(enum NAME(operation) operation, int mean, const int
         if (mean) {
             totals[0] /= NAME(splat)((REAL)cells);
         }
-        NAME(store_first)(AT(args[WHOLE_OUT]) + plane, count, totals[0]);
+        NAME(store_first)(AT(args->out) + plane, count, totals[0]);
     }
 }
 
-KERNEL(pool_fold_max, NAME(fold_lines)(NAME(MAX), args, first, last))
-KERNEL(pool_fold_ordered_max, NAME(fold_lines)(NAME(ORDERED_MAX), args, first, last))
-KERNEL(pool_fold_sum, NAME(fold_lines)(NAME(SUM), args, first, last))
-KERNEL(pool_fold_squares, NAME(fold_lines)(NAME(SQUARES), args, first, last))
-KERNEL(pool_fold_magnitudes, NAME(fold_lines)(NAME(MAGNITUDES), args, first, last))
-KERNEL(pool_emit_max_max, NAME(emit_any)(NAME(MAX), 0, 0, args, first, last))
-KERNEL(pool_emit_max_ordered_max, NAME(emit_any)(NAME(ORDERED_MAX), 0, 0, args, first, last))
-KERNEL(pool_emit_avg_sum, NAME(emit_any)(NAME(SUM), 1, 0, args, first, last))
-KERNEL(pool_emit_squares_sum, NAME(emit_any)(NAME(SUM), 0, 1, args, first, last))
-KERNEL(pool_emit_magnitudes_sum, NAME(emit_any)(NAME(SUM), 0, 0, args, first, last))
-KERNEL(pool_emit_windows_max, NAME(emit_each)(NAME(MAX), 0, 0, args, first, last))
-KERNEL(pool_emit_windows_avg, NAME(emit_each)(NAME(SUM), 1, 0, args, first, last))
-KERNEL(pool_emit_windows_squares, NAME(emit_each)(NAME(SUM), 0, 1, args, first, last))
-KERNEL(pool_emit_windows_magnitudes, NAME(emit_each)(NAME(SUM), 0, 0, args, first, last))
-KERNEL(pool_whole_max, NAME(whole)(NAME(MAX), 0, args, first, last))
-KERNEL(pool_whole_avg, NAME(whole)(NAME(SUM), 1, args, first, last))
-KERNEL(pool_whole_rows_max, NAME(whole_rows)(NAME(MAX), 0, args, first, last))
-KERNEL(pool_whole_rows_avg, NAME(whole_rows)(NAME(SUM), 1, args, first, last))
-KERNEL(pool_walk_0, NAME(walk)(0, args, first, last, worker))
-KERNEL(pool_walk_1, NAME(walk)(1, args, first, last, worker))
+KERNEL(pool_fold_max, fold_lines_args, NAME(fold_lines)(NAME(MAX), args, first, last))
+KERNEL(pool_fold_ordered_max, fold_lines_args,
+       NAME(fold_lines)(NAME(ORDERED_MAX), args, first, last))
+KERNEL(pool_fold_sum, fold_lines_args, NAME(fold_lines)(NAME(SUM), args, first, last))
+KERNEL(pool_fold_squares, fold_lines_args, NAME(fold_lines)(NAME(SQUARES), args, first, last))
+KERNEL(pool_fold_magnitudes, fold_lines_args, NAME(fold_lines)(NAME(MAGNITUDES), args, first, last))
+KERNEL(pool_emit_max_max, emit_lines_args, NAME(emit_any)(NAME(MAX), 0, 0, args, first, last))
+KERNEL(pool_emit_max_ordered_max, emit_lines_args,
+       NAME(emit_any)(NAME(ORDERED_MAX), 0, 0, args, first, last))
+KERNEL(pool_emit_avg_sum, emit_lines_args, NAME(emit_any)(NAME(SUM), 1, 0, args, first, last))
+KERNEL(pool_emit_squares_sum, emit_lines_args, NAME(emit_any)(NAME(SUM), 0, 1, args, first, last))
+KERNEL(pool_emit_magnitudes_sum, emit_lines_args,
+       NAME(emit_any)(NAME(SUM), 0, 0, args, first, last))
+KERNEL(pool_emit_windows_max, emit_lines_args, NAME(emit_each)(NAME(MAX), 0, 0, args, first, last))
+KERNEL(pool_emit_windows_avg, emit_lines_args, NAME(emit_each)(NAME(SUM), 1, 0, args, first, last))
+KERNEL(pool_emit_windows_squares, emit_lines_args,
+       NAME(emit_each)(NAME(SUM), 0, 1, args, first, last))
+KERNEL(pool_emit_windows_magnitudes, emit_lines_args,
+       NAME(emit_each)(NAME(SUM), 0, 0, args, first, last))
+KERNEL(pool_whole_max, whole_args, NAME(whole)(NAME(MAX), 0, args, first, last))
+KERNEL(pool_whole_avg, whole_args, NAME(whole)(NAME(SUM), 1, args, first, last))
+KERNEL(pool_whole_rows_max, whole_args, NAME(whole_rows)(NAME(MAX), 0, args, first, last))
+KERNEL(pool_whole_rows_avg, whole_args, NAME(whole_rows)(NAME(SUM), 1, args, first, last))
+KERNEL(pool_walk_0, walk_args, NAME(walk)(0, args, first, last, worker))
+KERNEL(pool_walk_1, walk_args, NAME(walk)(1, args, first, last, worker))

@@ -1,17 +1,11 @@
 /* Pools that go tile by tile of an output row: where an item's cells lie, and runs of them.
  *
- * The words of the argument blocks are those of fastconv/backends/native/pool/block.py. An item is
- * a tile of an output row and a block of lanes. Outputs whose windows lie inside the row make one
+ * An item is a tile of an output row and a block of lanes. Outputs whose windows lie inside the row make one
  * long run of elements (`interior`): of neighbours where windows are one column apart, `spacing`
  * apart where there is one lane. Others are runs of their lanes, one by one.
  */
 #ifndef POOL_BLOCK
 #define POOL_BLOCK
-enum {
-    SOURCE, OUT, DEPTH, HEIGHT, WIDTH, LANES_IN_ALL, OUT_DEPTH, OUT_HEIGHT, OUT_WIDTH, D_TABLE,
-    H_TABLE, W_TABLE, D_STEP, H_STEP, W_STEP, LANE_BLOCK, TILE, TILES, TILE_FROM, TILE_TO, MODE,
-    TAPS, TAP_TABLE, STRIDE, DILATION, BEFORE, SCRATCH_BASE, SCRATCH_STRIDE, OWN
-};
 /* Vectors that are folded side by side, to hide an operation's latency. */
 enum { SIDE_BY_SIDE = 4 };
 /* The windows of a dimension: first cell, number of cells, first tap. */
@@ -30,37 +24,38 @@ struct pool_item {
     int64_t image, row, od, oh, first, last, column, columns, lane, lanes;
     struct pool_window d, h;
 };
-WORDS_INLINE struct pool_item pool_item(const int64_t *args, int64_t number)
+WORDS_INLINE struct pool_item pool_item(const struct pool_block_args *args, int64_t number)
 {
-    const int64_t blocks = parts_of(args[LANES_IN_ALL], args[LANE_BLOCK]);
-    const int64_t tiles = number / blocks, rows = tiles / args[TILES];
-    const int64_t volumes = rows / args[OUT_HEIGHT], tile = tiles % args[TILES];
+    const int64_t blocks = parts_of(args->lanes, args->lane_block);
+    const int64_t tiles = number / blocks, rows = tiles / args->tiles;
+    const int64_t volumes = rows / args->out_height, tile = tiles % args->tiles;
     struct pool_item item;
     item.row = rows;
-    item.oh = rows % args[OUT_HEIGHT];
-    item.od = volumes % args[OUT_DEPTH];
-    item.image = volumes / args[OUT_DEPTH];
-    item.first = tile * args[TILE];
-    item.last = lesser(args[OUT_WIDTH], item.first + args[TILE]);
-    item.column = *words_at(args[TILE_FROM], tile);
-    item.columns = *words_at(args[TILE_TO], tile) - item.column;
-    item.lane = number % blocks * args[LANE_BLOCK];
-    item.lanes = lesser(args[LANE_BLOCK], args[LANES_IN_ALL] - item.lane);
-    item.d = pool_window(args[D_TABLE], args[OUT_DEPTH], item.od);
-    item.h = pool_window(args[H_TABLE], args[OUT_HEIGHT], item.oh);
+    item.oh = rows % args->out_height;
+    item.od = volumes % args->out_depth;
+    item.image = volumes / args->out_depth;
+    item.first = tile * args->tile;
+    item.last = lesser(args->out_width, item.first + args->tile);
+    item.column = *words_at(args->tile_from, tile);
+    item.columns = *words_at(args->tile_to, tile) - item.column;
+    item.lane = number % blocks * args->lane_block;
+    item.lanes = lesser(args->lane_block, args->lanes - item.lane);
+    item.d = pool_window(args->d_table, args->out_depth, item.od);
+    item.h = pool_window(args->h_table, args->out_height, item.oh);
     return item;
 }
 
 /* The item's outputs that see every tap along the row. */
-WORDS_INLINE void pool_interior(const int64_t *args, const struct pool_item *item, int64_t *first,
+WORDS_INLINE void pool_interior(const struct pool_block_args *args, const struct pool_item *item,
+                                int64_t *first,
                                 int64_t *last)
 {
-    const int64_t taps = args[TAPS];
+    const int64_t taps = args->taps;
     *first = *last = item->first;
-    if (taps > 0 && (args[LANES_IN_ALL] == 1 ||
-                     (args[STRIDE] == 1 && args[LANES_IN_ALL] == item->lanes))) {
-        const int64_t low = greater(item->first, *words_at(args[TAP_TABLE], 0));
-        const int64_t high = lesser(item->last, *words_at(args[TAP_TABLE], 2 * taps - 1));
+    if (taps > 0 && (args->lanes == 1 ||
+                     (args->stride == 1 && args->lanes == item->lanes))) {
+        const int64_t low = greater(item->first, *words_at(args->tap_table, 0));
+        const int64_t high = lesser(item->last, *words_at(args->tap_table, 2 * taps - 1));
         if (low < high) {
             *first = low;
             *last = high;
@@ -69,34 +64,36 @@ WORDS_INLINE void pool_interior(const int64_t *args, const struct pool_item *ite
 }
 
 /* Elements from one output's cell to the next one's, in the interior. */
-WORDS_INLINE int64_t pool_spacing(const int64_t *args)
+WORDS_INLINE int64_t pool_spacing(const struct pool_block_args *args)
 {
-    return args[LANES_IN_ALL] == 1 ? args[STRIDE] : 1;
+    return args->lanes == 1 ? args->stride : 1;
 }
 
 /* Cells of a window: numbers and bytes from one to the next; depth, rows, columns. */
 struct pool_cells {
     int64_t depth, rows, columns, depth_step, row_step, column_step;
 };
-WORDS_INLINE struct pool_cells pool_cells(const int64_t *args, const struct pool_item *item,
+WORDS_INLINE struct pool_cells pool_cells(const struct pool_block_args *args,
+                                          const struct pool_item *item,
                                           int64_t size)
 {
-    const int64_t pitch = args[LANES_IN_ALL] * size, row = args[WIDTH] * pitch;
+    const int64_t pitch = args->lanes * size, row = args->width * pitch;
     const struct pool_cells cells = {item->d.cells,
                                      item->h.cells,
-                                     args[TAPS],
-                                     args[D_STEP] * args[HEIGHT] * row,
-                                     args[H_STEP] * row,
-                                     args[W_STEP] * pitch};
+                                     args->taps,
+                                     args->d_step * args->height * row,
+                                     args->h_step * row,
+                                     args->w_step * pitch};
     return cells;
 }
 
 /* Whether folding the rows of windows into a line first takes fewer steps than going over all of
  * their cells: in vectors, where a cell of a line costs as much as `cost` of a window. */
-WORDS_INLINE int pool_lined(const int64_t *args, const struct pool_item *item, int64_t rows,
+WORDS_INLINE int pool_lined(const struct pool_block_args *args, const struct pool_item *item,
+                            int64_t rows,
                             int64_t cost, int64_t vector)
 {
-    const int64_t taps = args[TAPS], stride = args[STRIDE];
+    const int64_t taps = args->taps, stride = args->stride;
     if (stride == 1 || item->lanes == 1) {
         return rows * taps > rows * stride + cost * taps;
     }
@@ -105,20 +102,22 @@ WORDS_INLINE int pool_lined(const int64_t *args, const struct pool_item *item, i
 }
 
 /* The cell of the item's first row and lane at a column. */
-WORDS_INLINE int64_t pool_cell(const int64_t *args, const struct pool_item *item, int64_t column,
+WORDS_INLINE int64_t pool_cell(const struct pool_block_args *args, const struct pool_item *item,
+                               int64_t column,
                                int64_t size)
 {
-    const int64_t plane = item->image * args[DEPTH] + item->d.start;
-    const int64_t row = plane * args[HEIGHT] + item->h.start;
-    return args[SOURCE] +
-           ((row * args[WIDTH] + column) * args[LANES_IN_ALL] + item->lane) * size;
+    const int64_t plane = item->image * args->depth + item->d.start;
+    const int64_t row = plane * args->height + item->h.start;
+    return args->source +
+           ((row * args->width + column) * args->lanes + item->lane) * size;
 }
 
 /* The end of the item's image. */
-WORDS_INLINE int64_t pool_end(const int64_t *args, const struct pool_item *item, int64_t size)
+WORDS_INLINE int64_t pool_end(const struct pool_block_args *args, const struct pool_item *item,
+                              int64_t size)
 {
-    const int64_t rows = (item->image + 1) * args[DEPTH] * args[HEIGHT];
-    return args[SOURCE] + rows * args[WIDTH] * args[LANES_IN_ALL] * size;
+    const int64_t rows = (item->image + 1) * args->depth * args->height;
+    return args->source + rows * args->width * args->lanes * size;
 }
 #endif
 

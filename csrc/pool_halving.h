@@ -2,18 +2,9 @@
  * straight from the image to the outputs.
  *
  * Rows are brought together first, then columns: the order of every planar pool. A work item is
- * some rows of outputs, which lie one after the other, whichever planes they are of. The words are
- * those of fastconv/backends/native/pool/halving.py.
+ * some rows of outputs, which lie one after the other, whichever planes they are of.
  */
 #include "pool_operation.h"
-
-#ifndef HALVING_WORDS
-#define HALVING_WORDS
-enum {
-    SOURCE, OUT, PLANES, HEIGHT, WIDTH, OUT_HEIGHT, OUT_WIDTH, TALL, ROW_STRIDE, TAPS, ITEM_ROWS,
-    DIVISOR, EXACT
-};
-#endif
 
 #define NEXT_PLACE(x, i) ((i) + 1)
 
@@ -49,17 +40,17 @@ INLINE V NAME(halving_vector)(enum NAME(operation) operation, int64_t tall, int 
 }
 
 INLINE void NAME(halving_rows)(enum NAME(operation) operation, int mean, int rooted, int64_t tall,
-                              int taps, const int64_t *args, int64_t row, int64_t stop)
+                              int taps, const struct halving_args *args, int64_t row, int64_t stop)
 {
-    const int64_t width = args[WIDTH], plane_size = args[HEIGHT] * width;
-    const int64_t out_height = args[OUT_HEIGHT], outputs = args[OUT_WIDTH], exact = args[EXACT];
-    const int64_t step = args[ROW_STRIDE] * width;
-    const REAL *plane = AT(args[SOURCE]) + row / out_height * plane_size;
-    const REAL *end = AT(args[SOURCE]) + args[PLANES] * plane_size - (tall - 1) * width;
+    const int64_t width = args->width, plane_size = args->height * width;
+    const int64_t out_height = args->out_height, outputs = args->out_width, exact = args->exact;
+    const int64_t step = args->row_stride * width;
+    const REAL *plane = AT(args->source) + row / out_height * plane_size;
+    const REAL *end = AT(args->source) + args->planes * plane_size - (tall - 1) * width;
     const REAL *whole_end = end - taps * LANES;
-    REAL *out = AT(args[OUT]) + row * outputs, *const out_end = AT(args[OUT]) + stop * outputs;
+    REAL *out = AT(args->out) + row * outputs, *const out_end = AT(args->out) + stop * outputs;
     const REAL *out_whole = out_end - LANES;
-    const V divisor = NAME(splat)((REAL)number_of(args[DIVISOR])), factor = 1 / divisor;
+    const V divisor = NAME(splat)((REAL)args->divisor), factor = 1 / divisor;
     int64_t y = row % out_height;
     for (; row < stop; row++) {
         const REAL *from = plane + y * step;
@@ -94,12 +85,12 @@ INLINE void NAME(halving_rows)(enum NAME(operation) operation, int mean, int roo
 
 /* The usual windows are squares. */
 INLINE void NAME(halving_any)(enum NAME(operation) operation, int mean, int rooted,
-                             const int64_t *args, int64_t row, int64_t stop)
+                             const struct halving_args *args, int64_t row, int64_t stop)
 {
-    const int64_t tall = args[TALL];
-    if (args[TAPS] == 2 && tall == 2) {
+    const int64_t tall = args->tall;
+    if (args->taps == 2 && tall == 2) {
         NAME(halving_rows)(operation, mean, rooted, 2, 2, args, row, stop);
-    } else if (args[TAPS] == 2) {
+    } else if (args->taps == 2) {
         NAME(halving_rows)(operation, mean, rooted, tall, 2, args, row, stop);
     } else if (tall == 3) {
         NAME(halving_rows)(operation, mean, rooted, 3, 3, args, row, stop);
@@ -109,18 +100,19 @@ INLINE void NAME(halving_any)(enum NAME(operation) operation, int mean, int root
 }
 
 INLINE void NAME(halving)(enum NAME(operation) operation, int mean, int rooted,
-                          const int64_t *args, int64_t first, int64_t last)
+                          const struct halving_args *args, int64_t first, int64_t last)
 {
     for (int64_t item = first; item < last; item++) {
-        const int64_t row = item * args[ITEM_ROWS];
-        const int64_t stop = lesser(row + args[ITEM_ROWS], args[PLANES] * args[OUT_HEIGHT]);
+        const int64_t row = item * args->item_rows;
+        const int64_t stop = lesser(row + args->item_rows, args->planes * args->out_height);
         NAME(halving_any)(operation, mean, rooted, args, row, stop);
     }
 }
 
-KERNEL(pool_halving_max, NAME(halving)(NAME(MAX), 0, 0, args, first, last))
-KERNEL(pool_halving_avg, NAME(halving)(NAME(SUM), 1, 0, args, first, last))
-KERNEL(pool_halving_squares, NAME(halving)(NAME(SQUARES), 0, 1, args, first, last))
-KERNEL(pool_halving_magnitudes, NAME(halving)(NAME(MAGNITUDES), 0, 0, args, first, last))
+KERNEL(pool_halving_max, halving_args, NAME(halving)(NAME(MAX), 0, 0, args, first, last))
+KERNEL(pool_halving_avg, halving_args, NAME(halving)(NAME(SUM), 1, 0, args, first, last))
+KERNEL(pool_halving_squares, halving_args, NAME(halving)(NAME(SQUARES), 0, 1, args, first, last))
+KERNEL(pool_halving_magnitudes, halving_args,
+       NAME(halving)(NAME(MAGNITUDES), 0, 0, args, first, last))
 
 #undef NEXT_PLACE

@@ -7,9 +7,8 @@
  */
 #include "pool_block.h"
 
-#ifndef POOL_INDICES_WORDS
-#define POOL_INDICES_WORDS
-enum { INDICES = OWN, ROW_LINE_BYTES };
+#ifndef POOL_INDICES_ONCE
+#define POOL_INDICES_ONCE
 /* What is folded: rows into a line, a line's columns into outputs, windows into outputs. */
 enum indices_shape { PLACES_TO_LINE, PLACES_OF_LINE, PLACES_OF_WINDOW };
 
@@ -163,17 +162,17 @@ INLINE void NAME(indices_run)(const int shape, const struct indices_run *run, in
 }
 
 /* Fold the rows of an item's windows into a line: its columns, of as many lanes as the item has. */
-INLINE void NAME(indices_line)(const int64_t *args, const struct pool_item *item,
+INLINE void NAME(indices_line)(const struct pool_indices_args *args, const struct pool_item *item,
                                struct indices_run run, int64_t rows, int64_t line)
 {
     const int64_t size = (int64_t)sizeof(REAL);
-    const int together = item->lanes == args[LANES_IN_ALL];
+    const int together = item->lanes == args->lanes;
     const int64_t columns = together ? 1 : item->columns;
     const int64_t count = together ? item->columns * item->lanes : item->lanes;
     run.cells.columns = run.spacing = 1;
-    run.place = (item->d.start * args[HEIGHT] + item->h.start) * args[WIDTH];
+    run.place = (item->d.start * args->height + item->h.start) * args->width;
     for (int64_t column = 0; column < columns; column++) {
-        run.from = pool_cell(args, item, item->column + column, size);
+        run.from = pool_cell(&args->base, item, item->column + column, size);
         run.to = line + column * count * size;
         run.places_to = rows + column * count * size;
         NAME(indices_run)(PLACES_TO_LINE, &run, count);
@@ -222,42 +221,43 @@ INLINE void NAME(indices_one)(const struct indices_run *run, int lined)
     *(int64_t *)(intptr_t)run->places_to = where;
 }
 
-INLINE void NAME(indices_item)(const int64_t *args, const struct pool_item *item, int64_t rows)
+INLINE void NAME(indices_item)(const struct pool_indices_args *args, const struct pool_item *item,
+                               int64_t rows)
 {
-    const int64_t size = (int64_t)sizeof(REAL), line = rows + args[ROW_LINE_BYTES];
-    const int64_t lanes = args[LANES_IN_ALL], height = item->d.cells * item->h.cells;
+    const int64_t size = (int64_t)sizeof(REAL), line = rows + args->row_line_bytes;
+    const int64_t lanes = args->lanes, height = item->d.cells * item->h.cells;
     const int lined =
-        lanes == 1 && args[TAPS] == 0 ? height > 1 : pool_lined(args, item, height, 2, LANES);
-    int64_t source = pool_cell(args, item, 0, size), pitch = lanes * size;
-    struct indices_run run = {.cells = pool_cells(args, item, size),
-                              .end = pool_end(args, item, size),
-                              .depth_places = args[D_STEP] * args[HEIGHT] * args[WIDTH],
-                              .row_places = args[H_STEP] * args[WIDTH],
-                              .column_places = args[W_STEP]};
-    int64_t start = (item->d.start * args[HEIGHT] + item->h.start) * args[WIDTH];
+        lanes == 1 && args->taps == 0 ? height > 1 : pool_lined(&args->base, item, height, 2, LANES);
+    int64_t source = pool_cell(&args->base, item, 0, size), pitch = lanes * size;
+    struct indices_run run = {.cells = pool_cells(&args->base, item, size),
+                              .end = pool_end(&args->base, item, size),
+                              .depth_places = args->d_step * args->height * args->width,
+                              .row_places = args->h_step * args->width,
+                              .column_places = args->w_step};
+    int64_t start = (item->d.start * args->height + item->h.start) * args->width;
     if (lined) {
         NAME(indices_line)(args, item, run, rows, line);
         pitch = item->lanes * size;
         source = line - item->column * pitch;
         start = 0;
-        run.cells.column_step = args[W_STEP] * pitch;
+        run.cells.column_step = args->w_step * pitch;
         /* Past a line there is room for a vector. */
         run.end = line + item->columns * pitch + VECTOR_BYTES;
     }
     int64_t inner, outer;
-    pool_interior(args, item, &inner, &outer);
+    pool_interior(&args->base, item, &inner, &outer);
     for (int64_t o = item->first; o < item->last; o++) {
-        const struct pool_window window = pool_window(args[W_TABLE], args[OUT_WIDTH], o);
+        const struct pool_window window = pool_window(args->w_table, args->out_width, o);
         const int64_t together = o == inner && lanes == 1 ? greater(outer - inner, 1) : 1;
-        const int64_t out = (item->row * args[OUT_WIDTH] + o) * lanes + item->lane;
+        const int64_t out = (item->row * args->out_width + o) * lanes + item->lane;
         run.from = source + window.start * pitch;
         run.rows_from = run.from + rows - line;
-        run.to = args[OUT] + out * size;
-        run.places_to = args[INDICES] + out * 8;
+        run.to = args->out + out * size;
+        run.places_to = args->indices + out * 8;
         run.cells.columns = window.cells;
         run.place = start + window.start;
-        run.spacing = together > 1 ? args[STRIDE] : 1;
-        run.apart = together > 1 ? args[STRIDE] : 0;
+        run.spacing = together > 1 ? args->stride : 1;
+        run.apart = together > 1 ? args->stride : 0;
         if (height == 0 || window.cells == 0) {
             NAME(indices_none)(&run, together * item->lanes);
         } else if (together * item->lanes == 1) {
@@ -271,13 +271,14 @@ INLINE void NAME(indices_item)(const int64_t *args, const struct pool_item *item
     }
 }
 
-INLINE void NAME(indices_items)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+INLINE void NAME(indices_items)(const struct pool_indices_args *args, int64_t first, int64_t last,
+                                int64_t worker)
 {
-    const int64_t rows = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
+    const int64_t rows = args->scratch_base + worker * args->scratch_stride;
     for (int64_t number = first; number < last; number++) {
-        const struct pool_item item = pool_item(args, number);
+        const struct pool_item item = pool_item(&args->base, number);
         NAME(indices_item)(args, &item, rows);
     }
 }
 
-KERNEL(pool_indices, NAME(indices_items)(args, first, last, worker))
+KERNEL(pool_indices, pool_indices_args, NAME(indices_items)(args, first, last, worker))

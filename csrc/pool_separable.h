@@ -6,14 +6,13 @@
  */
 #include "pool_block.h"
 
-#ifndef POOL_SEPARABLE_WORDS
-#define POOL_SEPARABLE_WORDS
-enum { D_COUNT = OWN, H_COUNT, W_COUNT, POWER, LINE_BYTES, SUM_BYTES };
+#ifndef POOL_SEPARABLE_ONCE
+#define POOL_SEPARABLE_ONCE
 /* What pools do; the largest magnitude is the Lp pool with p = infinity. */
 enum pool_kind { POOL_MAX, POOL_AVG, POOL_LARGEST, POOL_LP };
 /* What is folded: rows into a line, a line's columns into outputs, windows into outputs. */
 enum pool_shape { TO_LINE, COLUMNS, WINDOW };
-enum { RUN_LANES = 16, LARGEST_POWER = 16 };
+enum { LARGEST_POWER = 16 };
 
 /* Runs: where elements come from and go to, how far apart their cells lie, what they become.
  * `power` is p where it is a small integer, else 0; `cells` of a mean. */
@@ -200,33 +199,33 @@ INLINE REAL NAME(separable_bring_one)(const int sums, REAL total, REAL value)
 /* Fold the cells of one long window: in 16 lanes, then these by halves. */
 static REAL NAME(separable_long)(const int sums, const REAL *cells, int64_t step, int64_t count)
 {
-    if (step != 1 || count < RUN_LANES) {
+    if (step != 1 || count < SEPARABLE_RUN_LANES) {
         REAL total = sums ? (REAL)0 : (REAL)-INFINITY;
         for (int64_t i = 0; i < count; i++) {
             total = NAME(separable_bring_one)(sums, total, cells[i * step]);
         }
         return total;
     }
-    V parts[RUN_LANES * sizeof(REAL) / VECTOR_BYTES];
+    V parts[SEPARABLE_RUN_LANES * sizeof(REAL) / VECTOR_BYTES];
     const int vectors = (int)(sizeof parts / sizeof parts[0]);
-    int64_t done = RUN_LANES;
+    int64_t done = SEPARABLE_RUN_LANES;
     UNROLL for (int v = 0; v < vectors; v++) {
         parts[v] = NAME(load)(cells + v * LANES);
     }
-    for (; done + RUN_LANES <= count; done += RUN_LANES) {
+    for (; done + SEPARABLE_RUN_LANES <= count; done += SEPARABLE_RUN_LANES) {
         UNROLL for (int v = 0; v < vectors; v++) {
             const V value = NAME(load)(cells + done + v * LANES);
             parts[v] = NAME(separable_bring)(sums, parts[v], value);
         }
     }
-    REAL lanes[RUN_LANES];
+    REAL lanes[SEPARABLE_RUN_LANES];
     UNROLL for (int v = 0; v < vectors; v++) {
         NAME(store)(lanes + v * LANES, parts[v]);
     }
     for (int64_t i = 0; done + i < count; i++) {
         lanes[i] = NAME(separable_bring_one)(sums, lanes[i], cells[done + i]);
     }
-    for (int width = RUN_LANES / 2; width > 0; width /= 2) {
+    for (int width = SEPARABLE_RUN_LANES / 2; width > 0; width /= 2) {
         for (int i = 0; i < width; i++) {
             lanes[i] = NAME(separable_bring_one)(sums, lanes[i], lanes[i + width]);
         }
@@ -235,60 +234,62 @@ static REAL NAME(separable_long)(const int sums, const REAL *cells, int64_t step
 }
 
 /* Fold the rows of an item's windows into a line: its columns, of as many lanes as the item has. */
-INLINE void NAME(separable_line)(const int kind, const int narrow, const int64_t *args,
+INLINE void NAME(separable_line)(const int kind, const int narrow,
+                                 const struct separable_args *args,
                                  const struct pool_item *item, struct pool_run run, int64_t line)
 {
     const int64_t size = narrow ? (int64_t)sizeof(float) : (int64_t)sizeof(REAL);
-    const int together = item->lanes == args[LANES_IN_ALL];
+    const int together = item->lanes == args->lanes;
     const int64_t columns = together ? 1 : item->columns;
     const int64_t count = together ? item->columns * item->lanes : item->lanes;
     run.spacing = 1;
     for (int64_t column = 0; column < columns; column++) {
-        run.from = pool_cell(args, item, item->column + column, size);
+        run.from = pool_cell(&args->base, item, item->column + column, size);
         run.to = line + column * count * (int64_t)sizeof(REAL);
         NAME(separable_run)(kind, narrow, TO_LINE, &run, count);
     }
 }
 
-INLINE void NAME(separable_item)(const int kind, const int narrow, const int64_t *args,
+INLINE void NAME(separable_item)(const int kind, const int narrow,
+                                 const struct separable_args *args,
                                  const struct pool_item *item, int64_t line)
 {
     const int64_t size = narrow ? (int64_t)sizeof(float) : (int64_t)sizeof(REAL);
     const int64_t rows = item->d.cells * item->h.cells;
-    const int one_by_one = args[LANES_IN_ALL] == 1 && args[MODE] == 0;
+    const int one_by_one = args->lanes == 1 && args->mode == 0;
     const int plain = kind == POOL_MAX || kind == POOL_AVG;
     const int single = plain && rows == 1;
     /* Powers are taken once a cell, of cells side by side. */
-    const int dear = kind == POOL_LP && (args[LANES_IN_ALL] == 1 || args[TAPS] > args[STRIDE]);
-    const int lined = !single && (one_by_one || dear || pool_lined(args, item, rows, 1, LANES));
-    const int64_t counted = *words_at(args[D_COUNT], item->od) * *words_at(args[H_COUNT], item->oh);
-    const double p = number_of(args[POWER]);
-    struct pool_run run = {pool_cells(args, item, size), 0, 0, pool_end(args, item, size), 1, 0, 0,
+    const int dear = kind == POOL_LP && (args->lanes == 1 || args->taps > args->stride);
+    const int lined = !single && (one_by_one || dear || pool_lined(&args->base, item, rows, 1, LANES));
+    const int64_t counted = *words_at(args->d_count, item->od) * *words_at(args->h_count, item->oh);
+    const double p = args->power;
+    struct pool_run run = {pool_cells(&args->base, item, size), 0, 0, pool_end(&args->base, item, size), 1, 0, 0,
                            p};
     run.power = p == floor(p) && p <= LARGEST_POWER ? (int64_t)p : 0;
-    int64_t source = pool_cell(args, item, 0, size), pitch = args[LANES_IN_ALL] * size;
+    int64_t source = pool_cell(&args->base, item, 0, size), pitch = args->lanes * size;
     if (lined) {
         NAME(separable_line)(kind, narrow, args, item, run, line);
         pitch = item->lanes * (int64_t)sizeof(REAL);
         source = line - item->column * pitch;
-        run.cells.column_step = args[W_STEP] * pitch;
+        run.cells.column_step = args->w_step * pitch;
         /* Scratch memory goes on after the line. */
-        run.end = line + args[LINE_BYTES] + VECTOR_BYTES;
+        run.end = line + args->line_bytes + VECTOR_BYTES;
     }
     int64_t inner, outer;
-    pool_interior(args, item, &inner, &outer);
+    pool_interior(&args->base, item, &inner, &outer);
     for (int64_t o = item->first; o < item->last; o++) {
-        const struct pool_window window = pool_window(args[W_TABLE], args[OUT_WIDTH], o);
+        const struct pool_window window = pool_window(args->w_table, args->out_width, o);
         const int64_t together = o == inner && !one_by_one ? greater(outer - inner, 1) : 1;
         run.from = source + window.start * pitch;
-        run.to = args[OUT] +
-                 ((item->row * args[OUT_WIDTH] + o) * args[LANES_IN_ALL] + item->lane) * size;
+        run.to = args->out +
+                 ((item->row * args->out_width + o) * args->lanes + item->lane) * size;
         run.cells.columns = window.cells;
-        run.counted = counted * *words_at(args[W_COUNT], o);
-        run.spacing = together > 1 ? pool_spacing(args) : 1;
+        run.counted = counted * *words_at(args->w_count, o);
+        run.spacing = together > 1 ? pool_spacing(&args->base) : 1;
         if (one_by_one) {
             const int sums = kind == POOL_AVG || kind == POOL_LP;
-            const REAL total = NAME(separable_long)(sums, AT(run.from), args[W_STEP], window.cells);
+            const REAL total = NAME(separable_long)(sums, AT(run.from), args->w_step, window.cells);
             NAME(separable_store)(narrow, 0, run.to, 1,
                                   NAME(separable_finish)(kind, &run, NAME(splat)(total), 1));
         } else if (lined || single) {
@@ -300,25 +301,27 @@ INLINE void NAME(separable_item)(const int kind, const int narrow, const int64_t
     }
 }
 
-INLINE void NAME(separable_items)(const int kind, const int narrow, const int64_t *args,
+INLINE void NAME(separable_items)(const int kind, const int narrow,
+                                  const struct separable_args *args,
                                   int64_t first, int64_t last, int64_t worker)
 {
-    const int64_t line = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
+    const int64_t line = args->scratch_base + worker * args->scratch_stride;
     for (int64_t number = first; number < last; number++) {
-        const struct pool_item item = pool_item(args, number);
+        const struct pool_item item = pool_item(&args->base, number);
         NAME(separable_item)(kind, narrow, args, &item, line);
     }
 }
 
-KERNEL(pool_separable_max, NAME(separable_items)(POOL_MAX, 0, args, first, last, worker))
-KERNEL(pool_separable_avg, NAME(separable_items)(POOL_AVG, 0, args, first, last, worker))
-KERNEL(pool_separable_largest, NAME(separable_items)(POOL_LARGEST, 0, args, first, last, worker))
+KERNEL(pool_separable_max, separable_args,
+       NAME(separable_items)(POOL_MAX, 0, args, first, last, worker))
+KERNEL(pool_separable_avg, separable_args,
+       NAME(separable_items)(POOL_AVG, 0, args, first, last, worker))
+KERNEL(pool_separable_largest, separable_args,
+       NAME(separable_items)(POOL_LARGEST, 0, args, first, last, worker))
 #if !REAL_IS_FLOAT
-KERNEL(pool_separable_lp, NAME(separable_items)(POOL_LP, 0, args, first, last, worker))
+KERNEL(pool_separable_lp, separable_args,
+       NAME(separable_items)(POOL_LP, 0, args, first, last, worker))
 /* The float32 kernel is one of doubles. */
-static void JOIN(pool_separable_lp, float32, ISA)(const int64_t *args, int64_t first, int64_t last,
-                                                 int64_t worker)
-{
-    NAME(separable_items)(POOL_LP, 1, args, first, last, worker);
-}
+KERNEL_OF(pool_separable_lp, float32, separable_args,
+          NAME(separable_items)(POOL_LP, 1, args, first, last, worker))
 #endif

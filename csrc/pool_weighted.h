@@ -1,11 +1,8 @@
 /* Weighted averages: all taps of a run of outputs, one after the other, in registers. */
 #include "pool_block.h"
 
-#ifndef POOL_WEIGHTED_WORDS
-#define POOL_WEIGHTED_WORDS
-enum {
-    WEIGHTS = OWN, KERNEL_HEIGHT, SUMS, D_KINDS, H_KINDS, W_KINDS, D_KIND, H_KIND, W_KIND
-};
+#ifndef POOL_WEIGHTED_ONCE
+#define POOL_WEIGHTED_ONCE
 /* Runs: where elements come from and go to, and how far apart their cells and the weights of these
  * lie; what the sum is divided by is at `total`. */
 struct weighted_run {
@@ -52,29 +49,29 @@ INLINE void NAME(weighted_some)(const int vectors, const int whole, const struct
     }
 }
 
-INLINE void NAME(weighted_item)(const int64_t *args, const struct pool_item *item)
+INLINE void NAME(weighted_item)(const struct weighted_args *args, const struct pool_item *item)
 {
-    const int64_t size = (int64_t)sizeof(REAL), lanes = args[LANES_IN_ALL];
-    const int64_t source = pool_cell(args, item, 0, size), pitch = lanes * size;
-    const int64_t kind = *words_at(args[D_KIND], item->od) * args[H_KINDS] +
-                         *words_at(args[H_KIND], item->oh);
-    const int64_t sums = args[SUMS] + kind * args[W_KINDS] * size;
-    const int64_t first_row = item->d.tap * args[KERNEL_HEIGHT] + item->h.tap;
-    struct weighted_run run = {.cells = pool_cells(args, item, size),
-                               .end = pool_end(args, item, size),
-                               .depth_weights = args[KERNEL_HEIGHT] * args[TAPS],
-                               .row_weights = args[TAPS]};
+    const int64_t size = (int64_t)sizeof(REAL), lanes = args->lanes;
+    const int64_t source = pool_cell(&args->base, item, 0, size), pitch = lanes * size;
+    const int64_t kind = *words_at(args->d_kind, item->od) * args->h_kinds +
+                         *words_at(args->h_kind, item->oh);
+    const int64_t sums = args->sums + kind * args->w_kinds * size;
+    const int64_t first_row = item->d.tap * args->kernel_height + item->h.tap;
+    struct weighted_run run = {.cells = pool_cells(&args->base, item, size),
+                               .end = pool_end(&args->base, item, size),
+                               .depth_weights = args->kernel_height * args->taps,
+                               .row_weights = args->taps};
     int64_t inner, outer;
-    pool_interior(args, item, &inner, &outer);
+    pool_interior(&args->base, item, &inner, &outer);
     for (int64_t o = item->first; o < item->last; o++) {
-        const struct pool_window window = pool_window(args[W_TABLE], args[OUT_WIDTH], o);
+        const struct pool_window window = pool_window(args->w_table, args->out_width, o);
         const int64_t together = o == inner ? greater(outer - inner, 1) : 1;
         run.from = source + window.start * pitch;
-        run.to = args[OUT] + ((item->row * args[OUT_WIDTH] + o) * lanes + item->lane) * size;
+        run.to = args->out + ((item->row * args->out_width + o) * lanes + item->lane) * size;
         run.cells.columns = window.cells;
-        run.weights = args[WEIGHTS] + (first_row * args[TAPS] + window.tap) * size;
-        run.total = sums + *words_at(args[W_KIND], o) * size;
-        run.spacing = together > 1 ? pool_spacing(args) : 1;
+        run.weights = args->weights + (first_row * args->taps + window.tap) * size;
+        run.total = sums + *words_at(args->w_kind, o) * size;
+        run.spacing = together > 1 ? pool_spacing(&args->base) : 1;
 #define SOME(vectors, whole, i, n) NAME(weighted_some)(vectors, whole, &run, i, n)
         EACH_OF_RUN(together * item->lanes, run.spacing, SOME)
 #undef SOME
@@ -82,12 +79,12 @@ INLINE void NAME(weighted_item)(const int64_t *args, const struct pool_item *ite
     }
 }
 
-INLINE void NAME(weighted_items)(const int64_t *args, int64_t first, int64_t last)
+INLINE void NAME(weighted_items)(const struct weighted_args *args, int64_t first, int64_t last)
 {
     for (int64_t number = first; number < last; number++) {
-        const struct pool_item item = pool_item(args, number);
+        const struct pool_item item = pool_item(&args->base, number);
         NAME(weighted_item)(args, &item);
     }
 }
 
-KERNEL(pool_weighted, NAME(weighted_items)(args, first, last))
+KERNEL(pool_weighted, weighted_args, NAME(weighted_items)(args, first, last))

@@ -1,39 +1,38 @@
 /* Integers for numbers and back, in float32: an item is a chunk of a row, or some short rows.
  *
- * The words are those of fastconv/backends/native/quantised.py. Loops are plain: compilers make
+ * Loops are plain: compilers make
  * vectors of them at each instruction set.
  */
 #include "rows.h"
 
-#ifndef QUANTISED_WORDS
-#define QUANTISED_WORDS
-enum { SOURCE, TARGET };
-enum { SCALES = AFTER_ROWS, ZEROS, PERIOD, STEP, SCALE_ROWS, EACH };
+#ifndef QUANTISED_ONCE
+#define QUANTISED_ONCE
 /* Added to numbers of at most 2^22 in size, it leaves them rounded, halves to even. */
 #define QUANTISED_MAGIC 12582912.0f
 
 /* The place of a row's first scale. */
-WORDS_INLINE int64_t quantised_scale(const int64_t *args, int64_t row)
+WORDS_INLINE int64_t quantised_scale(const struct quantised_args *args, int64_t row)
 {
-    const int64_t place = row / args[PERIOD] * args[SCALE_ROWS] + row % args[PERIOD] / args[STEP];
-    return args[EACH] ? place * args[ROW_LENGTH] : place;
+    const int64_t place = row / args->period * args->scale_rows + row % args->period / args->step;
+    return args->each ? place * args->row_length : place;
 }
 #endif
 
 /* Rows whose elements share a scale, or have one each; `zeros` may be missing. */
 #define ROWS_OF(function, from, to)                                                                \
-    static void NAME(function##_items)(const int64_t *args, int64_t first, int64_t last)           \
+    static void NAME(function##_items)(const struct quantised_args *args, int64_t first,           \
+                                        int64_t last)                                              \
     {                                                                                              \
-        const float *scales = (const float *)(intptr_t)args[SCALES];                               \
-        const CELL *zeros = (const CELL *)(intptr_t)args[ZEROS], none = 0;                         \
+        const float *scales = (const float *)(intptr_t)args->scales;                               \
+        const CELL *zeros = (const CELL *)(intptr_t)args->zeros, none = 0;                         \
         for (int64_t item = first; item < last; item++) {                                          \
-            const struct row_item rows = row_item(args, item);                                     \
+            const struct row_item rows = row_item(&args->base, item);                              \
             for (int64_t row = rows.first; row < rows.last; row++) {                               \
-                const int64_t place = row * args[ROW_LENGTH] + rows.start;                         \
+                const int64_t place = row * args->row_length + rows.start;                         \
                 const int64_t scale = quantised_scale(args, row);                                  \
-                const from *of = (const from *)(intptr_t)args[SOURCE] + place;                     \
-                to *target = (to *)(intptr_t)args[TARGET] + place;                                 \
-                if (!args[EACH]) {                                                                 \
+                const from *of = (const from *)(intptr_t)args->source + place;                     \
+                to *target = (to *)(intptr_t)args->target + place;                                 \
+                if (!args->each) {                                                                 \
                     NAME(function)(target, of, scales + scale, zeros ? zeros + scale : &none, 0,   \
                                    0, rows.count);                                                 \
                 } else if (zeros) {                                                                \
@@ -46,7 +45,7 @@ WORDS_INLINE int64_t quantised_scale(const int64_t *args, int64_t row)
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
-    KERNEL(quantised_##function, NAME(function##_items)(args, first, last))
+    KERNEL(quantised_##function, quantised_args, NAME(function##_items)(args, first, last))
 
 #ifndef NUMBERS_ALONE
 /* Clamped before it is rounded, which gives the same; NaN is the least. */

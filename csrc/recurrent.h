@@ -3,37 +3,31 @@
  * What each step's inputs come to is there already (a GEMM's rows, bias included). A step adds the
  * products of the state before it, unit by unit in order, and finishes the gates of a panel's
  * hidden units in registers. Lanes run across hidden units; the state of both steps stands in the
- * worker's own memory. The words, and how weights are packed, are those of
+ * worker's own memory. How weights are packed is explained in
  * fastconv/backends/native/recurrent.py.
  */
 #include "functions.h"
 #include "tile.h"
 
-#ifndef RECURRENT_WORDS
-#define RECURRENT_WORDS
-enum {
-    X, X_DIRECTION, X_STEP, X_ROW, LENGTHS, H_FIRST, C_FIRST, H_LAST, C_LAST, STATE_DIRECTION,
-    STATE_ROW, Y, Y_STEP, Y_DIRECTION, Y_ROW, STARTS, BACKWARDS = STARTS + 2, COUNT = BACKWARDS + 2,
-    BATCH, ENTRIES, HIDDEN, PADDED, CLIP, INPUT_FORGET, OFFSETS, WEIGHTS = OFFSETS + 4,
-    CANDIDATES = WEIGHTS + 2, HIDDEN_BIASES = CANDIDATES + 2, PEEPHOLES = HIDDEN_BIASES + 2,
-    GATES = PEEPHOLES + 2, SCRATCH_BASE = GATES + 18, SCRATCH_STRIDE
-};
+#ifndef RECURRENT_ONCE
+#define RECURRENT_ONCE
 /* Kinds: a GRU's reset gate goes before or after the product with the state. */
 enum { LSTM, GRU, RESET, RNN };
-/* A gate's function: the words of one, and their numbers. */
-enum { GATE_WORDS = 3, GATES_OF_DIRECTION = 9 };
+/* The words of a direction's functions, and their numbers. */
+enum { GATES_OF_DIRECTION = 3 * RECURRENT_GATE_WORDS };
 enum {
     SIGMOID, TANH, RELU, AFFINE, LEAKY_RELU, THRESHOLDED_RELU, SCALED_TANH, HARD_SIGMOID, ELU,
     SOFTSIGN, SOFTPLUS
 };
 /* Batch entries of a tile, tiles of an item, and panels of a single entry: enough sums at once to hide the latency
  * of a multiply-add. */
-enum { MOST_ENTRIES = 6, MOST_TILES = 3, PANELS_TOGETHER = 2, PANEL_VECTORS = 4 };
+enum { MOST_ENTRIES = 6, PANELS_TOGETHER = 2, PANEL_VECTORS = 4 };
 #endif
 
 /* One step of the batch entries of a tile. States and weights have `padded` elements a row. */
 struct NAME(turn) {
-    const int64_t *args, *gates;
+    const struct recurrent_args *args;
+    const int64_t *gates;
     int64_t direction, hidden, padded;
     V clip;
     REAL *before, *after, *cell, *reset;
@@ -71,7 +65,7 @@ static __attribute__((noinline, unused)) V NAME(rare_gate)(int64_t function, V x
 /* A gate's function of a sum that is bounded by the clip; what an LSTM's cell holds is not. */
 INLINE V NAME(gate)(const struct NAME(turn) *turn, int which, V x)
 {
-    const int64_t *words = turn->gates + which * GATE_WORDS;
+    const int64_t *words = turn->gates + which * RECURRENT_GATE_WORDS;
     const V bounded = which == 2 ? x : NAME(smaller)(turn->clip, NAME(larger)(-turn->clip, x));
     if (words[0] == SIGMOID) {
         return NAME(sigmoid)(bounded, bounded, bounded);
@@ -91,7 +85,7 @@ INLINE void NAME(start_gates)(int rows, int gates, int all, int wide, V *tile,
             UNROLL for (int u = 0; u < wide; u++) {
                 const int64_t place = unit + u * LANES;
                 tile[(r * all + g) * wide + u] =
-                    NAME(load_some)(turn->x[r] + turn->args[OFFSETS + first + g] + place,
+                    NAME(load_some)(turn->x[r] + turn->args->offsets[first + g] + place,
                                     turn->hidden - place, S(0));
             }
         }
@@ -143,7 +137,7 @@ INLINE void NAME(store_state)(const struct NAME(turn) *turn, int r, int64_t unit
 INLINE void NAME(finish_lstm)(const struct NAME(turn) *turn, int r, int64_t unit, const V *sums)
 {
     const int64_t place = r * turn->padded + unit;
-    const int64_t peepholes = turn->args[PEEPHOLES + turn->direction];
+    const int64_t peepholes = turn->args->peepholes[turn->direction];
     const REAL *peephole = AT(peepholes) + unit;
     const V before = NAME(load)(turn->cell + place);
     V input = sums[0], output = sums[1], forget = sums[2];
@@ -152,7 +146,7 @@ INLINE void NAME(finish_lstm)(const struct NAME(turn) *turn, int r, int64_t unit
         forget = FMA(NAME(load)(peephole + 2 * turn->padded), before, forget);
     }
     input = NAME(gate)(turn, 0, input);
-    forget = turn->args[INPUT_FORGET] ? S(1) - input : NAME(gate)(turn, 0, forget);
+    forget = turn->args->input_forget ? S(1) - input : NAME(gate)(turn, 0, forget);
     const V cell = FMA(forget, before, input * NAME(gate)(turn, 1, sums[3]));
     if (peepholes != 0) {
         output = FMA(NAME(load)(peephole + turn->padded), cell, output);
@@ -170,7 +164,7 @@ INLINE void NAME(lstm_panels)(int rows, int together, const struct NAME(turn) *t
     UNROLL for (int p = 0; p < together; p++) {
         NAME(start_gates)(rows, 4, 4, 1, tile + p * rows * 4, turn, 0, (panel + p) * LANES);
     }
-    const REAL *weights = AT(turn->args[WEIGHTS + turn->direction]);
+    const REAL *weights = AT(turn->args->weights[turn->direction]);
     NAME(add_products)(rows, 4, together, tile, turn->before, turn->padded,
                        weights + panel * turn->hidden * 4 * LANES, turn->hidden);
     UNROLL for (int p = 0; p < together; p++) {
@@ -192,7 +186,7 @@ INLINE void NAME(finish_gru)(const struct NAME(turn) *turn, int r, int64_t unit,
 INLINE void NAME(gru_panels)(int rows, int together, const struct NAME(turn) *turn, int64_t panel)
 {
     V tile[MOST_ENTRIES * PANEL_VECTORS + PANELS_TOGETHER * PANEL_VECTORS];
-    const REAL *bias = AT(turn->args[HIDDEN_BIASES + turn->direction]);
+    const REAL *bias = AT(turn->args->hidden_biases[turn->direction]);
     UNROLL for (int p = 0; p < together; p++) {
         const int64_t unit = (panel + p) * LANES;
         NAME(start_gates)(rows, 2, 3, 1, tile + p * rows * 3, turn, 0, unit);
@@ -200,7 +194,7 @@ INLINE void NAME(gru_panels)(int rows, int together, const struct NAME(turn) *tu
             tile[(p * rows + r) * 3 + 2] = NAME(load)(bias + unit);
         }
     }
-    const REAL *weights = AT(turn->args[WEIGHTS + turn->direction]);
+    const REAL *weights = AT(turn->args->weights[turn->direction]);
     NAME(add_products)(rows, 3, together, tile, turn->before, turn->padded,
                        weights + panel * turn->hidden * 3 * LANES, turn->hidden);
     UNROLL for (int p = 0; p < together; p++) {
@@ -225,7 +219,7 @@ INLINE void NAME(reset_panels)(int rows, int together, const struct NAME(turn) *
     UNROLL for (int p = 0; p < together; p++) {
         NAME(start_gates)(rows, 2, 2, 2, tile + p * rows * 4, turn, 0, (panel + p) * 2 * LANES);
     }
-    const REAL *weights = AT(turn->args[WEIGHTS + turn->direction]);
+    const REAL *weights = AT(turn->args->weights[turn->direction]);
     NAME(add_products)(rows, 4, together, tile, turn->before, turn->padded,
                        weights + panel * turn->hidden * 4 * LANES, turn->hidden);
     UNROLL for (int p = 0; p < together; p++) {
@@ -247,8 +241,8 @@ INLINE void NAME(single_panels)(int kind, int rows, int together, const struct N
                                 int64_t panel)
 {
     V tile[MOST_ENTRIES * PANEL_VECTORS + PANELS_TOGETHER * PANEL_VECTORS];
-    const int64_t table = kind == RNN ? WEIGHTS : CANDIDATES;
-    const REAL *weights = AT(turn->args[table + turn->direction]);
+    const int64_t *table = kind == RNN ? turn->args->weights : turn->args->candidates;
+    const REAL *weights = AT(table[turn->direction]);
     UNROLL for (int p = 0; p < together; p++) {
         NAME(start_gates)(rows, 1, 1, 4, tile + p * rows * 4, turn, kind == RNN ? 0 : 2,
                           (panel + p) * 4 * LANES);
@@ -318,23 +312,24 @@ INLINE void NAME(write_state)(int64_t to, const REAL *from, int64_t hidden)
     }
 }
 
-INLINE int64_t NAME(state_at)(const int64_t *args, int64_t base, int64_t direction, int64_t entry)
+INLINE int64_t NAME(state_at)(const struct recurrent_args *args, int64_t base, int64_t direction,
+                              int64_t entry)
 {
-    return base == 0 ? 0 : base + direction * args[STATE_DIRECTION] + entry * args[STATE_ROW];
+    return base == 0 ? 0 : base + direction * args->state_direction + entry * args->state_row;
 }
 
 /* The first states of a tile's entries; what is past the last entry repeats it. */
 INLINE void NAME(begin)(int kind, int rows, struct NAME(turn) *turn, int64_t entry)
 {
-    const int64_t *args = turn->args;
+    const struct recurrent_args *args = turn->args;
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t own = lesser(entry + r, args[BATCH] - 1), place = r * turn->padded;
+        const int64_t own = lesser(entry + r, args->batch - 1), place = r * turn->padded;
         NAME(read_state)(turn->after + place,
-                         NAME(state_at)(args, args[H_FIRST], turn->direction, own), turn->hidden,
+                         NAME(state_at)(args, args->h_first, turn->direction, own), turn->hidden,
                          turn->padded);
         if (kind == LSTM) {
             NAME(read_state)(turn->cell + place,
-                             NAME(state_at)(args, args[C_FIRST], turn->direction, own),
+                             NAME(state_at)(args, args->c_first, turn->direction, own),
                              turn->hidden, turn->padded);
         }
     }
@@ -344,12 +339,12 @@ INLINE void NAME(begin)(int kind, int rows, struct NAME(turn) *turn, int64_t ent
 INLINE void NAME(advance)(int rows, struct NAME(turn) *turn, int64_t entry, int64_t step, int64_t x,
                           int64_t y)
 {
-    const int64_t *args = turn->args;
-    const int32_t *lengths = (const int32_t *)(intptr_t)args[LENGTHS];
+    const struct recurrent_args *args = turn->args;
+    const int32_t *lengths = (const int32_t *)(intptr_t)args->lengths;
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t own = lesser(entry + r, args[BATCH] - 1);
-        turn->x[r] = AT(x + own * args[X_ROW]);
-        turn->y[r] = entry + r < args[BATCH] ? AT(y + own * args[Y_ROW]) : NULL;
+        const int64_t own = lesser(entry + r, args->batch - 1);
+        turn->x[r] = AT(x + own * args->x_row);
+        turn->y[r] = entry + r < args->batch ? AT(y + own * args->y_row) : NULL;
         turn->active[r] = lengths == NULL || step < lengths[own];
     }
     REAL *other = turn->before;
@@ -359,38 +354,39 @@ INLINE void NAME(advance)(int rows, struct NAME(turn) *turn, int64_t entry, int6
 
 INLINE void NAME(end)(int kind, int rows, const struct NAME(turn) *turn, int64_t entry)
 {
-    const int64_t *args = turn->args;
-    for (int64_t r = 0; r < rows && entry + r < args[BATCH]; r++) {
+    const struct recurrent_args *args = turn->args;
+    for (int64_t r = 0; r < rows && entry + r < args->batch; r++) {
         const int64_t own = entry + r, place = r * turn->padded;
-        NAME(write_state)(NAME(state_at)(args, args[H_LAST], turn->direction, own),
+        NAME(write_state)(NAME(state_at)(args, args->h_last, turn->direction, own),
                           turn->after + place, turn->hidden);
         if (kind == LSTM) {
-            NAME(write_state)(NAME(state_at)(args, args[C_LAST], turn->direction, own),
+            NAME(write_state)(NAME(state_at)(args, args->c_last, turn->direction, own),
                               turn->cell + place, turn->hidden);
         }
     }
 }
 
-INLINE void NAME(recurrent)(int kind, int rows, const int64_t *args, int64_t first, int64_t last,
+INLINE void NAME(recurrent)(int kind, int rows, const struct recurrent_args *args, int64_t first,
+                            int64_t last,
                             int64_t worker)
 {
-    const int64_t blocks = parts_of(args[BATCH], args[ENTRIES]), size = rows * args[PADDED];
-    REAL *memory = AT(args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]);
+    const int64_t blocks = parts_of(args->batch, args->entries), size = rows * args->padded;
+    REAL *memory = AT(args->scratch_base + worker * args->scratch_stride);
     for (int64_t item = first; item < last; item++) {
-        const int64_t direction = item / blocks, entry = item % blocks * args[ENTRIES];
-        const int64_t backwards = args[BACKWARDS + direction], start = args[STARTS + direction];
-        const int64_t lowest = backwards ? start - args[COUNT] + 1 : start;
-        const int64_t tiles = parts_of(lesser(args[ENTRIES], args[BATCH] - entry), rows);
-        struct NAME(turn) turns[MOST_TILES];
+        const int64_t direction = item / blocks, entry = item % blocks * args->entries;
+        const int64_t backwards = args->backwards[direction], start = args->starts[direction];
+        const int64_t lowest = backwards ? start - args->count + 1 : start;
+        const int64_t tiles = parts_of(lesser(args->entries, args->batch - entry), rows);
+        struct NAME(turn) turns[RECURRENT_MOST_TILES];
         for (int64_t tile = 0; tile < tiles; tile++) {
             REAL *own = memory + 4 * tile * size;
             turns[tile] = (struct NAME(turn)){
                 .args = args,
-                .gates = args + GATES + direction * GATES_OF_DIRECTION,
+                .gates = args->gates + direction * GATES_OF_DIRECTION,
                 .direction = direction,
-                .hidden = args[HIDDEN],
-                .padded = args[PADDED],
-                .clip = S(number_of(args[CLIP])),
+                .hidden = args->hidden,
+                .padded = args->padded,
+                .clip = S(args->clip),
                 .before = own,
                 .after = own + size,
                 .cell = own + 2 * size,
@@ -398,10 +394,10 @@ INLINE void NAME(recurrent)(int kind, int rows, const int64_t *args, int64_t fir
             };
             NAME(begin)(kind, rows, turns + tile, entry + tile * rows);
         }
-        for (int64_t s = 0; s < args[COUNT]; s++) {
+        for (int64_t s = 0; s < args->count; s++) {
             const int64_t step = backwards ? start - s : start + s;
-            const int64_t x = args[X] + direction * args[X_DIRECTION] + (step - lowest) * args[X_STEP];
-            const int64_t y = args[Y] + direction * args[Y_DIRECTION] + step * args[Y_STEP];
+            const int64_t x = args->x + direction * args->x_direction + (step - lowest) * args->x_step;
+            const int64_t y = args->y + direction * args->y_direction + step * args->y_step;
             for (int64_t tile = 0; tile < tiles; tile++) {
                 NAME(advance)(rows, turns + tile, entry + tile * rows, step, x, y);
             }
@@ -413,20 +409,16 @@ INLINE void NAME(recurrent)(int kind, int rows, const int64_t *args, int64_t fir
     }
 }
 
-/* Batch entries of a tile, beside one. */
-#undef RECURRENT_ROWS
-#if VECTOR_BYTES == 64
-#define RECURRENT_ROWS(X) X(2) X(4) X(6)
-#else
-#define RECURRENT_ROWS(X) X(2) X(3)
-#endif
-#define RECURRENT_KERNELS(rows)                                                                    \
-    KERNEL(recurrent_lstm_##rows##x4, NAME(recurrent)(LSTM, rows, args, first, last, worker))      \
-    KERNEL(recurrent_gru_##rows##x3, NAME(recurrent)(GRU, rows, args, first, last, worker))        \
-    KERNEL(recurrent_reset_##rows##x4, NAME(recurrent)(RESET, rows, args, first, last, worker))    \
-    KERNEL(recurrent_rnn_##rows##x4, NAME(recurrent)(RNN, rows, args, first, last, worker))
-RECURRENT_KERNELS(1)
-RECURRENT_ROWS(RECURRENT_KERNELS)
+#define RECURRENT_KERNELS(rows, vectors)                                                           \
+    KERNEL(recurrent_lstm_##rows##x4, recurrent_args,                                              \
+           NAME(recurrent)(LSTM, rows, args, first, last, worker))                                 \
+    KERNEL(recurrent_gru_##rows##x3, recurrent_args,                                               \
+           NAME(recurrent)(GRU, rows, args, first, last, worker))                                  \
+    KERNEL(recurrent_reset_##rows##x4, recurrent_args,                                             \
+           NAME(recurrent)(RESET, rows, args, first, last, worker))                                \
+    KERNEL(recurrent_rnn_##rows##x4, recurrent_args,                                               \
+           NAME(recurrent)(RNN, rows, args, first, last, worker))
+SHAPES(recurrent)(RECURRENT_KERNELS)
 #undef RECURRENT_KERNELS
 #undef EACH_PANEL
 #undef KIND

@@ -1,15 +1,7 @@
 /* Interpolation that sums: an item is one row of the output. First rows of the input are summed
- * into a line of scratch memory, then the line's cells into outputs.
- *
- * The words are explained in fastconv/backends/native/resample.py.
- */
-#ifndef RESAMPLE_WORDS
-#define RESAMPLE_WORDS
-enum {
-    SOURCE, TARGET, A_OUT, B_OUT, C_OUT, A_IN, B_IN, C_IN, INNER, A_FIRST, A_INDEX, A_WEIGHT,
-    B_FIRST, B_INDEX, B_WEIGHT, C_FIRST, C_INDEX, C_WEIGHT, SCRATCH_BASE, SCRATCH_STRIDE, PLAIN,
-    TAPS, BLOCK_STARTS, BLOCK_PLACES, BLOCK_WEIGHTS
-};
+ * into a line of scratch memory, then the line's cells into outputs. */
+#ifndef RESAMPLE_ONCE
+#define RESAMPLE_ONCE
 /* Rows that are summed at once. */
 enum { MOST_SUMMED = 4 };
 #endif
@@ -105,17 +97,18 @@ INLINE void NAME(add_row)(struct NAME(sum) *sum, REAL *to, int64_t length, const
 }
 
 /* Sum the rows of a plane that the tables of A and B name. */
-INLINE void NAME(sum_rows)(const int64_t *args, REAL *to, const REAL *plane, int64_t a, int64_t b,
+INLINE void NAME(sum_rows)(const struct weigh_args *args, REAL *to, const REAL *plane, int64_t a,
+                           int64_t b,
                            int64_t length)
 {
-    const int64_t *a_first = words_at(args[A_FIRST], a), *b_first = words_at(args[B_FIRST], b);
-    const int64_t *a_index = words_at(args[A_INDEX], 0), *b_index = words_at(args[B_INDEX], 0);
-    const double *a_weight = (const double *)(intptr_t)args[A_WEIGHT];
-    const double *b_weight = (const double *)(intptr_t)args[B_WEIGHT];
+    const int64_t *a_first = words_at(args->a_first, a), *b_first = words_at(args->b_first, b);
+    const int64_t *a_index = words_at(args->a_index, 0), *b_index = words_at(args->b_index, 0);
+    const double *a_weight = (const double *)(intptr_t)args->a_weight;
+    const double *b_weight = (const double *)(intptr_t)args->b_weight;
     struct NAME(sum) sum = {.count = 0, .carry = 0};
     for (int64_t i = a_first[0]; i < a_first[1]; i++) {
         for (int64_t j = b_first[0]; j < b_first[1]; j++) {
-            const int64_t row = a_index[i] * args[B_IN] + b_index[j];
+            const int64_t row = a_index[i] * args->b_in + b_index[j];
             NAME(add_row)(&sum, to, length, plane + row * length,
                           (REAL)(a_weight[i] * b_weight[j]));
         }
@@ -125,21 +118,22 @@ INLINE void NAME(sum_rows)(const int64_t *args, REAL *to, const REAL *plane, int
 
 /* The same where two rows of each table meet, as in linear interpolation: pixels of few elements
  * have no time for more. */
-INLINE int NAME(sum_square)(const int64_t *args, REAL *to, const REAL *plane, int64_t a, int64_t b,
+INLINE int NAME(sum_square)(const struct weigh_args *args, REAL *to, const REAL *plane, int64_t a,
+                            int64_t b,
                             int64_t length)
 {
-    const int64_t *a_first = words_at(args[A_FIRST], a), *b_first = words_at(args[B_FIRST], b);
+    const int64_t *a_first = words_at(args->a_first, a), *b_first = words_at(args->b_first, b);
     if (a_first[1] - a_first[0] != 2 || b_first[1] - b_first[0] != 2) {
         return 0;
     }
-    const int64_t *a_index = words_at(args[A_INDEX], *a_first);
-    const int64_t *b_index = words_at(args[B_INDEX], *b_first);
-    const double *a_weight = (const double *)(intptr_t)args[A_WEIGHT] + *a_first;
-    const double *b_weight = (const double *)(intptr_t)args[B_WEIGHT] + *b_first;
+    const int64_t *a_index = words_at(args->a_index, *a_first);
+    const int64_t *b_index = words_at(args->b_index, *b_first);
+    const double *a_weight = (const double *)(intptr_t)args->a_weight + *a_first;
+    const double *b_weight = (const double *)(intptr_t)args->b_weight + *b_first;
     const REAL *rows[4];
     V weights[4];
     UNROLL for (int k = 0; k < 4; k++) {
-        rows[k] = plane + (a_index[k / 2] * args[B_IN] + b_index[k % 2]) * length;
+        rows[k] = plane + (a_index[k / 2] * args->b_in + b_index[k % 2]) * length;
         weights[k] = NAME(splat)((REAL)(a_weight[k / 2] * b_weight[k % 2]));
     }
     int64_t done = 0;
@@ -155,12 +149,12 @@ INLINE int NAME(sum_square)(const int64_t *args, REAL *to, const REAL *plane, in
 }
 
 /* Sum the cells of a line that the table of C names, each of `inner` elements. */
-static void NAME(sum_wide_cells)(const int64_t *args, REAL *to, const REAL *line)
+static void NAME(sum_wide_cells)(const struct weigh_args *args, REAL *to, const REAL *line)
 {
-    const int64_t *first = words_at(args[C_FIRST], 0), *index = words_at(args[C_INDEX], 0);
-    const REAL *weight = AT(args[C_WEIGHT]);
-    const int64_t inner = args[INNER];
-    for (int64_t c = 0; c < args[C_OUT]; c++, to += inner) {
+    const int64_t *first = words_at(args->c_first, 0), *index = words_at(args->c_index, 0);
+    const REAL *weight = AT(args->c_weight);
+    const int64_t inner = args->inner;
+    for (int64_t c = 0; c < args->c_out; c++, to += inner) {
         struct NAME(sum) sum = {.count = 0, .carry = 0};
         for (int64_t t = first[c]; t < first[c + 1]; t++) {
             NAME(add_row)(&sum, to, inner, line + index[t] * inner, weight[t]);
@@ -171,11 +165,12 @@ static void NAME(sum_wide_cells)(const int64_t *args, REAL *to, const REAL *line
 
 /* The same for single elements, of which outputs `from` to `last` - 1 sum `taps` each; 0: see the
  * table. */
-INLINE void NAME(sum_each)(const int64_t *args, REAL *to, const REAL *line, const int64_t taps,
+INLINE void NAME(sum_each)(const struct weigh_args *args, REAL *to, const REAL *line,
+                           const int64_t taps,
                            int64_t from, int64_t last)
 {
-    const int64_t *first = words_at(args[C_FIRST], 0), *index = words_at(args[C_INDEX], 0);
-    const REAL *weight = AT(args[C_WEIGHT]);
+    const int64_t *first = words_at(args->c_first, 0), *index = words_at(args->c_index, 0);
+    const REAL *weight = AT(args->c_weight);
     for (int64_t c = from; c < last; c++) {
         const int64_t start = taps ? c * taps : first[c];
         const int64_t count = taps ? taps : first[c + 1] - start;
@@ -188,13 +183,14 @@ INLINE void NAME(sum_each)(const int64_t *args, REAL *to, const REAL *line, cons
 }
 
 /* The same, a vector of outputs at a time where what it sums lies in two vectors of the line. */
-INLINE void NAME(sum_cells)(const int64_t *args, REAL *to, const REAL *line, const int64_t taps)
+INLINE void NAME(sum_cells)(const struct weigh_args *args, REAL *to, const REAL *line,
+                            const int64_t taps)
 {
-    const int64_t *starts = words_at(args[BLOCK_STARTS], 0);
-    const INTEGER *places = (const INTEGER *)(intptr_t)args[BLOCK_PLACES];
-    const REAL *weights = AT(args[BLOCK_WEIGHTS]);
-    for (int64_t done = 0; done < args[C_OUT]; done += LANES, starts++) {
-        const int64_t left = args[C_OUT] - done;
+    const int64_t *starts = words_at(args->block_starts, 0);
+    const INTEGER *places = (const INTEGER *)(intptr_t)args->block_places;
+    const REAL *weights = AT(args->block_weights);
+    for (int64_t done = 0; done < args->c_out; done += LANES, starts++) {
+        const int64_t left = args->c_out - done;
         if (*starts < 0) {
             NAME(sum_each)(args, to, line, taps, done, done + lesser(left, LANES));
             continue;
@@ -214,9 +210,9 @@ INLINE void NAME(sum_cells)(const int64_t *args, REAL *to, const REAL *line, con
     }
 }
 
-static void NAME(sum_line)(const int64_t *args, REAL *to, const REAL *line)
+static void NAME(sum_line)(const struct weigh_args *args, REAL *to, const REAL *line)
 {
-    switch (args[TAPS]) {
+    switch (args->taps) {
     case 1:
         NAME(sum_cells)(args, to, line, 1);
         break;
@@ -236,51 +232,52 @@ static void NAME(sum_line)(const int64_t *args, REAL *to, const REAL *line)
         NAME(sum_cells)(args, to, line, 6);
         break;
     default:
-        NAME(sum_each)(args, to, line, 0, 0, args[C_OUT]);
+        NAME(sum_each)(args, to, line, 0, 0, args->c_out);
         break;
     }
 }
 
 /* Give the sum of the rows for a line: in scratch memory, or where a lone row stands. */
-INLINE const REAL *NAME(line_of)(const int64_t *args, REAL *scratch, const REAL *plane, int64_t a,
+INLINE const REAL *NAME(line_of)(const struct weigh_args *args, REAL *scratch, const REAL *plane,
+                                 int64_t a,
                                  int64_t b, int64_t length)
 {
-    const int64_t *a_first = words_at(args[A_FIRST], a), *b_first = words_at(args[B_FIRST], b);
-    if (args[PLAIN] && a_first[1] - a_first[0] == 1 && b_first[1] - b_first[0] == 1) {
-        const int64_t a_row = *words_at(args[A_INDEX], *a_first);
-        return plane + (a_row * args[B_IN] + *words_at(args[B_INDEX], *b_first)) * length;
+    const int64_t *a_first = words_at(args->a_first, a), *b_first = words_at(args->b_first, b);
+    if (args->plain && a_first[1] - a_first[0] == 1 && b_first[1] - b_first[0] == 1) {
+        const int64_t a_row = *words_at(args->a_index, *a_first);
+        return plane + (a_row * args->b_in + *words_at(args->b_index, *b_first)) * length;
     }
     NAME(sum_rows)(args, scratch, plane, a, b, length);
     return scratch;
 }
 
-static void NAME(weigh)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+static void NAME(weigh)(const struct weigh_args *args, int64_t first, int64_t last, int64_t worker)
 {
-    const int64_t length = args[C_IN] * args[INNER], cells = args[C_OUT] * args[INNER];
-    REAL *scratch = AT(args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]);
-    const int64_t plane_item = first / args[B_OUT];
-    int64_t b = first % args[B_OUT], a = plane_item % args[A_OUT];
+    const int64_t length = args->c_in * args->inner, cells = args->c_out * args->inner;
+    REAL *scratch = AT(args->scratch_base + worker * args->scratch_stride);
+    const int64_t plane_item = first / args->b_out;
+    int64_t b = first % args->b_out, a = plane_item % args->a_out;
     const REAL *plane =
-        AT(args[SOURCE]) + plane_item / args[A_OUT] * args[A_IN] * args[B_IN] * length;
-    REAL *row = AT(args[TARGET]) + first * cells;
+        AT(args->source) + plane_item / args->a_out * args->a_in * args->b_in * length;
+    REAL *row = AT(args->target) + first * cells;
     for (int64_t item = first; item < last; item++, row += cells) {
-        if (args[TAPS] < 0) {
+        if (args->taps < 0) {
             if (!NAME(sum_square)(args, row, plane, a, b, length)) {
                 NAME(sum_rows)(args, row, plane, a, b, length);
             }
-        } else if (args[INNER] == 1) {
+        } else if (args->inner == 1) {
             NAME(sum_line)(args, row, NAME(line_of)(args, scratch, plane, a, b, length));
         } else {
             NAME(sum_wide_cells)(args, row, NAME(line_of)(args, scratch, plane, a, b, length));
         }
-        if (++b == args[B_OUT]) {
+        if (++b == args->b_out) {
             b = 0;
-            if (++a == args[A_OUT]) {
+            if (++a == args->a_out) {
                 a = 0;
-                plane += args[A_IN] * args[B_IN] * length;
+                plane += args->a_in * args->b_in * length;
             }
         }
     }
 }
 
-KERNEL(resample_weigh, NAME(weigh)(args, first, last, worker))
+KERNEL(resample_weigh, weigh_args, NAME(weigh)(args, first, last, worker))

@@ -1,16 +1,13 @@
 /* Regions of images pooled by samples between cells: an item is some channels of a region.
  *
- * The words are those of fastconv/backends/native/regions.py. A mean is taken along rows first: what a
+ * A mean is taken along rows first: what a
  * row of bins sees of the image is summed, with the weights of the rows' samples, into a line, and
  * cells of that line into bins.
  */
 #include "words.h"
 
-#ifndef ROI_WORDS
-#define ROI_WORDS
-enum { SOURCE, REGIONS, IMAGES, TARGET, CHANNELS, HEIGHT, WIDTH, OUT_ROWS, OUT_COLUMNS, RATIO, SCALE,
-       HALF_PIXEL, LARGEST, SCRATCH_BASE, SCRATCH_STRIDE, MOST_ROWS, MOST_COLUMNS };
-enum { ROI_CHANNELS = 64 };
+#ifndef ROI_ONCE
+#define ROI_ONCE
 
 /* The two cells that a sample lies between, and their weights. */
 struct roi_sample {
@@ -46,12 +43,12 @@ WORDS_INLINE int64_t roi_samples(struct roi_sample *samples, double start, doubl
 #endif
 
 INLINE void NAME(roi_mean)(const REAL *plane, REAL *bin, REAL *line, const struct roi_sample *rows,
-                           const struct roi_sample *columns, const int64_t *args, int64_t row_each,
+                           const struct roi_sample *columns, const struct roi_align_args *args, int64_t row_each,
                            int64_t column_each, int64_t from, int64_t to)
 {
-    const int64_t width = args[WIDTH], bins = args[OUT_COLUMNS];
+    const int64_t width = args->width, bins = args->out_columns;
     const REAL share = (REAL)1 / (REAL)(row_each * column_each);
-    for (int64_t i = 0; i < args[OUT_ROWS]; i++, rows += row_each) {
+    for (int64_t i = 0; i < args->out_rows; i++, rows += row_each) {
         for (int64_t r = 0; r < row_each; r++) {
             const REAL *low = plane + rows[r].low * width, *high = plane + rows[r].high * width;
             const REAL first = (REAL)rows[r].first, second = (REAL)rows[r].second;
@@ -83,13 +80,13 @@ INLINE REAL NAME(roi_larger)(REAL a, REAL b)
 }
 
 INLINE void NAME(roi_largest)(const REAL *plane, REAL *bin, const struct roi_sample *rows,
-                              const struct roi_sample *columns, const int64_t *args,
+                              const struct roi_sample *columns, const struct roi_align_args *args,
                               int64_t row_each, int64_t column_each)
 {
-    const int64_t width = args[WIDTH];
-    for (int64_t i = 0; i < args[OUT_ROWS]; i++, rows += row_each) {
+    const int64_t width = args->width;
+    for (int64_t i = 0; i < args->out_rows; i++, rows += row_each) {
         const struct roi_sample *column = columns;
-        for (int64_t j = 0; j < args[OUT_COLUMNS]; j++, column += column_each) {
+        for (int64_t j = 0; j < args->out_columns; j++, column += column_each) {
             REAL best = -(REAL)INFINITY;
             for (int64_t r = 0; r < row_each; r++) {
                 const REAL *low = plane + rows[r].low * width, *high = plane + rows[r].high * width;
@@ -106,40 +103,41 @@ INLINE void NAME(roi_largest)(const REAL *plane, REAL *bin, const struct roi_sam
     }
 }
 
-static void NAME(roi_items)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+static void NAME(roi_items)(const struct roi_align_args *args, int64_t first, int64_t last,
+                            int64_t worker)
 {
-    const int64_t channels = args[CHANNELS], height = args[HEIGHT], width = args[WIDTH];
-    const int64_t parts = parts_of(channels, ROI_CHANNELS);
-    const int64_t bins = args[OUT_ROWS] * args[OUT_COLUMNS];
+    const int64_t channels = args->channels, height = args->height, width = args->width;
+    const int64_t parts = parts_of(channels, ROI_ALIGN_CHANNELS_AT_ONCE);
+    const int64_t bins = args->out_rows * args->out_columns;
     struct roi_sample *rows =
-        (struct roi_sample *)(intptr_t)(args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]);
-    struct roi_sample *columns = rows + args[MOST_ROWS];
-    REAL *line = (REAL *)(columns + args[MOST_COLUMNS]);
-    const double scale = number_of(args[SCALE]), shift = args[HALF_PIXEL] ? 0.5 : 0;
+        (struct roi_sample *)(intptr_t)(args->scratch_base + worker * args->scratch_stride);
+    struct roi_sample *columns = rows + args->most_rows;
+    REAL *line = (REAL *)(columns + args->most_columns);
+    const double scale = args->scale, shift = args->half_pixel ? 0.5 : 0;
     for (int64_t item = first; item < last; item++) {
-        const int64_t region = item / parts, start = item % parts * ROI_CHANNELS;
-        const REAL *box = AT(args[REGIONS]) + region * 4;
+        const int64_t region = item / parts, start = item % parts * ROI_ALIGN_CHANNELS_AT_ONCE;
+        const REAL *box = AT(args->regions) + region * 4;
         const double x = (double)box[0] * scale - shift, y = (double)box[1] * scale - shift;
         double across = (double)box[2] * scale - shift - x;
         double down = (double)box[3] * scale - shift - y;
-        if (!args[HALF_PIXEL]) {
+        if (!args->half_pixel) {
             across = across > 1 ? across : 1;
             down = down > 1 ? down : 1;
         }
-        const int64_t row_each = roi_samples(rows, y, down, args[OUT_ROWS], args[RATIO],
-                                             args[MOST_ROWS], height);
-        const int64_t column_each = roi_samples(columns, x, across, args[OUT_COLUMNS], args[RATIO],
-                                                args[MOST_COLUMNS], width);
+        const int64_t row_each = roi_samples(rows, y, down, args->out_rows, args->ratio,
+                                             args->most_rows, height);
+        const int64_t column_each = roi_samples(columns, x, across, args->out_columns, args->ratio,
+                                                args->most_columns, width);
         int64_t from = width, to = 0;
-        for (int64_t i = 0; i < args[OUT_COLUMNS] * column_each; i++) {
+        for (int64_t i = 0; i < args->out_columns * column_each; i++) {
             from = lesser(from, lesser(columns[i].low, columns[i].high));
             to = greater(to, columns[i].high + 1);
         }
-        const int64_t image = words_at(args[IMAGES], 0)[region];
-        for (int64_t c = start; c < lesser(start + ROI_CHANNELS, channels); c++) {
-            const REAL *plane = AT(args[SOURCE]) + (image * channels + c) * height * width;
-            REAL *bin = AT(args[TARGET]) + (region * channels + c) * bins;
-            if (args[LARGEST]) {
+        const int64_t image = words_at(args->images, 0)[region];
+        for (int64_t c = start; c < lesser(start + ROI_ALIGN_CHANNELS_AT_ONCE, channels); c++) {
+            const REAL *plane = AT(args->source) + (image * channels + c) * height * width;
+            REAL *bin = AT(args->target) + (region * channels + c) * bins;
+            if (args->largest) {
                 NAME(roi_largest)(plane, bin, rows, columns, args, row_each, column_each);
             } else {
                 NAME(roi_mean)(plane, bin, line, rows, columns, args, row_each, column_each, from,
@@ -149,4 +147,4 @@ static void NAME(roi_items)(const int64_t *args, int64_t first, int64_t last, in
     }
 }
 
-KERNEL(roi_align, NAME(roi_items)(args, first, last, worker))
+KERNEL(roi_align, roi_align_args, NAME(roi_items)(args, first, last, worker))

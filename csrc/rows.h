@@ -1,24 +1,22 @@
-/* Rows cut into chunks, and chunks or short rows gathered into work items: the words of `Rows` in
- * fastconv/backends/native/channelwise.py, which stand after two addresses.
+/* Rows cut into chunks, and chunks or short rows gathered into work items: `Rows` in
+ * fastconv/backends/manifest/elements.py.
  */
 #ifndef FASTCONV_ROWS_H
 #define FASTCONV_ROWS_H
 
 #include "words.h"
 
-enum { ROWS = 2, ROW_LENGTH, ROW_CHUNK, ROW_CHUNKS, ROWS_PER_ITEM, AFTER_ROWS };
-
 /* What an item does: `count` elements from `start` on, of the rows from `first` to `last` - 1. */
 struct row_item {
     int64_t part, start, count, first, last;
 };
 
-WORDS_INLINE struct row_item row_item(const int64_t *args, int64_t item)
+WORDS_INLINE struct row_item row_item(const struct rows_args *args, int64_t item)
 {
-    const int64_t block = item / args[ROW_CHUNKS], part = item % args[ROW_CHUNKS];
-    const int64_t start = part * args[ROW_CHUNK], first = block * args[ROWS_PER_ITEM];
-    const struct row_item found = {part, start, lesser(args[ROW_CHUNK], args[ROW_LENGTH] - start),
-                                   first, lesser(first + args[ROWS_PER_ITEM], args[ROWS])};
+    const int64_t block = item / args->row_chunks, part = item % args->row_chunks;
+    const int64_t start = part * args->row_chunk, first = block * args->rows_per_item;
+    const struct row_item found = {part, start, lesser(args->row_chunk, args->row_length - start),
+                                   first, lesser(first + args->rows_per_item, args->rows)};
     return found;
 }
 

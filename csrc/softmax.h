@@ -1,15 +1,14 @@
 /* Softmax: subtract the largest, exponentiate, divide by the sum, which is one of doubles.
  *
- * The words are those of fastconv/backends/native/softmax.py. A work item is some rows, or some
- * columns of a block; what is left over at an end has the bits of a vector.
+ * A work item is some rows, or some columns of a block; what is left over at an end has the bits of
+ * a vector.
  */
 #include "rows.h"
 #include "softmax_row.h"
 
-#ifndef SOFTMAX_WORDS
-#define SOFTMAX_WORDS
-enum { COLUMNS = 256, SHORT_ROW = 16 };
-enum { SOURCE, TARGET, OUTER, LENGTH, INNER, PER_ITEM, BLOCKS, SCRATCH_BASE, SCRATCH_STRIDE };
+#ifndef SOFTMAX_ONCE
+#define SOFTMAX_ONCE
+enum { SHORT_ROW = 16 };
 #endif
 
 INLINE W NAME(finished)(int logarithm, W value, W whole)
@@ -148,12 +147,13 @@ INLINE void NAME(softmax_short_rows)(int logarithm, const REAL *source, REAL *ta
     }
 }
 
-INLINE void NAME(softmax_rows)(int logarithm, const int64_t *args, int64_t first, int64_t last)
+INLINE void NAME(softmax_rows)(int logarithm, const struct softmax_rows_args *args, int64_t first,
+                               int64_t last)
 {
-    const int64_t length = args[ROW_LENGTH], per_item = args[ROWS_PER_ITEM];
-    const int64_t end = lesser(last * per_item, args[ROWS]);
-    const REAL *source = AT(args[SOURCE]);
-    REAL *target = AT(args[TARGET]);
+    const int64_t length = args->row_length, per_item = args->rows_per_item;
+    const int64_t end = lesser(last * per_item, args->rows);
+    const REAL *source = AT(args->source);
+    REAL *target = AT(args->target);
     int64_t row = first * per_item;
     if (length <= SHORT_ROW) {
         for (; row < end; row += LANES) {
@@ -166,25 +166,26 @@ INLINE void NAME(softmax_rows)(int logarithm, const int64_t *args, int64_t first
     }
 }
 
-INLINE void NAME(softmax_columns)(int logarithm, const int64_t *args, int64_t first, int64_t last,
+INLINE void NAME(softmax_columns)(int logarithm, const struct softmax_columns_args *args,
+                                  int64_t first, int64_t last,
                                   int64_t worker)
 {
-    const int64_t length = args[LENGTH], inner = args[INNER], per_item = args[PER_ITEM];
-    const int64_t scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
+    const int64_t length = args->length, inner = args->inner, per_item = args->per_item;
+    const int64_t scratch = args->scratch_base + worker * args->scratch_stride;
     double *sums = (double *)(intptr_t)scratch;
-    REAL *tops = (REAL *)(sums + COLUMNS);
+    REAL *tops = (REAL *)(sums + SOFTMAX_COLUMNS_AT_ONCE);
     for (int64_t item = first; item < last; item++) {
-        const int64_t group = item / args[BLOCKS], column = item % args[BLOCKS] * COLUMNS;
-        const int64_t end = lesser((group + 1) * per_item, args[OUTER]);
+        const int64_t group = item / args->blocks, column = item % args->blocks * SOFTMAX_COLUMNS_AT_ONCE;
+        const int64_t end = lesser((group + 1) * per_item, args->outer);
         for (int64_t o = group * per_item; o < end; o++) {
             const int64_t start = o * length * inner + column;
-            NAME(softmax_block)(logarithm, AT(args[SOURCE]) + start, AT(args[TARGET]) + start,
-                                length, inner, lesser(COLUMNS, inner - column), sums, tops);
+            NAME(softmax_block)(logarithm, AT(args->source) + start, AT(args->target) + start,
+                                length, inner, lesser(SOFTMAX_COLUMNS_AT_ONCE, inner - column), sums, tops);
         }
     }
 }
 
-KERNEL(softmax_rows_0, NAME(softmax_rows)(0, args, first, last))
-KERNEL(softmax_rows_1, NAME(softmax_rows)(1, args, first, last))
-KERNEL(softmax_columns_0, NAME(softmax_columns)(0, args, first, last, worker))
-KERNEL(softmax_columns_1, NAME(softmax_columns)(1, args, first, last, worker))
+KERNEL(softmax_rows_0, softmax_rows_args, NAME(softmax_rows)(0, args, first, last))
+KERNEL(softmax_rows_1, softmax_rows_args, NAME(softmax_rows)(1, args, first, last))
+KERNEL(softmax_columns_0, softmax_columns_args, NAME(softmax_columns)(0, args, first, last, worker))
+KERNEL(softmax_columns_1, softmax_columns_args, NAME(softmax_columns)(1, args, first, last, worker))

@@ -1,14 +1,12 @@
 /* Boxes by falling score that overlap none chosen before: an item is a class of an image.
  *
- * The words are those of fastconv/backends/native/choosing.py. Overlaps are float32's, in one order:
+ * Overlaps are float32's, in one order:
  * areas are added, then what is shared is taken away.
  */
 #include "sort.h"
 
-#ifndef SUPPRESS_WORDS
-#define SUPPRESS_WORDS
-enum { BOXES, SCORES, CHOSEN, COUNTS, CLASSES, BOX_COUNT, MOST, OVERLAP, LEAST, HAS_LEAST, CENTERS,
-       BOX_SCRATCH, BOX_STRIDE };
+#ifndef SUPPRESS_ONCE
+#define SUPPRESS_ONCE
 /* Chosen boxes that one is held against at a time. */
 enum { SUPPRESS_BLOCK = 16 };
 
@@ -60,35 +58,37 @@ INLINE int NAME(overlaps)(const struct suppress_chosen *chosen, struct suppress_
     return found && box.area > 0;
 }
 
-static void NAME(suppress_items)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+static void NAME(suppress_items)(const struct suppress_args *args, int64_t first, int64_t last,
+                                 int64_t worker)
 {
-    const int64_t count = args[BOX_COUNT], most = args[MOST];
+    const int64_t count = args->box_count, most = args->most;
     /* Whole blocks, so that all may be read at once. */
     const int64_t room = parts_of(most, SUPPRESS_BLOCK) * SUPPRESS_BLOCK;
-    INTEGER *keys = AT_INTEGERS(args[BOX_SCRATCH] + worker * args[BOX_STRIDE]);
+    INTEGER *keys = AT_INTEGERS(args->scratch_base + worker * args->scratch_stride);
     INTEGER *other_keys = keys + count;
     int32_t *places = (int32_t *)(other_keys + count), *other_places = places + count;
     struct suppress_chosen chosen;
     chosen.left = (float *)(other_places + count);
     chosen.top = chosen.left + room, chosen.right = chosen.top + room;
     chosen.bottom = chosen.right + room, chosen.area = chosen.bottom + room;
-    const float limit = (float)number_of(args[OVERLAP]), least = (float)number_of(args[LEAST]);
+    const float limit = (float)args->overlap, least = (float)args->least;
     for (int64_t item = first; item < last; item++) {
-        const float *boxes = AT(args[BOXES]) + item / args[CLASSES] * count * 4;
-        const float *scores = AT(args[SCORES]) + item * count;
-        int64_t *result = (int64_t *)(intptr_t)args[CHOSEN] + item * most;
+        const float *boxes = AT(args->boxes) + item / args->classes * count * 4;
+        const float *scores = AT(args->scores) + item * count;
+        int64_t *result = (int64_t *)(intptr_t)args->chosen + item * most;
         int64_t candidates = 0;
         for (int64_t i = 0; i < count; i++) {
             keys[candidates] = NAME(key_of)(scores[i], 0);
             /* NaN is not a candidate where there is a least score, and the last one otherwise. */
             keys[candidates] = scores[i] == scores[i] ? keys[candidates] : -INTEGER_MAX - 1;
             places[candidates] = (int32_t)i;
-            candidates += !args[HAS_LEAST] || scores[i] > least;
+            candidates += !args->has_least || scores[i] > least;
         }
         NAME(sort_falling)(keys, places, other_keys, other_places, candidates);
         chosen.count = 0;
         for (int64_t i = 0; i < candidates && chosen.count < most; i++) {
-            const struct suppress_box box = suppress_box(boxes + 4 * (int64_t)places[i], args[CENTERS]);
+            const struct suppress_box box = suppress_box(boxes + 4 * (int64_t)places[i],
+                                                         args->centers);
             int found = 0;
             for (int64_t k = 0; k < chosen.count && !found; k += SUPPRESS_BLOCK) {
                 found = NAME(overlaps)(&chosen, box, k, SUPPRESS_BLOCK, limit);
@@ -109,9 +109,9 @@ static void NAME(suppress_items)(const int64_t *args, int64_t first, int64_t las
             chosen.area[chosen.count] = box.area;
             result[chosen.count++] = places[i];
         }
-        ((int64_t *)(intptr_t)args[COUNTS])[item] = chosen.count;
+        ((int64_t *)(intptr_t)args->counts)[item] = chosen.count;
         memset(result + chosen.count, 0, (size_t)(most - chosen.count) * sizeof *result);
     }
 }
 
-KERNEL(suppress, NAME(suppress_items)(args, first, last, worker))
+KERNEL(suppress, suppress_args, NAME(suppress_items)(args, first, last, worker))

@@ -3,8 +3,8 @@
  * `rows` and `vectors` are constants where these functions are inlined, so that every loop over
  * them is unrolled and no part of a tile has an address. Vector v of row r is tile[r * vectors + v].
  */
-#ifndef TILE_WORDS
-#define TILE_WORDS
+#ifndef TILE_ONCE
+#define TILE_ONCE
 enum { MOST_ROWS = 16, MOST_VECTORS = 32 };
 #endif
 

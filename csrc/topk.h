@@ -1,15 +1,10 @@
 /* The largest or smallest entries along an axis, and their places: an item is a line, or some lines
- * of an axis that is not the last, which are brought together first.
- *
- * The words are those of fastconv/backends/native/choosing.py.
- */
+ * of an axis that is not the last, which are brought together first. */
 #include "sort.h"
 
-#ifndef TOPK_WORDS
-#define TOPK_WORDS
-enum { TOP_SOURCE, TOP_VALUES, TOP_PLACES, TOP_OUTER, TOP_LENGTH, TOP_INNER, TOP_COUNT, TOP_LARGEST,
-       TOP_ORDERED, TOP_SCRATCH, TOP_STRIDE, TOP_ROOM };
-enum { TOP_LINES = 16, TOP_FEW = 16, TOP_BLOCK = 64 };
+#ifndef TOPK_ONCE
+#define TOPK_ONCE
+enum { TOP_BLOCK = 64 };
 #endif
 
 /* The key of which `rank` keys are as large or larger, at least, and fewer are larger; `left` is
@@ -140,17 +135,18 @@ static void NAME(choose_many)(struct NAME(candidates) *best, const REAL *line, i
     }
 }
 
-INLINE void NAME(top_of_line)(const int64_t *args, struct NAME(candidates) *best, const REAL *line,
+INLINE void NAME(top_of_line)(const struct top_k_args *args, struct NAME(candidates) *best,
+                              const REAL *line,
                               REAL *values, int64_t *places)
 {
-    const int64_t wanted = args[TOP_COUNT], length = args[TOP_LENGTH], inner = args[TOP_INNER];
-    const INTEGER flip = args[TOP_LARGEST] ? 0 : -1;
-    if (wanted <= TOP_FEW) {
+    const int64_t wanted = args->count, length = args->length, inner = args->inner;
+    const INTEGER flip = args->largest ? 0 : -1;
+    if (wanted <= TOP_K_FEW) {
         NAME(choose_few)(best, line, length, wanted, flip);
     } else {
-        NAME(choose_many)(best, line, length, wanted, args[TOP_ROOM], flip);
+        NAME(choose_many)(best, line, length, wanted, args->room, flip);
     }
-    if (!args[TOP_ORDERED] && wanted <= TOP_FEW) {
+    if (!args->ordered && wanted <= TOP_K_FEW) {
         for (int64_t i = 1; i < best->count; i++) {
             const int32_t place = best->places[i];
             int64_t j = i;
@@ -159,7 +155,7 @@ INLINE void NAME(top_of_line)(const int64_t *args, struct NAME(candidates) *best
             }
             best->places[j] = place;
         }
-    } else if (args[TOP_ORDERED] && wanted > TOP_FEW) {
+    } else if (args->ordered && wanted > TOP_K_FEW) {
         NAME(sort_falling)(best->keys, best->places, best->other_keys, best->other_places,
                            best->count);
     }
@@ -169,22 +165,23 @@ INLINE void NAME(top_of_line)(const int64_t *args, struct NAME(candidates) *best
     }
 }
 
-static void NAME(top_items)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+static void NAME(top_items)(const struct top_k_args *args, int64_t first, int64_t last,
+                            int64_t worker)
 {
-    const int64_t length = args[TOP_LENGTH], inner = args[TOP_INNER], count = args[TOP_COUNT];
-    const int64_t blocks = parts_of(inner, TOP_LINES), room = args[TOP_ROOM];
+    const int64_t length = args->length, inner = args->inner, count = args->count;
+    const int64_t blocks = parts_of(inner, TOP_K_LINES), room = args->room;
     struct NAME(candidates) best;
-    best.keys = AT_INTEGERS(args[TOP_SCRATCH] + worker * args[TOP_STRIDE]);
+    best.keys = AT_INTEGERS(args->scratch_base + worker * args->scratch_stride);
     best.other_keys = best.keys + room;
     REAL *lines = (REAL *)(best.other_keys + room);
-    best.places = (int32_t *)(lines + (inner > 1 ? TOP_LINES * length : 0));
+    best.places = (int32_t *)(lines + (inner > 1 ? TOP_K_LINES * length : 0));
     best.other_places = best.places + room;
     for (int64_t item = first; item < last; item++) {
-        const int64_t outer = item / blocks, start = item % blocks * TOP_LINES;
-        const int64_t width = lesser(TOP_LINES, inner - start);
-        const REAL *source = AT(args[TOP_SOURCE]) + outer * length * inner + start;
-        REAL *values = AT(args[TOP_VALUES]) + outer * count * inner + start;
-        int64_t *places = (int64_t *)(intptr_t)args[TOP_PLACES] + outer * count * inner + start;
+        const int64_t outer = item / blocks, start = item % blocks * TOP_K_LINES;
+        const int64_t width = lesser(TOP_K_LINES, inner - start);
+        const REAL *source = AT(args->source) + outer * length * inner + start;
+        REAL *values = AT(args->values) + outer * count * inner + start;
+        int64_t *places = (int64_t *)(intptr_t)args->places + outer * count * inner + start;
         if (inner == 1) {
             NAME(top_of_line)(args, &best, source, values, places);
             continue;
@@ -200,4 +197,4 @@ static void NAME(top_items)(const int64_t *args, int64_t first, int64_t last, in
     }
 }
 
-KERNEL(topk, NAME(top_items)(args, first, last, worker))
+KERNEL(topk, top_k_args, NAME(top_items)(args, first, last, worker))

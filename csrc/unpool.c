@@ -1,27 +1,25 @@
 /* Max unpooling: planes of zeros, then values where their indices say.
  *
- * An item is an image's block of lanes; the words are those of fastconv/backends/native/pool/
- * unpool.py. Values are moved as bits, by the element's size; there is nothing to do in vectors, so
+ * An item is an image's block of lanes. Values are moved as bits, by the element's size; there is nothing to do in vectors, so
  * that one kernel serves all instruction sets.
  */
+#include "arguments.h"
 #include "fastconv.h"
 #include "words.h"
 
-enum { SOURCE, INDICES, OUT, CELLS, PLANE, LANES };
-enum { LANE_BLOCK = 64 };
-
 #define UNPOOL(type)                                                                               \
-    static void unpool_##type(const int64_t *args, int64_t first, int64_t last, int64_t worker)    \
+    void fastconv_pool_unpool_##type(const int64_t *block, int64_t first, int64_t last, int64_t worker)\
     {                                                                                              \
-        const int64_t cells = args[CELLS], plane = args[PLANE], lanes = args[LANES];               \
-        const int64_t blocks = parts_of(lanes, LANE_BLOCK);                                        \
+        const struct unpool_args *args = (const struct unpool_args *)block;                        \
+        const int64_t cells = args->cells, plane = args->plane, lanes = args->lanes;               \
+        const int64_t blocks = parts_of(lanes, UNPOOL_LANE_BLOCK);                                 \
         (void)worker;                                                                              \
         for (int64_t item = first; item < last; item++) {                                          \
-            const int64_t image = item / blocks, lane = item % blocks * LANE_BLOCK;                \
-            const int64_t count = lesser(LANE_BLOCK, lanes - lane);                                \
-            const type##_t *source = (const type##_t *)(intptr_t)args[SOURCE];                     \
-            type##_t *out = (type##_t *)(intptr_t)args[OUT];                                       \
-            const int64_t *places = words_at(args[INDICES], image * cells * lanes + lane);         \
+            const int64_t image = item / blocks, lane = item % blocks * UNPOOL_LANE_BLOCK;         \
+            const int64_t count = lesser(UNPOOL_LANE_BLOCK, lanes - lane);                         \
+            const type##_t *source = (const type##_t *)(intptr_t)args->source;                     \
+            type##_t *out = (type##_t *)(intptr_t)args->out;                                       \
+            const int64_t *places = words_at(args->indices, image * cells * lanes + lane);         \
             source += image * cells * lanes + lane;                                                \
             out += image * plane * lanes + lane;                                                   \
             if (count == lanes) {                                                                  \
@@ -42,14 +40,8 @@ enum { LANE_BLOCK = 64 };
         }                                                                                          \
     }
 
+/* Named in the table that generate.py makes. */
 UNPOOL(uint8)
 UNPOOL(uint16)
 UNPOOL(uint32)
 UNPOOL(uint64)
-
-#define ROWS(isa)                                                                                  \
-    {"pool_unpool_uint8_" isa, unpool_uint8}, {"pool_unpool_uint16_" isa, unpool_uint16},          \
-        {"pool_unpool_uint32_" isa, unpool_uint32}, {"pool_unpool_uint64_" isa, unpool_uint64}
-
-static const struct fastconv_entry rows[] = {ROWS("generic"), ROWS("avx2"), ROWS("avx512"), {0, 0}};
-const struct fastconv_entry *const fastconv_unpool[] = {rows, 0};

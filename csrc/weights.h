@@ -1,39 +1,27 @@
-/* Packing parameters for the kernels that read them: panels of columns, and transformed weights.
- *
- * The words stand in fastconv/backends/native/weights.py and conv/winograd/weights.py.
- */
+/* Packing parameters for the kernels that read them: panels of columns, and transformed weights. */
 #include "epilogue.h"
 #include "panels.h"
 
-#ifndef WEIGHTS_WORDS
-#define WEIGHTS_WORDS
-enum {
-    PANELS_SOURCE, PANELS_TARGET, GROUP_STEP, COLUMN_STEP, PANEL_COLUMNS, PANEL_WIDTH, PANEL_TAPS,
-    PANEL_CHANNELS, PANEL_CHUNK
-};
-#endif
-
 /* A work item is a chunk of the elements of one panel of one group. */
-static void NAME(weights_panels)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+static void NAME(weights_panels_items)(const struct panels_args *args, int64_t first, int64_t last)
 {
-    (void)worker;
-    const int64_t width = args[PANEL_WIDTH], columns = args[PANEL_COLUMNS];
-    const int64_t taps = args[PANEL_TAPS], channels = args[PANEL_CHANNELS];
+    const int64_t width = args->width, columns = args->columns;
+    const int64_t taps = args->taps, channels = args->channels;
     const int64_t elements = taps * channels, panels = parts_of(columns, width);
-    const int64_t chunks = parts_of(elements, args[PANEL_CHUNK]);
+    const int64_t chunks = parts_of(elements, args->chunk);
     for (int64_t item = first; item < last; item++) {
-        const int64_t from = item % chunks * args[PANEL_CHUNK];
-        const int64_t to = lesser(from + args[PANEL_CHUNK], elements);
+        const int64_t from = item % chunks * args->chunk;
+        const int64_t to = lesser(from + args->chunk, elements);
         const int64_t number = item / chunks, panel = number % panels * width;
-        REAL *target = AT(args[PANELS_TARGET]) + number * elements * width;
-        if (args[PANELS_SOURCE] == 0) {
+        REAL *target = AT(args->target) + number * elements * width;
+        if (args->source == 0) {
             memset(target + from * width, 0, (size_t)((to - from) * width) * sizeof(REAL));
             continue;
         }
         const struct columns all = {
-            .source = (const char *)(intptr_t)args[PANELS_SOURCE] +
-                      number / panels * args[GROUP_STEP] + panel * args[COLUMN_STEP],
-            .step = args[COLUMN_STEP],
+            .source = (const char *)(intptr_t)args->source +
+                      number / panels * args->group_step + panel * args->column_step,
+            .step = args->column_step,
             .there = columns - panel,
             .width = width,
             .taps = taps,
@@ -43,16 +31,12 @@ static void NAME(weights_panels)(const int64_t *args, int64_t first, int64_t las
     }
 }
 
-#ifndef WINOGRAD_WEIGHTS_WORDS
-#define WINOGRAD_WEIGHTS_WORDS
-enum {
-    FILTERS, TRANSFORMED, OUT_CHANNEL_STEP, OUT_CHANNELS, GROUP_COLUMNS, GROUP_CHANNELS,
-    MERGED_GROUPS, TAPS_DOWN, TAPS_ACROSS, PHASES_OF_DOWN, PHASES_OF_ACROSS, POINTS_DOWN,
-    POINTS_ACROSS, MATRIX_DOWN, MATRIX_ACROSS, PLACES, STARTS, SIZES, GROUP_BYTES, PANEL_COUNT,
-    PANEL_LANES, LAST_LANES, DEPTH_ROWS
-};
+KERNEL(weights_panels, panels_args, NAME(weights_panels_items)(args, first, last))
+
+#ifndef WINOGRAD_WEIGHTS_ONCE
+#define WINOGRAD_WEIGHTS_ONCE
 /* Channels that are transformed together, the most taps of a filter, and points along one side. */
-enum { FEW_CHANNELS = 8, MOST_FILTER_TAPS = 49, MOST_SIDE_TAPS = 7, MOST_POINTS = 12 };
+enum { MOST_FILTER_TAPS = 49, MOST_SIDE_TAPS = 7, MOST_POINTS = 12 };
 #endif
 
 /* Transforms are made in float64, and rounded once. */
@@ -101,18 +85,19 @@ INLINE struct NAME(wide) NAME(wide_multiply_add)(double a, struct NAME(wide) b, 
 
 /* The filters of one channel for some output channels, `taps` vectors of them, at all frequencies
  * of one phase. Rows of the target lie `row` elements apart. */
-INLINE void NAME(transform_filters)(const int64_t *args, const REAL *filters, int64_t phase_down,
+INLINE void NAME(transform_filters)(const struct transformed_args *args, const REAL *filters,
+                                    int64_t phase_down,
                                     int64_t phase_across, int64_t taps_down, int64_t taps_across,
                                     int64_t target, int64_t panel, int64_t row, int64_t channel)
 {
-    const int64_t down = args[POINTS_DOWN], across = args[POINTS_ACROSS];
-    const int64_t phase = phase_down * args[PHASES_OF_ACROSS] + phase_across;
+    const int64_t down = args->points_down, across = args->points_across;
+    const int64_t phase = phase_down * args->phases_across + phase_across;
     const double *by_down =
-        (const double *)(intptr_t)args[MATRIX_DOWN] + phase_down * down * taps_down;
+        (const double *)(intptr_t)args->matrix_down + phase_down * down * taps_down;
     const double *by_across =
-        (const double *)(intptr_t)args[MATRIX_ACROSS] + phase_across * across * taps_across;
-    const int64_t *places = words_at(args[PLACES], phase * down * across);
-    const int64_t *starts = words_at(args[STARTS], 0), *sizes = words_at(args[SIZES], 0);
+        (const double *)(intptr_t)args->matrix_across + phase_across * across * taps_across;
+    const int64_t *places = words_at(args->places, phase * down * across);
+    const int64_t *starts = words_at(args->starts, 0), *sizes = words_at(args->sizes, 0);
     struct NAME(wide) taps[MOST_FILTER_TAPS], lines[MOST_SIDE_TAPS];
     for (int64_t t = 0; t < taps_down * taps_across; t++) {
         taps[t] = NAME(load_wide)(filters + t * LANES);
@@ -164,36 +149,36 @@ INLINE void NAME(load_filters)(REAL *filters, const char *p, int64_t step, int64
 }
 
 /* Minimal filters' weights: a work item is a few rows of channels of one panel of one group. */
-static void NAME(weights_winograd)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+static void NAME(weights_winograd_items)(const struct transformed_args *args, int64_t first,
+                                         int64_t last)
 {
-    (void)worker;
-    const int64_t own = args[GROUP_CHANNELS], channels = own * args[MERGED_GROUPS];
-    const int64_t taps_down = args[TAPS_DOWN], taps_across = args[TAPS_ACROSS];
-    const int64_t taps = taps_down * taps_across, out = args[OUT_CHANNELS];
-    const int64_t chunks = parts_of(args[DEPTH_ROWS], FEW_CHANNELS);
-    const int64_t phases = args[PHASES_OF_DOWN] * args[PHASES_OF_ACROSS];
+    const int64_t own = args->group_channels, channels = own * args->merged_groups;
+    const int64_t taps_down = args->taps_down, taps_across = args->taps_across;
+    const int64_t taps = taps_down * taps_across, out = args->out_channels;
+    const int64_t chunks = parts_of(args->depth_rows, TRANSFORMED_FEW_CHANNELS);
+    const int64_t phases = args->phases_down * args->phases_across;
     for (int64_t item = first; item < last; item++) {
-        const int64_t panel = item / chunks % args[PANEL_COUNT];
-        const int64_t group = item / chunks / args[PANEL_COUNT];
-        const int64_t target = args[TRANSFORMED] + group * args[GROUP_BYTES];
-        const int64_t row = panel == args[PANEL_COUNT] - 1 ? args[LAST_LANES] : args[PANEL_LANES];
-        const int64_t end = lesser((item % chunks + 1) * FEW_CHANNELS, args[DEPTH_ROWS]);
-        for (int64_t some, k = item % chunks * FEW_CHANNELS; k < end; k += some) {
+        const int64_t panel = item / chunks % args->panels;
+        const int64_t group = item / chunks / args->panels;
+        const int64_t target = args->target + group * args->group_bytes;
+        const int64_t row = panel == args->panels - 1 ? args->last_lanes : args->panel_lanes;
+        const int64_t end = lesser((item % chunks + 1) * TRANSFORMED_FEW_CHANNELS, args->depth_rows);
+        for (int64_t some, k = item % chunks * TRANSFORMED_FEW_CHANNELS; k < end; k += some) {
             const int64_t sub = k / own, channel = k - sub * own;
             some = k < channels ? lesser(own - channel, end - k) : end - k;
             for (int64_t j = 0; j < row; j += LANES) {
-                const int64_t column = panel * args[PANEL_LANES] + j;
+                const int64_t column = panel * args->panel_lanes + j;
                 const int64_t from = sub * out - column;
-                const int64_t to = lesser(from + out, args[GROUP_COLUMNS] - column);
-                const char *p = (const char *)(intptr_t)args[FILTERS] +
-                                (group * args[GROUP_COLUMNS] + column) * args[OUT_CHANNEL_STEP] +
+                const int64_t to = lesser(from + out, args->group_columns - column);
+                const char *p = (const char *)(intptr_t)args->source +
+                                (group * args->group_columns + column) * args->out_channel_step +
                                 channel * taps * (int64_t)sizeof(REAL);
-                REAL filters[(MOST_FILTER_TAPS * FEW_CHANNELS + LANE_COUNT) * LANE_COUNT];
-                NAME(load_filters)(filters, p, args[OUT_CHANNEL_STEP], from, k < channels ? to : 0,
+                REAL filters[(MOST_FILTER_TAPS * TRANSFORMED_FEW_CHANNELS + LANE_COUNT) * LANE_COUNT];
+                NAME(load_filters)(filters, p, args->out_channel_step, from, k < channels ? to : 0,
                                    some * taps);
                 for (int64_t phase = 0; phase < phases; phase++) {
-                    const int64_t py = phase / args[PHASES_OF_ACROSS];
-                    const int64_t px = phase % args[PHASES_OF_ACROSS];
+                    const int64_t py = phase / args->phases_across;
+                    const int64_t px = phase % args->phases_across;
                     for (int64_t s = 0; s < some; s++) {
 #define TRANSFORM(taps_down, taps_across)                                                          \
     NAME(transform_filters)(args, filters + s * taps * LANES, py, px, taps_down, taps_across,      \
@@ -210,41 +195,27 @@ static void NAME(weights_winograd)(const int64_t *args, int64_t first, int64_t l
         }
     }
 }
+
+KERNEL(weights_winograd, transformed_args, NAME(weights_winograd_items)(args, first, last))
 #undef WIDE
 #undef WIDE_LANES
 #undef WIDE_NAME
 
-#ifndef OTHER_WEIGHTS_WORDS
-#define OTHER_WEIGHTS_WORDS
-enum {
-    ROW_SOURCE, ROW_TARGET, ROW_GROUP, ROW_STEP, ROW_COLUMNS, ROW_WIDTH, ROW_PLACES, ROW_COUNT,
-    ROW_CHUNK
-};
-enum {
-    MEAN, VARIANCE, SCALE, SHIFT, SCALES, SHIFTS, AFFINE_CHANNELS, REPEATS_OF_ONE, REPEATS_OF_ALL,
-    EPSILON
-};
-enum {
-    REPEATED, REPEATS, REPEAT_COUNT, REPEAT_RUN, REPEAT_TIMES, REPEAT_VALUE
-};
-#endif
-
 /* A work item is a chunk of the rows of one panel of one group. */
-static void NAME(weights_rows)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
+static void NAME(weights_rows_items)(const struct pack_rows_args *args, int64_t first, int64_t last)
 {
-    (void)worker;
-    const int64_t width = args[ROW_WIDTH], rows = args[ROW_COUNT], step = args[ROW_STEP];
-    const int64_t panels = parts_of(args[ROW_COLUMNS], width);
-    const int64_t chunks = parts_of(rows, args[ROW_CHUNK]);
-    const int64_t *places = words_at(args[ROW_PLACES], 0);
+    const int64_t width = args->width, rows = args->row_count, step = args->column_step;
+    const int64_t panels = parts_of(args->columns, width);
+    const int64_t chunks = parts_of(rows, args->chunk);
+    const int64_t *places = words_at(args->places, 0);
     for (int64_t item = first; item < last; item++) {
         const int64_t number = item / chunks, panel = number % panels * width;
-        const int64_t from = item % chunks * args[ROW_CHUNK];
-        const int64_t to = lesser(from + args[ROW_CHUNK], rows);
-        const int64_t some = lesser(width, args[ROW_COLUMNS] - panel);
-        const char *source = (const char *)(intptr_t)args[ROW_SOURCE] +
-                             number / panels * args[ROW_GROUP] + panel * step;
-        REAL *target = AT(args[ROW_TARGET]) + number * rows * width;
+        const int64_t from = item % chunks * args->chunk;
+        const int64_t to = lesser(from + args->chunk, rows);
+        const int64_t some = lesser(width, args->columns - panel);
+        const char *source = (const char *)(intptr_t)args->source +
+                             number / panels * args->group_step + panel * step;
+        REAL *target = AT(args->target) + number * rows * width;
         for (int64_t r = from; r < to; r++) {
             REAL *row = target + r * width;
             for (int64_t j = 0; j < some; j++) {
@@ -257,48 +228,50 @@ static void NAME(weights_rows)(const int64_t *args, int64_t first, int64_t last,
     }
 }
 
+KERNEL(weights_rows, pack_rows_args, NAME(weights_rows_items)(args, first, last))
+
 INLINE double NAME(parameter)(int64_t address, int64_t place, double missing)
 {
     return address == 0 ? missing : (double)AT(address)[place];
 }
 
 /* A batch norm's scale and shift of each channel, in float64. */
-KERNEL(weights_affine, {
-    const int64_t channels = args[AFFINE_CHANNELS], run = args[REPEATS_OF_ONE];
-    double *scales = (double *)(intptr_t)args[SCALES], *shifts = (double *)(intptr_t)args[SHIFTS];
+KERNEL(weights_affine, affine_args, {
+    const int64_t channels = args->channels, run = args->run;
+    double *scales = (double *)(intptr_t)args->scales, *shifts = (double *)(intptr_t)args->shifts;
     (void)first;
     (void)last;
     for (int64_t c = 0; c < channels; c++) {
-        const double variance = NAME(parameter)(args[VARIANCE], c, 1);
-        const double deviation = sqrt(variance + number_of(args[EPSILON]));
-        const double scale = NAME(parameter)(args[SCALE], c, 1) / deviation;
+        const double variance = NAME(parameter)(args->variance, c, 1);
+        const double deviation = sqrt(variance + args->epsilon);
+        const double scale = NAME(parameter)(args->weight, c, 1) / deviation;
         const double shift =
-            NAME(parameter)(args[SHIFT], c, 0) - NAME(parameter)(args[MEAN], c, 0) * scale;
+            NAME(parameter)(args->bias, c, 0) - NAME(parameter)(args->mean, c, 0) * scale;
         for (int64_t i = 0; i < run; i++) {
             scales[c * run + i] = scale;
             shifts[c * run + i] = shift;
         }
     }
-    for (int64_t i = channels * run; i < channels * run * args[REPEATS_OF_ALL]; i++) {
+    for (int64_t i = channels * run; i < channels * run * args->times; i++) {
         scales[i] = scales[i - channels * run];
         shifts[i] = shifts[i - channels * run];
     }
 })
 
 #define REPEAT_KERNEL(name, NUMBER)                                                                \
-    KERNEL(name, {                                                                                 \
-        const int64_t count = args[REPEAT_COUNT], run = args[REPEAT_RUN];                          \
-        NUMBER *target = (NUMBER *)(intptr_t)args[REPEATS];                                        \
+    KERNEL(name, repeat_args, {                                                                    \
+        const int64_t count = args->count, run = args->run;                                        \
+        NUMBER *target = (NUMBER *)(intptr_t)args->target;                                         \
         (void)first;                                                                               \
         (void)last;                                                                                \
         for (int64_t c = 0; c < count; c++) {                                                      \
             const NUMBER value =                                                                   \
-                (NUMBER)NAME(parameter)(args[REPEATED], c, number_of(args[REPEAT_VALUE]));         \
+                (NUMBER)NAME(parameter)(args->source, c, args->value);                             \
             for (int64_t i = 0; i < run; i++) {                                                    \
                 target[c * run + i] = value;                                                       \
             }                                                                                      \
         }                                                                                          \
-        for (int64_t i = count * run; i < count * run * args[REPEAT_TIMES]; i++) {                 \
+        for (int64_t i = count * run; i < count * run * args->times; i++) {                        \
             target[i] = target[i - count * run];                                                   \
         }                                                                                          \
     })

@@ -1,15 +1,9 @@
-/* Windows moved over an image: what their two directions share, whose words are those of
- * fastconv/backends/native/unfold.py. */
+/* Windows moved over an image: what their two directions share. */
 #ifndef WINDOWS_H
 #define WINDOWS_H
 
 #include "words.h"
 
-enum {
-    IMAGE_AT, COLUMNS_AT, SUMMED_AT = 0, SUM_AT, CHANNELS = 2, HEIGHT, WIDTH, IMAGE_STEP,
-    CHANNEL_STEP, Y_STEP, X_STEP, KERNEL_HEIGHT, KERNEL_WIDTH, WINDOW_ROWS, WINDOW_COLUMNS, Y_STRIDE, X_STRIDE,
-    TOP, LEFT, Y_DILATION, X_DILATION, SCRATCH_BASE, SCRATCH_STRIDE
-};
 
 struct span {
     int64_t low, high;

@@ -1,28 +1,14 @@
 /* Minimal filtering: transforms of inputs and outputs, a GEMM a frequency, and the walk over blocks
  * of tiles that calls them.
  *
- * The words of the argument block, which all four share, are explained in
- * fastconv/backends/native/conv/winograd/words.py. A filter along one dimension is a pass over
+ * All four share one argument block. A filter along one dimension is a pass over
  * lines of vectors; one tile takes a pass down and a pass across.
  */
 #include "epilogue.h"
 #include "transforms.h"
 
-#ifndef WINOGRAD_WORDS
-#define WINOGRAD_WORDS
-enum {
-    SOURCE, SOURCE_IMAGE, SOURCE_ROW, SOURCE_COLUMN, STEP_DOWN, STEP_ACROSS, PHASES_DOWN,
-    PHASES_ACROSS, STRIDE_DOWN, STRIDE_ACROSS, CHANNEL_BLOCKS, SOURCE_PLANE, IN_CHANNELS, IN_HEIGHT,
-    IN_WIDTH, BEFORE_DOWN, BEFORE_ACROSS, RUN_TILES, RUN_PIXELS, SUBS_DOWN, SUBS_ACROSS, TILES_BAND,
-    SUB_HEIGHT, SUB_WIDTH, TILES_ACROSS, TILES_IMAGE, TILES, BLOCK_TILES, TILE_ROWS, FREQUENCIES,
-    A_FREQUENCY, A_TILE, WEIGHTS, WEIGHTS_GROUP, GROUPS, PANELS, PANEL_STARTS, PANEL_BYTES,
-    SEGMENT_STARTS, SEGMENT_COUNTS, PART_PANELS, PARTS, P_FREQUENCY, P_TILE, BIAS, OUT, OUT_IMAGE,
-    OUT_GROUP, OUT_ROWS, OUT_COLUMN, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH, COLUMNS,
-    DOWN_OUTPUTS, DOWN_TAPS, ACROSS_OUTPUTS, ACROSS_TAPS, PLAIN_WEIGHTS, KERNEL_HEIGHT,
-    KERNEL_WIDTH, GROUP_INPUTS, GROUP_OUTPUTS, PLANAR, INPUT_KERNEL, MULTIPLY_KERNEL,
-    OUTPUT_KERNEL, SCRATCH_BASE, SCRATCH_STRIDE, BETWEEN, RUN, LINES, INPUTS, PRODUCTS, BASE, START,
-    COUNT, GROUP, FIRST_PANEL, LAST_PANEL, COUNT_WORDS
-};
+#ifndef WINOGRAD_ONCE
+#define WINOGRAD_ONCE
 enum { MOST_TAPS = 8 };
 #define FILTER_NUMBER(m, r) ((m) * MOST_TAPS + (r))
 
@@ -32,16 +18,16 @@ struct tile_place {
     int64_t image, sub_down, sub_across, down, across;
 };
 
-WORDS_INLINE struct tile_place find_tile(const int64_t *args, int64_t number)
+WORDS_INLINE struct tile_place find_tile(const struct winograd_args *args, int64_t number)
 {
-    const int64_t in_image = number % args[TILES_IMAGE], in_band = in_image % args[TILES_BAND];
-    const int64_t sub = in_band / args[TILES_ACROSS];
+    const int64_t in_image = number % args->tiles_image, in_band = in_image % args->tiles_band;
+    const int64_t sub = in_band / args->tiles_across;
     return (struct tile_place){
-        .image = number / args[TILES_IMAGE],
-        .sub_down = sub / args[SUBS_ACROSS],
-        .sub_across = sub % args[SUBS_ACROSS],
-        .down = in_image / args[TILES_BAND],
-        .across = in_band % args[TILES_ACROSS],
+        .image = number / args->tiles_image,
+        .sub_down = sub / args->subs_across,
+        .sub_across = sub % args->subs_across,
+        .down = in_image / args->tiles_band,
+        .across = in_band % args->tiles_across,
     };
 }
 #endif
@@ -49,12 +35,12 @@ WORDS_INLINE struct tile_place find_tile(const int64_t *args, int64_t number)
 #ifndef PARTS_TOGETHER
 #define PARTS_TOGETHER
 /* How many of `most` parts have products that fit where one worker's are held: at least one. */
-WORDS_INLINE int64_t parts_together(const int64_t *args, int64_t part, int64_t most)
+WORDS_INLINE int64_t parts_together(const struct winograd_args *args, int64_t part, int64_t most)
 {
-    const int64_t begin = args[PANELS] * part / args[PARTS];
+    const int64_t begin = args->panels * part / args->parts;
     int64_t some = 1;
     while (some < most &&
-           args[PANELS] * (part + some + 1) / args[PARTS] - begin <= args[PART_PANELS]) {
+           args->panels * (part + some + 1) / args->parts - begin <= args->part_panels) {
         some++;
     }
     return some;
@@ -97,19 +83,19 @@ struct NAME(passes) {
     int64_t between;
 };
 
-INLINE struct NAME(passes) NAME(passes_of)(const int64_t *args, int of_inputs)
+INLINE struct NAME(passes) NAME(passes_of)(const struct winograd_args *args, int of_inputs)
 {
     const struct NAME(filter) down =
-        NAME(filters)[FILTER_NUMBER(args[DOWN_OUTPUTS], args[DOWN_TAPS])];
+        NAME(filters)[FILTER_NUMBER(args->down_outputs, args->down_taps)];
     const struct NAME(filter) across =
-        NAME(filters)[FILTER_NUMBER(args[ACROSS_OUTPUTS], args[ACROSS_TAPS])];
-    const int64_t high = args[DOWN_OUTPUTS] + args[DOWN_TAPS] - 1;
+        NAME(filters)[FILTER_NUMBER(args->across_outputs, args->across_taps)];
+    const int64_t high = args->down_outputs + args->down_taps - 1;
     return (struct NAME(passes)){
         .down = high == 1 ? 0 : of_inputs ? down.inputs : down.outputs,
         .across = of_inputs ? across.inputs : across.outputs,
-        .wide = args[ACROSS_OUTPUTS] + args[ACROSS_TAPS] - 1,
-        .high_results = of_inputs ? high : args[DOWN_OUTPUTS],
-        .between = args[BASE] + args[BETWEEN],
+        .wide = args->across_outputs + args->across_taps - 1,
+        .high_results = of_inputs ? high : args->down_outputs,
+        .between = args->base + args->between,
     };
 }
 
@@ -132,23 +118,23 @@ INLINE void NAME(transform)(const struct NAME(passes) *passes, int64_t source, i
  *
  * A[frequency, register tile, block of channels, row of the register tile, lane]; rows past the
  * last tile repeat it, so that nothing is left unset. */
-KERNEL(winograd_input, {
+KERNEL(winograd_input, winograd_args, {
     const struct NAME(passes) passes = NAME(passes_of)(args, 1);
-    const int64_t blocks = args[CHANNEL_BLOCKS], rows = args[TILE_ROWS];
-    const int64_t step = args[STRIDE_DOWN] * args[SOURCE_ROW];
-    const int64_t step_across = args[STRIDE_ACROSS] * args[SOURCE_COLUMN];
-    const int64_t group = args[GROUP] * blocks * VECTOR_BYTES, frequency = args[A_FREQUENCY];
+    const int64_t blocks = args->channel_blocks, rows = args->tile_rows;
+    const int64_t step = args->stride_down * args->source_row;
+    const int64_t step_across = args->stride_across * args->source_column;
+    const int64_t group = args->group * blocks * VECTOR_BYTES, frequency = args->a_frequency;
     for (int64_t t = first; t < last; t++) {
-        const struct tile_place place = find_tile(args, lesser(args[START] + t, args[TILES] - 1));
-        const int64_t source = args[SOURCE] + place.image * args[SOURCE_IMAGE] + group +
-                               place.down * args[STEP_DOWN] + place.sub_down * args[SOURCE_ROW] +
-                               place.across * args[STEP_ACROSS] +
-                               place.sub_across * args[SOURCE_COLUMN];
-        int64_t target = args[BASE] + args[INPUTS] + t / rows * args[A_TILE] +
+        const struct tile_place place = find_tile(args, lesser(args->start + t, args->tiles - 1));
+        const int64_t source = args->source + place.image * args->source_image + group +
+                               place.down * args->step_down + place.sub_down * args->source_row +
+                               place.across * args->step_across +
+                               place.sub_across * args->source_column;
+        int64_t target = args->base + args->inputs + t / rows * args->a_tile +
                          t % rows * VECTOR_BYTES;
-        for (int64_t py = 0; py < args[PHASES_DOWN]; py++) {
-            for (int64_t px = 0; px < args[PHASES_ACROSS]; px++) {
-                const int64_t phase = source + py * args[SOURCE_ROW] + px * args[SOURCE_COLUMN];
+        for (int64_t py = 0; py < args->phases_down; py++) {
+            for (int64_t px = 0; px < args->phases_across; px++) {
+                const int64_t phase = source + py * args->source_row + px * args->source_column;
                 for (int64_t c = 0; c < blocks; c++) {
                     NAME(transform)(&passes, phase + c * VECTOR_BYTES, step, step_across, target,
                                     passes.wide * frequency, frequency);
@@ -194,71 +180,74 @@ INLINE void NAME(turn_square)(int64_t source, int64_t plane, int64_t left, int64
 }
 
 /* Turn the lines under a run of tiles, of one vector of channels, channels last. */
-static void NAME(turn_run)(const int64_t *args, int64_t image, int64_t channel, int64_t top,
+static void NAME(turn_run)(const struct winograd_args *args, int64_t image, int64_t channel,
+                           int64_t top,
                            int64_t left, int64_t pixels)
 {
-    const int64_t plane = args[SOURCE_PLANE], size = (int64_t)sizeof(REAL);
-    const int64_t source = args[SOURCE] + image * args[SOURCE_IMAGE] + channel * plane;
-    const int64_t height = args[IN_HEIGHT], last = args[DOWN_OUTPUTS] + args[DOWN_TAPS] - 1;
-    int64_t target = args[BASE] + args[RUN];
+    const int64_t plane = args->source_plane, size = (int64_t)sizeof(REAL);
+    const int64_t source = args->source + image * args->source_image + channel * plane;
+    const int64_t height = args->in_height, last = args->down_outputs + args->down_taps - 1;
+    int64_t target = args->base + args->run;
     for (int64_t line = 0; line < last; line++) {
-        for (int64_t phase = 0; phase < args[PHASES_DOWN]; phase++) {
-            const int64_t row = top + line * args[STRIDE_DOWN] + phase;
-            const int64_t shown = row >= 0 && row < height ? args[IN_WIDTH] : 0;
+        for (int64_t phase = 0; phase < args->phases_down; phase++) {
+            const int64_t row = top + line * args->stride_down + phase;
+            const int64_t shown = row >= 0 && row < height ? args->in_width : 0;
             const int64_t inside = greater(lesser(row, height - 1), 0);
             for (int64_t p = 0; p < pixels; p += LANES) {
-                NAME(turn_square)(source + inside * args[IN_WIDTH] * size, plane, left + p, shown,
-                                  args[IN_CHANNELS] - channel, target + p * VECTOR_BYTES);
+                NAME(turn_square)(source + inside * args->in_width * size, plane, left + p, shown,
+                                  args->in_channels - channel, target + p * VECTOR_BYTES);
             }
-            target += args[RUN_PIXELS] * VECTOR_BYTES;
+            target += args->run_pixels * VECTOR_BYTES;
         }
     }
 }
 
 /* Transform as many tiles as lie turned in a run, of one vector of channels. */
-INLINE void NAME(transform_run)(const struct NAME(passes) *passes, const int64_t *args, int64_t c,
+INLINE void NAME(transform_run)(const struct NAME(passes) *passes, const struct winograd_args *args,
+                                int64_t c,
                                 int64_t t, int64_t some)
 {
-    const int64_t line = args[RUN_PIXELS] * VECTOR_BYTES, frequency = args[A_FREQUENCY];
-    const int64_t rows = args[TILE_ROWS], step = args[STRIDE_ACROSS] * VECTOR_BYTES;
-    int64_t row = t % rows, inputs = args[BASE] + args[INPUTS] + t / rows * args[A_TILE];
+    const int64_t line = args->run_pixels * VECTOR_BYTES, frequency = args->a_frequency;
+    const int64_t rows = args->tile_rows, step = args->stride_across * VECTOR_BYTES;
+    int64_t row = t % rows, inputs = args->base + args->inputs + t / rows * args->a_tile;
     for (int64_t g = 0; g < some; g++) {
         const int64_t target = inputs + row * VECTOR_BYTES;
-        const int64_t source = args[BASE] + args[RUN] + g * args[ACROSS_OUTPUTS] * step;
-        for (int64_t py = 0; py < args[PHASES_DOWN]; py++) {
-            for (int64_t px = 0; px < args[PHASES_ACROSS]; px++) {
-                const int64_t phase = py * args[PHASES_ACROSS] + px;
-                const int64_t block = phase * args[CHANNEL_BLOCKS] + c;
+        const int64_t source = args->base + args->run + g * args->across_outputs * step;
+        for (int64_t py = 0; py < args->phases_down; py++) {
+            for (int64_t px = 0; px < args->phases_across; px++) {
+                const int64_t phase = py * args->phases_across + px;
+                const int64_t block = phase * args->channel_blocks + c;
                 NAME(transform)(passes, source + py * line + px * VECTOR_BYTES,
-                                args[PHASES_DOWN] * line, step,
+                                args->phases_down * line, step,
                                 target + block * rows * VECTOR_BYTES, passes->wide * frequency,
                                 frequency);
             }
         }
         if (++row == rows) {
             row = 0;
-            inputs += args[A_TILE];
+            inputs += args->a_tile;
         }
     }
 }
 
 /* The same from planes: a run of tiles beside each other is turned channels last, a vector of
  * channels at a time, into memory that stays in the first cache. */
-KERNEL(winograd_planar_input, {
+KERNEL(winograd_planar_input, winograd_args, {
     const struct NAME(passes) passes = NAME(passes_of)(args, 1);
-    const int64_t blocks = args[CHANNEL_BLOCKS];
+    const int64_t blocks = args->channel_blocks;
     for (int64_t t = first; t < last;) {
-        const struct tile_place place = find_tile(args, lesser(args[START] + t, args[TILES] - 1));
+        const struct tile_place place = find_tile(args, lesser(args->start + t, args->tiles - 1));
         const int64_t some =
-            lesser(lesser(args[RUN_TILES], last - t), args[TILES_ACROSS] - place.across);
-        const int64_t top = place.down * args[DOWN_OUTPUTS] * args[STRIDE_DOWN] + place.sub_down -
-                            args[BEFORE_DOWN];
-        const int64_t left = place.across * args[ACROSS_OUTPUTS] * args[STRIDE_ACROSS] +
-                             place.sub_across - args[BEFORE_ACROSS];
+            lesser(lesser(args->run_tiles, last - t), args->tiles_across - place.across);
+        const int64_t top = place.down * args->down_outputs * args->stride_down + place.sub_down -
+                            args->before_down;
+        const int64_t left = place.across * args->across_outputs * args->stride_across +
+                             place.sub_across - args->before_across;
         const int64_t pixels =
-            (some * args[ACROSS_OUTPUTS] + args[ACROSS_TAPS] - 1) * args[STRIDE_ACROSS];
+            (some * args->across_outputs + args->across_taps - 1) * args->stride_across;
         for (int64_t c = 0; c < blocks; c++) {
-            NAME(turn_run)(args, place.image, (args[GROUP] * blocks + c) * LANES, top, left, pixels);
+            NAME(turn_run)(args, place.image, (args->group * blocks + c) * LANES, top, left,
+                           pixels);
             NAME(transform_run)(&passes, args, c, t, some);
         }
         t += some;
@@ -266,13 +255,14 @@ KERNEL(winograd_planar_input, {
 })
 
 /* Multiply a frequency's inputs with one panel of its weights, in chains of channels. */
-INLINE void NAME(multiply_panel)(int rows, int vectors, const int64_t *args, int64_t inputs,
+INLINE void NAME(multiply_panel)(int rows, int vectors, const struct winograd_args *args,
+                                 int64_t inputs,
                                  int64_t weights, int64_t products, const int64_t *segments,
                                  int64_t count)
 {
-    const int64_t chain = CHAIN_CHANNELS / LANES, blocks = args[CHANNEL_BLOCKS];
+    const int64_t chain = CHAIN_CHANNELS / LANES, blocks = args->channel_blocks;
     const int64_t block = rows * VECTOR_BYTES, step = LANES * vectors * VECTOR_BYTES;
-    const int64_t tiles = args[COUNT], pitch = args[P_TILE], a_tile = args[A_TILE];
+    const int64_t tiles = args->count, pitch = args->p_tile, a_tile = args->a_tile;
     for (int64_t t = 0; t < tiles; t += rows) {
         int64_t b = weights;
         for (int64_t s = 0; s < count; s++) {
@@ -297,21 +287,22 @@ INLINE void NAME(multiply_panel)(int rows, int vectors, const int64_t *args, int
 
 /* Multiply a block's transformed inputs with a part's weights: a work item is a frequency. A
  * group's last panel may be narrower than the others. */
-INLINE void NAME(multiply)(int rows, int vectors, const int64_t *args, int64_t first, int64_t last)
+INLINE void NAME(multiply)(int rows, int vectors, const struct winograd_args *args, int64_t first,
+                           int64_t last)
 {
-    const int64_t phases = args[PHASES_DOWN] * args[PHASES_ACROSS];
-    const int64_t *counts = words_at(args[SEGMENT_COUNTS], 0);
-    const int64_t *starts = words_at(args[PANEL_STARTS], 0);
-    const int64_t *sizes = words_at(args[PANEL_BYTES], 0);
-    const int64_t weights = args[WEIGHTS] + args[GROUP] * args[WEIGHTS_GROUP];
-    const int64_t tail = parts_of(args[COLUMNS], LANES) - (args[PANELS] - 1) * vectors;
+    const int64_t phases = args->phases_down * args->phases_across;
+    const int64_t *counts = words_at(args->segment_counts, 0);
+    const int64_t *starts = words_at(args->panel_starts, 0);
+    const int64_t *sizes = words_at(args->panel_bytes, 0);
+    const int64_t weights = args->weights + args->group * args->weights_group;
+    const int64_t tail = parts_of(args->columns, LANES) - (args->panels - 1) * vectors;
     for (int64_t q = first; q < last; q++) {
-        const int64_t inputs = args[BASE] + args[INPUTS] + q * args[A_FREQUENCY];
-        const int64_t *segments = words_at(args[SEGMENT_STARTS], q * phases);
-        int64_t products = args[BASE] + args[PRODUCTS] + q * args[P_FREQUENCY];
-        for (int64_t panel = args[FIRST_PANEL]; panel < args[LAST_PANEL]; panel++) {
+        const int64_t inputs = args->base + args->inputs + q * args->a_frequency;
+        const int64_t *segments = words_at(args->segment_starts, q * phases);
+        int64_t products = args->base + args->products + q * args->p_frequency;
+        for (int64_t panel = args->first_panel; panel < args->last_panel; panel++) {
             const int64_t start = weights + starts[q] + panel * sizes[q];
-            const int64_t width = panel == args[PANELS] - 1 ? tail : vectors;
+            const int64_t width = panel == args->panels - 1 ? tail : vectors;
 #define MULTIPLY(width)                                                                            \
     NAME(multiply_panel)(rows, width, args, inputs, start, products, segments, counts[q])
             if (width == vectors) {
@@ -329,16 +320,10 @@ INLINE void NAME(multiply)(int rows, int vectors, const int64_t *args, int64_t f
     }
 }
 
-/* The shapes of fastconv/machine.py for operands in blocks. */
-#undef BLOCK_SHAPES
-#if VECTOR_BYTES == 64
-#define BLOCK_SHAPES(X) X(14, 2) X(8, 3) X(9, 3) X(6, 4) X(16, 1) X(7, 3)
-#else
-#define BLOCK_SHAPES(X) X(6, 2) X(5, 2) X(4, 3) X(3, 4) X(12, 1)
-#endif
 #define MULTIPLY_KERNEL(rows, vectors)                                                             \
-    KERNEL(winograd_multiply_##rows##x##vectors, NAME(multiply)(rows, vectors, args, first, last))
-BLOCK_SHAPES(MULTIPLY_KERNEL)
+    KERNEL(winograd_multiply_##rows##x##vectors, winograd_args,                                    \
+           NAME(multiply)(rows, vectors, args, first, last))
+SHAPES(blocks)(MULTIPLY_KERNEL)
 #undef MULTIPLY_KERNEL
 
 #ifndef APART
@@ -474,40 +459,41 @@ INLINE int NAME(all_finite)(int64_t lines, int64_t pitch, int64_t rows, int64_t 
 }
 
 /* An input of a channel of one of the problem's groups; zero outside of a planar image. */
-INLINE REAL NAME(plain_input)(const int64_t *args, int64_t image, int64_t channel, int64_t row,
+INLINE REAL NAME(plain_input)(const struct winograd_args *args, int64_t image, int64_t channel,
+                              int64_t row,
                               int64_t column)
 {
-    const int64_t size = (int64_t)sizeof(REAL), source = args[SOURCE] + image * args[SOURCE_IMAGE];
-    if (!args[PLANAR]) {
-        return *AT(source + (row + args[BEFORE_DOWN]) * args[SOURCE_ROW] +
-                   (column + args[BEFORE_ACROSS]) * args[SOURCE_COLUMN] + channel * size);
+    const int64_t size = (int64_t)sizeof(REAL), source = args->source + image * args->source_image;
+    if (!args->planar) {
+        return *AT(source + (row + args->before_down) * args->source_row +
+                   (column + args->before_across) * args->source_column + channel * size);
     }
-    if (row < 0 || row >= args[IN_HEIGHT] || column < 0 || column >= args[IN_WIDTH]) {
+    if (row < 0 || row >= args->in_height || column < 0 || column >= args->in_width) {
         return 0;
     }
-    return *AT(source + channel * args[SOURCE_PLANE] + (row * args[IN_WIDTH] + column) * size);
+    return *AT(source + channel * args->source_plane + (row * args->in_width + column) * size);
 }
 
 /* Sum one tile's outputs plainly, channel by channel and tap by tap, into their lines: `rows` x
  * `columns` of them, `lanes` channels from `column` on. The transforms mix all inputs of a tile, so
  * that an infinity or NaN among them, or an overflow, would reach every output; here it reaches
  * those whose windows hold it. */
-static __attribute__((noinline)) void NAME(plain_tile)(const int64_t *args,
+static __attribute__((noinline)) void NAME(plain_tile)(const struct winograd_args *args,
                                                        const struct tile_place *place,
                                                        int64_t column, int64_t lanes, int64_t rows,
                                                        int64_t columns, int64_t lines,
                                                        int64_t pitch)
 {
-    const int64_t taps = args[KERNEL_HEIGHT] * args[KERNEL_WIDTH], inputs = args[GROUP_INPUTS];
-    const int64_t top = place->down * args[DOWN_OUTPUTS] * args[STRIDE_DOWN] + place->sub_down -
-                        args[BEFORE_DOWN];
-    const int64_t left = place->across * args[ACROSS_OUTPUTS] * args[STRIDE_ACROSS] +
-                         place->sub_across - args[BEFORE_ACROSS];
-    const int64_t channel = args[GROUP] * args[COLUMNS] + column;
+    const int64_t taps = args->kernel_height * args->kernel_width, inputs = args->group_inputs;
+    const int64_t top = place->down * args->down_outputs * args->stride_down + place->sub_down -
+                        args->before_down;
+    const int64_t left = place->across * args->across_outputs * args->stride_across +
+                         place->sub_across - args->before_across;
+    const int64_t channel = args->group * args->columns + column;
     for (int64_t lane = 0, end; lane < lanes; lane = end) {
         /* Lanes of one of the problem's groups, which several may be done as one. */
-        const int64_t group = (channel + lane) / args[GROUP_OUTPUTS];
-        end = lesser(lanes, (group + 1) * args[GROUP_OUTPUTS] - channel);
+        const int64_t group = (channel + lane) / args->group_outputs;
+        end = lesser(lanes, (group + 1) * args->group_outputs - channel);
         V sums[MOST_TAPS][MOST_TAPS];
         for (int64_t i = 0; i < rows; i++) {
             for (int64_t j = 0; j < columns; j++) {
@@ -519,15 +505,15 @@ static __attribute__((noinline)) void NAME(plain_tile)(const int64_t *args,
                 REAL each[LANE_COUNT] = {0};
                 for (int64_t l = lane; l < end; l++) {
                     const int64_t filter = (channel + l) * inputs + c;
-                    each[l] = AT(args[PLAIN_WEIGHTS])[filter * taps + tap];
+                    each[l] = AT(args->plain_weights)[filter * taps + tap];
                 }
                 const V weight = NAME(load)(each);
-                const int64_t down = tap / args[KERNEL_WIDTH] * args[SUBS_DOWN];
-                const int64_t across = tap % args[KERNEL_WIDTH] * args[SUBS_ACROSS];
+                const int64_t down = tap / args->kernel_width * args->subs_down;
+                const int64_t across = tap % args->kernel_width * args->subs_across;
                 for (int64_t i = 0; i < rows; i++) {
-                    const int64_t y = top + i * args[STRIDE_DOWN] + down;
+                    const int64_t y = top + i * args->stride_down + down;
                     for (int64_t j = 0; j < columns; j++) {
-                        const int64_t x = left + j * args[STRIDE_ACROSS] + across;
+                        const int64_t x = left + j * args->stride_across + across;
                         const REAL input = NAME(plain_input)(args, place->image,
                                                              group * inputs + c, y, x);
                         sums[i][j] += weight * NAME(splat)(input);
@@ -546,13 +532,14 @@ static __attribute__((noinline)) void NAME(plain_tile)(const int64_t *args,
 }
 
 /* Look through a run of tiles, and sum plainly those whose outputs are not all finite. */
-INLINE void NAME(mend_run)(const int64_t *args, const struct tile_place *place, int64_t column,
+INLINE void NAME(mend_run)(const struct winograd_args *args, const struct tile_place *place,
+                           int64_t column,
                            int64_t rows, int64_t columns, int64_t lines, int64_t pitch)
 {
     if (NAME(all_finite)(lines, pitch, rows, columns)) {
         return;
     }
-    const int64_t m = args[ACROSS_OUTPUTS], lanes = lesser(args[COLUMNS] - column, LANES);
+    const int64_t m = args->across_outputs, lanes = lesser(args->columns - column, LANES);
     struct tile_place tile = *place;
     for (int64_t done = 0; done < columns; done += m, tile.across++) {
         const int64_t some = lesser(m, columns - done), start = lines + done * VECTOR_BYTES;
@@ -564,60 +551,60 @@ INLINE void NAME(mend_run)(const int64_t *args, const struct tile_place *place, 
 
 /* Transform the products of `some` tiles beside each other and store them, one vector of channels
  * at a time, a line of outputs at a time. */
-INLINE void NAME(output_run)(const struct NAME(passes) *passes, const int64_t *args,
+INLINE void NAME(output_run)(const struct NAME(passes) *passes, const struct winograd_args *args,
                              const struct tile_place *place, int64_t t, int64_t some)
 {
-    const int64_t m = args[ACROSS_OUTPUTS], tall = args[DOWN_OUTPUTS];
-    const int64_t height = parts_of(args[HEIGHT] - place->sub_down, args[SUBS_DOWN]);
-    const int64_t width = parts_of(args[WIDTH] - place->sub_across, args[SUBS_ACROSS]);
-    const int64_t sub = place->sub_down * args[SUBS_ACROSS] + place->sub_across;
+    const int64_t m = args->across_outputs, tall = args->down_outputs;
+    const int64_t height = parts_of(args->height - place->sub_down, args->subs_down);
+    const int64_t width = parts_of(args->width - place->sub_across, args->subs_across);
+    const int64_t sub = place->sub_down * args->subs_across + place->sub_across;
     const int64_t pixel =
-        (sub * args[SUB_HEIGHT] + place->down * tall) * args[SUB_WIDTH] + place->across * m;
+        (sub * args->sub_height + place->down * tall) * args->sub_width + place->across * m;
     const int64_t valid = lesser(some * m, width - place->across * m);
     const int64_t valid_lines = valid > 0 ? lesser(tall, height - place->down * tall) : 0;
-    const int64_t shift = place->image * args[OUT_IMAGE] + args[GROUP] * args[OUT_GROUP];
-    const int64_t panel = args[P_TILE] / args[PART_PANELS];
-    const int64_t begin = args[FIRST_PANEL] * panel, end = args[LAST_PANEL] * panel;
-    const int64_t bias = args[BIAS] + args[GROUP] * args[PANELS] * panel;
-    const int64_t lines = args[BASE] + args[LINES], pitch = some * m * VECTOR_BYTES;
+    const int64_t shift = place->image * args->out_image + args->group * args->out_group;
+    const int64_t panel = args->p_tile / args->part_panels;
+    const int64_t begin = args->first_panel * panel, end = args->last_panel * panel;
+    const int64_t bias = args->bias + args->group * args->panels * panel;
+    const int64_t lines = args->base + args->lines, pitch = some * m * VECTOR_BYTES;
     struct NAME(epilogue) epilogue = {
-        .out = args[OUT] + shift,
-        .residual = args[RESIDUAL] != 0 ? args[RESIDUAL] + shift : 0,
-        .out_rows = words_at(args[OUT_ROWS], 0),
-        .out_column = args[OUT_COLUMN],
-        .column_count = args[COLUMNS],
-        .slope = number_of(args[SLOPE]),
-        .low = number_of(args[LOW]),
-        .high = number_of(args[HIGH]),
+        .out = args->out + shift,
+        .residual = args->residual != 0 ? args->residual + shift : 0,
+        .out_rows = words_at(args->out_rows, 0),
+        .out_column = args->out_column,
+        .column_count = args->columns,
+        .slope = args->slope,
+        .low = args->low,
+        .high = args->high,
     };
     for (int64_t c = begin; c < end; c += VECTOR_BYTES) {
         const int64_t column = c / (int64_t)sizeof(REAL);
-        if (column >= args[COLUMNS]) {
+        if (column >= args->columns) {
             break;
         }
         for (int64_t g = 0; g < some; g++) {
             const int64_t source =
-                args[BASE] + args[PRODUCTS] + (t + g) * args[P_TILE] + c - begin;
-            NAME(transform)(passes, source, passes->wide * args[P_FREQUENCY], args[P_FREQUENCY],
+                args->base + args->products + (t + g) * args->p_tile + c - begin;
+            NAME(transform)(passes, source, passes->wide * args->p_frequency, args->p_frequency,
                             lines + g * m * VECTOR_BYTES, pitch, VECTOR_BYTES);
         }
         NAME(mend_run)(args, place, column, valid_lines, valid, lines, pitch);
         for (int64_t i = 0; i < valid_lines; i++) {
             NAME(finish_line)(&epilogue, NAME(load)(AT(bias + c)), AT(lines + i * pitch), valid,
-                              pixel + i * args[SUB_WIDTH],
-                              lesser(args[COLUMNS] - column, LANES), column);
+                              pixel + i * args->sub_width,
+                              lesser(args->columns - column, LANES), column);
         }
     }
 }
 
 /* Transform a block's products and store them: a work item is one of its tiles. */
-KERNEL(winograd_output, {
+KERNEL(winograd_output, winograd_args, {
     const struct NAME(passes) passes = NAME(passes_of)(args, 0);
-    const int64_t together = greater(LANES / args[ACROSS_OUTPUTS], 1);
+    const int64_t together = greater(LANES / args->across_outputs, 1);
     for (int64_t t = first; t < last;) {
-        const struct tile_place place = find_tile(args, args[START] + t);
+        const struct tile_place place = find_tile(args, args->start + t);
         const int64_t some =
-            lesser(lesser(together, last - t), args[TILES_ACROSS] - place.across);
+            lesser(lesser(together, last - t), args->tiles_across - place.across);
         NAME(output_run)(&passes, args, &place, t, some);
         t += some;
     }
@@ -626,28 +613,28 @@ KERNEL(winograd_output, {
 /* Walk the work: an item is a part of the output channels of one group of a block of tiles. A
  * worker that does several parts of a block transforms its inputs once. Its own words stand at the
  * start of its scratch memory. */
-KERNEL(winograd_filtered, {
-    const int64_t base = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE];
-    int64_t *words = (int64_t *)(intptr_t)base;
-    memcpy(words, args, COUNT_WORDS * sizeof *words);
-    words[BASE] = base;
+KERNEL(winograd_filtered, winograd_args, {
+    const int64_t base = args->scratch_base + worker * args->scratch_stride;
+    struct winograd_args *own = (struct winograd_args *)(intptr_t)base;
+    memcpy(own, args, sizeof *own);
+    own->base = base;
     int64_t before = -1;
     for (int64_t some, item = first; item < last; item += some) {
-        const int64_t whole = item / args[PARTS], part = item % args[PARTS];
+        const int64_t whole = item / args->parts, part = item % args->parts;
         /* Parts of a block that follow each other are done as one, as far as there is room. */
-        some = parts_together(args, part, lesser(args[PARTS] - part, last - item));
-        const int64_t start = whole / args[GROUPS] * args[BLOCK_TILES];
-        words[START] = start;
-        words[COUNT] = lesser(args[BLOCK_TILES], args[TILES] - start);
-        words[GROUP] = whole % args[GROUPS];
-        words[FIRST_PANEL] = args[PANELS] * part / args[PARTS];
-        words[LAST_PANEL] = args[PANELS] * (part + some) / args[PARTS];
+        some = parts_together(args, part, lesser(args->parts - part, last - item));
+        const int64_t start = whole / args->groups * args->block_tiles;
+        own->start = start;
+        own->count = lesser(args->block_tiles, args->tiles - start);
+        own->group = whole % args->groups;
+        own->first_panel = args->panels * part / args->parts;
+        own->last_panel = args->panels * (part + some) / args->parts;
         if (whole != before) {
-            const int64_t rows = args[TILE_ROWS];
-            call(args[INPUT_KERNEL], words, parts_of(words[COUNT], rows) * rows, worker);
+            const int64_t rows = args->tile_rows;
+            call(args->input_kernel, own, parts_of(own->count, rows) * rows, worker);
             before = whole;
         }
-        call(args[MULTIPLY_KERNEL], words, args[FREQUENCIES], worker);
-        call(args[OUTPUT_KERNEL], words, words[COUNT], worker);
+        call(args->multiply_kernel, own, args->frequencies, worker);
+        call(args->output_kernel, own, own->count, worker);
     }
 })

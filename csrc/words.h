@@ -37,10 +37,13 @@ WORDS_INLINE const int64_t *words_at(int64_t table, int64_t first)
     return (const int64_t *)(intptr_t)table + first;
 }
 
+/* Rows of a table at an address: records as fastconv/backends/manifest declares them. */
+#define RECORDS_AT(record, address) ((const struct record *)(intptr_t)(address))
+
 /* Run the kernel at an address. */
-WORDS_INLINE void call(int64_t kernel, const int64_t *args, int64_t last, int64_t worker)
+WORDS_INLINE void call(int64_t kernel, const void *args, int64_t last, int64_t worker)
 {
-    ((fastconv_kernel)(intptr_t)kernel)(args, 0, last, worker);
+    ((fastconv_kernel)(intptr_t)kernel)((const int64_t *)args, 0, last, worker);
 }
 
 WORDS_INLINE int64_t lesser(int64_t a, int64_t b)

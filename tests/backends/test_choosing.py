@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import fastconv
+from fastconv.backends.manifest.moves import TopK
 from fastconv.backends.native import arena
 from fastconv.backends.native import plan as engine_plan
-from fastconv.backends.native.choosing import FEW, WAITING
+from fastconv.backends.native.choosing import WAITING
 from fastconv.dispatch import solve
 from fastconv.network.operations import operation
 from fastconv.problem import NonMaxSuppressionProblem, RoiAlignProblem, TopKProblem
@@ -19,7 +20,7 @@ from tests.libraries import LIBRARIES, use
 Array = np.ndarray[Any, Any]
 # Shape, axis, how many.
 LINES = [
-    ((1000,), 0, 5), ((1000,), 0, 0), ((1000,), 0, FEW + 1), ((7,), 0, 7), ((3, 5000), 1, 100),
+    ((1000,), 0, 5), ((1000,), 0, 0), ((1000,), 0, TopK.FEW + 1), ((7,), 0, 7), ((3, 5000), 1, 100),
     ((3, 5000), 1, 5000), ((2, 9000), -1, 2 * WAITING), ((2, 90, 37), 1, 3), ((2, 90, 37), 1, 40),
     ((60, 3), 0, 60), ((1,), 0, 1), ((0, 4), 1, 2), ((4, 0), 0, 2), ((1, 70000), 1, 33),
 ]  # fmt: skip

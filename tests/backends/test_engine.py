@@ -130,14 +130,21 @@ def test_a_cache_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> No
 
 
 @by_numba
-def test_kernels_on_disk_are_those_of_the_plans_in_force(monkeypatch: Any) -> None:
+def test_kernels_on_disk_are_those_of_the_sources_in_force(
+    monkeypatch: Any, tmp_path: Path
+) -> None:
     from fastconv.backends.numba.engine import cache
 
     stamp = cache._source_stamp.__wrapped__
-    before = stamp()
-    assert stamp() == before
-    monkeypatch.setattr(cache, "digest_of_plans", lambda: "of another day")
-    assert stamp() != before
+    assert stamp() == stamp()
+    for folder in cache.FOLDERS:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file.py").write_text("1")
+    monkeypatch.setattr(cache, "BACKENDS", tmp_path)
+    for folder in cache.FOLDERS:
+        before = stamp()
+        (tmp_path / folder / "file.py").write_text("2")
+        assert stamp() != before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

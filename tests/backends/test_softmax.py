@@ -9,9 +9,9 @@ import pytest
 
 import fastconv
 import fastconv.functional as F
+from fastconv.backends.manifest.elements import SoftmaxColumns
 from fastconv.backends.native import arena
 from fastconv.backends.native import plan as engine_plan
-from fastconv.backends.native.softmax import COLUMNS
 from fastconv.dispatch import choose
 from fastconv.problem import SoftmaxProblem
 from tests.guarded import guard_pages
@@ -20,7 +20,7 @@ from tests.tolerance import poisoned
 
 SHAPES = [
     (5, 3), (3, 20_001), (9001, 4), (3, 64), (37, 16), (37, 17), (2, 7, 600), (50, 3, 11),
-    (1, 5, COLUMNS + 1), (6, 1, 4), (2, 9, 2),
+    (1, 5, SoftmaxColumns.AT_ONCE + 1), (6, 1, 4), (2, 9, 2),
 ]  # fmt: skip
 
 
@@ -84,7 +84,14 @@ def test_special_values(log: bool, axis: int, backend: str) -> None:
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_nothing_outside_the_arrays_is_touched(dtype: str, backend: str) -> None:
     rng = np.random.default_rng(0)
-    for shape in ((5, 3), (19, 16), (2, 17), (3, 100), (2, 7, 5), (1, 3, COLUMNS + 9)):
+    for shape in (
+        (5, 3),
+        (19, 16),
+        (2, 17),
+        (3, 100),
+        (2, 7, 5),
+        (1, 3, SoftmaxColumns.AT_ONCE + 9),
+    ):
         x = rng.normal(0, 3, shape).astype(dtype)
         for function in (F.softmax, F.log_softmax):
             expected = function(x, 1, backend=backend)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 
-from fastconv.backends.native.digest import digest_of_plans
+from fastconv.backends import manifest
 
 
 @functools.cache
@@ -16,7 +16,7 @@ def why_not() -> str | None:
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError)
         return "the extension was not built" if missing else f"the extension does not load: {error}"
-    plans = getattr(native.lib, "fastconv_plans", None)
-    if plans is None or native.ffi.string(plans()).decode() != digest_of_plans():
-        return "the extension was built for other plans than these: build it again"
+    schema = getattr(native.lib, "fastconv_schema", None)
+    if schema is None or native.ffi.string(schema()).decode() != manifest.digest():
+        return "the extension was built for other arguments of kernels than these: build it again"
     return None

@@ -11,18 +11,12 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.c import objects
+from fastconv.backends.manifest import MANIFEST
 from fastconv.backends.native import driver
 from fastconv.backends.native.tile import Tile, register_tile
 from fastconv.machine import Machine, get_machine
 
 BACKEND = "c"
-
-_DTYPES = ("float32", "float64")
-# Whose register tiles are compiled in.
-_TILED = {
-    "attention", "gemm", "gemm.fresh", "im2col", "matmul", "planar", "recurrent.gru",
-    "recurrent.lstm", "recurrent.reset", "recurrent.rnn", "winograd.multiply",
-}  # fmt: skip
 
 _lib = importlib.import_module("fastconv.backends.c._native").lib
 _find, _drive = _lib.fastconv_find, _lib.fastconv_drive
@@ -43,7 +37,7 @@ def kernel(name: str, *constants: Any) -> int:
     """
     address = _address(name, constants)
     if address == 0:
-        raise LookupError(f"the C extension has no kernel {_symbol(name, constants)}")
+        raise LookupError(f"the C extension has no kernel {name} for {constants}")
     return address
 
 
@@ -53,22 +47,8 @@ def has(name: str, *constants: Any) -> bool:
 
 
 def _address(name: str, constants: tuple[Any, ...]) -> int:
-    return int(_find(_symbol(name, constants).encode()))
-
-
-def _symbol(name: str, constants: tuple[Any, ...]) -> str:
-    """Name a kernel as the extension's table does: name, kinds, dtype, instruction set.
-
-    Numbers are read at run time, from the argument block.
-    """
-    words = [c for c in constants if isinstance(c, str)]
-    flags = [str(int(c)) for c in constants if isinstance(c, bool)]
-    tiles = [c for c in constants if isinstance(c, Tile)] if name in _TILED else []
-    shapes = [f"{tile.rows}x{tile.vectors}" for tile in tiles]
-    dtypes = [c.dtype for c in constants if isinstance(c, Tile)]
-    dtypes += [word for word in words if word in _DTYPES]
-    kinds = [word.replace(" ", "_") for word in words if word not in _DTYPES]
-    return "_".join([name.replace(".", "_"), *kinds, *flags, *shapes, *dtypes, get_machine().isa])
+    symbol = MANIFEST[name].symbol(constants, get_machine().isa)
+    return 0 if symbol is None else int(_find(symbol.encode()))
 
 
 @functools.cache

@@ -6,24 +6,12 @@ from math import prod
 from typing import Any
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.elements import Arithmetic as Operands
 from fastconv.backends.native.channelwise import Rows
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage
-from fastconv.backends.native.pointwise import Pointwise, limit_words
+from fastconv.backends.native.pointwise import Pointwise, limits_of
 from fastconv.problem import ArithmeticProblem
 from fastconv.problem.moves import strides_of
-
-# Dimensions that rows may have after as many as can be are made one.
-ROW_DIMENSIONS = 4
-
-# The kernel's words: left input and output; `channelwise.Rows`; right input; elements from one of a
-# row to the next, 0 or 1; the rows' lengths, a dimension each, and the elements from one to the
-# next in either input; the limits that results are clamped to, as bits of float64.
-(LEFT, TARGET, ROWS, ROW_LENGTH, ROW_CHUNK, ROW_CHUNKS, ROWS_PER_ITEM, RIGHT, LEFT_EACH,
- RIGHT_EACH, LENGTHS) = range(11)  # fmt: skip
-LEFT_STEPS = LENGTHS + ROW_DIMENSIONS
-RIGHT_STEPS = LEFT_STEPS + ROW_DIMENSIONS
-LOW = RIGHT_STEPS + ROW_DIMENSIONS
-HIGH = LOW + 1
 
 _Axis = tuple[int, int, int]
 
@@ -34,7 +22,7 @@ class Arithmetic(Pointwise):
     name = "rows"
 
     def why_not(self, problem: ArithmeticProblem) -> str | None:
-        if len(_axes(problem)) > ROW_DIMENSIONS + 1:
+        if len(_axes(problem)) > Operands.DIMENSIONS + 1:
             return "shapes that broadcast in too many dimensions"
         return super().why_not(problem)
 
@@ -48,12 +36,16 @@ class Arithmetic(Pointwise):
         """Give the one stage."""
         *outer, (length, left_each, right_each) = _axes(problem)
         rows = Rows(prod(n for n, _, _ in outer), length)
-        padded = [(1, 0, 0)] * (ROW_DIMENSIONS - len(outer)) + outer
+        padded = [(1, 0, 0)] * (Operands.DIMENSIONS - len(outer)) + outer
         lengths, left_steps, right_steps = zip(*padded, strict=True)
         kernel = self.library.kernel("arithmetic", problem.function, problem.dtype.name)
-        words = (left, target, *rows.words, right, left_each, right_each)
-        limits = limit_words(problem.activation)
-        return Stage(kernel, rows.items, [*words, *lengths, *left_steps, *right_steps, *limits])
+        low, high = limits_of(problem.activation)
+        arguments = Operands(
+            left=left, target=target, right=right, left_each=left_each, right_each=right_each,
+            lengths=lengths, left_steps=left_steps, right_steps=right_steps, low=low, high=high,
+            **rows.fields,
+        )  # fmt: skip
+        return Stage(kernel, rows.items, arguments)
 
 
 def _axes(problem: ArithmeticProblem) -> list[_Axis]:

@@ -10,6 +10,7 @@ from math import prod
 from typing import Any
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.manifest.products import Attention as AttentionArgs
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.bounds import sum_bound
@@ -32,20 +33,12 @@ from fastconv.backends.native.plan import (
     NativePlan,
     Stage,
     constant,
-    float_bits,
     scratch_stride,
 )
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import AttentionProblem
 
-# Words of ``attention``. Places are tables of bytes, an entry each; steps are bytes. KEY_STEP is
-# PACKED where keys and values come packed. An item is ITEM_QUERIES of an entry, done by
-# QUERY_BLOCK.
-(QUERY, KEY, VALUE, MASK, OUT, QUERY_PLACES, KEY_PLACES, VALUE_PLACES, MASK_PLACES, OUT_PLACES,
- QUERIES, KEYS, KEY_WIDTH, VALUE_WIDTH, QUERY_ROW, QUERY_STEP, KEY_ROW, KEY_STEP, VALUE_ROW,
- VALUE_STEP, MASK_ROW, MASK_STEP, OUT_ROW, ITEM_QUERIES, QUERY_BLOCK, SCALE, CAUSAL, ZEROS,
- SCRATCH_BASE, SCRATCH_STRIDE) = range(30)  # fmt: skip
 # Register tiles of queries in a block at most, and the parts of the second cache that scores, and
 # keys and values, may take.
 BLOCK_TILES = 8
@@ -115,18 +108,25 @@ class Attention(NativeAlgorithm):
         mask_places: Any = [] if mask is None else mask.places(lengths) * size
         mask_steps = (0, 0) if mask is None else mask.steps[-2:]
         causal = keys if problem.causal is None else problem.causal
-        words = [
-            INPUT(0), *sources, 0 if mask is None else INPUT(3), OUTPUT,
-            constant(problem.query.places(lengths) * size), constant(key_places),
-            constant(value_places), constant(mask_places), constant(out_places(problem, size)),
-            problem.queries, keys, width, values, *(s * size for s in problem.query.steps[-2:]),
-            key.steps[-2] * size, key_step, *(s * size for s in value.steps[-2:]),
-            *(s * size for s in mask_steps), problem.target[-1] * size, item * tile.rows, block,
-            float_bits(problem.scale), causal, int(problem.zeros), SCRATCH,
-            scratch_stride(scratch),
-        ]  # fmt: skip
+        query_row, query_step = problem.query.steps[-2:]
+        value_row, value_step = value.steps[-2:]
+        arguments = AttentionArgs(
+            query=INPUT(0), key=sources[0], value=sources[1],
+            mask=0 if mask is None else INPUT(3), out=OUTPUT,
+            query_places=constant(problem.query.places(lengths) * size),
+            key_places=constant(key_places), value_places=constant(value_places),
+            mask_places=constant(mask_places), out_places=constant(out_places(problem, size)),
+            queries=problem.queries, keys=keys, key_width=width, value_width=values,
+            query_row=query_row * size, query_step=query_step * size,
+            key_row=key.steps[-2] * size, key_step=key_step, value_row=value_row * size,
+            value_step=value_step * size, mask_row=mask_steps[0] * size,
+            mask_step=mask_steps[1] * size, out_row=problem.target[-1] * size,
+            item_queries=item * tile.rows, query_block=block, scale=problem.scale, causal=causal,
+            zeros=int(problem.zeros), scratch_base=SCRATCH,
+            scratch_stride=scratch_stride(scratch),
+        )  # fmt: skip
         kernel = self.library.kernel("attention", tile)
-        stages.append(Stage(kernel, entries * -(-row_tiles // item), words))
+        stages.append(Stage(kernel, entries * -(-row_tiles // item), arguments))
         return self.native_plan(problem, stages, workspace_bytes=workspace, scratch_bytes=scratch)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.manifest.elements import ByRow, ByTable
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Packed, Slot, Stage
-from fastconv.backends.native.pointwise import BLOCK, Pointwise, limit_words
+from fastconv.backends.native.pointwise import BLOCK, Pointwise, limits_of
 from fastconv.backends.native.weights import packed_repeat
 from fastconv.problem import Activation, PreluProblem
 from fastconv.problem.record import record
@@ -19,15 +20,6 @@ from fastconv.problem.record import record
 SHORT = 32
 # Tables are repeated until they are so long, so that loops over them are worth their start.
 TABLE = 256
-
-# The kernels' words: input and output; then, where elements meet a table's entries in turn, the
-# elements of an image, the entries, the elements of a work item and the items of an image, the
-# tables, the bytes from an image's tables to the next one's, and the limits, as bits of float64.
-(SOURCE, TARGET, IMAGE, PERIOD, BLOCK_LENGTH, BLOCKS, FIRST_TABLE, SECOND_TABLE,
- TABLE_STEP, TABLE_LOW, TABLE_HIGH) = range(11)  # fmt: skip
-# Where rows have an entry each: input and output, `Rows.words`, the tables, their entries, limits.
-(ROWS, ROW_LENGTH, ROW_CHUNK, ROW_CHUNKS, ROWS_PER_ITEM, FIRST_ENTRIES, SECOND_ENTRIES,
- ENTRY_COUNT, ROW_LOW, ROW_HIGH) = range(2, 12)  # fmt: skip
 
 
 @record(frozen=True)
@@ -68,12 +60,12 @@ class Rows:
         return max(1, BLOCK // self.length)
 
     @property
-    def words(self) -> tuple[int, int, int, int, int]:
-        """Rows, length, chunk, chunks and rows of an item, as argument blocks hold them.
-
-        They stand from word ``ROWS`` on, after two addresses.
-        """
-        return self.rows, self.length, BLOCK, self.chunks, self.per_item
+    def fields(self) -> dict[str, Any]:
+        """The fields of the argument blocks that are rows'."""
+        return {
+            "rows": self.rows, "row_length": self.length, "row_chunk": BLOCK,
+            "row_chunks": self.chunks, "rows_per_item": self.per_item,
+        }  # fmt: skip
 
 
 def table_dtype(function: str, name: str) -> str:
@@ -90,13 +82,12 @@ def shared_stage(
     ``tables(run, times)`` packs them, each entry ``run`` times in a row, all of them ``times``
     times. The stage does an activation that is a clamp, and leaves others.
     """
-    limits = limit_words(activation)
+    limits = limits_of(activation)
     run = 1 if extent.last else extent.inner
     if run >= SHORT:
         rows = Rows(extent.images * extent.channels, run)
         a, b = tables(1, 1)
-        arguments = (INPUT(0), OUTPUT, *rows.words, a, b, extent.channels, *limits)
-        return Stage(library.kernel("channelwise.by_row", function, name), rows.items, arguments)
+        return _row_stage(library, function, name, rows, (a, b), extent.channels, limits)
     times = max(1, TABLE // (extent.channels * run))
     whole = dataclasses.replace(extent, images=1, inner=extent.images * extent.inner)
     kernel = library.kernel("channelwise.by_table", function, name)
@@ -109,23 +100,41 @@ def image_stage(
     activation: Activation | None = None,
 ) -> Stage:  # fmt: skip
     """Give the same for tables with an entry a channel of each image."""
-    limits = limit_words(activation)
+    limits = limits_of(activation)
     if extent.last:
         stride = extent.channels * np.dtype(table_dtype(function, name)).itemsize
         kernel = library.kernel("channelwise.by_table", function, name)
         return _table_stage(kernel, extent, extent.channels, (first, second), stride, limits)
     count = extent.images * extent.channels
     rows = Rows(count, extent.inner)
-    arguments = (INPUT(0), OUTPUT, *rows.words, first, second, count, *limits)
+    return _row_stage(library, function, name, rows, (first, second), count, limits)
+
+
+def _row_stage(
+    library: Library, function: str, name: str, rows: Rows, tables: Any, count: int,
+    limits: tuple[float, float],
+) -> Stage:  # fmt: skip
+    first, second = tables
+    low, high = limits
+    arguments = ByRow(
+        source=INPUT(0), target=OUTPUT, first_entries=first, second_entries=second,
+        entry_count=count, low=low, high=high, **rows.fields,
+    )  # fmt: skip
     return Stage(library.kernel("channelwise.by_row", function, name), rows.items, arguments)
 
 
 def _table_stage(
-    kernel: int, extent: Extent, period: int, tables: Any, stride: int, limits: tuple[int, int]
+    kernel: int, extent: Extent, period: int, tables: Any, stride: int, limits: tuple[float, float]
 ) -> Stage:
     block = max(1, BLOCK // period) * period
     blocks = -(-extent.image // block)
-    arguments = (INPUT(0), OUTPUT, extent.image, period, block, blocks, *tables, stride, *limits)
+    first, second = tables
+    low, high = limits
+    arguments = ByTable(
+        source=INPUT(0), target=OUTPUT, image=extent.image, period=period, block=block,
+        blocks=blocks, first_table=first, second_table=second, table_step=stride, low=low,
+        high=high,
+    )  # fmt: skip
     return Stage(kernel, extent.images * blocks, arguments)
 
 

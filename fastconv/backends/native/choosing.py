@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.manifest.moves import Suppress
+from fastconv.backends.manifest.moves import TopK as TopKArgs
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.plan import (
     INPUT,
@@ -13,29 +15,13 @@ from fastconv.backends.native.plan import (
     NativePlan,
     Slot,
     Stage,
-    float_bits,
     scratch_stride,
 )
 from fastconv.machine import Machine
 from fastconv.problem.choosing import NonMaxSuppressionProblem, TopKProblem
 
-# Lines of an axis that is not the last are brought together so many at a time.
-LINES = 16
-# Up to so many are chosen by putting each in its place among those before.
-FEW = 16
 # Entries above the least of the best that wait until the best are chosen anew.
 WAITING = 1024
-
-# `topk`: input, values and places; elements before, along and after the axis; how many; whether
-# the largest, whether by size; scratch memory, and the entries that it has room for.
-(TOP_SOURCE, TOP_VALUES, TOP_PLACES, TOP_OUTER, TOP_LENGTH, TOP_INNER, TOP_COUNT, TOP_LARGEST,
- TOP_ORDERED, TOP_SCRATCH, TOP_STRIDE, TOP_ROOM) = range(12)  # fmt: skip
-
-# `suppress`: boxes, scores, chosen boxes and their number; classes, boxes, the most to choose; the
-# overlap and the least score as bits of float64, whether there is a least, whether boxes are given
-# by their centres; scratch memory.
-(BOXES, SCORES, CHOSEN, COUNTS, CLASSES, BOX_COUNT, MOST, OVERLAP, LEAST, HAS_LEAST, CENTERS,
- BOX_SCRATCH, BOX_STRIDE) = range(13)  # fmt: skip
 
 
 class TopK(NativeAlgorithm):
@@ -57,15 +43,17 @@ class TopK(NativeAlgorithm):
         size = problem.dtype.itemsize
         room = min(length, max(2 * problem.count, problem.count + WAITING))
         # Keys and places twice, since sorting goes from one to the other; then the lines.
-        scratch = 2 * room * (size + 4) + (LINES * length * size if inner > 1 else 0)
-        blocks = -(-inner // LINES)
+        scratch = 2 * room * (size + 4) + (TopKArgs.LINES * length * size if inner > 1 else 0)
+        blocks = -(-inner // TopKArgs.LINES)
         stage = Stage(
             self.library.kernel("topk", problem.dtype.name),
             outer * blocks,
-            [
-                INPUT(0), OUTPUT, Slot(1), outer, length, inner, problem.count,
-                int(problem.largest), int(problem.ordered), SCRATCH, scratch_stride(scratch), room,
-            ],
+            TopKArgs(
+                source=INPUT(0), values=OUTPUT, places=Slot(1), outer=outer, length=length,
+                inner=inner, count=problem.count, largest=int(problem.largest),
+                ordered=int(problem.ordered), scratch_base=SCRATCH,
+                scratch_stride=scratch_stride(scratch), room=room,
+            ),
         )  # fmt: skip
         extra = problem.output_shapes[1:]
         return self.native_plan(problem, [stage], scratch_bytes=scratch, extra_outputs=extra)
@@ -90,11 +78,13 @@ class NonMaxSuppression(NativeAlgorithm):
         stage = Stage(
             self.library.kernel("suppress", problem.dtype.name),
             problem.images * problem.classes,
-            [
-                INPUT(0), INPUT(1), OUTPUT, Slot(2), problem.classes, problem.boxes, problem.most,
-                float_bits(problem.overlap), float_bits(0.0 if floor is None else floor),
-                int(floor is not None), int(problem.centers), SCRATCH, scratch_stride(scratch),
-            ],
+            Suppress(
+                boxes=INPUT(0), scores=INPUT(1), chosen=OUTPUT, counts=Slot(2),
+                classes=problem.classes, box_count=problem.boxes, most=problem.most,
+                overlap=problem.overlap, least=0.0 if floor is None else floor,
+                has_least=int(floor is not None), centers=int(problem.centers),
+                scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch),
+            ),
         )  # fmt: skip
         extra: Any = problem.output_shapes[1:]
         return self.native_plan(problem, [stage], scratch_bytes=scratch, extra_outputs=extra)

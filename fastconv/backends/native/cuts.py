@@ -10,10 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fastconv.backends.manifest.running import Ranged
 from fastconv.backends.native.driver import Program
-
-# Words of the argument block of `ranged`, which runs another kernel's items from one of them on.
-KERNEL, BYTES_TO_ARGUMENTS, FIRST_ITEM = range(3)
 
 
 def cuts(program: Program, threads: int, seconds: float, ranged: int) -> Iterator[Program]:
@@ -47,6 +45,7 @@ def _items(
     each = max(1, round(items / count / threads)) * threads
     start = 8 * len(program.block)
     for first in range(0, items, each):
-        block = np.append(program.block, (kernel, arguments - start, first))
+        own = Ranged(kernel=kernel, bytes_to_arguments=arguments - start, first_item=first)
+        block = np.append(program.block, [*own])
         stages = np.array([(ranged, start, min(each, items - first))], np.int64)
         yield Program(stages, block, program.places)

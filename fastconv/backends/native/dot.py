@@ -11,16 +11,14 @@ from math import prod
 from typing import Any
 
 from fastconv.backends.base import Cost
+from fastconv.backends.manifest.products import Dot
 from fastconv.backends.native.conv.common import NativeConv
-from fastconv.backends.native.gemm import clamp_words, fused
+from fastconv.backends.native.gemm import clamp, fused
 from fastconv.backends.native.items import LEAST_ITEMS
 from fastconv.backends.native.plan import INPUT, OUTPUT, Given, NativePlan, Packed, Stage
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem, LinearProblem
 
-# Words of the argument block. Steps from row to row and from group to group are bytes.
-(A, A_ROW, A_GROUP, B, BIAS, OUT, OUT_ROW, RESIDUAL, SLOPE, LOW, HIGH, ROWS, LENGTH, COLUMNS,
- ROW_BLOCK, COLUMN_BLOCK) = range(16)  # fmt: skip
 # Rows of a work item, and bytes of the weights that it keeps in the second cache for them.
 ROWS_OF_ITEM = 64
 WEIGHT_BYTES = 128 << 10
@@ -49,14 +47,16 @@ class _Dot(NativeConv):
         size = problem.dtype.itemsize
         block = max(8, min(WEIGHT_BYTES // (length * size), -(-columns // LEAST_ITEMS)) // 8 * 8)
         activation = problem.activation if fused(problem.activation) else None
-        words = [
-            INPUT(0), groups * length * size, length * size, Packed(Given(0)), Packed(Given(1)),
-            OUTPUT, groups * columns * size, INPUT(1) if _has_residual(problem) else 0,
-            *clamp_words(activation), problem.batch, length, columns, ROWS_OF_ITEM, block,
-        ]  # fmt: skip
+        arguments = Dot(
+            a=INPUT(0), a_row=groups * length * size, a_group=length * size, b=Packed(Given(0)),
+            bias=Packed(Given(1)), out=OUTPUT, out_row=groups * columns * size,
+            residual=INPUT(1) if _has_residual(problem) else 0, **clamp(activation),
+            rows=problem.batch, length=length, columns=columns, row_block=ROWS_OF_ITEM,
+            column_block=block,
+        )  # fmt: skip
         items = groups * -(-columns // block) * -(-problem.batch // ROWS_OF_ITEM)
         kernel = self.library.kernel("dot", problem.dtype.name)
-        return self.native_plan(problem, [Stage(kernel, items, words)])
+        return self.native_plan(problem, [Stage(kernel, items, arguments)])
 
     def why_not(self, problem: Any) -> str | None:
         length, *_ = self._sizes(problem)

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.products import Gemm as GemmArgs
 from fastconv.backends.native.items import LEAST_ITEMS, part_of
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import Argument, Packed, Slot, constant, float_bits
+from fastconv.backends.native.plan import SCRATCH, Packed, Slot, constant, scratch_stride
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import Activation
@@ -92,8 +93,8 @@ def fused(activation: Activation | None) -> bool:
     return activation is None or activation.name in (*CLAMPS, "leaky_relu", "hardtanh")
 
 
-def clamp_words(activation: Activation | None) -> tuple[int, int, int]:
-    """Give an activation as slope, low and high, as an argument block holds them."""
+def clamp(activation: Activation | None) -> dict[str, float]:
+    """Return an activation as an argument block's fields: slope, low and high."""
     slope, low, high = 1.0, -_INF, _INF
     if activation is not None and activation.name == "leaky_relu":
         slope = activation.parameters[0]
@@ -101,7 +102,7 @@ def clamp_words(activation: Activation | None) -> tuple[int, int, int]:
         low, high = activation.parameters
     elif activation is not None and activation.name in CLAMPS:
         slope, low, high = CLAMPS[activation.name]
-    return float_bits(slope), float_bits(low), float_bits(high)
+    return {"slope": slope, "low": low, "high": high}
 
 
 def flush(weights: Array) -> Array:
@@ -114,12 +115,6 @@ def flush(weights: Array) -> Array:
             part = whole[start : start + _PART]
             part[np.abs(part) < least] = 0
     return weights
-
-
-# Words of a GEMM's argument block.
-(A, A_IMAGE, A_GROUP, ROWS, TAPS, TAP_COUNT, DEPTH, B, BIAS, OUT, OUT_IMAGE, OUT_GROUP, OUT_ROWS,
- OUT_COLUMN, RESIDUAL, SLOPE, LOW, HIGH, ROW_COUNT, COLUMN_COUNT, GROUPS, ROW_BLOCK, PANEL_BLOCK,
- SCRATCH_BASE, SCRATCH_STRIDE) = range(25)  # fmt: skip
 
 
 @record(frozen=True)
@@ -147,18 +142,25 @@ class Gemm:
     columns: int
     groups: int
 
-    def words(self, tile: Tile, scratch: Slot, scratch_stride: int) -> list[Any]:
-        """Give the argument block."""
+    def arguments(self, tile: Tile, scratch_bytes: int) -> GemmArgs:
+        """Return the argument block."""
+        return GemmArgs(**self.fields(tile, scratch_bytes))
+
+    def fields(self, tile: Tile, scratch_bytes: int) -> dict[str, Any]:
+        """Return the fields of the argument block, for kernels that have more."""
         row_block, panel_block = blocking(len(self.rows), self.columns, tile)
         tables = [constant(t, np.int64) for t in (self.rows, self.taps, self.out_rows)]
         activation = self.activation if fused(self.activation) else None
-        words: list[Argument] = [
-            self.a, self.a_image, self.a_group, tables[0], tables[1], len(self.taps), self.depth,
-            self.b, self.bias, self.out, self.out_image, self.out_group,
-            tables[2], self.out_column, self.residual, *clamp_words(activation), len(self.rows),
-            self.columns, self.groups, row_block, panel_block, scratch, scratch_stride,
-        ]  # fmt: skip
-        return words
+        return {
+            "a": self.a, "a_image": self.a_image, "a_group": self.a_group, "rows": tables[0],
+            "taps": tables[1], "tap_count": len(self.taps), "depth": self.depth, "b": self.b,
+            "bias": self.bias, "out": self.out, "out_image": self.out_image,
+            "out_group": self.out_group, "out_rows": tables[2], "out_column": self.out_column,
+            "residual": self.residual, **clamp(activation), "row_count": len(self.rows),
+            "column_count": self.columns, "groups": self.groups, "row_block": row_block,
+            "panel_block": panel_block, "scratch_base": SCRATCH,
+            "scratch_stride": scratch_stride(scratch_bytes),
+        }  # fmt: skip
 
     def items(self, images: int, tile: Tile) -> int:
         """Count the work items: images x groups x row blocks x panel blocks."""

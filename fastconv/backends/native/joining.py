@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.convolutions import Pack
+from fastconv.backends.manifest.moves import CopyRows, Permute
 from fastconv.backends.native.channelwise import Rows
 from fastconv.backends.native.gemm import tile_for, vector_tile
 from fastconv.backends.native.move import Moving
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Stage, constant
 from fastconv.problem import ConcatenateProblem, StridedProblem
-
-# `move.rows`: input and output, `channelwise.Rows`; cells from a row to the next in either.
-(SOURCE, TARGET, ROWS, ROW_LENGTH, ROW_CHUNK, ROW_CHUNKS, ROWS_PER_ITEM, SOURCE_PITCH,
- TARGET_PITCH) = range(9)  # fmt: skip
 
 # Axes of `move.permute`.
 _AXES = 6
@@ -47,7 +45,11 @@ class Concatenate(Moving):
         """Give the stage that copies rows from one slot to another."""
         cut = Rows(rows, length)
         kernel = self.mover("move.rows", problem)
-        return Stage(kernel, cut.items, [*slots, *cut.words, *pitches])
+        arguments = CopyRows(
+            source=slots[0], target=slots[1], source_pitch=pitches[0], target_pitch=pitches[1],
+            **cut.fields,
+        )  # fmt: skip
+        return Stage(kernel, cut.items, arguments)
 
 
 class Strided(Moving):
@@ -71,7 +73,7 @@ class Strided(Moving):
         stage = Stage(
             self.mover("move.permute", problem),
             prod(lengths[:3]),
-            [source, OUTPUT, *lengths[1:], *steps],
+            Permute(source=source, target=OUTPUT, lengths=lengths[1:], steps=steps),
         )
         return self.native_plan(problem, [stage])
 
@@ -88,13 +90,18 @@ class Strided(Moving):
         # An item is some columns, which become as many rows.
         part = max((n for n in range(1, _PART + 1) if columns % n == 0), default=1)
         part = columns if part < tile.lanes else part
-        tables = [constant(np.arange(n), np.int64) for n in (1, columns // part, part)]
+        counts = (1, columns // part, part)
+        depths, heights, widths = (constant(np.arange(n), np.int64) for n in counts)
         source = INPUT(0) + problem.start * problem.dtype.itemsize
         return Stage(
             self.library.kernel("pack", tile),
             count * (columns // part),
-            [source, OUTPUT, rows * columns, 0, part, 1, columns, 1, columns // part, part,
-             *tables, rows, rows, 0, part, part],
+            Pack(
+                source=source, target=OUTPUT, source_image=rows * columns, source_depth=0,
+                source_row=part, source_pixel=1, source_channel=columns, target_depth=1,
+                target_height=columns // part, target_width=part, depths=depths, heights=heights,
+                widths=widths, channels=rows, pitch=rows, run=0, count=part, part=part,
+            ),
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from fastconv.backends.base import Cost
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.gemm import Gemm, scratch_bytes, tile_for
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, scratch_stride
+from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Stage
 from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packed_bias, packed_panels, packing_seconds
 from fastconv.machine import Machine
@@ -66,8 +66,8 @@ class Linear(NativeConv):
             groups=1,
         )
         scratch = scratch_bytes(tile)
-        words = job.words(tile, SCRATCH, scratch_stride(scratch))
-        stage = Stage(self.library.kernel("gemm", tile), job.items(1, tile), words)
+        arguments = job.arguments(tile, scratch)
+        stage = Stage(self.library.kernel("gemm", tile), job.items(1, tile), arguments)
         return self.native_plan(problem, [stage], workspace_bytes=0, scratch_bytes=scratch)
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.manifest.products import Matmul as MatmulArgs
+from fastconv.backends.manifest.products import PackMatrix
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.bounds import sum_bound
@@ -28,12 +30,10 @@ from fastconv.backends.native.plan import (
     OUTPUT,
     SCRATCH,
     WORKSPACE,
-    Argument,
     NativePlan,
     Slot,
     Stage,
     constant,
-    float_bits,
     scratch_stride,
 )
 from fastconv.backends.native.tile import Tile
@@ -42,17 +42,8 @@ from fastconv.problem import MatmulProblem
 from fastconv.problem.matmul import Matrices
 from fastconv.problem.record import record
 
-# Words of ``matmul``. Places are tables of bytes, an entry each; steps are bytes. RIGHT_DEPTH is
-# PACKED where the right matrices come packed. An item is ITEM_ROWS rows of an entry, done by
-# ROW_BLOCK, times PANEL_BLOCK panels.
-(LEFT, RIGHT, OUT, LEFT_PLACES, RIGHT_PLACES, OUT_PLACES, ROWS, DEPTH, COLUMNS, LEFT_ROW,
- LEFT_DEPTH, RIGHT_DEPTH, RIGHT_COLUMN, OUT_ROW, ITEM_ROWS, ROW_BLOCK, PANEL_BLOCK, SCALE, DIRECT,
- SCRATCH_BASE, SCRATCH_STRIDE) = range(21)  # fmt: skip
 # In the place of a step, which is not an odd number of bytes.
 PACKED = -1
-# Words of ``matmul.pack``, an item of which is a panel of a right matrix.
-(PACK_SOURCE, PACK_TARGET, PACK_PLACES, PACK_DEPTH, PACK_COLUMNS, PACK_WIDTH, PACK_DEPTH_STEP,
- PACK_COLUMN_STEP) = range(8)  # fmt: skip
 # Register tiles of rows in an item whose panels are packed, and those that are done side by side:
 # few, so that rows of the product are written from end to end.
 BLOCK_TILES = 8
@@ -111,15 +102,18 @@ class Matmul(NativeAlgorithm):
         scratch = rounded(tile.rows * tile.columns * size)
         scratch += rounded(row_block * problem.depth * size) if apart else 0
         scratch += 0 if right_depth == PACKED else panel_block * panel_bytes
-        words: list[Argument] = [
-            INPUT(0), source, OUTPUT, constant(problem.left.places(lengths) * size),
-            constant(right_places), constant(out_places(problem, size)), rows, problem.depth,
-            columns, left_row, left_depth, right_depth, right_column, problem.target[-1] * size,
-            item_rows, row_block, panel_block, float_bits(problem.scale), int(direct), SCRATCH,
-            scratch_stride(scratch),
-        ]  # fmt: skip
+        arguments = MatmulArgs(
+            left=INPUT(0), right=source, out=OUTPUT,
+            left_places=constant(problem.left.places(lengths) * size),
+            right_places=constant(right_places), out_places=constant(out_places(problem, size)),
+            rows=rows, depth=problem.depth, columns=columns, left_row=left_row,
+            left_depth=left_depth, right_depth=right_depth, right_column=right_column,
+            out_row=problem.target[-1] * size, item_rows=item_rows, row_block=row_block,
+            panel_block=panel_block, scale=problem.scale, direct=int(direct),
+            scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch),
+        )  # fmt: skip
         items = entries * -(-rows // item_rows) * -(-panels // panel_block)
-        stages.append(Stage(self.library.kernel("matmul", tile), items, words))
+        stages.append(Stage(self.library.kernel("matmul", tile), items, arguments))
         return self.native_plan(problem, stages, workspace_bytes=workspace, scratch_bytes=scratch)
 
 
@@ -188,7 +182,7 @@ class PackedRight:
     kernel: int
     sources: Array
     places: Array
-    words: tuple[int, ...]
+    fields: dict[str, int]
     nbytes: int
     items: int
 
@@ -209,11 +203,14 @@ class PackedRight:
         *_, depth_step, column_step = (step * size for step in right.steps)
         return cls(
             library.kernel("matmul.pack", tile.dtype), sources, which.reshape(-1) * entry_bytes,
-            (depth, columns, tile.columns, depth_step, column_step), entry_bytes * len(sources),
-            panels * len(sources),
+            {
+                "depth": depth, "columns": columns, "width": tile.columns,
+                "depth_step": depth_step, "column_step": column_step,
+            }, entry_bytes * len(sources), panels * len(sources),
         )  # fmt: skip
 
     def stage(self, source: Slot, target: Slot) -> Stage:
         """Return the stage that packs them."""
-        words: list[Argument] = [source, target, constant(self.sources, np.int64), *self.words]
-        return Stage(self.kernel, self.items, words)
+        places = constant(self.sources, np.int64)
+        arguments = PackMatrix(source=source, target=target, places=places, **self.fields)
+        return Stage(self.kernel, self.items, arguments)

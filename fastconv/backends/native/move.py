@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Cost, Work, roofline
+from fastconv.backends.manifest.moves import Gather
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Stage, constant
 from fastconv.machine import Machine
@@ -22,16 +23,6 @@ CELLS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64", 16: "complex128"}
 WIDE = 64
 # Neighbouring cells from which on a row's copy is worth a loop of its own.
 LONG_RUN = 16
-
-# `move.gather`: input, output and the fill row; tables of three axes, their lengths after and
-# before, the cells of the innermost axis; the longest run of neighbours in the last table; how many
-# times that has each cell, one after the other, where cells are single, else 0.
-(SOURCE, TARGET, FILL, A_TABLE, B_TABLE, C_TABLE, A_OUT, B_OUT, C_OUT, A_IN, B_IN, C_IN, INNER,
- RUN_FROM, RUN_TO, REPEATS) = range(16)  # fmt: skip
-
-# `move.permute`: input, output; lengths of the output's axes but the first, and for all six the
-# cells from one to the next in the input.
-LENGTHS, STEPS = 2, 7
 
 
 class Moving(NativeAlgorithm):
@@ -62,16 +53,20 @@ class Moving(NativeAlgorithm):
         tables = [axis.whole() for axis in (a, b, c)]
         lengths = [len(table) for table in tables]
         fill = np.frombuffer(value * (lengths[2] * inner), np.uint8)
+        run_from, run_to = _longest_run(tables[2])
+        arguments = Gather(
+            source=INPUT(0), target=OUTPUT, fill=constant(fill),
+            a_table=constant(tables[0], np.int64), b_table=constant(tables[1], np.int64),
+            c_table=constant(tables[2], np.int64), a_out=lengths[0], b_out=lengths[1],
+            c_out=lengths[2], a_in=a.length, b_in=b.length, c_in=c.length, inner=inner,
+            run_from=run_from, run_to=run_to,
+            repeats=_repeats(tables[2], c.length) if inner == 1 else 0,
+        )  # fmt: skip
         stage = Stage(
             self.mover("move.gather", problem),
             outer * lengths[0] * lengths[1],
-            [
-                INPUT(0), OUTPUT, constant(fill),
-                *(constant(table, np.int64) for table in tables), *lengths,
-                a.length, b.length, c.length, inner, *_longest_run(tables[2]),
-                _repeats(tables[2], c.length) if inner == 1 else 0,
-            ],
-        )  # fmt: skip
+            arguments,
+        )
         return self.native_plan(problem, [stage])
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastconv.backends.manifest.running import Nested, NestedRun
 from fastconv.backends.native.driver import nested_kernel
 from fastconv.backends.native.plan import (
     SCRATCH,
@@ -21,13 +22,6 @@ from fastconv.backends.native.plan import (
     pack_program,
     scratch_stride,
 )
-
-# Words of the argument block of `nested`; the buffers' slots follow.
-(RUNS, RUN_COUNT, STAGES, BLOCKS, PLACES, BUFFERS, BLOCK_AT, SCRATCH_BASE, SCRATCH_STRIDE,
- FIRST_BUFFER) = range(10)  # fmt: skip
-# Words of a run; bytes to each buffer's first piece, and on to the next, follow.
-(FIRST, STAGE_AT, STAGE_COUNT, WORD_AT, WORD_COUNT, PLACE_AT, PLACE_COUNT, WORKSPACE_AT,
- SCRATCH_AT, OFFSETS) = range(10)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +52,13 @@ def nested_stage(runs: Sequence[Run], buffers: Sequence[Slot]) -> tuple[Stage, i
         scratch_at = workspace_at + scratch_stride(run.workspace_bytes)
         total = max(total, scratch_at + scratch_stride(run.scratch_bytes))
         parts = program.stages, program.block, program.places
-        row = [
-            first,
-            *(n for start, part in zip(at, parts, strict=True) for n in (start, len(part))),
-        ]
-        offsets = (n for pair in run.offsets for n in pair)
-        table.append([*row, workspace_at, scratch_at, *offsets])
+        row = NestedRun(
+            first=first, stage_at=at[0], stage_count=len(program.stages), word_at=at[1],
+            word_count=len(program.block), place_at=at[2], place_count=len(program.places),
+            workspace_at=workspace_at, scratch_at=scratch_at,
+            offsets=[n for pair in run.offsets for n in pair],
+        )  # fmt: skip
+        table.append([*row])
         at = [start + len(part) for start, part in zip(at, parts, strict=True)]
         first += run.pieces
         stages.append(program.stages)
@@ -71,11 +66,13 @@ def nested_stage(runs: Sequence[Run], buffers: Sequence[Slot]) -> tuple[Stage, i
         counted = program.places.copy()
         counted[:, 1] += np.where(counted[:, 1] < 0, count, 0)
         places.append(counted)
-    arguments: list[int | Slot | Constant] = [
-        constant(table, np.int64), len(runs), constant(np.concatenate(stages)),
-        constant(np.concatenate(blocks)), constant(np.concatenate(places)), count,
-        scratch_stride(8 * count), SCRATCH, scratch_stride(total), *buffers,
-    ]  # fmt: skip
-    # No kernel reads the words after these: they keep alive what the runs' blocks point at.
-    arguments += [Constant(kept) for _, constants in packed for kept in constants]
+    # No kernel reads those after the buffers: they keep alive what the runs' blocks point at.
+    kept = [Constant(array) for _, constants in packed for array in constants]
+    arguments = Nested(
+        runs=constant(table, np.int64), run_count=len(runs),
+        stages=constant(np.concatenate(stages)), blocks=constant(np.concatenate(blocks)),
+        places=constant(np.concatenate(places)), buffers=count,
+        block_at=scratch_stride(8 * count), scratch_base=SCRATCH,
+        scratch_stride=scratch_stride(total), buffer_addresses=[*buffers, *kept],
+    )  # fmt: skip
     return Stage(nested_kernel(), first, arguments), total

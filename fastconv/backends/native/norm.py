@@ -13,6 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.manifest.elements import (
+    CombineMoments,
+    PixelMoments,
+    RowMoments,
+    Standardise,
+)
 from fastconv.backends.native.channelwise import Extent, Rows, image_stage, shared_stage
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
@@ -24,26 +30,10 @@ from fastconv.backends.native.plan import (
     Slot,
     Stage,
     constant,
-    float_bits,
 )
 from fastconv.backends.native.pointwise import BLOCK, Pointwise
 from fastconv.backends.native.weights import packed_affine, packed_repeat
 from fastconv.problem import BatchNormProblem, GroupNormProblem, LayerNormProblem
-
-# The kernels' words. `row_moments`: input, means, `Rows.words`, sums of squares; one a chunk.
-SOURCE, ROW_MEANS, ROW_SUMS = 0, 1, 7
-# `pixel_moments`: input, sizes, pixels of a chunk, chunks of an image, means and sums of squares,
-# as many as channels for each chunk.
-(PIXELS, CHANNELS, PIXEL_CHUNK, PIXEL_CHUNKS, PIXEL_MEANS, PIXEL_SUMS) = range(1, 7)
-# `combine`: means and sums of squares; groups of an image; a group's parts, PARTS_DOWN times
-# PARTS_ACROSS that lie beside each other; the elements of a part (the last ones have what is left)
-# and of all that lie below each other; numbers from an image's parts, a group's and a part's to
-# the next one's; channels of a group, weight and bias of all; what comes out, and epsilon's bits.
-(MEANS, SUMS, GROUPS, PARTS_DOWN, PARTS_ACROSS, PART_LENGTH, GROUP_LENGTH, IMAGE_STEP, GROUP_STEP,
- PART_STEP, GROUP_CHANNELS, WEIGHTS, BIASES, SCALES, SHIFTS, EPSILON) = range(16)  # fmt: skip
-# `standardise`: input, output, `Rows.words`, numbers of rows, numbers of places.
-TARGET = 1
-(ROW_SCALES, ROW_SHIFTS, PLACE_WEIGHTS, PLACE_BIASES) = range(7, 11)
 
 
 class _Workspace:
@@ -87,11 +77,12 @@ class GroupNorm(Pointwise):
     def geometry(self, problem: GroupNormProblem) -> NativePlan:
         extent, space, name = _extent(problem), _Workspace(), problem.dtype.name
         parts = _pixel_parts if extent.last else _row_parts
-        moments, words = parts(self.library, problem, extent, space)
+        moments, fields = parts(self.library, problem, extent, space)
         tables = [space.take(extent.images * extent.channels) for _ in range(2)]
-        affine = _widened(self.library, name, extent.channels)
-        arguments = (
-            *words, extent.channels // problem.groups, *affine, *tables, float_bits(problem.eps)
+        weights, biases = _widened(self.library, name, extent.channels)
+        arguments = CombineMoments(
+            group_channels=extent.channels // problem.groups, weights=weights, biases=biases,
+            scales=tables[0], shifts=tables[1], epsilon=problem.eps, **fields,
         )  # fmt: skip
         stages = [
             moments,
@@ -117,19 +108,21 @@ class LayerNorm(Pointwise):
         moments, means, sums = _row_moments(self.library, name, rows, space)
         scale, shift = (space.take(rows.rows) for _ in range(2))
         one, zero = constant(np.ones(1)), constant(np.zeros(1))
-        whole = (
-            means, sums, 1, rows.chunks, 1, BLOCK, rows.length, rows.chunks, 0, 1, 1, one, zero,
-            scale, shift, float_bits(problem.eps),
+        whole = CombineMoments(
+            means=means, sums=sums, groups=1, parts_down=rows.chunks, parts_across=1,
+            part_length=BLOCK, group_length=rows.length, image_step=rows.chunks, group_step=0,
+            part_step=1, group_channels=1, weights=one, biases=zero, scales=scale, shifts=shift,
+            epsilon=problem.eps,
         )  # fmt: skip
-        affine = _widened(self.library, name, rows.length)
+        weights, biases = _widened(self.library, name, rows.length)
+        arguments = Standardise(
+            source=INPUT(0), target=OUTPUT, row_scales=scale, row_shifts=shift,
+            place_weights=weights, place_biases=biases, **rows.fields,
+        )  # fmt: skip
         stages = [
             moments,
             Stage(_combine(self.library), rows.rows, whole),
-            Stage(
-                self.library.kernel("norm.standardise", name),
-                rows.items,
-                (INPUT(0), OUTPUT, *rows.words, scale, shift, *affine),
-            ),
+            Stage(self.library.kernel("norm.standardise", name), rows.items, arguments),
         ]
         return self.native_plan(problem, stages, workspace_bytes=space.bytes)
 
@@ -137,7 +130,7 @@ class LayerNorm(Pointwise):
 def _widened(library: Library, name: str, count: int) -> list[Packed]:
     """Return weight and bias in float64: one and zero where there is none."""
     values = enumerate((1.0, 0.0))
-    return [packed_repeat(library, f"widened {name}", i, count, value=v) for i, v in values]
+    return [packed_repeat(library, name, i, count, value=v, widened=True) for i, v in values]
 
 
 def _extent(problem: BatchNormProblem | GroupNormProblem) -> Extent:
@@ -154,34 +147,40 @@ def _row_moments(
     library: Library, name: str, rows: Rows, space: _Workspace
 ) -> tuple[Stage, Slot, Slot]:
     means, sums = (space.take(rows.rows * rows.chunks) for _ in range(2))
-    arguments = (INPUT(0), means, *rows.words, sums)
+    arguments = RowMoments(source=INPUT(0), means=means, sums=sums, **rows.fields)
     return Stage(library.kernel("norm.row_moments", name), rows.items, arguments), means, sums
 
 
 def _row_parts(
     library: Library, problem: GroupNormProblem, extent: Extent, space: _Workspace
-) -> tuple[Stage, tuple[Any, ...]]:
-    """Give the stage of a group's moments where it is contiguous, and ``combine``'s first words."""
+) -> tuple[Stage, dict[str, Any]]:
+    """Return the stage of a group's moments where it is contiguous, and fields of ``combine``."""
     rows = Rows(extent.images * problem.groups, extent.image // problem.groups)
     stage, means, sums = _row_moments(library, problem.dtype.name, rows, space)
-    return stage, (
-        means, sums, problem.groups, rows.chunks, 1, BLOCK, rows.length,
-        problem.groups * rows.chunks, rows.chunks, 1,
-    )  # fmt: skip
+    return stage, {
+        "means": means, "sums": sums, "groups": problem.groups, "parts_down": rows.chunks,
+        "parts_across": 1, "part_length": BLOCK, "group_length": rows.length,
+        "image_step": problem.groups * rows.chunks, "group_step": rows.chunks, "part_step": 1,
+    }  # fmt: skip
 
 
 def _pixel_parts(
     library: Library, problem: GroupNormProblem, extent: Extent, space: _Workspace
-) -> tuple[Stage, tuple[Any, ...]]:
+) -> tuple[Stage, dict[str, Any]]:
     """Give the same where channels are last."""
     chunk = max(32, BLOCK // extent.channels)
     chunks = -(-extent.inner // chunk)
     items = extent.images * chunks
     means, sums = (space.take(items * extent.channels) for _ in range(2))
-    arguments = (INPUT(0), extent.inner, extent.channels, chunk, chunks, means, sums)
-    address = library.kernel("norm.pixel_moments", problem.dtype.name)
-    return Stage(address, items, arguments), (
-        means, sums, problem.groups, chunks, extent.channels // problem.groups, chunk,
-        extent.inner, chunks * extent.channels, extent.channels // problem.groups,
-        extent.channels,
+    arguments = PixelMoments(
+        source=INPUT(0), pixels=extent.inner, channels=extent.channels, chunk=chunk,
+        chunks=chunks, means=means, sums=sums,
     )  # fmt: skip
+    address = library.kernel("norm.pixel_moments", problem.dtype.name)
+    width = extent.channels // problem.groups
+    return Stage(address, items, arguments), {
+        "means": means, "sums": sums, "groups": problem.groups, "parts_down": chunks,
+        "parts_across": width, "part_length": chunk, "group_length": extent.inner,
+        "image_step": chunks * extent.channels, "group_step": width,
+        "part_step": extent.channels,
+    }  # fmt: skip

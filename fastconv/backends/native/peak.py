@@ -8,19 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.moves import Chains, ReadBytes
 from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.arena import ALIGNMENT, aligned
 from fastconv.backends.native.driver import Program, drive
 from fastconv.backends.native.gemm import tile_for, vector_tile
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import Constant, Slot, Stage, float_bits, pack_program
+from fastconv.backends.native.plan import Slot, Stage, pack_program
 from fastconv.machine import Machine
-
-# `peak.chains`: multiply-adds that an item does in each chain, what it multiplies by, what it
-# adds, and where each worker's result goes.
-(STEPS, FACTOR, TERM, CHAINS_SINK, CHAINS_SINK_STRIDE) = range(5)
-# `peak.read`: what is read, an item's bytes, how often it reads them; where results go.
-(SOURCE, PART_BYTES, TIMES, READ_SINK, READ_SINK_STRIDE) = range(5)
 
 # Chains of multiply-adds, each of which waits for itself: enough to keep all units of a core busy,
 # and no more than it has registers.
@@ -53,14 +48,8 @@ def multiplying(library: Library, machine: Machine, dtype: str, threads: int) ->
     tile = vector_tile(tile_for(library, np.dtype(dtype), machine))
     items = threads * PARTS
     # Every chain stays at 1.
-    words: list[int | Slot | Constant] = [
-        ITEM_STEPS,
-        float_bits(0.5),
-        float_bits(0.5),
-        Slot(0),
-        ALIGNMENT,
-    ]
-    stage = Stage(library.kernel("peak.chains", tile), items, words)
+    arguments = Chains(steps=ITEM_STEPS, factor=0.5, term=0.5, sink=Slot(0), sink_stride=ALIGNMENT)
+    stage = Stage(library.kernel("peak.chains", tile), items, arguments)
     program, _ = pack_program([stage])
     amount = 2 * CHAINS * tile.lanes * ITEM_STEPS * items
     return Gauge(program, [aligned(ALIGNMENT * threads)], amount, threads)
@@ -86,8 +75,9 @@ def reading(library: Library, machine: Machine, source: Array, threads: int) -> 
     items = threads if again > 1 else threads * PARTS
     part = max(1, size // items // step) * step
     times = max(1, again)
-    stage = Stage(
-        library.kernel("peak.read", tile), items, [Slot(0), part, times, Slot(1), ALIGNMENT]
+    arguments = ReadBytes(
+        source=Slot(0), part_bytes=part, times=times, sink=Slot(1), sink_stride=ALIGNMENT
     )
+    stage = Stage(library.kernel("peak.read", tile), items, arguments)
     program, _ = pack_program([stage])
     return Gauge(program, [source, aligned(ALIGNMENT * threads)], part * items * times, threads)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
-import struct
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,11 +65,14 @@ def constant(array: Any, dtype: Any = None) -> Constant:
 
 @record(frozen=True)
 class Stage:
-    """One kernel over its work items. Arguments are ints, Slots, Constants and Packed weights."""
+    """One kernel over its work items.
+
+    Arguments are those that the kernel is declared with: ints, Slots, Constants, Packed weights.
+    """
 
     kernel: int
     items: int
-    arguments: Sequence[Argument]
+    arguments: Iterable[Argument]
 
 
 @record(frozen=True, eq=False)
@@ -489,8 +491,3 @@ def moved(stages: Sequence[Stage], slots: Mapping[int, Slot]) -> list[Stage]:
 def scratch_stride(scratch_bytes: int) -> int:
     """Bytes from one worker's scratch memory to the next one's."""
     return rounded(scratch_bytes)
-
-
-def float_bits(value: float) -> int:
-    """Give the int64 with the bits of a float64: how a float travels in an argument block."""
-    return int(struct.unpack("<q", struct.pack("<d", value))[0])

@@ -7,14 +7,15 @@ from math import prod
 from typing import Any
 
 from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.manifest.elements import Elementwise as ElementwiseArgs
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage, float_bits
+from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Slot, Stage
 from fastconv.machine import Machine
 from fastconv.problem import Activation, ElementwiseProblem, FunctionProblem
 
 # Elements of a work item.
-BLOCK = 8192
+BLOCK = ElementwiseArgs.BLOCK
 # Operations an element, for costs: arithmetic counts 1, a function of the elementary ones 20.
 _OPERATIONS = {"relu": 2, "relu6": 3, "leaky_relu": 3, "hardtanh": 3, "softsign": 8}
 
@@ -49,9 +50,8 @@ def _stages(
     first, second, *_ = (*parameters, 0.0, 0.0)
     name = "pointwise.elementwise"
     address = library.kernel(name, function, problem.output_dtype.name, source is None)
-    arguments = (
-        target if source is None else source, target, count, float_bits(first), float_bits(second)
-    )  # fmt: skip
+    read = target if source is None else source
+    arguments = ElementwiseArgs(source=read, target=target, count=count, first=first, second=second)
     return [Stage(address, -(-count // BLOCK), arguments)]
 
 
@@ -67,10 +67,10 @@ def kernel_of(activation: Activation) -> tuple[str, tuple[float, ...]]:
     return name, parameters
 
 
-def limit_words(activation: Activation | None) -> tuple[int, int]:
-    """Give the limits that a kernel clamps to, as argument blocks hold them: none by default."""
+def limits_of(activation: Activation | None) -> tuple[float, float]:
+    """Return the limits that a kernel clamps to: none by default."""
     low, high = _limits(activation) or (-math.inf, math.inf)
-    return float_bits(low), float_bits(high)
+    return low, high
 
 
 def _limits(activation: Activation | None) -> tuple[float, ...] | None:

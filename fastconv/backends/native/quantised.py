@@ -6,16 +6,12 @@ from math import prod
 from typing import Any
 
 from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.manifest.elements import Quantised
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.channelwise import Rows
 from fastconv.backends.native.plan import INPUT, OUTPUT, NativePlan, Stage
 from fastconv.machine import Machine
 from fastconv.problem.quantise import TARGETS, DequantizeProblem, QuantizeProblem
-
-# The kernels' words: input and output; `channelwise.Rows`; scales and zero points (0: none); then
-# how a row finds its scale, see `ScaleRows`.
-(SOURCE, TARGET, ROWS, ROW_LENGTH, ROW_CHUNK, ROW_CHUNKS, ROWS_PER_ITEM, SCALES, ZEROS, PERIOD,
- STEP, SCALE_ROWS, EACH) = range(13)  # fmt: skip
 
 
 class _Scaled(NativeAlgorithm):
@@ -29,12 +25,12 @@ class _Scaled(NativeAlgorithm):
     def _plan(self, problem: Any, integers: Any) -> NativePlan:
         given = problem.by_row
         rows = Rows(given.rows, given.length)
-        words = (
-            INPUT(0), OUTPUT, *rows.words, INPUT(1), INPUT(2), given.period, given.step,
-            given.scale_rows, int(given.each),
+        arguments = Quantised(
+            source=INPUT(0), target=OUTPUT, scales=INPUT(1), zeros=INPUT(2), period=given.period,
+            step=given.step, scale_rows=given.scale_rows, each=int(given.each), **rows.fields,
         )  # fmt: skip
         kernel = self.library.kernel(f"quantised.{problem.name}", integers.name)
-        return self.native_plan(problem, [Stage(kernel, rows.items, words)])
+        return self.native_plan(problem, [Stage(kernel, rows.items, arguments)])
 
 
 class Quantize(_Scaled):

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.manifest.products import Recurrent as RecurrentArgs
+from fastconv.backends.manifest.schema import float_bits
 from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.arena import rounded
@@ -37,7 +39,6 @@ from fastconv.backends.native.plan import (
     NativePlan,
     Packed,
     Stage,
-    float_bits,
     immutable_root,
     scratch_stride,
 )
@@ -46,21 +47,6 @@ from fastconv.machine import Machine, get_machine
 from fastconv.problem import RecurrentProblem
 from fastconv.problem.record import record
 from fastconv.problem.recurrent import FUNCTIONS, PARAMETERS
-
-# Words of the argument block. Steps from place to place are bytes; X is the GEMM's rows, STARTS
-# and BACKWARDS are each direction's first step and way, OFFSETS the elements of a row before each
-# gate. GATES are each direction's functions: three of (number, two parameters).
-(X, X_DIRECTION, X_STEP, X_ROW, LENGTHS, H_FIRST, C_FIRST, H_LAST, C_LAST, STATE_DIRECTION,
- STATE_ROW, Y, Y_STEP, Y_DIRECTION, Y_ROW, STARTS) = range(16)  # fmt: skip
-BACKWARDS = STARTS + 2
-(COUNT, BATCH, ENTRIES, HIDDEN, PADDED, CLIP, INPUT_FORGET, OFFSETS) = range(
-    BACKWARDS + 2, BACKWARDS + 10
-)
-WEIGHTS = OFFSETS + 4
-CANDIDATES, HIDDEN_BIASES, PEEPHOLES, GATES = range(WEIGHTS + 2, WEIGHTS + 10, 2)
-GATE_WORDS = 3
-SCRATCH_BASE = GATES + 2 * 3 * GATE_WORDS
-SCRATCH_STRIDE = SCRATCH_BASE + 1
 
 # The functions by number.
 NUMBERS = {name: number for number, name in enumerate(FUNCTIONS)}
@@ -74,9 +60,6 @@ GEMM_VECTORS = 4
 FEW_ROWS = 2
 # Batch entries of a tile: those that are compiled, by the bytes of a vector.
 ROWS = {64: (1, 2, 4, 6), 32: (1, 2, 3), 16: (1, 2, 3)}
-# Tiles of an item whose weights do not stay in the second cache, so that one reading of them serves
-# more entries.
-MOST_TILES = 3
 # What the GEMM writes for one chunk of steps, and rows that it has at least.
 CHUNK_BYTES, CHUNK_ROWS = 1 << 20, 64
 # Bytes of packed weights that a core reads from its second cache in a second, and the time of a
@@ -128,7 +111,7 @@ def entries_of(problem: RecurrentProblem, machine: Machine) -> tuple[int, int]:
     weights = problem.gates * problem.hidden_size**2 * problem.dtype.itemsize
     if weights <= machine.l2_bytes // 2:
         return rows, 1
-    items = -(-tiles // MOST_TILES)
+    items = -(-tiles // RecurrentArgs.MOST_TILES)
     return rows, -(-tiles // max(1, items))
 
 
@@ -220,8 +203,8 @@ class _Steps:
                 columns=self._columns,
                 groups=1,
             )
-            words = job.words(tile, SCRATCH, scratch_stride(scratch))
-            yield Stage(self._library.kernel("gemm", tile), job.items(1, tile), words)
+            arguments = job.arguments(tile, scratch)
+            yield Stage(self._library.kernel("gemm", tile), job.items(1, tile), arguments)
 
     @property
     def _scratch_bytes(self) -> int:
@@ -261,17 +244,21 @@ class _Steps:
         kernel = dataclasses.replace(
             self._tile, rows=self._rows, vectors=3 if self._kernel == "gru" else 4
         )
-        words: list[Argument] = [
-            WORKSPACE, apart, batch * row, row, INPUT(1) if problem.lengths else 0,
-            h_first, c_first, h_last, c_last, *(n * size for n in state),
-            OUTPUT, *(n * size for n in y), *starts, *backwards,
-            count, batch, self._entries, hidden, self._padded, float_bits(problem.clip),
-            int(problem.input_forget), *offsets,
-            *self._both("weights"), *self._both("candidates"), *self._both("hidden_bias"),
-            *self._both("peepholes"), *self._functions(), SCRATCH, scratch_stride(scratch),
-        ]  # fmt: skip
+        arguments = RecurrentArgs(
+            x=WORKSPACE, x_direction=apart, x_step=batch * row, x_row=row,
+            lengths=INPUT(1) if problem.lengths else 0, h_first=h_first, c_first=c_first,
+            h_last=h_last, c_last=c_last, state_direction=state[0] * size,
+            state_row=state[1] * size, y=OUTPUT, y_step=y[0] * size, y_direction=y[1] * size,
+            y_row=y[2] * size, starts=starts, backwards=backwards, count=count, batch=batch,
+            entries=self._entries, hidden=hidden, padded=self._padded, clip=problem.clip,
+            input_forget=int(problem.input_forget), offsets=offsets,
+            weights=self._both("weights"), candidates=self._both("candidates"),
+            hidden_biases=self._both("hidden_bias"), peepholes=self._both("peepholes"),
+            gates=tuple(self._functions()), scratch_base=SCRATCH,
+            scratch_stride=scratch_stride(scratch),
+        )  # fmt: skip
         items = problem.directions * -(-batch // self._entries)
-        return Stage(self._library.kernel(f"recurrent.{self._kernel}", kernel), items, words)
+        return Stage(self._library.kernel(f"recurrent.{self._kernel}", kernel), items, arguments)
 
     def _both(self, name: str) -> list[Argument]:
         """Return the packed weights of a name of both directions, 0 for those not there."""

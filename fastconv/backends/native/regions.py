@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.manifest.moves import RoiAlign as RoiAlignArgs
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.plan import (
     INPUT,
@@ -12,22 +13,11 @@ from fastconv.backends.native.plan import (
     SCRATCH,
     NativePlan,
     Stage,
-    float_bits,
     scratch_stride,
 )
 from fastconv.machine import Machine
 from fastconv.problem.choosing import RoiAlignProblem
 
-# Channels of a work item.
-CHANNELS_AT_ONCE = 64
-
-# Images, regions, their images and the output; channels, height and width; the bins' rows and
-# columns; samples along a bin, 0: by the region; the scale, as bits of float64; whether cells'
-# centres are at halves, and the largest is wanted; scratch memory, and the rows and columns of
-# samples that it has room for.
-(SOURCE, REGIONS, IMAGES, TARGET, CHANNELS, HEIGHT, WIDTH, OUT_ROWS, OUT_COLUMNS, RATIO, SCALE,
- HALF_PIXEL, LARGEST, SCRATCH_BASE, SCRATCH_STRIDE, MOST_ROWS,
- MOST_COLUMNS) = range(17)  # fmt: skip
 # Bytes of a sample: two places, and two weights in float64.
 SAMPLE = 32
 
@@ -44,14 +34,17 @@ class RoiAlign(NativeAlgorithm):
     def plan(self, problem: RoiAlignProblem, *parameters: Array | None) -> NativePlan:
         _, channels, height, width = problem.image
         scratch = SAMPLE * sum(problem.most) + width * problem.dtype.itemsize + 64
-        parts = -(-channels // CHANNELS_AT_ONCE)
+        parts = -(-channels // RoiAlignArgs.CHANNELS_AT_ONCE)
         stage = Stage(
             self.library.kernel("roi_align", problem.dtype.name),
             problem.regions * parts,
-            [
-                INPUT(0), INPUT(1), INPUT(2), OUTPUT, channels, height, width, *problem.size,
-                problem.ratio, float_bits(problem.scale), int(problem.half_pixel),
-                int(problem.largest), SCRATCH, scratch_stride(scratch), *problem.most,
-            ],
+            RoiAlignArgs(
+                source=INPUT(0), regions=INPUT(1), images=INPUT(2), target=OUTPUT,
+                channels=channels, height=height, width=width, out_rows=problem.size[0],
+                out_columns=problem.size[1], ratio=problem.ratio, scale=problem.scale,
+                half_pixel=int(problem.half_pixel), largest=int(problem.largest),
+                scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch),
+                most_rows=problem.most[0], most_columns=problem.most[1],
+            ),
         )  # fmt: skip
         return self.native_plan(problem, [stage], scratch_bytes=scratch)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.manifest.moves import Permute, Weigh
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.move import WIDE, Axis, Moving
 from fastconv.backends.native.plan import (
@@ -30,15 +31,6 @@ MANY_TAPS = 16
 FEW = 16
 # Up to so many cells of a row that every output sums equally many of, kernels know their number.
 MOST_TAPS = 6
-
-# `resample.weigh`: input, output; the three axes' lengths after and before, and the cells of the
-# innermost; for each axis where an output's taps begin, their cells and weights (those of the last
-# as the elements are); scratch memory for a line; whether a lone row may be read in place; and
-# the taps of each output of the last axis: 0 where that varies, -1 where the axis has one cell; and
-# for each vector of those outputs, see `_blocks`.
-(SOURCE, TARGET, A_OUT, B_OUT, C_OUT, A_IN, B_IN, C_IN, INNER, A_FIRST, A_INDEX, A_WEIGHT, B_FIRST,
- B_INDEX, B_WEIGHT, C_FIRST, C_INDEX, C_WEIGHT, SCRATCH_BASE, SCRATCH_STRIDE, PLAIN,
- TAPS, BLOCK_STARTS, BLOCK_PLACES, BLOCK_WEIGHTS) = range(25)  # fmt: skip
 
 
 class Pad(Moving):
@@ -108,19 +100,25 @@ class Weighted(NativeAlgorithm):
         lanes = get_machine().lanes(problem.dtype)
         # What blocks are picked from is two vectors, whether or not a line is as long.
         scratch = max(sizes[2] * inner, 2 * lanes) * problem.dtype.itemsize
-        tables: list[Any] = []
-        for number, t in enumerate(taps):
-            kind = problem.dtype if number == 2 else np.float64
-            tables += [constant(t.first), constant(t.index), constant(t.weight, kind)]
+        tables: dict[str, Any] = {}
+        for axis, t in zip("abc", taps, strict=True):
+            kind = problem.dtype if axis == "c" else np.float64
+            tables |= {f"{axis}_first": constant(t.first), f"{axis}_index": constant(t.index)}
+            tables[f"{axis}_weight"] = constant(t.weight, kind)
+        starts, places, weights = (0, 0, 0)
+        if inner == 1:
+            starts, places, weights = _blocks(c, sizes[2], each, lanes, problem.dtype)
         plain = sizes[2] * inner >= 2 * lanes and all((t.weight == 1).all() for t in (a, b))
         stage = Stage(
             self.library.kernel("resample.weigh", problem.dtype.name, each),
             outer * lengths[0] * lengths[1],
-            [
-                INPUT(0), OUTPUT, *lengths, *sizes, inner, *tables,
-                SCRATCH, scratch_stride(scratch), int(plain), each,
-                *(_blocks(c, sizes[2], each, lanes, problem.dtype) if inner == 1 else (0, 0, 0)),
-            ],
+            Weigh(
+                source=INPUT(0), target=OUTPUT, a_out=lengths[0], b_out=lengths[1],
+                c_out=lengths[2], a_in=sizes[0], b_in=sizes[1], c_in=sizes[2], inner=inner,
+                scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch), plain=int(plain),
+                taps=each, block_starts=starts, block_places=places, block_weights=weights,
+                **tables,
+            ),
         )  # fmt: skip
         return self.native_plan(problem, [stage], scratch_bytes=scratch)
 
@@ -138,7 +136,12 @@ class PixelShuffle(Moving):
         stage = Stage(
             self.mover("move.permute", problem),
             prod(lengths[:3]),
-            [INPUT(0), OUTPUT, *lengths[1:], *(steps[axis] for axis in order)],
+            Permute(
+                source=INPUT(0),
+                target=OUTPUT,
+                lengths=lengths[1:],
+                steps=[steps[axis] for axis in order],
+            ),
         )
         return self.native_plan(problem, [stage])
 

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.elements import SoftmaxColumns, SoftmaxRows
 from fastconv.backends.native.channelwise import Rows
 from fastconv.backends.native.plan import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, scratch_stride
 from fastconv.backends.native.pointwise import BLOCK, Pointwise
 from fastconv.problem import SoftmaxProblem
-
-# Columns that one work item sums at once.
-COLUMNS = 256
-
-# The kernels' words: input, output; for rows `Rows.words`; for columns the extents before, along
-# and after the axis, the first of them that an item takes, the blocks of columns, and scratch
-# memory, where COLUMNS sums in float64 and COLUMNS largest elements stand.
-(SOURCE, TARGET, OUTER, LENGTH, INNER, PER_ITEM, BLOCKS, SCRATCH_BASE,
- SCRATCH_STRIDE) = range(9)  # fmt: skip
 
 
 class Softmax(Pointwise):
@@ -40,15 +30,17 @@ class Softmax(Pointwise):
             rows = Rows(outer, length)
             items = -(-outer // rows.per_item)
             address = self.library.kernel("softmax.rows", name, log)
-            stage = Stage(address, items, (INPUT(0), OUTPUT, *rows.words))
+            arguments = SoftmaxRows(source=INPUT(0), target=OUTPUT, **rows.fields)
+            stage = Stage(address, items, arguments)
             return self.native_plan(problem, [stage])
-        scratch = 16 * COLUMNS
+        scratch = 16 * SoftmaxColumns.AT_ONCE
         per_item = max(1, BLOCK // (length * inner))
-        blocks = -(-inner // COLUMNS)
-        arguments: tuple[Any, ...] = (
-            INPUT(0), OUTPUT, outer, length, inner, per_item, blocks, SCRATCH,
-            scratch_stride(scratch),
+        blocks = -(-inner // SoftmaxColumns.AT_ONCE)
+        columns = SoftmaxColumns(
+            source=INPUT(0), target=OUTPUT, outer=outer, length=length, inner=inner,
+            per_item=per_item, blocks=blocks, scratch_base=SCRATCH,
+            scratch_stride=scratch_stride(scratch),
         )  # fmt: skip
         address = self.library.kernel("softmax.columns", name, log)
-        stage = Stage(address, -(-outer // per_item) * blocks, arguments)
+        stage = Stage(address, -(-outer // per_item) * blocks, columns)
         return self.native_plan(problem, [stage], scratch_bytes=scratch)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.manifest.moves import Windows
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.move import CELLS
 from fastconv.backends.native.plan import (
@@ -20,14 +21,6 @@ from fastconv.backends.native.plan import (
 )
 from fastconv.machine import Machine
 from fastconv.problem import FoldProblem, UnfoldProblem
-
-# Both kernels': input, output; the image's sizes, and the cells from one to the next along each of
-# its axes; the window's sizes, the blocks that it is moved to, its strides, the padding before
-# the image, and the dilations; for `fold` of channels that stand last, scratch memory for a row of
-# one of them.
-(SOURCE, TARGET, CHANNELS, HEIGHT, WIDTH, IMAGE_STEP, CHANNEL_STEP, Y_STEP, X_STEP, KERNEL_HEIGHT,
- KERNEL_WIDTH, ROWS, COLUMNS, Y_STRIDE, X_STRIDE, TOP, LEFT, Y_DILATION,
- X_DILATION, SCRATCH_BASE, SCRATCH_STRIDE) = range(21)  # fmt: skip
 
 
 class _Windows(NativeAlgorithm):
@@ -51,11 +44,16 @@ class _Windows(NativeAlgorithm):
         else:
             steps = (channels * height * width, height * width, width, 1)
         (top, _), (left, _) = problem.padding
-        arguments = [
-            INPUT(0), OUTPUT, channels, height, width, *steps, *problem.kernel_size,
-            *problem.blocks, *problem.stride, top, left, *problem.dilation,
-            SCRATCH, scratch_stride(scratch_bytes),
-        ]  # fmt: skip
+        image_step, channel_step, y_step, x_step = steps
+        (rows, columns), (y_stride, x_stride) = problem.blocks, problem.stride
+        arguments = Windows(
+            source=INPUT(0), target=OUTPUT, channels=channels, height=height, width=width,
+            image_step=image_step, channel_step=channel_step, y_step=y_step, x_step=x_step,
+            kernel_height=problem.kernel_size[0], kernel_width=problem.kernel_size[1],
+            rows=rows, columns=columns, y_stride=y_stride, x_stride=x_stride, top=top, left=left,
+            y_dilation=problem.dilation[0], x_dilation=problem.dilation[1], scratch_base=SCRATCH,
+            scratch_stride=scratch_stride(scratch_bytes),
+        )  # fmt: skip
         stage = Stage(kernel, items, arguments)
         return self.native_plan(problem, [stage], scratch_bytes=scratch_bytes)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.products import Affine, PackRows, Panels, Repeat
 from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
@@ -21,21 +22,9 @@ from fastconv.backends.native.plan import (
     Stage,
     Weights,
     constant,
-    float_bits,
 )
 from fastconv.machine import Machine
 
-# Words of the argument block. Steps are bytes from group to group and from column to column;
-# CHUNK is how many elements of a column a work item packs.
-(SOURCE, TARGET, GROUP_STEP, COLUMN_STEP, COLUMNS, WIDTH, TAPS, CHANNELS, CHUNK) = range(9)
-# Of ``weights.rows``: a row of the panels is the elements of all columns at one of PLACES.
-(ROW_SOURCE, ROW_TARGET, ROW_GROUP, ROW_STEP, ROW_COLUMNS, ROW_WIDTH, ROW_PLACES, ROW_COUNT,
- ROW_CHUNK) = range(9)  # fmt: skip
-# Of ``weights.affine``: statistics and parameters of a channel, a missing one's address 0, and the
-# scales and shifts in float64 that they come to, each RUN times in a row, all of them TIMES times.
-(MEAN, VARIANCE, SCALE, SHIFT, SCALES, SHIFTS, AFFINE_CHANNELS, RUN, TIMES, EPSILON) = range(10)
-# Of ``weights.repeat``: the same of plain numbers, and what stands for a missing parameter.
-(REPEATED, REPEATS, REPEAT_COUNT, REPEAT_RUN, REPEAT_TIMES, REPEAT_VALUE) = range(6)
 # The part of the last cache, which threads share, from which on transformed weights are far: they
 # are stored line by line to as many places as there are frequencies.
 FAR_SHARE = 0.25
@@ -75,10 +64,11 @@ def packed_panels(
     stage = Stage(
         library.kernel("weights.panels", dtype),
         panels * -(-taps * channels // CHUNK_ELEMENTS),
-        [
-            INPUT(parameter), OUTPUT, column * columns, column, columns, width, taps, channels,
-            CHUNK_ELEMENTS,
-        ],
+        Panels(
+            source=INPUT(parameter), target=OUTPUT, group_step=column * columns,
+            column_step=column, columns=columns, width=width, taps=taps, channels=channels,
+            chunk=CHUNK_ELEMENTS,
+        ),
     )  # fmt: skip
     return Packed(Weights(panels * width * column, (stage,)))
 
@@ -110,10 +100,11 @@ def packed_rows(
     stage = Stage(
         library.kernel("weights.rows", dtype),
         groups * panels * -(-rows // ROWS_OF_ITEM),
-        [
-            INPUT(0), OUTPUT, group * size, step * size, columns, width,
-            constant(places * size, np.int64), rows, ROWS_OF_ITEM,
-        ],
+        PackRows(
+            source=INPUT(0), target=OUTPUT, group_step=group * size, column_step=step * size,
+            columns=columns, width=width, places=constant(places * size, np.int64),
+            row_count=rows, chunk=ROWS_OF_ITEM,
+        ),
     )  # fmt: skip
     return Packed(Weights(groups * panels * width * rows * size, (stage,)))
 
@@ -127,21 +118,26 @@ def packed_affine(
     stage = Stage(
         library.kernel("weights.affine", dtype),
         1,
-        [*map(INPUT, range(4)), OUTPUT, OUTPUT + shifts, channels, run, times, float_bits(eps)],
-    )
+        Affine(
+            mean=INPUT(0), variance=INPUT(1), weight=INPUT(2), bias=INPUT(3), scales=OUTPUT,
+            shifts=OUTPUT + shifts, channels=channels, run=run, times=times, epsilon=eps,
+        ),
+    )  # fmt: skip
     weights = Weights(shifts + 8 * count, (stage,))
     return Packed(weights), Packed(weights, shifts)
 
 
 def packed_repeat(
-    library: Library, kind: str, parameter: int, count: int, *, value: float = 0.0, run: int = 1,
-    times: int = 1,
+    library: Library, dtype: str, parameter: int, count: int, *, value: float = 0.0, run: int = 1,
+    times: int = 1, widened: bool = False,
 ) -> Packed:  # fmt: skip
-    """Repeat a parameter's elements; ``kind`` is a dtype, or "widened" of one: in float64."""
-    size = 8 if kind.startswith("widened") else np.dtype(kind).itemsize
+    """Repeat a parameter's elements, of this dtype or ``widened`` to float64."""
+    size = 8 if widened else np.dtype(dtype).itemsize
     stage = Stage(
-        library.kernel("weights.repeat", *kind.split()),
+        library.kernel("weights.repeat_widened" if widened else "weights.repeat", dtype),
         1,
-        [INPUT(parameter), OUTPUT, count, run, times, float_bits(value)],
+        Repeat(
+            source=INPUT(parameter), target=OUTPUT, count=count, run=run, times=times, value=value
+        ),
     )
     return Packed(Weights(count * run * times * size, (stage,)))

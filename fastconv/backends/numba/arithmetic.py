@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.backends.native import arithmetic as w
+from fastconv.backends.manifest.elements import Arithmetic
 from fastconv.backends.numba.elementary import clamped, inlined, pick
-from fastconv.backends.numba.engine import array, as_float, kernel, part
+from fastconv.backends.numba.engine import array, kernel, part
 
-_DIMENSIONS = w.ROW_DIMENSIONS
+_DIMENSIONS = Arithmetic.DIMENSIONS
 _FUNCTIONS = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
@@ -20,7 +20,7 @@ _FUNCTIONS = {
 }
 
 
-@kernel
+@kernel(Arithmetic)
 def arithmetic(function: str, name: str):  # type: ignore[no-untyped-def]
     """Put rows together: a work item is a chunk of a row, or some short rows."""
     apply, clamp, real = inlined(_FUNCTIONS[function]), inlined(clamped), np.dtype(name).type
@@ -43,10 +43,10 @@ def arithmetic(function: str, name: str):  # type: ignore[no-untyped-def]
                 to[i] = clamp(apply(only, b[i]), low, high)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        length, chunk, chunks = args[w.ROW_LENGTH], args[w.ROW_CHUNK], args[w.ROW_CHUNKS]
-        per_item, rows = args[w.ROWS_PER_ITEM], args[w.ROWS]
-        left_each, right_each = args[w.LEFT_EACH], args[w.RIGHT_EACH]
-        low, high = real(as_float(args[w.LOW])), real(as_float(args[w.HIGH]))
+        length, chunk, chunks = args.row_length, args.row_chunk, args.row_chunks
+        per_item, rows = args.rows_per_item, args.rows
+        left_each, right_each = args.left_each, args.right_each
+        low, high = real(args.low), real(args.high)
         for item in range(first, last):
             block, number = divmod(item, chunks)
             start = number * chunk
@@ -55,13 +55,13 @@ def arithmetic(function: str, name: str):  # type: ignore[no-untyped-def]
                 rest, left, right = row, start * left_each, start * right_each
                 for back in range(_DIMENSIONS):
                     d = _DIMENSIONS - 1 - back
-                    rest, place = divmod(rest, args[w.LENGTHS + d])
-                    left += place * args[w.LEFT_STEPS + d]
-                    right += place * args[w.RIGHT_STEPS + d]
+                    rest, place = divmod(rest, args.lengths[d])
+                    left += place * args.left_steps[d]
+                    right += place * args.right_steps[d]
                 line(
-                    args[w.TARGET] + (row * length + start) * size,
-                    args[w.LEFT] + left * size,
-                    args[w.RIGHT] + right * size,
+                    args.target + (row * length + start) * size,
+                    args.left + left * size,
+                    args.right + right * size,
                     left_each,
                     right_each,
                     count,

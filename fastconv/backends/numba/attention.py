@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.backends.native import attention as w
+from fastconv.backends.manifest.products import Attention
 from fastconv.backends.native.matmul import PACKED
 from fastconv.backends.numba.elementary import make_exp
-from fastconv.backends.numba.engine import array, as_float, kernel, part
+from fastconv.backends.numba.engine import array, kernel, part
 from fastconv.backends.numba.matmul import make_panel, make_store_part
 from fastconv.backends.numba.simd import (
     Tile,
@@ -20,7 +20,7 @@ from fastconv.backends.numba.simd import (
 from fastconv.backends.numba.softmax import largest, total
 
 
-@kernel
+@kernel(Attention)
 def attention(tile: Tile):  # type: ignore[no-untyped-def]
     """Attend: a work item is some queries of an entry."""
     real, rows, width, size = np.dtype(tile.dtype).type, tile.rows, tile.columns, tile.size
@@ -61,8 +61,8 @@ def attention(tile: Tile):  # type: ignore[no-untyped-def]
 
     @part
     def scores_of(args, base, step, keys_at, scores, pitch, seen, there):  # type: ignore[no-untyped-def]
-        depth = args[w.KEY_WIDTH]
-        factor = real(as_float(args[w.SCALE]))
+        depth = args.key_width
+        factor = real(args.scale)
         for column in range(0, seen, width):
             for r in range(0, there, rows):
                 addresses = tile_strided_within(tile, base + r * step, step, there - r)
@@ -78,17 +78,17 @@ def attention(tile: Tile):  # type: ignore[no-untyped-def]
 
     @part
     def values_of(args, values_at, scores, pitch, seen, there, out, scratch):  # type: ignore[no-untyped-def]
-        for column in range(0, args[w.VALUE_WIDTH], width):
+        for column in range(0, args.value_width, width):
             for r in range(0, there, rows):
                 start = scores + r * pitch * size
                 addresses = tile_strided_within(tile, start, pitch * size, there - r)
                 values = tile_multiply_add(
                     tile, tile_zero(tile), addresses, 0,
-                    values_at + column * args[w.KEYS] * size, seen,
+                    values_at + column * args.keys * size, seen,
                 )  # fmt: skip
                 store_part(
-                    values, out + r * args[w.OUT_ROW] + column * size, args[w.OUT_ROW], there - r,
-                    args[w.VALUE_WIDTH] - column, scratch,
+                    values, out + r * args.out_row + column * size, args.out_row, there - r,
+                    args.value_width - column, scratch,
                 )  # fmt: skip
 
     @part
@@ -99,52 +99,52 @@ def attention(tile: Tile):  # type: ignore[no-untyped-def]
                 packed[r, k] = array(source + r * row_step + k * depth_step, (1,), real)[0]
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        keys, depth, wide = args[w.KEYS], args[w.KEY_WIDTH], args[w.VALUE_WIDTH]
-        panels, block = (keys + width - 1) // width, args[w.QUERY_BLOCK]
-        pitch, item_rows = panels * width, args[w.ITEM_QUERIES]
-        row_items = (args[w.QUERIES] + item_rows - 1) // item_rows
-        factors = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
+        keys, depth, wide = args.keys, args.key_width, args.value_width
+        panels, block = (keys + width - 1) // width, args.query_block
+        pitch, item_rows = panels * width, args.item_queries
+        row_items = (args.queries + item_rows - 1) // item_rows
+        factors = args.scratch_base + worker * args.scratch_stride
         queries = factors + (block * size + 63) // 64 * 64
         scores = queries
-        if args[w.QUERY_STEP] != size:
+        if args.query_step != size:
             scores += (block * depth * size + 63) // 64 * 64
         own_keys = scores + (block * pitch * size + 63) // 64 * 64
         own_values = own_keys
-        if args[w.KEY_STEP] != PACKED:
+        if args.key_step != PACKED:
             own_values += (pitch * depth * size + 63) // 64 * 64
-        buffer = factors + args[w.SCRATCH_STRIDE] - rows * width * size
+        buffer = factors + args.scratch_stride - rows * width * size
         before = -1
         for item in range(first, last):
             entry, row_item = divmod(item, row_items)
-            query = args[w.QUERY] + array(args[w.QUERY_PLACES] + 8 * entry, (1,), np.int64)[0]
-            keys_at = args[w.KEY] + array(args[w.KEY_PLACES] + 8 * entry, (1,), np.int64)[0]
-            values_at = args[w.VALUE] + array(args[w.VALUE_PLACES] + 8 * entry, (1,), np.int64)[0]
-            out = args[w.OUT] + array(args[w.OUT_PLACES] + 8 * entry, (1,), np.int64)[0]
-            mask = args[w.MASK]
+            query = args.query + array(args.query_places + 8 * entry, (1,), np.int64)[0]
+            keys_at = args.key + array(args.key_places + 8 * entry, (1,), np.int64)[0]
+            values_at = args.value + array(args.value_places + 8 * entry, (1,), np.int64)[0]
+            out = args.out + array(args.out_places + 8 * entry, (1,), np.int64)[0]
+            mask = args.mask
             if mask != 0:
-                mask += array(args[w.MASK_PLACES] + 8 * entry, (1,), np.int64)[0]
-            if args[w.KEY_STEP] != PACKED:
+                mask += array(args.mask_places + 8 * entry, (1,), np.int64)[0]
+            if args.key_step != PACKED:
                 if entry != before:
                     for c in range(0, keys, width):
                         panel_of(
-                            keys_at + c * args[w.KEY_ROW], args[w.KEY_STEP], args[w.KEY_ROW], depth,
+                            keys_at + c * args.key_row, args.key_step, args.key_row, depth,
                             keys - c, width, own_keys + c * depth * size,
                         )  # fmt: skip
                     for c in range(0, wide, width):
                         panel_of(
-                            values_at + c * args[w.VALUE_STEP], args[w.VALUE_ROW],
-                            args[w.VALUE_STEP], keys, wide - c, width, own_values + c * keys * size,
+                            values_at + c * args.value_step, args.value_row,
+                            args.value_step, keys, wide - c, width, own_values + c * keys * size,
                         )  # fmt: skip
                 before = entry
                 keys_at, values_at = own_keys, own_values
-            end = min((row_item + 1) * item_rows, args[w.QUERIES])
+            end = min((row_item + 1) * item_rows, args.queries)
             for row in range(row_item * item_rows, end, block):
                 there = min(block, end - row)
-                seen = max(0, min(keys, row + there + args[w.CAUSAL]))
-                base = query + row * args[w.QUERY_ROW]
-                step = args[w.QUERY_ROW]
-                if args[w.QUERY_STEP] != size:
-                    lines_of(base, step, args[w.QUERY_STEP], there, depth, queries)
+                seen = max(0, min(keys, row + there + args.causal))
+                base = query + row * args.query_row
+                step = args.query_row
+                if args.query_step != size:
+                    lines_of(base, step, args.query_step, there, depth, queries)
                     base, step = queries, depth * size
                 scores_of(args, base, step, keys_at, scores, pitch, seen, there)
                 table = array(scores, (there, pitch), real)
@@ -152,14 +152,14 @@ def attention(tile: Tile):  # type: ignore[no-untyped-def]
                 for r in range(there):
                     line = mask
                     if mask != 0:
-                        line += (row + r) * args[w.MASK_ROW]
-                    count = max(0, min(keys, row + r + args[w.CAUSAL] + 1))
-                    zeros = args[w.ZEROS] != 0 or keys == 0
-                    shares[r] = weigh(table[r, :seen], line, args[w.MASK_STEP], count, zeros)
-                start = out + row * args[w.OUT_ROW]
+                        line += (row + r) * args.mask_row
+                    count = max(0, min(keys, row + r + args.causal + 1))
+                    zeros = args.zeros != 0 or keys == 0
+                    shares[r] = weigh(table[r, :seen], line, args.mask_step, count, zeros)
+                start = out + row * args.out_row
                 values_of(args, values_at, scores, pitch, seen, there, start, buffer)
                 for r in range(there):
-                    result = array(start + r * args[w.OUT_ROW], (wide,), real)
+                    result = array(start + r * args.out_row, (wide,), real)
                     for c in range(wide):
                         result[c] *= shares[r]
 

@@ -16,6 +16,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.elements import Cast
 from fastconv.backends.numba.engine import Slot, Stage, array, kernel
 from fastconv.backends.numba.simd import Tile
 from fastconv.machine import Machine, get_machine
@@ -32,7 +33,7 @@ def cast_stage(
 ) -> Stage:
     """Give the stage that casts ``count`` elements from the first dtype to the second."""
     address = _kernel_of(*(dtype.name for dtype in dtypes))
-    return Stage(address, -(-count // BLOCK), [source, target, count])
+    return Stage(address, -(-count // BLOCK), Cast(source=source, target=target, count=count))
 
 
 def _kernel_of(source: str, target: str) -> int:
@@ -180,7 +181,7 @@ for _hardware in (False, True):
     _WORDS["float32", "bfloat16", _hardware] = _word("single_to_brain", _single_to_brain, True)
 
 
-@kernel
+@kernel(Cast)
 def cast_sixteen(source: str, target: str, lanes: int, hardware: bool):  # type: ignore[no-untyped-def]
     """Cast between 16 bits and float32: a work item is a block of elements."""
     word = _WORDS[source, target, hardware]
@@ -188,19 +189,19 @@ def cast_sixteen(source: str, target: str, lanes: int, hardware: bool):  # type:
     from_size, to_size = (2 if name in SIXTEEN else 4 for name in (source, target))
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        stop = min(last * BLOCK, args[2])
+        stop = min(last * BLOCK, args.count)
         i = first * BLOCK
         while i + lanes <= stop:
-            word(wide, args[0] + i * from_size, args[1] + i * to_size)
+            word(wide, args.source + i * from_size, args.target + i * to_size)
             i += lanes
         while i < stop:
-            word(single, args[0] + i * from_size, args[1] + i * to_size)
+            word(single, args.source + i * from_size, args.target + i * to_size)
             i += 1
 
     return body
 
 
-@kernel
+@kernel(Cast)
 def convert(source: str, target: str):  # type: ignore[no-untyped-def]
     """Convert numbers that the target holds exactly: a work item is a block of elements."""
     given, made = np.dtype(source).type, np.dtype(target).type
@@ -208,9 +209,9 @@ def convert(source: str, target: str):  # type: ignore[no-untyped-def]
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         start = first * BLOCK
-        count = min(last * BLOCK, args[2]) - start
-        x = array(args[0] + start * from_size, (count,), given)
-        y = array(args[1] + start * to_size, (count,), made)
+        count = min(last * BLOCK, args.count) - start
+        x = array(args.source + start * from_size, (count,), given)
+        y = array(args.target + start * to_size, (count,), made)
         for i in range(count):
             y[i] = made(x[i])
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native import channelwise as w
+from fastconv.backends.manifest.elements import ByRow, ByTable
 from fastconv.backends.native.channelwise import table_dtype
 from fastconv.backends.numba.elementary import clamped, inlined, pick
-from fastconv.backends.numba.engine import array, as_float, kernel
+from fastconv.backends.numba.engine import array, kernel
 
 
 def _affine(name: str) -> Callable[..., Any]:
@@ -27,53 +27,53 @@ def _prelu(name: str) -> Callable[..., Any]:
 _FUNCTIONS = {"affine": _affine, "prelu": _prelu}
 
 
-@kernel
+@kernel(ByTable)
 def by_table(function: str, name: str):  # type: ignore[no-untyped-def]
     """Elements meet a table's entries in turn: a work item is a block of an image's elements."""
     apply, real = inlined(_FUNCTIONS[function](name)), np.dtype(name).type
     entry, size = np.dtype(table_dtype(function, name)).type, np.dtype(name).itemsize
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        image_count, period = args[w.IMAGE], args[w.PERIOD]
-        block, blocks = args[w.BLOCK_LENGTH], args[w.BLOCKS]
-        low, high = as_float(args[w.TABLE_LOW]), as_float(args[w.TABLE_HIGH])
+        image_count, period = args.image, args.period
+        block, blocks = args.block, args.blocks
+        low, high = args.low, args.high
         for item in range(first, last):
             image, part = divmod(item, blocks)
-            a = array(args[w.FIRST_TABLE] + image * args[w.TABLE_STEP], (period,), entry)
-            b = array(args[w.SECOND_TABLE] + image * args[w.TABLE_STEP], (period,), entry)
+            a = array(args.first_table + image * args.table_step, (period,), entry)
+            b = array(args.second_table + image * args.table_step, (period,), entry)
             stop = min((part + 1) * block, image_count)
             for start in range(part * block, stop, period):
                 count = min(period, stop - start)
                 shift = (image * image_count + start) * size
-                source = array(args[w.SOURCE] + shift, (count,), real)
-                target = array(args[w.TARGET] + shift, (count,), real)
+                source = array(args.source + shift, (count,), real)
+                target = array(args.target + shift, (count,), real)
                 for i in range(count):
                     target[i] = apply(source[i], a[i], b[i], low, high)
 
     return body
 
 
-@kernel
+@kernel(ByRow)
 def by_row(function: str, name: str):  # type: ignore[no-untyped-def]
     """Rows have an entry each: a work item is a chunk of a row, or some short rows."""
     apply, real = inlined(_FUNCTIONS[function](name)), np.dtype(name).type
     entry, size = np.dtype(table_dtype(function, name)).type, np.dtype(name).itemsize
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        rows, length, chunk = args[w.ROWS], args[w.ROW_LENGTH], args[w.ROW_CHUNK]
-        chunks, per_item = args[w.ROW_CHUNKS], args[w.ROWS_PER_ITEM]
-        entries = args[w.ENTRY_COUNT]
-        low, high = as_float(args[w.ROW_LOW]), as_float(args[w.ROW_HIGH])
-        table_a = array(args[w.FIRST_ENTRIES], (entries,), entry)
-        table_b = array(args[w.SECOND_ENTRIES], (entries,), entry)
+        rows, length, chunk = args.rows, args.row_length, args.row_chunk
+        chunks, per_item = args.row_chunks, args.rows_per_item
+        entries = args.entry_count
+        low, high = args.low, args.high
+        table_a = array(args.first_entries, (entries,), entry)
+        table_b = array(args.second_entries, (entries,), entry)
         for item in range(first, last):
             block, part = divmod(item, chunks)
             count = min(chunk, length - part * chunk)
             for row in range(block * per_item, min((block + 1) * per_item, rows)):
                 a, b = table_a[row % entries], table_b[row % entries]
                 shift = (row * length + part * chunk) * size
-                source = array(args[w.SOURCE] + shift, (count,), real)
-                target = array(args[w.TARGET] + shift, (count,), real)
+                source = array(args.source + shift, (count,), real)
+                target = array(args.target + shift, (count,), real)
                 for i in range(count):
                     target[i] = apply(source[i], a, b, low, high)
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native import choosing as w
-from fastconv.backends.numba.engine import array, as_float, kernel, part
+from fastconv.backends.manifest.moves import Suppress, TopK
+from fastconv.backends.numba.engine import array, kernel, part
+
+_LINES = TopK.LINES
 
 
 def _make_sort(integer: Any) -> Any:
@@ -48,7 +50,7 @@ def _make_sort(integer: Any) -> Any:
     return sink, sort
 
 
-@kernel
+@kernel(TopK)
 def topk(name: str):  # type: ignore[no-untyped-def]
     """Choose from lines: a work item is one, or some of an axis that is not the last."""
     real, size = np.dtype(name).type, np.dtype(name).itemsize
@@ -77,28 +79,28 @@ def topk(name: str):  # type: ignore[no-untyped-def]
                 sink(keys, places, 0, wanted)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        length, inner, wanted = args[w.TOP_LENGTH], args[w.TOP_INNER], args[w.TOP_COUNT]
-        blocks = (inner + w.LINES - 1) // w.LINES
-        room = args[w.TOP_ROOM]
-        flip = integer(0 if args[w.TOP_LARGEST] else -1)
-        base = args[w.TOP_SCRATCH] + worker * args[w.TOP_STRIDE]
+        length, inner, wanted = args.length, args.inner, args.count
+        blocks = (inner + _LINES - 1) // _LINES
+        room = args.room
+        flip = integer(0 if args.largest else -1)
+        base = args.scratch_base + worker * args.scratch_stride
         keys = array(base, (room,), integer)
         places = array(base + room * size, (room,), np.int32)
         for item in range(first, last):
             outer, block = divmod(item, blocks)
-            for column in range(block * w.LINES, min((block + 1) * w.LINES, inner)):
+            for column in range(block * _LINES, min((block + 1) * _LINES, inner)):
                 start = (outer * length * inner + column) * size
-                bits = array(args[w.TOP_SOURCE] + start, (length * inner,), integer)
+                bits = array(args.source + start, (length * inner,), integer)
                 choose(bits, inner, length, wanted, flip, keys, places)
-                if args[w.TOP_ORDERED]:
+                if args.ordered:
                     sort(keys, places, wanted)
                 else:
                     for i in range(wanted):
                         keys[i] = integer(-places[i])
                     sort(keys, places, wanted)
                 first_out = outer * wanted * inner + column
-                values = array(args[w.TOP_VALUES] + first_out * size, (wanted * inner,), integer)
-                found = array(args[w.TOP_PLACES] + first_out * 8, (wanted * inner,), np.int64)
+                values = array(args.values + first_out * size, (wanted * inner,), integer)
+                found = array(args.places + first_out * 8, (wanted * inner,), np.int64)
                 for i in range(wanted):
                     values[i * inner] = bits[places[i] * inner]
                     found[i * inner] = places[i]
@@ -106,7 +108,7 @@ def topk(name: str):  # type: ignore[no-untyped-def]
     return body
 
 
-@kernel
+@kernel(Suppress)
 def suppress(name: str):  # type: ignore[no-untyped-def]
     """Choose boxes: a work item is a class of an image."""
     real, integer = np.float32, np.int32
@@ -141,20 +143,20 @@ def suppress(name: str):  # type: ignore[no-untyped-def]
         return met and shared / both > limit
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        count, most, centers = args[w.BOX_COUNT], args[w.MOST], args[w.CENTERS]
-        base = args[w.BOX_SCRATCH] + worker * args[w.BOX_STRIDE]
+        count, most, centers = args.box_count, args.most, args.centers
+        base = args.scratch_base + worker * args.scratch_stride
         keys = array(base, (count,), integer)
         places = array(base + 4 * count, (count,), integer)
-        limit, least = real(as_float(args[w.OVERLAP])), real(as_float(args[w.LEAST]))
+        limit, least = real(args.overlap), real(args.least)
         for item in range(first, last):
-            image = item // args[w.CLASSES]
-            boxes = array(args[w.BOXES] + image * count * 16, (count, 4), real)
-            scores = array(args[w.SCORES] + item * count * 4, (count,), real)
-            bits = array(args[w.SCORES] + item * count * 4, (count,), integer)
-            chosen = array(args[w.CHOSEN] + item * most * 8, (most,), np.int64)
+            image = item // args.classes
+            boxes = array(args.boxes + image * count * 16, (count, 4), real)
+            scores = array(args.scores + item * count * 4, (count,), real)
+            bits = array(args.scores + item * count * 4, (count,), integer)
+            chosen = array(args.chosen + item * most * 8, (most,), np.int64)
             candidates = 0
             for i in range(count):
-                if args[w.HAS_LEAST] and not scores[i] > least:
+                if args.has_least and not scores[i] > least:
                     continue
                 size = integer(bits[i] & most_key)
                 key = integer(-size) if bits[i] < 0 else size
@@ -175,7 +177,7 @@ def suppress(name: str):  # type: ignore[no-untyped-def]
                 if not found:
                     chosen[have] = places[i]
                     have += 1
-            array(args[w.COUNTS] + item * 8, (1,), np.int64)[0] = have
+            array(args.counts + item * 8, (1,), np.int64)[0] = have
             for k in range(have, most):
                 chosen[k] = 0
 

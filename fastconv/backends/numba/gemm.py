@@ -10,34 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.gemm import (
-    A_GROUP,
-    A_IMAGE,
-    BIAS,
-    COLUMN_COUNT,
-    DEPTH,
-    GROUPS,
-    HIGH,
-    LOW,
-    OUT,
-    OUT_COLUMN,
-    OUT_GROUP,
-    OUT_IMAGE,
-    OUT_ROWS,
-    PANEL_BLOCK,
-    RESIDUAL,
-    ROW_BLOCK,
-    ROW_COUNT,
-    ROWS,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    SLOPE,
-    TAP_COUNT,
-    TAPS,
-    A,
-    B,
-)
-from fastconv.backends.numba.engine import array, as_float, inlined, kernel, part
+from fastconv.backends.manifest.products import Gemm
+from fastconv.backends.numba.engine import array, inlined, kernel, part
 from fastconv.backends.numba.simd import (
     Tile,
     tile_add,
@@ -54,7 +28,7 @@ from fastconv.backends.numba.transpose import tile_add_columns, tile_store_colum
 
 
 def make_activate(tile: Tile) -> Callable[..., Any]:
-    """Make the function that does the activations of `clamp_words`: nothing, if none is asked.
+    """Make the function that does the activations of `clamp`: nothing, if none is asked.
 
     Integers have none: what carries them does theirs after the last stage.
     """
@@ -137,57 +111,57 @@ def make_block(tile: Tile) -> Callable[..., None]:
     def block(  # type: ignore[no-untyped-def]
         args, a, b, bias, out, residual, first_row, last_row, first_panel, last_panel, scratch
     ):
-        tap_count, depth, row_count = args[TAP_COUNT], args[DEPTH], args[ROW_COUNT]
-        taps = array(args[TAPS], (tap_count,), np.int64)
+        tap_count, depth, row_count = args.tap_count, args.depth, args.row_count
+        taps = array(args.taps, (tap_count,), np.int64)
         step = depth * columns * size
-        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
+        slope, low, high = args.slope, args.low, args.high
         for panel in range(first_panel, last_panel):
             for row in range(first_row, last_row, rows):
                 values = tile_zero(tile)
-                addresses = tile_addresses(tile, a, args[ROWS], row, row_count)
+                addresses = tile_addresses(tile, a, args.rows, row, row_count)
                 weights = b + panel * tap_count * step
                 for t in range(tap_count):
                     values = tile_multiply_add(tile, values, addresses, taps[t], weights, depth)
                     weights += step
                 finish(
-                    values, bias + panel * columns * size, out, residual, args[OUT_ROWS],
-                    args[OUT_COLUMN], row, row_count, panel * columns, args[COLUMN_COUNT],
+                    values, bias + panel * columns * size, out, residual, args.out_rows,
+                    args.out_column, row, row_count, panel * columns, args.column_count,
                     slope, low, high, scratch,
                 )  # fmt: skip
 
     return block  # type: ignore[no-any-return]
 
 
-@kernel
+@kernel(Gemm)
 def gemm(tile: Tile):  # type: ignore[no-untyped-def]
     """Multiply: a work item is a block of rows and panels of one group of one image."""
     block = make_block(tile)
     size, columns = tile.size, tile.columns
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        panels = (args[COLUMN_COUNT] + columns - 1) // columns
-        row_block, panel_block = args[ROW_BLOCK], args[PANEL_BLOCK]
-        row_blocks = (args[ROW_COUNT] + row_block - 1) // row_block
+        panels = (args.column_count + columns - 1) // columns
+        row_block, panel_block = args.row_block, args.panel_block
+        row_blocks = (args.row_count + row_block - 1) // row_block
         panel_blocks = (panels + panel_block - 1) // panel_block
-        scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        panel_bytes = args[TAP_COUNT] * args[DEPTH] * columns * size
+        scratch = args.scratch_base + worker * args.scratch_stride
+        panel_bytes = args.tap_count * args.depth * columns * size
         for item in range(first, last):
             rest, p = divmod(item, panel_blocks)
             rest, r = divmod(rest, row_blocks)
-            image, group = divmod(rest, args[GROUPS])
-            shift = image * args[OUT_IMAGE] + group * args[OUT_GROUP]
-            residual = args[RESIDUAL]
+            image, group = divmod(rest, args.groups)
+            shift = image * args.out_image + group * args.out_group
+            residual = args.residual
             if residual != 0:
                 residual += shift
             block(
                 args,
-                args[A] + image * args[A_IMAGE] + group * args[A_GROUP],
-                args[B] + group * panels * panel_bytes,
-                args[BIAS] + group * panels * columns * size,
-                args[OUT] + shift,
+                args.a + image * args.a_image + group * args.a_group,
+                args.b + group * panels * panel_bytes,
+                args.bias + group * panels * columns * size,
+                args.out + shift,
                 residual,
                 r * row_block,
-                min((r + 1) * row_block, args[ROW_COUNT]),
+                min((r + 1) * row_block, args.row_count),
                 p * panel_block,
                 min((p + 1) * panel_block, panels),
                 scratch,

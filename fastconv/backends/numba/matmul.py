@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastconv.backends.manifest.products import Matmul, PackMatrix
 from fastconv.backends.native import matmul as w
-from fastconv.backends.numba.engine import array, as_float, inlined, kernel, part
+from fastconv.backends.numba.engine import array, inlined, kernel, part
 from fastconv.backends.numba.simd import (
     Tile,
     tile_multiply_add,
@@ -60,30 +61,30 @@ def make_store_part(tile: Tile) -> Callable[..., None]:
     return store_part  # type: ignore[no-any-return]
 
 
-@kernel
+@kernel(PackMatrix)
 def pack(name: str):  # type: ignore[no-untyped-def]
     """Pack right matrices: a work item is a panel of one of them."""
     size = np.dtype(name).itemsize
     panel = make_panel(name)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        width, depth, columns = args[w.PACK_WIDTH], args[w.PACK_DEPTH], args[w.PACK_COLUMNS]
+        width, depth, columns = args.width, args.depth, args.columns
         panels = (columns + width - 1) // width
         for item in range(first, last):
             entry, number = divmod(item, panels)
             column = number * width
-            place = array(args[w.PACK_PLACES] + 8 * entry, (1,), np.int64)[0]
-            source = args[w.PACK_SOURCE] + place + column * args[w.PACK_COLUMN_STEP]
-            target = args[w.PACK_TARGET] + item * depth * width * size
+            place = array(args.places + 8 * entry, (1,), np.int64)[0]
+            source = args.source + place + column * args.column_step
+            target = args.target + item * depth * width * size
             panel(
-                source, args[w.PACK_DEPTH_STEP], args[w.PACK_COLUMN_STEP], depth, columns - column,
+                source, args.depth_step, args.column_step, depth, columns - column,
                 width, target,
             )  # fmt: skip
 
     return body
 
 
-@kernel
+@kernel(Matmul)
 def matmul(tile: Tile):  # type: ignore[no-untyped-def]
     """Multiply: a work item is some rows of an entry times a block of panels."""
     real, rows, width, size = np.dtype(tile.dtype).type, tile.rows, tile.columns, tile.size
@@ -98,7 +99,7 @@ def matmul(tile: Tile):  # type: ignore[no-untyped-def]
 
     @part
     def block(args, base, step, panels_at, out, there, first, last, scratch):  # type: ignore[no-untyped-def]
-        depth, columns, scale = args[w.DEPTH], args[w.COLUMNS], as_float(args[w.SCALE])
+        depth, columns, scale = args.depth, args.columns, args.scale
         for panel in range(first, last):
             for row in range(0, there, rows):
                 addresses = tile_strided_within(tile, base + row * step, step, there - row)
@@ -106,26 +107,26 @@ def matmul(tile: Tile):  # type: ignore[no-untyped-def]
                 values = tile_multiply_add(
                     tile, values, addresses, 0, panels_at + panel * depth * width * size, depth
                 )
-                start = out + row * args[w.OUT_ROW] + panel * width * size
+                start = out + row * args.out_row + panel * width * size
                 some = columns - panel * width
-                store_part(values, start, args[w.OUT_ROW], there - row, some, scratch)
+                store_part(values, start, args.out_row, there - row, some, scratch)
                 if scale != 1.0:
                     for r in range(min(rows, there - row)):
-                        line = array(start + r * args[w.OUT_ROW], (min(width, some),), real)
+                        line = array(start + r * args.out_row, (min(width, some),), real)
                         for c in range(min(width, some)):
                             line[c] *= real(scale)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        depth, columns = args[w.DEPTH], args[w.COLUMNS]
+        depth, columns = args.depth, args.columns
         panels = (columns + width - 1) // width
         panel_bytes = depth * width * size
-        item_rows, panel_block = args[w.ITEM_ROWS], args[w.PANEL_BLOCK]
-        row_block = args[w.ROW_BLOCK]
-        row_items = (args[w.ROWS] + item_rows - 1) // item_rows
+        item_rows, panel_block = args.item_rows, args.panel_block
+        row_block = args.row_block
+        row_items = (args.rows + item_rows - 1) // item_rows
         panel_items = (panels + panel_block - 1) // panel_block
-        scratch = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
+        scratch = args.scratch_base + worker * args.scratch_stride
         lines = scratch + (rows * width * size + 63) // 64 * 64
-        apart, fresh = args[w.LEFT_DEPTH] != size, args[w.RIGHT_DEPTH] != w.PACKED
+        apart, fresh = args.left_depth != size, args.right_depth != w.PACKED
         own = lines
         if apart:
             own += (row_block * depth * size + 63) // 64 * 64
@@ -135,29 +136,29 @@ def matmul(tile: Tile):  # type: ignore[no-untyped-def]
             entry, panel_item = divmod(whole, panel_items)
             panel_from = panel_item * panel_block
             panel_to = min(panel_from + panel_block, panels)
-            left = args[w.LEFT] + array(args[w.LEFT_PLACES] + 8 * entry, (1,), np.int64)[0]
-            right = args[w.RIGHT] + array(args[w.RIGHT_PLACES] + 8 * entry, (1,), np.int64)[0]
-            out = args[w.OUT] + array(args[w.OUT_PLACES] + 8 * entry, (1,), np.int64)[0]
+            left = args.left + array(args.left_places + 8 * entry, (1,), np.int64)[0]
+            right = args.right + array(args.right_places + 8 * entry, (1,), np.int64)[0]
+            out = args.out + array(args.out_places + 8 * entry, (1,), np.int64)[0]
             panels_at = right
             if fresh:
                 panels_at = own - panel_from * panel_bytes
                 if whole != before:
                     for panel in range(panel_from, panel_to):
                         panel_of(
-                            right + panel * width * args[w.RIGHT_COLUMN], args[w.RIGHT_DEPTH],
-                            args[w.RIGHT_COLUMN], depth, columns - panel * width, width,
+                            right + panel * width * args.right_column, args.right_depth,
+                            args.right_column, depth, columns - panel * width, width,
                             panels_at + panel * panel_bytes,
                         )  # fmt: skip
             before = whole
-            row_end = min((row_item + 1) * item_rows, args[w.ROWS])
+            row_end = min((row_item + 1) * item_rows, args.rows)
             for start in range(row_item * item_rows, row_end, row_block):
                 there = min(row_block, row_end - start)
-                base, step = left + start * args[w.LEFT_ROW], args[w.LEFT_ROW]
+                base, step = left + start * args.left_row, args.left_row
                 if apart:
-                    lines_of(base, step, args[w.LEFT_DEPTH], there, depth, lines)
+                    lines_of(base, step, args.left_depth, there, depth, lines)
                     base, step = lines, depth * size
                 block(
-                    args, base, step, panels_at, out + start * args[w.OUT_ROW], there, panel_from,
+                    args, base, step, panels_at, out + start * args.out_row, there, panel_from,
                     panel_to, scratch,
                 )  # fmt: skip
 

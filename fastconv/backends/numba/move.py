@@ -6,26 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native import joining as j
-from fastconv.backends.native.move import (
-    A_IN,
-    A_OUT,
-    A_TABLE,
-    B_IN,
-    B_OUT,
-    B_TABLE,
-    C_IN,
-    C_OUT,
-    C_TABLE,
-    FILL,
-    INNER,
-    LENGTHS,
-    RUN_FROM,
-    RUN_TO,
-    SOURCE,
-    STEPS,
-    TARGET,
-)
+from fastconv.backends.manifest.moves import CopyRows, Gather, Permute
 from fastconv.backends.numba.engine import array, kernel, part
 
 
@@ -41,7 +22,7 @@ def make_copy(dtype: Any) -> Any:
     return copy
 
 
-@kernel
+@kernel(Gather)
 def gather(cell: str):  # type: ignore[no-untyped-def]
     """Copy cells by tables: a work item is one row of the last table.
 
@@ -59,13 +40,13 @@ def gather(cell: str):  # type: ignore[no-untyped-def]
             to[c] = of[np.uintp(cells[c])] if cells[c] >= 0 else filling[c]
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        source, target, fill = args[SOURCE], args[TARGET], args[FILL]
-        a_table = array(args[A_TABLE], (args[A_OUT],), np.int64)
-        b_table = array(args[B_TABLE], (args[B_OUT],), np.int64)
-        c_table = array(args[C_TABLE], (args[C_OUT],), np.int64)
-        a_out, b_out, c_out = args[A_OUT], args[B_OUT], args[C_OUT]
-        a_in, b_in, c_in, inner = args[A_IN], args[B_IN], args[C_IN], args[INNER]
-        run_from, run_to = args[RUN_FROM], args[RUN_TO]
+        source, target, fill = args.source, args.target, args.fill
+        a_table = array(args.a_table, (args.a_out,), np.int64)
+        b_table = array(args.b_table, (args.b_out,), np.int64)
+        c_table = array(args.c_table, (args.c_out,), np.int64)
+        a_out, b_out, c_out = args.a_out, args.b_out, args.c_out
+        a_in, b_in, c_in, inner = args.a_in, args.b_in, args.c_in, args.inner
+        run_from, run_to = args.run_from, args.run_to
         bytes = inner * size
         for item in range(first, last):
             b, rest = item % b_out, item // b_out
@@ -79,11 +60,11 @@ def gather(cell: str):  # type: ignore[no-untyped-def]
                 continue
             start = source + ((outer * a_in + a_table[a]) * b_in + b_table[b]) * c_in * bytes
             if inner == 1:
-                pick(row, start, fill, args[C_TABLE], 0, run_from)
+                pick(row, start, fill, args.c_table, 0, run_from)
                 if run_to > run_from:
                     run = start + c_table[run_from] * size
                     copy(row + run_from * size, run, run_to - run_from)
-                pick(row, start, fill, args[C_TABLE], run_to, c_out)
+                pick(row, start, fill, args.c_table, run_to, c_out)
                 continue
             for c in range(c_out):
                 origin = fill + c * bytes if c_table[c] < 0 else start + c_table[c] * bytes
@@ -92,7 +73,7 @@ def gather(cell: str):  # type: ignore[no-untyped-def]
     return body
 
 
-@kernel
+@kernel(Permute)
 def permute(cell: str):  # type: ignore[no-untyped-def]
     """Permute six axes: a work item is what the output's last three axes hold."""
     dtype, size = np.dtype(cell).type, np.dtype(cell).itemsize
@@ -110,38 +91,38 @@ def permute(cell: str):  # type: ignore[no-untyped-def]
                     to[i * columns + j] = of[np.uintp(i * row_step + j * column_step)]
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        planes, rows, columns = args[LENGTHS + 2], args[LENGTHS + 3], args[LENGTHS + 4]
+        planes, rows, columns = args.lengths[2], args.lengths[3], args.lengths[4]
         for item in range(first, last):
             rest, origin = item, 0
             for axis in range(2, 0, -1):
-                length = args[LENGTHS + axis - 1]
-                origin += rest % length * args[STEPS + axis]
+                length = args.lengths[axis - 1]
+                origin += rest % length * args.steps[axis]
                 rest //= length
-            origin += rest * args[STEPS]
+            origin += rest * args.steps[0]
             for plane in range(planes):
                 done = (item * planes + plane) * rows * columns
-                place = args[SOURCE] + (origin + plane * args[STEPS + 3]) * size
-                target = args[TARGET] + done * size
-                move(target, place, rows, columns, args[STEPS + 4], args[STEPS + 5])
+                place = args.source + (origin + plane * args.steps[3]) * size
+                target = args.target + done * size
+                move(target, place, rows, columns, args.steps[4], args.steps[5])
 
     return body
 
 
-@kernel
+@kernel(CopyRows)
 def rows(cell: str):  # type: ignore[no-untyped-def]
     """Copy rows to another array: a work item is a chunk of a row, or some short rows."""
     dtype, size = np.dtype(cell).type, np.dtype(cell).itemsize
     copy = make_copy(dtype)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        length, chunk, chunks = args[j.ROW_LENGTH], args[j.ROW_CHUNK], args[j.ROW_CHUNKS]
-        per_item, count = args[j.ROWS_PER_ITEM], args[j.ROWS]
+        length, chunk, chunks = args.row_length, args.row_chunk, args.row_chunks
+        per_item, count = args.rows_per_item, args.rows
         for item in range(first, last):
             block, number = divmod(item, chunks)
             start = number * chunk
             for row in range(block * per_item, min((block + 1) * per_item, count)):
-                target = args[j.TARGET] + (row * args[j.TARGET_PITCH] + start) * size
-                source = args[j.SOURCE] + (row * args[j.SOURCE_PITCH] + start) * size
+                target = args.target + (row * args.target_pitch + start) * size
+                source = args.source + (row * args.source_pitch + start) * size
                 copy(target, source, min(chunk, length - start))
 
     return body

@@ -8,9 +8,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from fastconv.backends.manifest.moves import Chains, ReadBytes
 from fastconv.backends.native import peak as w
 from fastconv.backends.numba import simd
-from fastconv.backends.numba.engine import as_float, kernel
+from fastconv.backends.numba.engine import kernel
 
 
 @intrinsic
@@ -66,28 +67,28 @@ def read_block(typingctx: Any, shape: Any, source: Any, blocks: Any, sink: Any) 
     return types.void(shape, types.int64, types.int64, types.int64), codegen
 
 
-@kernel
+@kernel(Chains)
 def chains(tile: simd.Tile):  # type: ignore[no-untyped-def]
     """Multiply and add in registers alone."""
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        sink = args[w.CHAINS_SINK] + worker * args[w.CHAINS_SINK_STRIDE]
-        steps = (last - first) * args[w.STEPS]
-        multiply_chains(tile, steps, as_float(args[w.FACTOR]), as_float(args[w.TERM]), sink)
+        sink = args.sink + worker * args.sink_stride
+        steps = (last - first) * args.steps
+        multiply_chains(tile, steps, args.factor, args.term, sink)
 
     return body
 
 
-@kernel
+@kernel(ReadBytes)
 def read(tile: simd.Tile):  # type: ignore[no-untyped-def]
     """Read each item's part so many times."""
     block = w.SUMS * tile.lanes * tile.size
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        size = args[w.PART_BYTES]
-        sink = args[w.READ_SINK] + worker * args[w.READ_SINK_STRIDE]
+        size = args.part_bytes
+        sink = args.sink + worker * args.sink_stride
         for item in range(first, last):
-            for _ in range(args[w.TIMES]):
-                read_block(tile, args[w.SOURCE] + item * size, size // block, sink)
+            for _ in range(args.times):
+                read_block(tile, args.source + item * size, size // block, sink)
 
     return body

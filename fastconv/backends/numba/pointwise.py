@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.manifest.elements import Elementwise
 from fastconv.backends.native import coefficients
 from fastconv.backends.native.pointwise import BLOCK
 from fastconv.backends.numba.elementary import (
@@ -21,7 +22,7 @@ from fastconv.backends.numba.elementary import (
     make_tanh,
     pick,
 )
-from fastconv.backends.numba.engine import array, as_float, kernel
+from fastconv.backends.numba.engine import array, kernel
 from fastconv.backends.numba.error_function import make_erfc
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -190,7 +191,7 @@ _FUNCTIONS: dict[str, Callable[[str], Function]] = {
 }
 
 
-@kernel
+@kernel(Elementwise)
 def elementwise(function: str, name: str, in_place: bool):  # type: ignore[no-untyped-def]
     """Apply a function: a work item is a block of elements.
 
@@ -202,14 +203,14 @@ def elementwise(function: str, name: str, in_place: bool):  # type: ignore[no-un
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         start = first * BLOCK
-        count = min(last * BLOCK, args[2]) - start
-        a, b = real(as_float(args[3])), real(as_float(args[4]))
-        target = array(args[1] + start * size, (count,), real)
+        count = min(last * BLOCK, args.count) - start
+        a, b = real(args.first), real(args.second)
+        target = array(args.target + start * size, (count,), real)
         if in_place:
             for i in range(count):
                 target[i] = apply(target[i], a, b)
         else:
-            source = array(args[0] + start * size, (count,), real)
+            source = array(args.source + start * size, (count,), real)
             for i in range(count):
                 target[i] = apply(source[i], a, b)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native import quantised as w
+from fastconv.backends.manifest.elements import Quantised
 from fastconv.backends.numba.elementary import inlined, pick
 from fastconv.backends.numba.engine import array, kernel, part
 
@@ -60,24 +60,24 @@ def _rows(function: Function, source: Any, target: Any, integers: Any) -> Functi
                 result[i] = apply(given[i], only, shift)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        length, chunk, chunks = args[w.ROW_LENGTH], args[w.ROW_CHUNK], args[w.ROW_CHUNKS]
-        per_item, rows, each = args[w.ROWS_PER_ITEM], args[w.ROWS], args[w.EACH]
+        length, chunk, chunks = args.row_length, args.row_chunk, args.row_chunks
+        per_item, rows, each = args.rows_per_item, args.rows, args.each
         for item in range(first, last):
             block, number = divmod(item, chunks)
             start = number * chunk
             count = min(chunk, length - start)
             for row in range(block * per_item, min((block + 1) * per_item, rows)):
-                group, place = divmod(row, args[w.PERIOD])
-                scale = group * args[w.SCALE_ROWS] + place // args[w.STEP]
+                group, place = divmod(row, args.period)
+                scale = group * args.scale_rows + place // args.step
                 if each:
                     scale = scale * length + start
-                zero = args[w.ZEROS]
+                zero = args.zeros
                 if zero != 0:
                     zero += scale * zero_size
                 line(
-                    args[w.TARGET] + (row * length + start) * to_size,
-                    args[w.SOURCE] + (row * length + start) * from_size,
-                    args[w.SCALES] + scale * 4,
+                    args.target + (row * length + start) * to_size,
+                    args.source + (row * length + start) * from_size,
+                    args.scales + scale * 4,
                     zero,
                     each,
                     count,
@@ -86,14 +86,14 @@ def _rows(function: Function, source: Any, target: Any, integers: Any) -> Functi
     return body
 
 
-@kernel
+@kernel(Quantised)
 def quantize(name: str):  # type: ignore[no-untyped-def]
     """Quantise: a work item is a chunk of a row, or some short rows."""
     integers = np.dtype(name).type
     return _rows(_quantized(name), np.float32, integers, integers)
 
 
-@kernel
+@kernel(Quantised)
 def dequantize(name: str):  # type: ignore[no-untyped-def]
     """Make numbers of integers."""
     integers = np.dtype(name).type

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native import recurrent as w
+from fastconv.backends.manifest.products import Recurrent
 from fastconv.backends.native.recurrent import CANDIDATE_PANELS, NUMBERS, PANELS
 from fastconv.backends.numba.elementary import (
     clamped,
@@ -31,6 +31,8 @@ from fastconv.backends.numba.simd import (
     tile_strided,
 )
 
+GATE_WORDS = Recurrent.GATE_WORDS
+
 Function = Callable[..., Any]
 _clamped = small(clamped)
 
@@ -39,7 +41,7 @@ _clamped = small(clamped)
 def _make_gate(name: str) -> Function:
     """Make what applies a gate's function to some elements in place, bounded by the clip before.
 
-    ``words`` is the place of the function's number and parameters in the argument block.
+    ``words`` is the place of the function's number and parameters among the gates' words.
     """
     real = np.dtype(name).type
     exp, tanh, expm1, log1p = (make(name) for make in (make_exp, make_tanh, make_expm1, make_log1p))
@@ -52,8 +54,8 @@ def _make_gate(name: str) -> Function:
 
     @part
     def gate(args, words, clip, x):  # type: ignore[no-untyped-def]
-        number = args[words]
-        a, b = real(as_float(args[words + 1])), real(as_float(args[words + 2]))
+        number = args.gates[words]
+        a, b = real(as_float(args.gates[words + 1])), real(as_float(args.gates[words + 2]))
         for i in range(x.shape[0]):
             x[i] = _clamped(x[i], -clip, clip)
         if number == sigmoid_number:
@@ -107,21 +109,21 @@ def _make_sums(tile: Tile, gates: int, wide: int) -> Function:
 
     @part
     def sums(args, first, biased, xs, direction, unit, sums_at, state_at, weights):  # type: ignore[no-untyped-def]
-        hidden = args[w.HIDDEN]
+        hidden = args.hidden
         there = min(width, hidden - unit)
         target = array(sums_at, (rows, gates, width), real)
         for r in range(rows):
             for g in range(gates):
-                source = xs[r] + (args[w.OFFSETS + first + g] + unit) * size
+                source = xs[r] + (args.offsets[first + g] + unit) * size
                 if biased and g == gates - 1:
-                    source = args[w.HIDDEN_BIASES + direction] + unit * size
+                    source = args.hidden_biases[direction] + unit * size
                 row = array(source, (there,), real)
                 for i in range(there):
                     target[r, g, i] = row[i]
                 for i in range(there, width):
                     target[r, g, i] = 0
         places = tile_strided(tile, sums_at, pitch)
-        states = tile_strided(tile, state_at, args[w.PADDED] * size)
+        states = tile_strided(tile, state_at, args.padded * size)
         values = tile_load(tile, places)
         values = tile_multiply_add(tile, values, states, 0, weights, hidden)
         tile_store(tile, values, places)
@@ -160,15 +162,15 @@ def _make_lstm(tile: Tile) -> Function:
     def step(  # type: ignore[no-untyped-def]
         args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
     ):
-        hidden, padded = args[w.HIDDEN], args[w.PADDED]
+        hidden, padded = args.hidden, args.padded
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)
         cells = array(cell_at, (rows, padded), real)
         found = array(sums_at, (rows, 4, lanes), real)
-        words = w.GATES + direction * 3 * w.GATE_WORDS
-        peepholes = args[w.PEEPHOLES + direction]
+        words = direction * 3 * GATE_WORDS
+        peepholes = args.peepholes[direction]
         for unit in range(0, hidden, lanes):
-            weights = args[w.WEIGHTS + direction] + unit * hidden * 4 * size
+            weights = args.weights[direction] + unit * hidden * 4 * size
             sums(args, 0, False, xs, direction, unit, sums_at, before_at, weights)
             there = min(lanes, hidden - unit)
             for r in range(rows):
@@ -181,12 +183,12 @@ def _make_lstm(tile: Tile) -> Function:
                         of_input[i] += peephole[0, unit + i] * cell[i]
                         forget[i] += peephole[2, unit + i] * cell[i]
                 gate(args, words, clip, of_input)
-                if args[w.INPUT_FORGET] != 0:
+                if args.input_forget != 0:
                     for i in range(there):
                         forget[i] = one - of_input[i]
                 else:
                     gate(args, words, clip, forget)
-                gate(args, words + w.GATE_WORDS, clip, entry)
+                gate(args, words + GATE_WORDS, clip, entry)
                 for i in range(there):
                     entry[i] = forget[i] * cell[i] + of_input[i] * entry[i]
                 if peepholes != 0:
@@ -197,7 +199,7 @@ def _make_lstm(tile: Tile) -> Function:
                     for i in range(there):
                         cell[i] = entry[i]
                 gate(args, words, clip, of_output)
-                gate(args, words + 2 * w.GATE_WORDS, unbounded, entry)
+                gate(args, words + 2 * GATE_WORDS, unbounded, entry)
                 for i in range(there):
                     of_output[i] *= entry[i]
                 store(before[r], after[r], ys[r], active[r], unit, of_output, there)
@@ -214,24 +216,24 @@ def _make_gru(tile: Tile) -> Function:
     def step(  # type: ignore[no-untyped-def]
         args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
     ):
-        hidden, padded = args[w.HIDDEN], args[w.PADDED]
+        hidden, padded = args.hidden, args.padded
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)
         found = array(sums_at, (rows, 3, lanes), real)
-        words = w.GATES + direction * 3 * w.GATE_WORDS
+        words = direction * 3 * GATE_WORDS
         for unit in range(0, hidden, lanes):
-            weights = args[w.WEIGHTS + direction] + unit * hidden * 3 * size
+            weights = args.weights[direction] + unit * hidden * 3 * size
             sums(args, 0, True, xs, direction, unit, sums_at, before_at, weights)
             there = min(lanes, hidden - unit)
             for r in range(rows):
                 update, reset = found[r, 0, :there], found[r, 1, :there]
                 candidate = found[r, 2, :there]
-                own = array(xs[r] + (args[w.OFFSETS + 2] + unit) * size, (there,), real)
+                own = array(xs[r] + (args.offsets[2] + unit) * size, (there,), real)
                 gate(args, words, clip, update)
                 gate(args, words, clip, reset)
                 for i in range(there):
                     candidate[i] = reset[i] * candidate[i] + own[i]
-                gate(args, words + w.GATE_WORDS, clip, candidate)
+                gate(args, words + GATE_WORDS, clip, candidate)
                 for i in range(there):
                     old = before[r, unit + i]
                     candidate[i] = update[i] * (old - candidate[i]) + candidate[i]
@@ -252,14 +254,14 @@ def _make_reset(tile: Tile) -> Function:
     def step(  # type: ignore[no-untyped-def]
         args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
     ):
-        hidden, padded = args[w.HIDDEN], args[w.PADDED]
+        hidden, padded = args.hidden, args.padded
         before = array(before_at, (rows, padded), real)
         updates = array(cell_at, (rows, padded), real)
         resets = array(reset_at, (rows, padded), real)
         found = array(sums_at, (rows, gates, width), real)
-        words = w.GATES + direction * 3 * w.GATE_WORDS
+        words = direction * 3 * GATE_WORDS
         for unit in range(0, hidden, width):
-            weights = args[w.WEIGHTS + direction] + unit * hidden * gates * size
+            weights = args.weights[direction] + unit * hidden * gates * size
             sums(args, 0, False, xs, direction, unit, sums_at, before_at, weights)
             there = min(width, hidden - unit)
             for r in range(rows):
@@ -283,23 +285,22 @@ def _make_single(tile: Tile, gated: bool) -> Function:
     gates, wide = CANDIDATE_PANELS
     sums = _make_sums(tile, gates, wide)
     width = wide * lanes
-    table = w.CANDIDATES if gated else w.WEIGHTS
     first = 2 if gated else 0
-    which = w.GATE_WORDS if gated else 0
+    which = GATE_WORDS if gated else 0
 
     @part
     def step(  # type: ignore[no-untyped-def]
         args, direction, clip, xs, ys, active, sums_at, before_at, after_at, cell_at, reset_at
     ):
-        hidden, padded = args[w.HIDDEN], args[w.PADDED]
+        hidden, padded = args.hidden, args.padded
         before = array(before_at, (rows, padded), real)
         after = array(after_at, (rows, padded), real)
         updates = array(cell_at, (rows, padded), real)
         found = array(sums_at, (rows, width), real)
-        words = w.GATES + direction * 3 * w.GATE_WORDS + which
+        words = direction * 3 * GATE_WORDS + which
         state_at = reset_at if gated else before_at
         for unit in range(0, hidden, width):
-            weights = args[table + direction] + unit * hidden * size
+            weights = (args.candidates if gated else args.weights)[direction] + unit * hidden * size
             sums(args, first, False, xs, direction, unit, sums_at, state_at, weights)
             there = min(width, hidden - unit)
             for r in range(rows):
@@ -339,11 +340,11 @@ def _body(tile: Tile, step: Function, has_cell: bool) -> Function:
     copy = _make_copy(tile)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        batch, entries = args[w.BATCH], args[w.ENTRIES]
-        hidden, padded, count = args[w.HIDDEN], args[w.PADDED], args[w.COUNT]
+        batch, entries = args.batch, args.entries
+        hidden, padded, count = args.hidden, args.padded, args.count
         blocks = (batch + entries - 1) // entries
-        clip = real(as_float(args[w.CLIP]))
-        base = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
+        clip = real(args.clip)
+        base = args.scratch_base + worker * args.scratch_stride
         whole = rows * padded * size
         cell_at, reset_at = base + 2 * whole, base + 3 * whole
         sums_at = base + 4 * entries * padded * size
@@ -351,34 +352,34 @@ def _body(tile: Tile, step: Function, has_cell: bool) -> Function:
         xs, ys, active = own_words[0], own_words[1], own_words[2]
         for item in range(first, last):
             direction, block = divmod(item, blocks)
-            backwards = args[w.BACKWARDS + direction]
-            start = args[w.STARTS + direction]
+            backwards = args.backwards[direction]
+            start = args.starts[direction]
             lowest = start - count + 1 if backwards != 0 else start
             stop = min((block + 1) * entries, batch)
             for entry in range(block * entries, stop, rows):
                 before_at, after_at = base, base + whole
                 for r in range(rows):
                     own = min(entry + r, batch - 1)
-                    shift = direction * args[w.STATE_DIRECTION] + own * args[w.STATE_ROW]
+                    shift = direction * args.state_direction + own * args.state_row
                     place = r * padded * size
-                    source = args[w.H_FIRST]
+                    source = args.h_first
                     source = source + shift if source != 0 else source
                     copy(source, before_at + place, hidden, padded)
                     if has_cell:
-                        source = args[w.C_FIRST]
+                        source = args.c_first
                         source = source + shift if source != 0 else source
                         copy(source, cell_at + place, hidden, padded)
                 for s in range(count):
                     t = start - s if backwards != 0 else start + s
-                    x = args[w.X] + direction * args[w.X_DIRECTION] + (t - lowest) * args[w.X_STEP]
-                    y = args[w.Y] + direction * args[w.Y_DIRECTION] + t * args[w.Y_STEP]
+                    x = args.x + direction * args.x_direction + (t - lowest) * args.x_step
+                    y = args.y + direction * args.y_direction + t * args.y_step
                     for r in range(rows):
                         own = min(entry + r, batch - 1)
-                        xs[r] = x + own * args[w.X_ROW]
-                        ys[r] = y + own * args[w.Y_ROW] if entry + r < batch else 0
+                        xs[r] = x + own * args.x_row
+                        ys[r] = y + own * args.y_row if entry + r < batch else 0
                         active[r] = 1
-                        if args[w.LENGTHS] != 0:
-                            ends = array(args[w.LENGTHS], (batch,), np.int32)
+                        if args.lengths != 0:
+                            ends = array(args.lengths, (batch,), np.int32)
                             active[r] = 1 if t < ends[own] else 0
                     step(
                         args, direction, clip, xs, ys, active, sums_at, before_at, after_at,
@@ -386,34 +387,34 @@ def _body(tile: Tile, step: Function, has_cell: bool) -> Function:
                     )  # fmt: skip
                     before_at, after_at = after_at, before_at
                 for r in range(min(rows, batch - entry)):
-                    shift = direction * args[w.STATE_DIRECTION] + (entry + r) * args[w.STATE_ROW]
+                    shift = direction * args.state_direction + (entry + r) * args.state_row
                     place = r * padded * size
-                    copy(before_at + place, args[w.H_LAST] + shift, hidden, hidden)
+                    copy(before_at + place, args.h_last + shift, hidden, hidden)
                     if has_cell:
-                        copy(cell_at + place, args[w.C_LAST] + shift, hidden, hidden)
+                        copy(cell_at + place, args.c_last + shift, hidden, hidden)
 
     return body
 
 
-@kernel
+@kernel(Recurrent)
 def lstm(tile: Tile) -> Any:
     """Run the steps of an LSTM."""
     return _body(tile, _make_lstm(tile), True)
 
 
-@kernel
+@kernel(Recurrent)
 def gru(tile: Tile) -> Any:
     """Run the steps of a GRU whose reset gate multiplies the state's product."""
     return _body(tile, _make_gru(tile), False)
 
 
-@kernel
+@kernel(Recurrent)
 def reset(tile: Tile) -> Any:
     """Run the steps of a GRU whose reset gate multiplies the state."""
     return _body(tile, _make_reset(tile), False)
 
 
-@kernel
+@kernel(Recurrent)
 def rnn(tile: Tile) -> Any:
     """Run the steps of a plain network."""
     return _body(tile, _make_single(tile, False), False)

@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
-from fastconv.backends.native import regions as w
-from fastconv.backends.numba.engine import array, as_float, kernel, part
+from fastconv.backends.manifest.moves import RoiAlign
+from fastconv.backends.numba.engine import array, kernel, part
+
+CHANNELS_AT_ONCE = RoiAlign.CHANNELS_AT_ONCE
 
 
-@kernel
+@kernel(RoiAlign)
 def roi_align(name: str):  # type: ignore[no-untyped-def]
     """Pool regions: a work item is some channels of one."""
     real, size = np.dtype(name).type, np.dtype(name).itemsize
@@ -36,42 +38,42 @@ def roi_align(name: str):  # type: ignore[no-untyped-def]
         return each
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        channels, height, width = args[w.CHANNELS], args[w.HEIGHT], args[w.WIDTH]
-        out_rows, out_columns = args[w.OUT_ROWS], args[w.OUT_COLUMNS]
-        most_rows, most_columns = args[w.MOST_ROWS], args[w.MOST_COLUMNS]
-        parts = (channels + w.CHANNELS_AT_ONCE - 1) // w.CHANNELS_AT_ONCE
-        base = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
+        channels, height, width = args.channels, args.height, args.width
+        out_rows, out_columns = args.out_rows, args.out_columns
+        most_rows, most_columns = args.most_rows, args.most_columns
+        parts = (channels + CHANNELS_AT_ONCE - 1) // CHANNELS_AT_ONCE
+        base = args.scratch_base + worker * args.scratch_stride
         row_places = array(base, (most_rows, 2), np.int64)
         row_weights = array(base + 16 * most_rows, (most_rows, 2), np.float64)
         base += 32 * most_rows
         column_places = array(base, (most_columns, 2), np.int64)
         column_weights = array(base + 16 * most_columns, (most_columns, 2), np.float64)
-        scale = as_float(args[w.SCALE])
-        shift = 0.5 if args[w.HALF_PIXEL] else 0.0
+        scale = args.scale
+        shift = 0.5 if args.half_pixel else 0.0
         for item in range(first, last):
             region, number = divmod(item, parts)
-            box = array(args[w.REGIONS] + region * 4 * size, (4,), real)
+            box = array(args.regions + region * 4 * size, (4,), real)
             x, y = np.float64(box[0]) * scale - shift, np.float64(box[1]) * scale - shift
             across = np.float64(box[2]) * scale - shift - x
             down = np.float64(box[3]) * scale - shift - y
-            if not args[w.HALF_PIXEL]:
+            if not args.half_pixel:
                 across = across if across > 1 else 1.0
                 down = down if down > 1 else 1.0
-            ratio = args[w.RATIO]
+            ratio = args.ratio
             r = samples(row_places, row_weights, y, down, out_rows, ratio, most_rows, height)
             c = samples(
                 column_places, column_weights, x, across, out_columns, ratio, most_columns, width
             )
-            image = array(args[w.IMAGES] + region * 8, (1,), np.int64)[0]
-            start = number * w.CHANNELS_AT_ONCE
-            for channel in range(start, min(start + w.CHANNELS_AT_ONCE, channels)):
+            image = array(args.images + region * 8, (1,), np.int64)[0]
+            start = number * CHANNELS_AT_ONCE
+            for channel in range(start, min(start + CHANNELS_AT_ONCE, channels)):
                 plane = array(
-                    args[w.SOURCE] + (image * channels + channel) * height * width * size,
+                    args.source + (image * channels + channel) * height * width * size,
                     (height, width),
                     real,
                 )
                 bins = array(
-                    args[w.TARGET] + (region * channels + channel) * out_rows * out_columns * size,
+                    args.target + (region * channels + channel) * out_rows * out_columns * size,
                     (out_rows, out_columns),
                     real,
                 )
@@ -88,6 +90,6 @@ def roi_align(name: str):  # type: ignore[no-untyped-def]
                                         total += value
                                         if value > best or value != value:
                                             best = value
-                        bins[i, j] = best if args[w.LARGEST] else total / real(r * c)
+                        bins[i, j] = best if args.largest else total / real(r * c)
 
     return body

@@ -4,33 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.backends.native.resample import (
-    A_FIRST,
-    A_IN,
-    A_INDEX,
-    A_OUT,
-    A_WEIGHT,
-    B_FIRST,
-    B_IN,
-    B_INDEX,
-    B_OUT,
-    B_WEIGHT,
-    C_FIRST,
-    C_IN,
-    C_INDEX,
-    C_OUT,
-    C_WEIGHT,
-    INNER,
-    PLAIN,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    SOURCE,
-    TARGET,
-)
+from fastconv.backends.manifest.moves import Weigh
 from fastconv.backends.numba.engine import array, kernel, part
 
 
-@kernel
+@kernel(Weigh)
 def weigh(name: str, taps: int):  # type: ignore[no-untyped-def]
     """Sum weighted cells by tables: a work item is one row of the last table.
 
@@ -98,17 +76,17 @@ def weigh(name: str, taps: int):  # type: ignore[no-untyped-def]
             to[c] = total
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        source, target = args[SOURCE], args[TARGET]
-        a_out, b_out, c_out = args[A_OUT], args[B_OUT], args[C_OUT]
-        a_in, b_in, c_in, inner = args[A_IN], args[B_IN], args[C_IN], args[INNER]
-        a_first = array(args[A_FIRST], (a_out + 1,), np.int64)
-        b_first = array(args[B_FIRST], (b_out + 1,), np.int64)
-        a_index = array(args[A_INDEX], (1 << 40,), np.int64)
-        b_index = array(args[B_INDEX], (1 << 40,), np.int64)
-        a_weight = array(args[A_WEIGHT], (1 << 40,), np.float64)
-        b_weight = array(args[B_WEIGHT], (1 << 40,), np.float64)
+        source, target = args.source, args.target
+        a_out, b_out, c_out = args.a_out, args.b_out, args.c_out
+        a_in, b_in, c_in, inner = args.a_in, args.b_in, args.c_in, args.inner
+        a_first = array(args.a_first, (a_out + 1,), np.int64)
+        b_first = array(args.b_first, (b_out + 1,), np.int64)
+        a_index = array(args.a_index, (1 << 40,), np.int64)
+        b_index = array(args.b_index, (1 << 40,), np.int64)
+        a_weight = array(args.a_weight, (1 << 40,), np.float64)
+        b_weight = array(args.b_weight, (1 << 40,), np.float64)
         n = c_in * inner
-        scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
+        scratch = args.scratch_base + worker * args.scratch_stride
         for item in range(first, last):
             b, rest = item % b_out, item // b_out
             a, outer = rest % a_out, rest // a_out
@@ -117,7 +95,7 @@ def weigh(name: str, taps: int):  # type: ignore[no-untyped-def]
             line = row if taps == -1 else scratch
             width = b_first[b + 1] - b_first[b]
             total = (a_first[a + 1] - a_first[a]) * width
-            if taps != -1 and total == 1 and args[PLAIN] == 1:
+            if taps != -1 and total == 1 and args.plain == 1:
                 line = plane + (a_index[a_first[a]] * b_in + b_index[b_first[b]]) * n * size
             else:
                 done = 0
@@ -139,7 +117,7 @@ def weigh(name: str, taps: int):  # type: ignore[no-untyped-def]
                     )
                     done += count
             if taps != -1:
-                tables = args[C_FIRST], args[C_INDEX], args[C_WEIGHT]
+                tables = args.c_first, args.c_index, args.c_weight
                 if inner == 1:
                     add_cells(row, line, tables[0], tables[1], tables[2], c_out)
                 else:

@@ -7,21 +7,11 @@ import math
 import numba
 import numpy as np
 
-from fastconv.backends.native.channelwise import ROW_LENGTH, ROWS, ROWS_PER_ITEM
-from fastconv.backends.native.softmax import (
-    BLOCKS,
-    COLUMNS,
-    INNER,
-    LENGTH,
-    OUTER,
-    PER_ITEM,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    SOURCE,
-    TARGET,
-)
+from fastconv.backends.manifest.elements import SoftmaxColumns, SoftmaxRows
 from fastconv.backends.numba.elementary import make_exp, pick
 from fastconv.backends.numba.engine import array, kernel
+
+COLUMNS = SoftmaxColumns.AT_ONCE
 
 
 @numba.njit(error_model="numpy", fastmath={"reassoc"})
@@ -49,17 +39,17 @@ def largest(x):  # type: ignore[no-untyped-def]
     return pick(c > a, c, a)
 
 
-@kernel
+@kernel(SoftmaxRows)
 def softmax_rows(name: str, log: bool):  # type: ignore[no-untyped-def]
     """Softmax of contiguous rows: a work item is some rows."""
     real, size = np.dtype(name).type, np.dtype(name).itemsize
     exp = make_exp(name)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        rows, length, per_item = args[ROWS], args[ROW_LENGTH], args[ROWS_PER_ITEM]
+        rows, length, per_item = args.rows, args.row_length, args.rows_per_item
         for row in range(first * per_item, min(last * per_item, rows)):
-            source = array(args[SOURCE] + row * length * size, (length,), real)
-            target = array(args[TARGET] + row * length * size, (length,), real)
+            source = array(args.source + row * length * size, (length,), real)
+            target = array(args.target + row * length * size, (length,), real)
             top = largest(source)
             for i in range(length):
                 target[i] = exp(source[i] - top)
@@ -76,16 +66,16 @@ def softmax_rows(name: str, log: bool):  # type: ignore[no-untyped-def]
     return body
 
 
-@kernel
+@kernel(SoftmaxColumns)
 def softmax_columns(name: str, log: bool):  # type: ignore[no-untyped-def]
     """Softmax along an axis that others follow: a work item is a block of columns, or some."""
     real, size = np.dtype(name).type, np.dtype(name).itemsize
     exp, low = make_exp(name), np.dtype(name).type(-np.inf)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        outer, length, inner = args[OUTER], args[LENGTH], args[INNER]
-        per_item, blocks = args[PER_ITEM], args[BLOCKS]
-        scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
+        outer, length, inner = args.outer, args.length, args.inner
+        per_item, blocks = args.per_item, args.blocks
+        scratch = args.scratch_base + worker * args.scratch_stride
         for item in range(first, last):
             group, part = divmod(item, blocks)
             count = min(COLUMNS, inner - part * COLUMNS)
@@ -97,12 +87,12 @@ def softmax_columns(name: str, log: bool):  # type: ignore[no-untyped-def]
                     sums[i] = 0.0
                     tops[i] = low
                 for k in range(length):
-                    source = array(args[SOURCE] + start + k * inner * size, (count,), real)
+                    source = array(args.source + start + k * inner * size, (count,), real)
                     for i in range(count):
                         tops[i] = pick(source[i] > tops[i], source[i], tops[i])
                 for k in range(length):
-                    source = array(args[SOURCE] + start + k * inner * size, (count,), real)
-                    target = array(args[TARGET] + start + k * inner * size, (count,), real)
+                    source = array(args.source + start + k * inner * size, (count,), real)
+                    target = array(args.target + start + k * inner * size, (count,), real)
                     for i in range(count):
                         target[i] = exp(source[i] - tops[i])
                     for i in range(count):
@@ -110,8 +100,8 @@ def softmax_columns(name: str, log: bool):  # type: ignore[no-untyped-def]
                 for i in range(count):
                     sums[i] = math.log(sums[i]) if log else 1.0 / sums[i]
                 for k in range(length):
-                    source = array(args[SOURCE] + start + k * inner * size, (count,), real)
-                    target = array(args[TARGET] + start + k * inner * size, (count,), real)
+                    source = array(args.source + start + k * inner * size, (count,), real)
+                    target = array(args.target + start + k * inner * size, (count,), real)
                     if log:
                         for i in range(count):
                             target[i] = real(np.float64(source[i] - tops[i]) - sums[i])

@@ -4,27 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.backends.native.unfold import (
-    CHANNEL_STEP,
-    CHANNELS,
-    COLUMNS,
-    HEIGHT,
-    IMAGE_STEP,
-    KERNEL_HEIGHT,
-    KERNEL_WIDTH,
-    LEFT,
-    ROWS,
-    SOURCE,
-    TARGET,
-    TOP,
-    WIDTH,
-    X_DILATION,
-    X_STEP,
-    X_STRIDE,
-    Y_DILATION,
-    Y_STEP,
-    Y_STRIDE,
-)
+from fastconv.backends.manifest.moves import Windows
 from fastconv.backends.numba.engine import array, kernel, part
 
 
@@ -36,7 +16,7 @@ def _span(length, blocks, stride, offset):  # type: ignore[no-untyped-def]
     return min(low, blocks), max(min(low, blocks), high)
 
 
-@kernel
+@kernel(Windows)
 def unfold(cell: str):  # type: ignore[no-untyped-def]
     """Copy windows: a work item is one tap of one channel, a row of the columns."""
     dtype, size = np.dtype(cell).type, np.dtype(cell).itemsize
@@ -60,38 +40,38 @@ def unfold(cell: str):  # type: ignore[no-untyped-def]
                 to[i] = of[np.uintp(i) * np.uintp(step)]
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        source, target = args[SOURCE], args[TARGET]
-        channels, height, width = args[CHANNELS], args[HEIGHT], args[WIDTH]
-        n_step, c_step = args[IMAGE_STEP], args[CHANNEL_STEP]
-        y_step, x_step = args[Y_STEP], args[X_STEP]
-        k_height, k_width = args[KERNEL_HEIGHT], args[KERNEL_WIDTH]
-        rows, columns = args[ROWS], args[COLUMNS]
+        source, target = args.source, args.target
+        channels, height, width = args.channels, args.height, args.width
+        n_step, c_step = args.image_step, args.channel_step
+        y_step, x_step = args.y_step, args.x_step
+        k_height, k_width = args.kernel_height, args.kernel_width
+        rows, columns = args.rows, args.columns
         for item in range(first, last):
             j, rest = item % k_width, item // k_width
             i, rest = rest % k_height, rest // k_height
             c, n = rest % channels, rest // channels
-            y_from, x_from = i * args[Y_DILATION] - args[TOP], j * args[X_DILATION] - args[LEFT]
+            y_from, x_from = i * args.y_dilation - args.top, j * args.x_dilation - args.left
             image = source + (n * n_step + c * c_step) * size
             out = target + item * rows * columns * size
-            low, high = _span(width, columns, args[X_STRIDE], x_from)
+            low, high = _span(width, columns, args.x_stride, x_from)
             for row in range(rows):
                 place = out + row * columns * size
-                y = row * args[Y_STRIDE] + y_from
+                y = row * args.y_stride + y_from
                 if y < 0 or y >= height or high == low:
                     zero(place, columns)
                     continue
                 zero(place, low)
-                x = low * args[X_STRIDE] + x_from
+                x = low * args.x_stride + x_from
                 copy(
                     place + low * size, image + (y * y_step + x * x_step) * size,
-                    args[X_STRIDE] * x_step, high - low,
+                    args.x_stride * x_step, high - low,
                 )  # fmt: skip
                 zero(place + high * size, columns - high)
 
     return body
 
 
-@kernel
+@kernel(Windows)
 def fold(name: str):  # type: ignore[no-untyped-def]
     """Sum windows: a work item is one row of one channel of the image; taps are added in order."""
     dtype, size = np.dtype(name).type, np.dtype(name).itemsize
@@ -115,12 +95,12 @@ def fold(name: str):  # type: ignore[no-untyped-def]
             to[np.uintp(i) * np.uintp(step)] = dtype(0)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        source, target = args[SOURCE], args[TARGET]
-        channels, height, width = args[CHANNELS], args[HEIGHT], args[WIDTH]
-        n_step, c_step = args[IMAGE_STEP], args[CHANNEL_STEP]
-        y_step, x_step = args[Y_STEP], args[X_STEP]
-        k_height, k_width = args[KERNEL_HEIGHT], args[KERNEL_WIDTH]
-        rows, columns = args[ROWS], args[COLUMNS]
+        source, target = args.source, args.target
+        channels, height, width = args.channels, args.height, args.width
+        n_step, c_step = args.image_step, args.channel_step
+        y_step, x_step = args.y_step, args.x_step
+        k_height, k_width = args.kernel_height, args.kernel_width
+        rows, columns = args.rows, args.columns
         for item in range(first, last):
             # Neighbouring work items share cache lines where channels stand last.
             if x_step == 1:
@@ -133,19 +113,19 @@ def fold(name: str):  # type: ignore[no-untyped-def]
             taps = source + (n * channels + c) * k_height * k_width * rows * columns * size
             clear(out, x_step, width)
             for i in range(k_height):
-                below = y + args[TOP] - i * args[Y_DILATION]
-                row = below // args[Y_STRIDE]
-                if below < 0 or row * args[Y_STRIDE] != below or row >= rows:
+                below = y + args.top - i * args.y_dilation
+                row = below // args.y_stride
+                if below < 0 or row * args.y_stride != below or row >= rows:
                     continue
                 for j in range(k_width):
-                    x_from = j * args[X_DILATION] - args[LEFT]
-                    low, high = _span(width, columns, args[X_STRIDE], x_from)
+                    x_from = j * args.x_dilation - args.left
+                    low, high = _span(width, columns, args.x_stride, x_from)
                     if high > low:
-                        x = low * args[X_STRIDE] + x_from
+                        x = low * args.x_stride + x_from
                         cell = ((i * k_width + j) * rows + row) * columns + low
                         add(
                             out + x * x_step * size,
-                            args[X_STRIDE] * x_step,
+                            args.x_stride * x_step,
                             taps + cell * size,
                             high - low,
                         )

@@ -4,40 +4,41 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.backends.native import weights as w
-from fastconv.backends.native.conv.winograd import weights as f
-from fastconv.backends.numba.engine import array, as_float, kernel
+from fastconv.backends.manifest.products import Affine, PackRows, Panels, Repeat, Transformed
+from fastconv.backends.numba.engine import array, kernel
+
+FEW_CHANNELS = Transformed.FEW_CHANNELS
 
 
-@kernel
+@kernel(Panels)
 def panels(name: str):  # type: ignore[no-untyped-def]
     """Turn columns into panels: a work item is a chunk of one panel's elements."""
     real, size = np.dtype(name).type, np.dtype(name).itemsize
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        width, columns = args[w.WIDTH], args[w.COLUMNS]
-        taps, channels = args[w.TAPS], args[w.CHANNELS]
+        width, columns = args.width, args.columns
+        taps, channels = args.taps, args.channels
         elements = taps * channels
         count = (columns + width - 1) // width
-        chunks = (elements + args[w.CHUNK] - 1) // args[w.CHUNK]
+        chunks = (elements + args.chunk - 1) // args.chunk
         for item in range(first, last):
             number, chunk = divmod(item, chunks)
             group, panel = divmod(number, count)
-            start = chunk * args[w.CHUNK]
-            stop = min(start + args[w.CHUNK], elements)
+            start = chunk * args.chunk
+            stop = min(start + args.chunk, elements)
             some = min(width, columns - panel * width)
             target = array(
-                args[w.TARGET] + number * elements * width * size, (taps, channels, width), real
+                args.target + number * elements * width * size, (taps, channels, width), real
             )
-            source = args[w.SOURCE] + group * args[w.GROUP_STEP]
-            source += panel * width * args[w.COLUMN_STEP]
+            source = args.source + group * args.group_step
+            source += panel * width * args.column_step
             for e in range(start, stop):
                 channel, tap = divmod(e, taps)
-                if args[w.SOURCE] == 0:
+                if args.source == 0:
                     target[tap, channel] = 0
                     continue
                 for j in range(some):
-                    place = source + j * args[w.COLUMN_STEP] + e * size
+                    place = source + j * args.column_step + e * size
                     target[tap, channel, j] = array(place, (1,), real)[0]
                 for j in range(some, width):
                     target[tap, channel, j] = 0
@@ -45,24 +46,24 @@ def panels(name: str):  # type: ignore[no-untyped-def]
     return body
 
 
-@kernel
+@kernel(PackRows)
 def rows(name: str):  # type: ignore[no-untyped-def]
     """Gather rows into panels by a table: a work item is a chunk of one panel's rows."""
     real, size = np.dtype(name).type, np.dtype(name).itemsize
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        width, count, step = args[w.ROW_WIDTH], args[w.ROW_COUNT], args[w.ROW_STEP]
-        panels = (args[w.ROW_COLUMNS] + width - 1) // width
-        chunks = (count + args[w.ROW_CHUNK] - 1) // args[w.ROW_CHUNK]
-        places = array(args[w.ROW_PLACES], (count,), np.int64)
+        width, count, step = args.width, args.row_count, args.column_step
+        panels = (args.columns + width - 1) // width
+        chunks = (count + args.chunk - 1) // args.chunk
+        places = array(args.places, (count,), np.int64)
         for item in range(first, last):
             number, chunk = divmod(item, chunks)
             group, panel = divmod(number, panels)
-            stop = min((chunk + 1) * args[w.ROW_CHUNK], count)
-            some = min(width, args[w.ROW_COLUMNS] - panel * width)
-            source = args[w.ROW_SOURCE] + group * args[w.ROW_GROUP] + panel * width * step
-            target = array(args[w.ROW_TARGET] + number * count * width * size, (count, width), real)
-            for r in range(chunk * args[w.ROW_CHUNK], stop):
+            stop = min((chunk + 1) * args.chunk, count)
+            some = min(width, args.columns - panel * width)
+            source = args.source + group * args.group_step + panel * width * step
+            target = array(args.target + number * count * width * size, (count, width), real)
+            for r in range(chunk * args.chunk, stop):
                 for j in range(some):
                     target[r, j] = array(source + places[r] + j * step, (1,), real)[0]
                 for j in range(some, width):
@@ -71,84 +72,91 @@ def rows(name: str):  # type: ignore[no-untyped-def]
     return body
 
 
-@kernel
+@kernel(Affine)
 def affine(name: str):  # type: ignore[no-untyped-def]
     """Turn a batch norm's parameters into scales and shifts, in float64."""
     real = np.dtype(name).type
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        channels, run, times = args[w.AFFINE_CHANNELS], args[w.RUN], args[w.TIMES]
-        scales = array(args[w.SCALES], (times, channels, run), np.float64)
-        shifts = array(args[w.SHIFTS], (times, channels, run), np.float64)
+        channels, run, times = args.channels, args.run, args.times
+        scales = array(args.scales, (times, channels, run), np.float64)
+        shifts = array(args.shifts, (times, channels, run), np.float64)
         for c in range(channels):
             mean, variance, scale, shift = 0.0, 1.0, 1.0, 0.0
-            if args[w.MEAN] != 0:
-                mean = np.float64(array(args[w.MEAN], (channels,), real)[c])
-            if args[w.VARIANCE] != 0:
-                variance = np.float64(array(args[w.VARIANCE], (channels,), real)[c])
-            if args[w.SCALE] != 0:
-                scale = np.float64(array(args[w.SCALE], (channels,), real)[c])
-            if args[w.SHIFT] != 0:
-                shift = np.float64(array(args[w.SHIFT], (channels,), real)[c])
-            scale /= np.sqrt(variance + as_float(args[w.EPSILON]))
+            if args.mean != 0:
+                mean = np.float64(array(args.mean, (channels,), real)[c])
+            if args.variance != 0:
+                variance = np.float64(array(args.variance, (channels,), real)[c])
+            if args.weight != 0:
+                scale = np.float64(array(args.weight, (channels,), real)[c])
+            if args.bias != 0:
+                shift = np.float64(array(args.bias, (channels,), real)[c])
+            scale /= np.sqrt(variance + args.epsilon)
             scales[:, c] = scale
             shifts[:, c] = shift - mean * scale
 
     return body
 
 
-@kernel
-def repeat(*kind: str):  # type: ignore[no-untyped-def]
-    """Repeat a parameter's elements, or a number where it is missing; "widened": in float64."""
-    name = kind[-1]
-    real, wide = np.dtype(name).type, np.float64 if len(kind) > 1 else np.dtype(name).type
+@kernel(Repeat)
+def repeat(name: str):  # type: ignore[no-untyped-def]
+    """Repeat a parameter's elements, or a number where it is missing."""
+    return _make_repeat(np.dtype(name).type, np.dtype(name).type)
 
+
+@kernel(Repeat)
+def repeat_widened(name: str):  # type: ignore[no-untyped-def]
+    """Repeat them in float64."""
+    return _make_repeat(np.dtype(name).type, np.float64)
+
+
+def _make_repeat(real, wide):  # type: ignore[no-untyped-def]
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        count, run, times = args[w.REPEAT_COUNT], args[w.REPEAT_RUN], args[w.REPEAT_TIMES]
-        target = array(args[w.REPEATS], (times, count, run), wide)
+        count, run, times = args.count, args.run, args.times
+        target = array(args.target, (times, count, run), wide)
         for c in range(count):
-            value = wide(as_float(args[w.REPEAT_VALUE]))
-            if args[w.REPEATED] != 0:
-                value = wide(array(args[w.REPEATED], (count,), real)[c])
+            value = wide(args.value)
+            if args.source != 0:
+                value = wide(array(args.source, (count,), real)[c])
             target[:, c] = value
 
     return body
 
 
-@kernel
+@kernel(Transformed)
 def winograd(name: str):  # type: ignore[no-untyped-def]
     """Transform filters in float64: a work item is a few rows of one panel's channels."""
     real, size = np.dtype(name).type, np.dtype(name).itemsize
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        own, out = args[f.GROUP_CHANNELS], args[f.OUT_CHANNELS]
-        channels = own * args[f.MERGED_GROUPS]
-        td, ta = args[f.TAPS_DOWN], args[f.TAPS_ACROSS]
-        pd, pa = args[f.PHASES_OF_DOWN], args[f.PHASES_OF_ACROSS]
-        nd, na = args[f.POINTS_DOWN], args[f.POINTS_ACROSS]
-        depth, count = args[f.DEPTH_ROWS], args[f.PANEL_COUNT]
-        chunks = (depth + f.FEW_CHANNELS - 1) // f.FEW_CHANNELS
-        by_down = array(args[f.MATRIX_DOWN], (pd, nd, td), np.float64)
-        by_across = array(args[f.MATRIX_ACROSS], (pa, na, ta), np.float64)
-        places = array(args[f.PLACES], (pd, pa, nd, na), np.int64)
-        starts = array(args[f.STARTS], (nd, na), np.int64)
-        sizes = array(args[f.SIZES], (nd, na), np.int64)
+        own, out = args.group_channels, args.out_channels
+        channels = own * args.merged_groups
+        td, ta = args.taps_down, args.taps_across
+        pd, pa = args.phases_down, args.phases_across
+        nd, na = args.points_down, args.points_across
+        depth, count = args.depth_rows, args.panels
+        chunks = (depth + FEW_CHANNELS - 1) // FEW_CHANNELS
+        by_down = array(args.matrix_down, (pd, nd, td), np.float64)
+        by_across = array(args.matrix_across, (pa, na, ta), np.float64)
+        places = array(args.places, (pd, pa, nd, na), np.int64)
+        starts = array(args.starts, (nd, na), np.int64)
+        sizes = array(args.sizes, (nd, na), np.int64)
         for item in range(first, last):
             rest, chunk = divmod(item, chunks)
             group, panel = divmod(rest, count)
-            row = args[f.LAST_LANES] if panel == count - 1 else args[f.PANEL_LANES]
-            for k in range(chunk * f.FEW_CHANNELS, min((chunk + 1) * f.FEW_CHANNELS, depth)):
+            row = args.last_lanes if panel == count - 1 else args.panel_lanes
+            for k in range(chunk * FEW_CHANNELS, min((chunk + 1) * FEW_CHANNELS, depth)):
                 sub, channel = divmod(k, own)
-                base = args[f.SCRATCH_BASE] + worker * args[f.SCRATCH_STRIDE]
+                base = args.scratch_base + worker * args.scratch_stride
                 taps = array(base, (td, ta, row), np.float64)
                 lines = array(base + td * ta * row * 8, (ta, row), np.float64)
                 total = array(base + (td + 1) * ta * row * 8, (row,), np.float64)
                 for j in range(row):
-                    column = panel * args[f.PANEL_LANES] + j
-                    inside = k < channels and column < args[f.GROUP_COLUMNS]
+                    column = panel * args.panel_lanes + j
+                    inside = k < channels and column < args.group_columns
                     inside = inside and column // out == sub
-                    filters = args[f.FILTERS] + channel * td * ta * size
-                    filters += (group * args[f.GROUP_COLUMNS] + column) * args[f.OUT_CHANNEL_STEP]
+                    filters = args.source + channel * td * ta * size
+                    filters += (group * args.group_columns + column) * args.out_channel_step
                     for a in range(td):
                         for b in range(ta):
                             place = filters + (a * ta + b) * size
@@ -171,7 +179,7 @@ def winograd(name: str):  # type: ignore[no-untyped-def]
                                 for b in range(1, ta):
                                     for j in range(row):
                                         total[j] += by_across[px, q, b] * lines[b, j]
-                                to = args[f.TRANSFORMED] + group * args[f.GROUP_BYTES]
+                                to = args.target + group * args.group_bytes
                                 to += starts[i, q] + panel * sizes[i, q]
                                 target = array(to + (place + k) * row * size, (row,), real)
                                 for j in range(row):

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from fastconv.backends.base import Cost
+from fastconv.backends.manifest.convolutions import Depthwise as DepthwiseArgs
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.direct import pack_bytes
 from fastconv.backends.native.conv.geometry import lead, output_words, padded_size
 from fastconv.backends.native.conv.pack import pack_input
 from fastconv.backends.native.gemm import (
-    clamp_words,
+    clamp,
     fused,
     scratch_bytes,
     tile_for,
@@ -45,13 +45,6 @@ PIXELS = (8, 7, 4)
 LINE_TAPS = 7
 # Bytes of input that a work item's lines, of all channels, should not much exceed.
 BLOCK_BYTES = 128 << 10
-
-# Words of the argument block. Sizes have three dimensions; a pixel is PITCH bytes, and BEFORE are
-# cells of zeros before the first.
-(SOURCE, SOURCE_IMAGE, PITCH, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_ROWS, OUT_COLUMN, RESIDUAL, SLOPE,
- LOW, HIGH, CHANNELS, LINE_BLOCK, TILE_ROWS) = range(16)  # fmt: skip
-KERNEL_SIZE, STRIDE, DILATION, BEFORE, INPUT_SIZE, OUTPUT_SIZE, SCRATCH_BASE = range(16, 35, 3)
-SCRATCH_STRIDE, COLUMN_BLOCK = SCRATCH_BASE + 1, SCRATCH_BASE + 2
 
 
 class Depthwise(NativeConv):
@@ -95,17 +88,19 @@ class Depthwise(NativeConv):
         activation = problem.activation if fused(problem.activation) else None
         scratch = scratch_bytes(tile)
         panels = {"groups": 1, "columns": channels, "width": tile.columns}
-        words: list[Any] = [
-            packed.slot, packed.image * size, packed.channels * size,
-            packed_panels(
-                self.library, tile.dtype, channels=prod(problem.kernel_size), **panels
-            ),
-            packed_bias(self.library, tile.dtype, **panels), out["out"], out["out_image"],
-            constant(out["out_rows"], np.int64), out["out_column"], out["residual"],
-            *clamp_words(activation), channels, block, tile.rows, *lead(problem.kernel_size, 1),
-            *lead(problem.stride, 1), *lead(problem.dilation, 1), *lead(before, 0), *packed.size,
-            *output, SCRATCH, scratch_stride(scratch), column_block,
-        ]  # fmt: skip
+        taps = prod(problem.kernel_size)
+        arguments = DepthwiseArgs(
+            source=packed.slot, source_image=packed.image * size, pitch=packed.channels * size,
+            weights=packed_panels(self.library, tile.dtype, channels=taps, **panels),
+            bias=packed_bias(self.library, tile.dtype, **panels), out=out["out"],
+            out_image=out["out_image"], out_rows=constant(out["out_rows"], np.int64),
+            out_column=out["out_column"], residual=out["residual"], **clamp(activation),
+            channels=channels, line_block=block, tile_rows=tile.rows,
+            kernel_size=lead(problem.kernel_size, 1), stride=lead(problem.stride, 1),
+            dilation=lead(problem.dilation, 1), before=lead(before, 0), input_size=packed.size,
+            output_size=output, scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch),
+            column_block=column_block,
+        )  # fmt: skip
         taps = problem.kernel_size[-1] if problem.kernel_size[-1] <= LINE_TAPS else 4
         address = self.library.kernel(
             "depthwise", tile, taps, problem.stride[-1], problem.dilation[-1] if taps > 1 else 1
@@ -113,7 +108,7 @@ class Depthwise(NativeConv):
         items = item_count(problem, tile)
         return self.native_plan(
             problem,
-            [*packed.stages, Stage(address, items, words)],
+            [*packed.stages, Stage(address, items, arguments)],
             workspace_bytes=packed.workspace_bytes,
             scratch_bytes=scratch,
         )

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.backends.base import Cost
+from fastconv.backends.manifest.convolutions import DepthwisePlanar as DepthwisePlanarArgs
 from fastconv.backends.native.conv.common import PlaneByPlane
 from fastconv.backends.native.conv.planes import Planes, row_block, row_tile
-from fastconv.backends.native.gemm import clamp_words, fused
+from fastconv.backends.native.gemm import clamp, fused
 from fastconv.backends.native.items import part_of
 from fastconv.backends.native.plan import (
     INPUT,
@@ -32,13 +33,6 @@ COLUMN_TAPS = 7
 
 # Taps up to which what surrounds their multiply-adds is felt.
 FEW_TAPS = 25
-
-# Words of the argument block: planes, filters and outputs; the plane's own lines and the tile's
-# shape; then how lines are copied.
-(PLANES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_BYTES, RESIDUAL, SLOPE, LOW, HIGH, HEIGHT, WIDTH,
- ROW_BLOCK, MULTIPLIER, CHANNELS, TAPS_DOWN, STEP_DOWN, APART_DOWN, TAPS_ACROSS, OFFSETS,
- IN_HEIGHT, BEFORE_DOWN, TILE_ROWS, TILE_VECTORS, SCRATCH_BASE, SCRATCH_STRIDE, COLUMN_BLOCK, ROWS,
- COLUMNS, IN_WIDTH, BEFORE, PHASE, STEP, PHASES, BY_TABLE) = range(35)  # fmt: skip
 
 
 class DepthwisePlanar(PlaneByPlane):
@@ -82,13 +76,16 @@ class DepthwisePlanar(PlaneByPlane):
             self.library, tile.dtype, groups=1, columns=problem.out_channels, width=tile.lanes
         )
         activation = problem.activation if fused(problem.activation) else None
-        words = [
-            INPUT(0), plane, filters, biases, OUTPUT, height * width * size,
-            INPUT(1) if problem.residual else 0, *clamp_words(activation), height, width, block,
-            problem.out_channels // problem.groups, problem.in_channels, *down, across[0],
-            constant(planes.offsets(), np.int64), *planes.edge_words(), tile.rows,
-            tile.vectors, SCRATCH, scratch_stride(scratch), column_block, *planes.words(),
-        ]  # fmt: skip
+        arguments = DepthwisePlanarArgs(
+            planes=INPUT(0), plane_bytes=plane, weights=filters, bias=biases, out=OUTPUT,
+            out_bytes=height * width * size, residual=INPUT(1) if problem.residual else 0,
+            **clamp(activation), height=height, width=width, row_block=block,
+            multiplier=problem.out_channels // problem.groups, channels=problem.in_channels,
+            taps_down=down[0], step_down=down[1], apart_down=down[2], taps_across=across[0],
+            offsets=constant(planes.offsets(), np.int64), **planes.edge(), tile_rows=tile.rows,
+            tile_vectors=tile.vectors, scratch_base=SCRATCH,
+            scratch_stride=scratch_stride(scratch), column_block=column_block, **planes.fields(),
+        )  # fmt: skip
         taps = down[0] if down[0] <= COLUMN_TAPS else 4
         apart = down[2] if taps > 1 else 1
         name, constants = "depthwise_planar.inside", [tile, taps, down[1], apart]
@@ -100,7 +97,7 @@ class DepthwisePlanar(PlaneByPlane):
         items = item_count(planes, tile)
         return self.native_plan(
             problem,
-            [Stage(self.library.kernel(name, *constants), items, words)],
+            [Stage(self.library.kernel(name, *constants), items, arguments)],
             workspace_bytes=0,
             scratch_bytes=scratch,
         )

@@ -7,19 +7,18 @@ from collections.abc import Iterable
 from math import prod
 
 from fastconv.backends.base import Cost
+from fastconv.backends.manifest.products import FreshGemm
 from fastconv.backends.native.conv.common import NativeConv, conv_tile, register_tiles
 from fastconv.backends.native.conv.geometry import conv_gemm, padded_size
 from fastconv.backends.native.conv.pack import pack_input
-from fastconv.backends.native.gemm import ROW_BLOCK, Gemm, scratch_bytes
+from fastconv.backends.native.gemm import Gemm, scratch_bytes
 from fastconv.backends.native.items import part_of
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
-    SCRATCH,
     Given,
     NativePlan,
     Packed,
     Stage,
-    scratch_stride,
 )
 from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packing_seconds
@@ -91,18 +90,15 @@ class Direct(NativeConv):
             stage, scratch = fresh_stage(self.library, problem, job, tile)
         else:
             scratch = scratch_bytes(tile)
-            words = job.words(tile, SCRATCH, scratch_stride(scratch))
-            stage = Stage(self.library.kernel("gemm", tile), job.items(problem.batch, tile), words)
+            arguments = job.arguments(tile, scratch)
+            kernel = self.library.kernel("gemm", tile)
+            stage = Stage(kernel, job.items(problem.batch, tile), arguments)
         return self.native_plan(
             problem,
             [*packed.stages, stage],
             workspace_bytes=packed.workspace_bytes,
             scratch_bytes=scratch,
         )
-
-
-# Words after the GEMM's: how columns lie as they are given, and the images.
-FRESH_GROUP, FRESH_COLUMN, FRESH_TAPS, FRESH_CHANNELS, FRESH_IMAGES = range(25, 30)
 
 
 def fresh_stage(library: Library, problem: ConvProblem, job: Gemm, tile: Tile) -> tuple[Stage, int]:
@@ -112,17 +108,17 @@ def fresh_stage(library: Library, problem: ConvProblem, job: Gemm, tile: Tile) -
     """
     channels, taps = problem.in_channels // problem.groups, prod(problem.kernel_size)
     scratch = scratch_bytes(tile) + channels * taps * tile.columns * tile.size
-    words = dataclasses.replace(job, b=Packed(Given(0))).words(
-        tile, SCRATCH, scratch_stride(scratch)
-    )
+    fields = dataclasses.replace(job, b=Packed(Given(0))).fields(tile, scratch)
     panels = problem.groups * -(-job.columns // tile.columns)
     row_tiles = -(-len(job.rows) // tile.rows)
-    row_block = min(words[ROW_BLOCK], part_of(row_tiles, panels) * tile.rows)
-    words[ROW_BLOCK] = row_block
+    row_block = min(fields["row_block"], part_of(row_tiles, panels) * tile.rows)
     column = channels * taps * tile.size
-    words += [job.columns * column, column, taps, channels, problem.batch]
+    arguments = FreshGemm(
+        **fields | {"row_block": row_block}, fresh_group=job.columns * column,
+        fresh_column=column, fresh_taps=taps, fresh_channels=channels, images=problem.batch,
+    )  # fmt: skip
     items = panels * problem.batch * -(-len(job.rows) // row_block)
-    return Stage(library.kernel("gemm.fresh", tile), items, words), scratch
+    return Stage(library.kernel("gemm.fresh", tile), items, arguments), scratch
 
 
 def _step(problem: ConvProblem) -> Shape:

@@ -14,13 +14,14 @@ from math import prod
 import numpy as np
 
 from fastconv.backends.base import Cost
+from fastconv.backends.manifest.products import Im2col as Im2colArgs
 from fastconv.backends.native.conv.common import NativeConv, conv_tile, register_tiles
 from fastconv.backends.native.conv.direct import TURN_OPERATIONS, pack_bytes, taps_merge
 from fastconv.backends.native.conv.geometry import conv_gemm, padded_size
 from fastconv.backends.native.conv.pack import pack_input
-from fastconv.backends.native.gemm import PANEL_BLOCK, ROW_BLOCK, scratch_bytes
+from fastconv.backends.native.gemm import scratch_bytes
 from fastconv.backends.native.items import part_of
-from fastconv.backends.native.plan import SCRATCH, NativePlan, Stage, constant, scratch_stride
+from fastconv.backends.native.plan import NativePlan, Stage, constant
 from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packing_seconds
 from fastconv.machine import Machine
@@ -28,8 +29,6 @@ from fastconv.problem import ConvProblem
 
 # Seconds that copying a run of neighbours out takes beyond moving its bytes, most of them one cell.
 RUN_SECONDS = 2e-9
-# Words after the GEMM's: where the windows lie.
-SOURCE_IMAGE, SOURCE_GROUP, SOURCE_ROWS, SOURCE_TAPS, SOURCE_COUNT, SOURCE_DEPTH = range(25, 31)
 
 
 class Im2col(NativeConv):
@@ -71,13 +70,14 @@ class Im2col(NativeConv):
         )
         row_block, panel_block = _blocking(problem, tile)
         scratch = scratch_bytes(tile) + row_block * length * size
-        words = job.words(tile, SCRATCH, scratch_stride(scratch))
-        words[ROW_BLOCK], words[PANEL_BLOCK] = row_block, panel_block
-        words += [
-            windows.a_image, windows.a_group, constant(windows.rows, np.int64),
-            constant(windows.taps, np.int64), len(windows.taps), windows.depth,
-        ]  # fmt: skip
-        stage = Stage(self.library.kernel("im2col", tile), item_count(problem, tile), words)
+        blocks = {"row_block": row_block, "panel_block": panel_block}
+        arguments = Im2colArgs(
+            **job.fields(tile, scratch) | blocks, source_image=windows.a_image,
+            source_group=windows.a_group, source_rows=constant(windows.rows, np.int64),
+            source_taps=constant(windows.taps, np.int64), source_count=len(windows.taps),
+            source_depth=windows.depth,
+        )  # fmt: skip
+        stage = Stage(self.library.kernel("im2col", tile), item_count(problem, tile), arguments)
         return self.native_plan(
             problem,
             [*packed.stages, stage],

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.manifest.convolutions import Pack
 from fastconv.backends.native.gemm import tile_for, vector_tile
 from fastconv.backends.native.items import LEAST_ITEMS, part_of
 from fastconv.backends.native.library import Library
@@ -120,10 +121,13 @@ def pack_input(
     stage = Stage(
         library.kernel("pack", tile),
         problem.batch * target[0] * target[1] * -(-target[2] // part),
-        [
-            INPUT(0), WORKSPACE, c * plane, *strides, *target, *tables, c, channels, first, run,
-            part,
-        ],
+        Pack(
+            source=INPUT(0), target=WORKSPACE, source_image=c * plane, source_depth=strides[0],
+            source_row=strides[1], source_pixel=strides[2], source_channel=strides[3],
+            target_depth=target[0], target_height=target[1], target_width=target[2],
+            depths=tables[0], heights=tables[1], widths=tables[2], channels=c, pitch=channels,
+            run=first, count=run, part=part,
+        ),
     )  # fmt: skip
     total = problem.batch * prod(target) * channels * dtype.itemsize
     return Source(WORKSPACE, (stage,), target, channels, total)

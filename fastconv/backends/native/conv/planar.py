@@ -14,9 +14,10 @@ from math import log2, prod
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.manifest.convolutions import Planar as PlanarArgs
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.planes import Planes
-from fastconv.backends.native.gemm import clamp_words, fused, tile_for
+from fastconv.backends.native.gemm import clamp, fused, tile_for
 from fastconv.backends.native.items import LEAST_ITEMS, items_wanted, part_of
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import (
@@ -47,11 +48,6 @@ FEWEST_TILES = 4
 
 # How an image is cut into work items; kernels know cuts by their numbers.
 CUTS = ("rows", "pixels", "columns", "spans")
-
-(PLANES, IMAGE_BYTES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_PLANE, RESIDUAL, SLOPE, LOW,
- HIGH, GROUPS, IN_CHANNELS, OUT_CHANNELS, STEPS, OFFSETS, PIXELS, CHUNK, HEIGHT, WIDTH, CUT, SINGLE,
- TAPS_DOWN, STRIDE_DOWN, APART_DOWN, ROWS, COLUMNS, IN_WIDTH, BEFORE, PHASE, STEP, PHASES, BY_TABLE,
- SCRATCH_BASE, SCRATCH_STRIDE, PARTS) = range(37)  # fmt: skip
 
 
 class Planar(NativeConv):
@@ -108,19 +104,24 @@ class Planar(NativeConv):
         height, width = shape.size
         way = CUTS.index(shape.cut), int(planes.single)
         out_plane = prod(problem.output_size) * size
-        words = [
-            INPUT(0), problem.in_channels * plane * size, plane * size, filters,
-            packed_bias(self.library, tile.dtype, **panels), OUTPUT,
-            problem.out_channels * out_plane, out_plane,
-            INPUT(1) if problem.residual else 0, *clamp_words(activation), groups, per_group,
-            columns, steps, constant(shape.offsets(), np.int64),
-            constant(shape.pixels(), np.int64), shape.chunk, height, width, *way, *planes.down,
-            *planes.words(problem), SCRATCH, scratch_stride(scratch), shape.parts,
-        ]  # fmt: skip
+        taps_down, stride_down, apart_down = planes.down
+        arguments = PlanarArgs(
+            planes=INPUT(0), image_bytes=problem.in_channels * plane * size,
+            plane_bytes=plane * size, weights=filters,
+            bias=packed_bias(self.library, tile.dtype, **panels), out=OUTPUT,
+            out_image=problem.out_channels * out_plane, out_plane=out_plane,
+            residual=INPUT(1) if problem.residual else 0, **clamp(activation), groups=groups,
+            in_channels=per_group, out_channels=columns, steps=steps,
+            offsets=constant(shape.offsets(), np.int64),
+            pixels=constant(shape.pixels(), np.int64), chunk=shape.chunk, height=height,
+            width=width, cut=way[0], single=way[1], taps_down=taps_down,
+            stride_down=stride_down, apart_down=apart_down, **planes.fields(problem),
+            scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch), parts=shape.parts,
+        )  # fmt: skip
         address = self.library.kernel("planar", tile, *planes.constants(), *way)
         items = problem.batch * shape.items_image
         return self.native_plan(
-            problem, [Stage(address, items, words)], workspace_bytes=0, scratch_bytes=scratch
+            problem, [Stage(address, items, arguments)], workspace_bytes=0, scratch_bytes=scratch
         )
 
 

@@ -146,20 +146,26 @@ class Planes:
         """Give how columns are copied: step, phases kept, whether by table."""
         return self.across[1], self.phases, int(self.by_table)
 
-    def edge_words(self) -> list[int]:
-        """Give the input's rows, and those of padding before them."""
+    def edge(self) -> dict[str, int]:
+        """Return the input's rows, and those of padding before them, as fields."""
         p = self.problem
-        return [1, 0] if p.n == 1 else [p.input_size[0], p.padding[0][0]]
+        rows, before = (1, 0) if p.n == 1 else (p.input_size[0], p.padding[0][0])
+        return {"in_height": rows, "before_down": before}
 
-    def words(self, whole: ConvProblem | None = None) -> list[Any]:
-        """Give what copies lines: csrc/planes.h names these words.
+    def fields(self, whole: ConvProblem | None = None) -> dict[str, Any]:
+        """Return what copies lines: the fields of `Lines`.
 
         Where the planes are those of a part of a long line, ``whole`` is the problem that it
         belongs to.
         """
         p = whole or self.problem
-        return [self.row_table(), self.column_table(), p.input_size[-1], p.padding[-1][0],
-                self.phase, *self.constants()]  # fmt: skip
+        step, phases, by_table = self.constants()
+        return {
+            "line_rows": self.row_table(), "line_columns": self.column_table(),
+            "line_width": p.input_size[-1], "line_before": p.padding[-1][0],
+            "line_phase": self.phase, "line_step": step, "line_phases": phases,
+            "line_by_table": by_table,
+        }  # fmt: skip
 
 
 def row_tile(library: Library, planes: Planes, machine: Machine) -> Tile:

@@ -18,7 +18,7 @@ from fastconv.backends.native.conv.pack import Source, pack_input
 from fastconv.backends.native.conv.phases import phase_length, phase_taps, phases
 from fastconv.backends.native.gemm import Gemm, scratch_bytes
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import SCRATCH, NativePlan, Packed, Stage, scratch_stride
+from fastconv.backends.native.plan import NativePlan, Packed, Stage
 from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packed_bias, packed_rows, packing_seconds
 from fastconv.machine import Machine
@@ -67,9 +67,11 @@ class Transposed(NativeConv):
         for phase in product(*map(phases, [problem] * problem.n, range(problem.n))):
             job = _phase_gemm(self.library, tile, problem, phase, packed, before, bias)
             if job is not None:
-                words = job.words(tile, SCRATCH, scratch_stride(scratch))
+                arguments = job.arguments(tile, scratch)
                 stages.append(
-                    Stage(self.library.kernel("gemm", tile), job.items(problem.batch, tile), words)
+                    Stage(
+                        self.library.kernel("gemm", tile), job.items(problem.batch, tile), arguments
+                    )
                 )
         return self.native_plan(
             problem, stages, workspace_bytes=packed.workspace_bytes, scratch_bytes=scratch

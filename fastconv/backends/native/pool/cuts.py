@@ -7,6 +7,7 @@ from math import sqrt
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.pools import ColumnBlock
 from fastconv.forks import cached_property
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
 from fastconv.problem.pool import Windows
@@ -118,7 +119,11 @@ class Cuts:
             starts, stops = window.start[here][seen], window.stop[here][seen]
             low, high = (int(starts.min()), int(stops.max())) if seen.any() else (0, 0)
             base = first * self.strides[2] - self.before[2] if self.shuffled[1] else low
-            rows.append((first, here.stop - first, base, max(low, base), high))
+            row = ColumnBlock(
+                first_output=first, outputs=here.stop - first, base=base, low=max(low, base),
+                high=high,
+            )  # fmt: skip
+            rows.append([*row])
         return np.array(rows, np.int64)
 
     @cached_property

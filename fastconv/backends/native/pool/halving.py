@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from math import frexp, prod
-from typing import Any
 
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.pools import Halving as HalvingArgs
 from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage
-from fastconv.backends.native.plan import float_bits
 from fastconv.backends.native.pool.channels_first import ChannelsFirst, fold_of
 from fastconv.machine import get_machine
 from fastconv.problem import PoolProblem
@@ -23,9 +22,6 @@ from fastconv.problem import PoolProblem
 TAPS, MOST_ROWS = (2, 3), 4
 # Bytes of the image that a work item reads; it may have to read them again.
 ITEM_BYTES = 16 << 10
-# The kernel's words. Items have so many rows of outputs; whether a divisor's reciprocal is exact.
-(SOURCE, OUT, PLANES, HEIGHT, WIDTH, OUT_HEIGHT, OUT_WIDTH, TALL, ROW_STRIDE, WIDE, ITEM_ROWS,
- DIVISOR, EXACT) = range(13)  # fmt: skip
 
 
 class Halving(ChannelsFirst):
@@ -62,17 +58,18 @@ class Halving(ChannelsFirst):
         item_rows = max(1, ITEM_BYTES // (stride * width * problem.dtype.itemsize))
         divisor = float(problem.divisor_override or prod(problem.kernel_size))
         exact = abs(frexp(divisor)[0]) == 0.5
-        words: list[Any] = [
-            INPUT(0), OUTPUT, planes, height, width, out_height, out_width, tall, stride, taps,
-            item_rows, float_bits(divisor), exact,
-        ]  # fmt: skip
+        arguments = HalvingArgs(
+            source=INPUT(0), out=OUTPUT, planes=planes, height=height, width=width,
+            out_height=out_height, out_width=out_width, tall=tall, row_stride=stride, taps=taps,
+            item_rows=item_rows, divisor=divisor, exact=int(exact),
+        )  # fmt: skip
         tile = self.library.tile(problem.dtype, get_machine())
         # A window's columns are shuffled out of as many vectors.
         tile = dataclasses.replace(tile, rows=1, vectors=taps)
         address = self.library.kernel("pool.halving", tile, kind)
         items = -(-planes * out_height // item_rows)
         seconds = self.cost(problem, get_machine()).seconds
-        return NativePlan(problem, [Stage(address, items, words)], seconds=seconds)
+        return NativePlan(problem, [Stage(address, items, arguments)], seconds=seconds)
 
 
 def _sizes(problem: PoolProblem) -> tuple[tuple[int, ...], ...]:

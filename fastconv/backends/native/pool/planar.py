@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.pools import Walk
 from fastconv.backends.native import INPUT, OUTPUT, SCRATCH, NativePlan, Stage, constant
 from fastconv.backends.native.plan import scratch_stride
 from fastconv.backends.native.pool.channels_first import ChannelsFirst, fold_of
 from fastconv.backends.native.pool.cuts import AnyPoolProblem, Cuts, cells
+from fastconv.backends.native.pool.operations import OPERATIONS, VECTORS
 from fastconv.backends.native.pool.steps import Steps
-from fastconv.backends.native.pool.words import OPERATIONS, VECTORS
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import get_machine
 
@@ -48,34 +48,43 @@ class Planar(ChannelsFirst):
         # Several planes of a block lie as one that is taller.
         planes, (depth, height, width) = cuts.planes, cuts.output
         rows = [(top, bottom + (planes - 1) * cuts.size[1]) for top, bottom in cuts.row_table]
-        words: list[Any] = [
-            *self._kernels(tile, kind, cuts), INPUT(0), planes * prod(cuts.size) * size, OUTPUT,
-            planes * height * width * size, cuts.size[2], depth, planes * height, width,
-            planes * cuts.rows, constant(rows, np.int64), len(cuts.column_table),
-            constant(cuts.column_table), cuts.pitch, len(steps.rows), constant(steps.table()),
-            *steps.checked, steps.result, constant([window.start, cells(window)], np.int64),
-            window.step, constant(down), constant(across), *cuts.shuffled, SCRATCH,
-            scratch_stride(steps.bytes),
-        ]  # fmt: skip
+        checked, checked_place = steps.checked
+        taps, stride = cuts.shuffled
+        arguments = Walk(
+            **self._kernels(tile, kind, cuts), source=INPUT(0),
+            volume_bytes=planes * prod(cuts.size) * size, out=OUTPUT,
+            out_bytes=planes * height * width * size, width=cuts.size[2], out_depth=depth,
+            out_height=planes * height, out_width=width, rows=planes * cuts.rows,
+            row_table=constant(rows, np.int64), column_blocks=len(cuts.column_table),
+            column_table=constant(cuts.column_table), pitch=cuts.pitch, steps=len(steps.rows),
+            step_table=constant(steps.table()), checked=checked, checked_place=checked_place,
+            result=steps.result, windows=constant([window.start, cells(window)], np.int64),
+            window_step=window.step, counts_down=constant(down), counts_across=constant(across),
+            taps=taps, stride=stride, scratch_base=SCRATCH,
+            scratch_stride=scratch_stride(steps.bytes),
+        )  # fmt: skip
         images = problem.batch * problem.channels // planes * depth
         items = images * len(cuts.row_table) * len(cuts.column_table)
         return NativePlan(
             problem,
-            [Stage(self.library.kernel("pool.walk", tile, kind == "max"), items, words)],
+            [Stage(self.library.kernel("pool.walk", tile, kind == "max"), items, arguments)],
             scratch_bytes=steps.bytes,
             seconds=self.cost(problem, machine).seconds,
         )
 
-    def _kernels(self, tile: Tile, kind: str, cuts: Cuts) -> list[int]:
-        """Give the addresses of the kernels that fold, and of those that emit."""
+    def _kernels(self, tile: Tile, kind: str, cuts: Cuts) -> dict[str, int]:
+        """Return the addresses of the kernels that fold, and of those that emit, as fields."""
         kernel = self.library.kernel
         _, plain, ordered = OPERATIONS[kind]
         folds = [kernel("pool.fold", tile, operation) for operation in OPERATIONS[kind]]
         taps, stride = cuts.shuffled
+        emits = [plain, ordered if taps > 1 else plain]
         if stride == 0:
-            return [*folds, *[kernel("pool.emit_windows", tile, kind)] * 2]
-        emits = (plain, ordered if taps > 1 else plain)
-        return [*folds, *(kernel("pool.emit", tile, kind, how, taps, stride) for how in emits)]
+            addresses = [kernel("pool.emit_windows", tile, kind)] * 2
+        else:
+            addresses = [kernel("pool.emit", tile, kind, how, taps, stride) for how in emits]
+        names = ("fold_first", "fold", "fold_ordered", "emit", "emit_ordered")
+        return dict(zip(names, [*folds, *addresses], strict=True))
 
 
 def _counts(problem: AnyPoolProblem, cuts: Cuts, tile: Tile) -> tuple[Array, Array]:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.manifest.pools import PoolIndices
+from fastconv.backends.manifest.pools import Separable as SeparableArgs
 from fastconv.backends.native import INPUT, NativePlan, Stage, constant
 from fastconv.backends.native.algorithm import DTYPES, NativeAlgorithm
-from fastconv.backends.native.plan import float_bits
-from fastconv.backends.native.pool.block import RUN_LANES, shared_words
+from fastconv.backends.native.pool.block import shared_fields
 from fastconv.backends.native.pool.cuts import AnyPoolProblem, cells
 from fastconv.backends.native.pool.geometry import Geometry
 from fastconv.machine import Machine
@@ -64,9 +65,9 @@ class Separable(NativeAlgorithm):
 
     def plan(self, problem: AnyPoolProblem, *parameters: Array | None) -> NativePlan:
         geometry = Geometry.of(problem)
-        make = _indices_words if problem.return_indices else _words
-        words, scratch = make(problem, geometry)
-        stage = Stage(self.library.kernel(*_kernel(problem)), geometry.items, words)
+        make: Any = _with_indices if problem.return_indices else _separable
+        arguments, scratch = make(problem, geometry)
+        stage = Stage(self.library.kernel(*_kernel(problem)), geometry.items, arguments)
         extra = (problem.output_shapes or [])[1:]
         return self.native_plan(problem, [stage], scratch_bytes=scratch, extra_outputs=extra)
 
@@ -79,32 +80,31 @@ def _kernel(problem: AnyPoolProblem) -> tuple[str, ...]:
     return "pool.separable", "largest" if largest else problem.kind, problem.dtype.name
 
 
-def _words(problem: AnyPoolProblem, geometry: Geometry) -> tuple[list[Any], int]:
-    """Give the argument block, and the scratch bytes that the kernel needs."""
+def _separable(problem: AnyPoolProblem, geometry: Geometry) -> tuple[SeparableArgs, int]:
+    """Return the argument block, and the scratch bytes that the kernel needs."""
     # Powers are summed in float64.
     size = 8 if problem.kind == "lp" else problem.dtype.itemsize
     line, sums = geometry.line_elements * size, geometry.tile_elements * size
-    scratch = 2 * line + sums + RUN_LANES * size
+    scratch = 2 * line + sums + SeparableArgs.RUN_LANES * size
     counts = [w.counted for w in geometry.windows]
     override = getattr(problem, "divisor_override", None)
     if override is not None:
         counts = [np.full_like(count, override if i == 0 else 1) for i, count in enumerate(counts)]
-    words = [
-        *shared_words(problem, geometry, scratch),
-        *(constant(count, np.int64) for count in counts),
-        float_bits(problem.norm_type or 0.0),
-        line,
-        sums,
-    ]
-    return words, scratch
+    d_count, h_count, w_count = (constant(count, np.int64) for count in counts)
+    arguments = SeparableArgs(
+        **shared_fields(problem, geometry, scratch), d_count=d_count, h_count=h_count,
+        w_count=w_count, power=problem.norm_type or 0.0, line_bytes=line, sum_bytes=sums,
+    )  # fmt: skip
+    return arguments, scratch
 
 
-def _indices_words(problem: AnyPoolProblem, geometry: Geometry) -> tuple[list[Any], int]:
-    """Give the argument block, and the scratch bytes that the kernel needs."""
+def _with_indices(problem: AnyPoolProblem, geometry: Geometry) -> tuple[PoolIndices, int]:
+    """Return the argument block, and the scratch bytes that the kernel needs."""
     rows = geometry.line_elements * 8
     # A vector past the end of a line may be read.
     scratch = rows + geometry.line_elements * problem.dtype.itemsize + VECTOR_BYTES
-    return [*shared_words(problem, geometry, scratch), INPUT(1), rows], scratch
+    shared = shared_fields(problem, geometry, scratch)
+    return PoolIndices(**shared, indices=INPUT(1), row_line_bytes=rows), scratch
 
 
 def _mean_cells(geometry: Geometry, dimension: int) -> float:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.pools import Step as StepRow
+from fastconv.backends.manifest.pools import StepFold, Walk
+from fastconv.backends.manifest.schema import size_of
 from fastconv.backends.native.pool.cuts import Cuts, cells
-from fastconv.backends.native.pool.words import CALL_WORDS, STEP_WORDS
 from fastconv.problem.record import record
 
 INPUT_PLANE = -1
@@ -21,7 +23,7 @@ Folds = Array
 class Step:
     """Lines folded into lines, in each block its own; places and distances in bytes.
 
-    ``folds`` is for each depth and block of rows; see `words` for what they mean.
+    ``folds`` is for each depth and block of rows; see `StepFold` for what they mean.
     """
 
     target: int
@@ -65,7 +67,7 @@ class Steps:
         self.line_bytes, self.row_bytes = cuts.pitch * self.size, cuts.size[2] * self.size
         self.over = cuts.reach + columns * cuts.strides[2] + cuts.lanes
         self.rows: list[Step] = []
-        self.bytes = 8 * CALL_WORDS
+        self.bytes = 8 * Walk.CALL_WORDS
         self.checked, self.tops = (0, INPUT_PLANE), np.zeros(len(cuts.row_table), np.int64)
         if cuts.deep:
             self._fold_depth()
@@ -77,15 +79,18 @@ class Steps:
 
     def table(self) -> Array:
         """Give the kernel's table: the steps' words, their blocks', their folds'."""
-        words = np.zeros((len(self.rows), STEP_WORDS), np.int64)
+        words = np.zeros((len(self.rows), size_of(StepRow)), np.int64)
         parts, place = [], words.size
         for step, row in zip(self.rows, words, strict=True):
             sizes = [folds.size for folds in step.folds]
             ends = place + 2 * len(sizes) + np.cumsum(sizes)
-            row[:] = (
-                step.first, step.target, step.target_bytes, step.source,
-                step.line_bytes, step.cell_bytes, step.inside, step.carry, place,
-            )  # fmt: skip
+            row[:] = [
+                *StepRow(
+                    first=step.first, target=step.target, target_bytes=step.target_bytes,
+                    source=step.source, line_bytes=step.line_bytes, cell_bytes=step.cell_bytes,
+                    inside=step.inside, carry=step.carry, blocks=place,
+                )
+            ]  # fmt: skip
             parts += [np.stack([ends - sizes, ends], 1), *step.folds]
             place = int(ends[-1])
         return np.concatenate([words.ravel(), *(part.ravel() for part in parts)])
@@ -221,5 +226,6 @@ def _joined(folds: Folds) -> Array:
             if lines == 1 or line == first + lines * step:
                 last[3:] = lines + 1, line - first if lines == 1 else step
                 continue
-        rows.append([line, count, elements, 1, 0])
+        fold = StepFold(line=line, cells=count, elements=elements, lines=1, apart=0)
+        rows.append([*fold])
     return np.array(rows, np.int64)

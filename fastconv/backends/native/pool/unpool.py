@@ -6,15 +6,11 @@ from math import prod
 from typing import Any
 
 from fastconv.backends.base import Array, Arrays, Cost, roofline
+from fastconv.backends.manifest.pools import Unpool
 from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import MaxUnpoolProblem
-
-# Lanes of a work item.
-LANE_BLOCK = 64
-# The kernel's words.
-SOURCE, INDICES, OUT, CELLS, PLANE, LANES = range(6)
 
 
 class Scatter(NativeAlgorithm):
@@ -33,9 +29,11 @@ class Scatter(NativeAlgorithm):
         lanes = problem.channels if problem.channels_last else 1
         images = problem.batch * problem.channels // lanes
         cells, plane = prod(problem.input_size), prod(problem.output_size)
-        words: list[Any] = [INPUT(0), INPUT(1), OUTPUT, cells, plane, lanes]
+        arguments = Unpool(
+            source=INPUT(0), indices=INPUT(1), out=OUTPUT, cells=cells, plane=plane, lanes=lanes
+        )
         address = self.library.kernel("pool.unpool", f"uint{8 * problem.dtype.itemsize}")
-        stage = Stage(address, images * -(-lanes // LANE_BLOCK), words)
+        stage = Stage(address, images * -(-lanes // Unpool.LANE_BLOCK), arguments)
         return _Checked(problem, stage, seconds=self.cost(problem, get_machine()).seconds)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Array, Cost, roofline
+from fastconv.backends.manifest.pools import Weighted as WeightedArgs
 from fastconv.backends.native import NativePlan, Stage, constant
 from fastconv.backends.native.algorithm import NativeAlgorithm
-from fastconv.backends.native.pool.block import shared_words
+from fastconv.backends.native.pool.block import shared_fields
 from fastconv.backends.native.pool.geometry import Geometry
 from fastconv.backends.native.pool.weights import counted_kinds, counted_sums, weights_of
 from fastconv.machine import Machine
@@ -39,13 +40,14 @@ class Weighted(NativeAlgorithm):
         weights = weights_of(problem, given)
         geometry = Geometry.of(problem)
         kinds = [counted_kinds(w) for w in geometry.windows]
-        words: list[Any] = [
-            *shared_words(problem, geometry, 0),
-            constant(weights, problem.dtype),
-            weights.shape[1],
-            constant(counted_sums(weights, [k for k, _ in kinds]), problem.dtype),
-            *(len(k) for k, _ in kinds),
-            *(constant(of_place, np.int64) for _, of_place in kinds),
-        ]
+        sums = counted_sums(weights, [k for k, _ in kinds])
+        counts: dict[str, Any] = {}
+        for axis, (found, of_place) in zip("dhw", kinds, strict=True):
+            counts[f"{axis}_kinds"] = len(found)
+            counts[f"{axis}_kind"] = constant(of_place, np.int64)
+        arguments = WeightedArgs(
+            **shared_fields(problem, geometry, 0), weights=constant(weights, problem.dtype),
+            kernel_height=weights.shape[1], sums=constant(sums, problem.dtype), **counts,
+        )  # fmt: skip
         address = self.library.kernel("pool.weighted", problem.dtype.name)
-        return self.native_plan(problem, [Stage(address, geometry.items, words)])
+        return self.native_plan(problem, [Stage(address, geometry.items, arguments)])

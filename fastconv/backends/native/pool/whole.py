@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.pools import Whole as WholeArgs
 from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage, constant
 from fastconv.backends.native.pool.channels_first import ChannelsFirst
-from fastconv.backends.native.pool.words import SUM_CELLS, SUMS
+from fastconv.backends.native.pool.operations import SUM_CELLS, SUMS
 from fastconv.machine import get_machine
 from fastconv.problem import AdaptivePoolProblem
 
 # Planes of up to so many vectors are reduced side by side.
 SMALL_VECTORS = 32
-# The kernels' words.
-SOURCE, PLANES, CELLS, OUT, COUNTS = range(5)
 
 
 class Whole(ChannelsFirst):
@@ -56,9 +54,11 @@ class Whole(ChannelsFirst):
             tile = dataclasses.replace(tile, rows=1, vectors=SUMS)
             name, items = "pool.whole", planes
         address = self.library.kernel(name, tile, problem.kind)
-        words: list[Any] = [INPUT(0), planes, cells, OUTPUT, constant(counts)]
+        arguments = WholeArgs(
+            source=INPUT(0), planes=planes, cells=cells, out=OUTPUT, counts=constant(counts)
+        )
         seconds = self.cost(problem, get_machine()).seconds
-        return NativePlan(problem, [Stage(address, items, words)], seconds=seconds)
+        return NativePlan(problem, [Stage(address, items, arguments)], seconds=seconds)
 
 
 def _small(problem: AdaptivePoolProblem) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Cost
+from fastconv.backends.manifest.elements import ComplexPlanes
 from fastconv.backends.numba.carry.contract import (
     FLOAT32,
     FLOAT64,
@@ -106,7 +107,12 @@ def _taken_apart(source: Slot, shape: Shape, problem: Any) -> Edge:
     planes, cells = prod(shape[:2]), prod(shape[2:])
     address, items = take_apart(_real(problem).name), _items(planes, cells)
     size = planes * cells * problem.dtype.itemsize
-    return Edge(size, lambda slot: Stage(address, items, [source, slot, planes, cells]))
+
+    def stage(slot: Slot) -> Stage:
+        arguments = ComplexPlanes(source=source, target=slot, planes=planes, cells=cells)
+        return Stage(address, items, arguments)
+
+    return Edge(size, stage)
 
 
 def _put_together(problem: Any) -> Edge:
@@ -114,24 +120,29 @@ def _put_together(problem: Any) -> Edge:
     planes, cells = prod(shape[:2]), prod(shape[2:])
     address, items = put_together(_real(problem).name), _items(planes, cells)
     size = planes * cells * problem.dtype.itemsize
-    return Edge(size, lambda slot: Stage(address, items, [slot, OUTPUT, planes, cells]))
+
+    def stage(slot: Slot) -> Stage:
+        arguments = ComplexPlanes(source=slot, target=OUTPUT, planes=planes, cells=cells)
+        return Stage(address, items, arguments)
+
+    return Edge(size, stage)
 
 
 def _items(planes: int, cells: int) -> int:
     return -(-planes // max(1, BLOCK // cells))
 
 
-@kernel
+@kernel(ComplexPlanes)
 def take_apart(name: str):  # type: ignore[no-untyped-def]
     """Make of each complex plane a real and an imaginary one: a work item is some planes."""
     real, size = np.dtype(name).type, np.dtype(name).itemsize
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        planes, cells = args[2], args[3]
+        planes, cells = args.planes, args.cells
         each = max(1, BLOCK // cells)
         for plane in range(first * each, min(last * each, planes)):
-            x = array(args[0] + 2 * plane * cells * size, (cells, 2), real)
-            y = array(args[1] + 2 * plane * cells * size, (2, cells), real)
+            x = array(args.source + 2 * plane * cells * size, (cells, 2), real)
+            y = array(args.target + 2 * plane * cells * size, (2, cells), real)
             for i in range(cells):
                 y[0, i] = x[i, 0]
                 y[1, i] = x[i, 1]
@@ -139,17 +150,17 @@ def take_apart(name: str):  # type: ignore[no-untyped-def]
     return body
 
 
-@kernel
+@kernel(ComplexPlanes)
 def put_together(name: str):  # type: ignore[no-untyped-def]
     """Make of each two planes a complex one: a work item is some of those."""
     real, size = np.dtype(name).type, np.dtype(name).itemsize
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        planes, cells = args[2], args[3]
+        planes, cells = args.planes, args.cells
         each = max(1, BLOCK // cells)
         for plane in range(first * each, min(last * each, planes)):
-            x = array(args[0] + 2 * plane * cells * size, (2, cells), real)
-            y = array(args[1] + 2 * plane * cells * size, (cells, 2), real)
+            x = array(args.source + 2 * plane * cells * size, (2, cells), real)
+            y = array(args.target + 2 * plane * cells * size, (cells, 2), real)
             for i in range(cells):
                 y[i, 0] = x[0, i]
                 y[i, 1] = x[1, i]

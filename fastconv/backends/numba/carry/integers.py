@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Algorithm, Array
+from fastconv.backends.manifest.elements import FinishIntegers
 from fastconv.backends.numba.carry.contract import (
     FLOAT32,
     FLOAT64,
@@ -161,11 +162,12 @@ def _finish_stage(problem: Any, source: Slot, dtype: np.dtype[Any], late: Array 
     high = 6 if end.clamps and problem.activation.name == "relu6" else np.iinfo(np.int64).max
     after = isinstance(problem, LinearProblem) or not end.bias or problem.channels_last
     run = 1 if after else prod(problem.output_size)
-    words = [
-        source, INPUT(1) if end.residual else 0, OUTPUT, count, int(high),
-        0 if late is None else constant(late), 1 if late is None else len(late), run,
-    ]  # fmt: skip
-    return Stage(finish(dtype.name, problem.output_dtype.name, end), -(-count // BLOCK), words)
+    arguments = FinishIntegers(
+        source=source, residual=INPUT(1) if end.residual else 0, target=OUTPUT, count=count,
+        high=int(high), bias=0 if late is None else constant(late),
+        channels=1 if late is None else len(late), run=run,
+    )  # fmt: skip
+    return Stage(finish(dtype.name, problem.output_dtype.name, end), -(-count // BLOCK), arguments)
 
 
 def _holding(largest: float) -> tuple[np.dtype[Any], float]:
@@ -216,7 +218,7 @@ def _largest_given(problem: Any, parameters: Sequence[Array | None]) -> float:
     return float(sums.max()) * _size(problem.dtype) * (1 + 1e-9)
 
 
-@kernel
+@kernel(FinishIntegers)
 def finish(source: str, target: str, end: _End):  # type: ignore[no-untyped-def]
     """Finish sums in int64: a work item is a block of elements."""
     given, made = np.dtype(source).type, np.dtype(target).type
@@ -227,12 +229,12 @@ def finish(source: str, target: str, end: _End):  # type: ignore[no-untyped-def]
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
         start = first * BLOCK
-        count = min(last * BLOCK, args[3]) - start
-        x = array(args[0] + start * from_size, (count,), given)
-        y = array(args[2] + start * to_size, (count,), made)
-        channels, run = args[6], args[7]
-        bias = array(args[5], (channels,), np.int64)
-        other = array(args[1] + start * to_size, (count,), made)
+        count = min(last * BLOCK, args.count) - start
+        x = array(args.source + start * from_size, (count,), given)
+        y = array(args.target + start * to_size, (count,), made)
+        channels, run = args.channels, args.run
+        bias = array(args.bias, (channels,), np.int64)
+        other = array(args.residual + start * to_size, (count,), made)
         for i in range(count):
             total = np.int64(whole(x[i]))
             if has_bias:
@@ -240,7 +242,7 @@ def finish(source: str, target: str, end: _End):  # type: ignore[no-untyped-def]
             if residual:
                 total += np.int64(other[i])
             if clamps:
-                total = min(max(total, np.int64(0)), args[4])
+                total = min(max(total, np.int64(0)), args.high)
             y[i] = made(total)
 
     return body

@@ -10,38 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.conv.depthwise_planar import (
-    BEFORE,
-    BEFORE_DOWN,
-    BIAS,
-    CHANNELS,
-    COLUMN_BLOCK,
-    COLUMNS,
-    HEIGHT,
-    HIGH,
-    IN_HEIGHT,
-    IN_WIDTH,
-    LOW,
-    MULTIPLIER,
-    OFFSETS,
-    OUT,
-    OUT_BYTES,
-    PHASE,
-    PLANE_BYTES,
-    PLANES,
-    RESIDUAL,
-    ROW_BLOCK,
-    ROWS,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    SLOPE,
-    TAPS_ACROSS,
-    TAPS_DOWN,
-    WEIGHTS,
-    WIDTH,
-)
+from fastconv.backends.manifest.convolutions import DepthwisePlanar
 from fastconv.backends.numba.conv.planes import make_copy_lines
-from fastconv.backends.numba.engine import array, as_float, inlined, kernel
+from fastconv.backends.numba.engine import array, inlined, kernel
 from fastconv.backends.numba.gemm import make_activate
 from fastconv.backends.numba.planar_simd import (
     beside,
@@ -61,8 +32,8 @@ def make_copied(tile: Tile, taps: int, stride: int, dilation: int) -> Callable[.
 
     @inlined
     def copied(values, args, base, pitch, weights):  # type: ignore[no-untyped-def]
-        down, across = args[TAPS_DOWN], args[TAPS_ACROSS]
-        offsets = array(args[OFFSETS], (across,), np.int64)
+        down, across = args.taps_down, args.taps_across
+        offsets = array(args.offsets, (across,), np.int64)
         for x in range(across):
             place = base + offsets[x] * size
             done = 0
@@ -87,9 +58,9 @@ def make_edge(tile: Tile, taps: int, stride: int, dilation: int) -> Callable[...
 
     @inlined
     def edge(values, args, plane, line, column, weights):  # type: ignore[no-untyped-def]
-        down, across = args[TAPS_DOWN], args[TAPS_ACROSS]
-        offsets = array(args[OFFSETS], (across,), np.int64)
-        lines, length = args[IN_HEIGHT], args[IN_WIDTH]
+        down, across = args.taps_down, args.taps_across
+        offsets = array(args.offsets, (across,), np.int64)
+        lines, length = args.in_height, args.line_width
         for x in range(across):
             place, start = line, column + offsets[x]
             done = 0
@@ -121,26 +92,26 @@ def make_store(tile: Tile) -> Callable[..., None]:
 
     @inlined
     def store(args, values, image, row, rows_left, column, columns_left):  # type: ignore[no-untyped-def]
-        width = args[WIDTH]
-        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
-        shift = image * args[OUT_BYTES] + (row * width + column) * size
+        width = args.width
+        slope, low, high = args.slope, args.low, args.high
+        shift = image * args.out_bytes + (row * width + column) * size
         places = beside(tile, 0, lanes * size)
         counts = beside(tile, columns_left, -lanes)
         line = width * size
-        if args[RESIDUAL] != 0:
+        if args.residual != 0:
             values = tile_add_masked(
-                tile, values, args[RESIDUAL] + shift, line, places, counts, rows_left
+                tile, values, args.residual + shift, line, places, counts, rows_left
             )
         values = activate(values, slope, low, high)
         if columns_left >= columns and rows_left >= rows:
-            tile_store_at(tile, values, args[OUT] + shift, line, places)
+            tile_store_at(tile, values, args.out + shift, line, places)
         else:
-            tile_store_masked(tile, values, args[OUT] + shift, line, places, counts, rows_left)
+            tile_store_masked(tile, values, args.out + shift, line, places, counts, rows_left)
 
     return store  # type: ignore[no-any-return]
 
 
-@kernel
+@kernel(DepthwisePlanar)
 def depthwise_copied(  # type: ignore[no-untyped-def]
     tile: Tile, taps: int, stride: int, dilation: int, step: int, phases: int, by_table: int
 ):
@@ -150,12 +121,12 @@ def depthwise_copied(  # type: ignore[no-untyped-def]
     size, columns, rows = tile.size, tile.columns, tile.rows
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        height, width, row_block = args[HEIGHT], args[WIDTH], args[ROW_BLOCK]
-        down, across, multiplier = args[TAPS_DOWN], args[TAPS_ACROSS], args[MULTIPLIER]
+        height, width, row_block = args.height, args.width, args.row_block
+        down, across, multiplier = args.taps_down, args.taps_across, args.multiplier
         blocks = (height + row_block - 1) // row_block
-        lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        pitch = phases * args[PHASE] * size
-        column_block = args[COLUMN_BLOCK]
+        lines = args.scratch_base + worker * args.scratch_stride
+        pitch = phases * args.line_phase * size
+        column_block = args.column_block
         parts = (width + column_block - 1) // column_block
         before = -1
         for item in range(first, last):
@@ -171,18 +142,18 @@ def depthwise_copied(  # type: ignore[no-untyped-def]
             # Several blocks of columns are summed from one copy.
             if whole != before:
                 copy_lines(
-                    lines, args[PLANES] + plane * args[PLANE_BYTES], start * stride,
-                    min(reach, there), args[ROWS], args[COLUMNS], args[IN_WIDTH], args[BEFORE],
-                    args[PHASE],
+                    lines, args.planes + plane * args.plane_bytes, start * stride,
+                    min(reach, there), args.line_rows, args.line_columns, args.line_width,
+                    args.line_before, args.line_phase,
                 )  # fmt: skip
                 before = whole
             for m in range(multiplier):
-                channel = (plane % args[CHANNELS]) * multiplier + m
-                weights = args[WEIGHTS] + channel * down * across * size
+                channel = (plane % args.channels) * multiplier + m
+                weights = args.weights + channel * down * across * size
                 for row in range(start, stop, rows):
                     top = lines + (row - start) * stride * pitch
                     for column in range(begin, end, columns):
-                        values = tile_splat(tile, args[BIAS] + channel * size, 0)
+                        values = tile_splat(tile, args.bias + channel * size, 0)
                         values = copied(values, args, top + column * size, pitch, weights)
                         store(
                             args, values, plane * multiplier + m, row, stop - row, column,
@@ -192,7 +163,7 @@ def depthwise_copied(  # type: ignore[no-untyped-def]
     return body
 
 
-@kernel
+@kernel(DepthwisePlanar)
 def depthwise_inside(tile: Tile, taps: int, stride: int, dilation: int):  # type: ignore[no-untyped-def]
     """Correlate planes as they lie, with masked loads at their edges; the items are the same."""
     copied, edge = (
@@ -203,14 +174,14 @@ def depthwise_inside(tile: Tile, taps: int, stride: int, dilation: int):  # type
     size, columns, rows = tile.size, tile.columns, tile.rows
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        height, width, row_block = args[HEIGHT], args[WIDTH], args[ROW_BLOCK]
-        down, across, multiplier = args[TAPS_DOWN], args[TAPS_ACROSS], args[MULTIPLIER]
-        in_height, in_width = args[IN_HEIGHT], args[IN_WIDTH]
-        offsets = array(args[OFFSETS], (across,), np.int64)
+        height, width, row_block = args.height, args.width, args.row_block
+        down, across, multiplier = args.taps_down, args.taps_across, args.multiplier
+        in_height, in_width = args.in_height, args.line_width
+        offsets = array(args.offsets, (across,), np.int64)
         blocks = (height + row_block - 1) // row_block
         tall = (rows - 1) * stride + (down - 1) * dilation + 1
         wide = columns + offsets[across - 1]
-        column_block = args[COLUMN_BLOCK]
+        column_block = args.column_block
         parts = (width + column_block - 1) // column_block
         for item in range(first, last):
             whole, some = divmod(item, parts)
@@ -219,16 +190,16 @@ def depthwise_inside(tile: Tile, taps: int, stride: int, dilation: int):  # type
             end = min(begin + column_block, width)
             start = block * row_block
             stop = min(start + row_block, height)
-            source = args[PLANES] + plane * args[PLANE_BYTES]
+            source = args.planes + plane * args.plane_bytes
             for m in range(multiplier):
-                channel = (plane % args[CHANNELS]) * multiplier + m
-                weights = args[WEIGHTS] + channel * down * across * size
+                channel = (plane % args.channels) * multiplier + m
+                weights = args.weights + channel * down * across * size
                 for row in range(start, stop, rows):
-                    line = row * stride - args[BEFORE_DOWN]
+                    line = row * stride - args.before_down
                     within = line >= 0 and line + tall <= in_height
                     for column in range(begin, end, columns):
-                        left = column - args[BEFORE]
-                        values = tile_splat(tile, args[BIAS] + channel * size, 0)
+                        left = column - args.line_before
+                        values = tile_splat(tile, args.bias + channel * size, 0)
                         if within and left >= 0 and left + wide <= in_width:
                             base = source + (line * in_width + left) * size
                             values = copied(values, args, base, in_width * size, weights)

@@ -4,38 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.backends.native.conv.im2col import (
-    SOURCE_COUNT,
-    SOURCE_DEPTH,
-    SOURCE_GROUP,
-    SOURCE_IMAGE,
-    SOURCE_ROWS,
-    SOURCE_TAPS,
-)
-from fastconv.backends.native.gemm import (
-    BIAS,
-    COLUMN_COUNT,
-    DEPTH,
-    GROUPS,
-    OUT,
-    OUT_GROUP,
-    OUT_IMAGE,
-    PANEL_BLOCK,
-    RESIDUAL,
-    ROW_BLOCK,
-    ROW_COUNT,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    A,
-    B,
-    scratch_bytes,
-)
+from fastconv.backends.manifest.products import Im2col
+from fastconv.backends.native.gemm import scratch_bytes
 from fastconv.backends.numba.engine import array, kernel
 from fastconv.backends.numba.gemm import make_block
 from fastconv.backends.numba.simd import Tile
 
 
-@kernel
+@kernel(Im2col)
 def im2col_gemm(tile: Tile):  # type: ignore[no-untyped-def]
     """Copy a block of windows and multiply it: a work item is a block of rows and panels.
 
@@ -47,22 +23,22 @@ def im2col_gemm(tile: Tile):  # type: ignore[no-untyped-def]
     corner = scratch_bytes(tile)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        row_count, row_block, length = args[ROW_COUNT], args[ROW_BLOCK], args[DEPTH]
-        panels = (args[COLUMN_COUNT] + columns - 1) // columns
+        row_count, row_block, length = args.row_count, args.row_block, args.depth
+        panels = (args.column_count + columns - 1) // columns
         row_blocks = (row_count + row_block - 1) // row_block
-        count, depth = args[SOURCE_COUNT], args[SOURCE_DEPTH]
-        rows = array(args[SOURCE_ROWS], (row_count,), np.int64)
-        taps = array(args[SOURCE_TAPS], (count,), np.int64)
-        scratch = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
+        count, depth = args.source_count, args.source_depth
+        rows = array(args.source_rows, (row_count,), np.int64)
+        taps = array(args.source_taps, (count,), np.int64)
+        scratch = args.scratch_base + worker * args.scratch_stride
         lowered = array(scratch + corner, (row_block, length), dtype)
-        panel_block = args[PANEL_BLOCK]
+        panel_block = args.panel_block
         panel_blocks = (panels + panel_block - 1) // panel_block
         before = -1
         for item in range(first, last):
             whole, p = divmod(item, panel_blocks)
             rest, r = divmod(whole, row_blocks)
-            image, group = divmod(rest, args[GROUPS])
-            source = args[A] + image * args[SOURCE_IMAGE] + group * args[SOURCE_GROUP]
+            image, group = divmod(rest, args.groups)
+            source = args.a + image * args.source_image + group * args.source_group
             start = r * row_block
             stop = min(start + row_block, row_count)
             for row in range(start, stop if whole != before else start):
@@ -71,16 +47,16 @@ def im2col_gemm(tile: Tile):  # type: ignore[no-untyped-def]
                     for k in range(depth):
                         lowered[row - start, t * depth + k] = window[k]
             before = whole
-            shift = image * args[OUT_IMAGE] + group * args[OUT_GROUP]
-            residual = args[RESIDUAL]
+            shift = image * args.out_image + group * args.out_group
+            residual = args.residual
             if residual != 0:
                 residual += shift
             block(
                 args,
                 scratch + corner - start * length * size,
-                args[B] + group * panels * length * columns * size,
-                args[BIAS] + group * panels * columns * size,
-                args[OUT] + shift,
+                args.b + group * panels * length * columns * size,
+                args.bias + group * panels * columns * size,
+                args.out + shift,
                 residual,
                 start,
                 stop,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv.backends.manifest.convolutions import Pack
 from fastconv.backends.numba.engine import array, kernel, part
 from fastconv.backends.numba.simd import Tile
 from fastconv.backends.numba.transpose import transpose_block, transpose_edge
 
 
-@kernel
+@kernel(Pack)
 def pack(tile: Tile):  # type: ignore[no-untyped-def]
     """Write padded rows of channels: a work item is one row of one image, or a part of it."""
     dtype = np.dtype(tile.dtype).type
@@ -49,31 +50,31 @@ def pack(tile: Tile):  # type: ignore[no-untyped-def]
                     transpose_edge(tile, square, s_channel * size, place, stride * size, count - w)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        s_depth, s_row, s_channel = args[3], args[4], args[6]
-        depth, height, width = args[7], args[8], args[9]
-        depths = array(args[10], (depth,), np.int64)
-        heights = array(args[11], (height,), np.int64)
-        widths = array(args[12], (width,), np.int64)
-        channels, stride, part_cells = args[13], args[14], args[17]
+        s_depth, s_row, s_channel = args.source_depth, args.source_row, args.source_channel
+        depth, height, width = args.target_depth, args.target_height, args.target_width
+        depths = array(args.depths, (depth,), np.int64)
+        heights = array(args.heights, (height,), np.int64)
+        widths = array(args.widths, (width,), np.int64)
+        channels, stride, part_cells = args.channels, args.pitch, args.part
         parts = (width + part_cells - 1) // part_cells
         for item in range(first, last):
             line_number, some = divmod(item, parts)
             begin = some * part_cells
             end = min(begin + part_cells, width)
             # What of the run of neighbours is in this part.
-            run = min(max(args[15], begin), end)
-            after = min(max(args[15] + args[16], run), end)
+            run = min(max(args.run, begin), end)
+            after = min(max(args.run + args.count, run), end)
             count = after - run
             rest, h = divmod(line_number, height)
             image, d = divmod(rest, depth)
-            target = args[1] + line_number * width * stride * size
+            target = args.target + line_number * width * stride * size
             row = array(target, (width * stride,), dtype)
             if depths[d] < 0 or heights[h] < 0:
                 row[begin * stride : end * stride] = 0
                 continue
-            start = image * args[2] + depths[d] * s_depth + heights[h] * s_row
-            place = args[0] + start * size
-            source = array(place, (args[2],), dtype)
+            start = image * args.source_image + depths[d] * s_depth + heights[h] * s_row
+            place = args.source + start * size
+            source = array(place, (args.source_image,), dtype)
             if s_channel == 1:
                 whole = run if channels == stride and count > 0 else end
                 copy_pixels(row, source, widths, begin, whole, channels, stride)

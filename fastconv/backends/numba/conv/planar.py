@@ -5,43 +5,10 @@ What they are fed from, and the words of the argument block, stand with the plan
 
 from __future__ import annotations
 
-from fastconv.backends.native.conv.planar import (
-    APART_DOWN,
-    BEFORE,
-    BIAS,
-    CHUNK,
-    COLUMNS,
-    CUTS,
-    GROUPS,
-    HEIGHT,
-    HIGH,
-    IMAGE_BYTES,
-    IN_CHANNELS,
-    IN_WIDTH,
-    LOW,
-    OFFSETS,
-    OUT,
-    OUT_CHANNELS,
-    OUT_IMAGE,
-    OUT_PLANE,
-    PARTS,
-    PHASE,
-    PIXELS,
-    PLANE_BYTES,
-    PLANES,
-    RESIDUAL,
-    ROWS,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    SLOPE,
-    STEPS,
-    STRIDE_DOWN,
-    TAPS_DOWN,
-    WEIGHTS,
-    WIDTH,
-)
+from fastconv.backends.manifest.convolutions import Planar
+from fastconv.backends.native.conv.planar import CUTS
 from fastconv.backends.numba.conv.planes import make_copy_lines
-from fastconv.backends.numba.engine import as_float, inlined, kernel, part
+from fastconv.backends.numba.engine import inlined, kernel, part
 from fastconv.backends.numba.gemm import make_activate
 from fastconv.backends.numba.planar_simd import (
     beside,
@@ -56,7 +23,7 @@ from fastconv.backends.numba.planar_simd import (
 from fastconv.backends.numba.simd import Tile
 
 
-@kernel
+@kernel(Planar)
 def planar(  # type: ignore[no-untyped-def]
     tile: Tile, step: int, phases: int, by_table: int, cut: int, single: int
 ):
@@ -69,16 +36,16 @@ def planar(  # type: ignore[no-untyped-def]
     @part
     def copy_chunk(args, lines, source, start, stop):  # type: ignore[no-untyped-def]
         """Copy the lines of a group's channels."""
-        down = (args[TAPS_DOWN] - 1) * args[APART_DOWN] + 1
-        whole = (args[CHUNK] - 1) * args[STRIDE_DOWN] + down if in_rows else 1
-        there = (stop - start - 1) * args[STRIDE_DOWN] + down if in_rows else 1
-        first = start * args[STRIDE_DOWN] if in_rows else 0
-        before = args[BEFORE] if in_rows else args[BEFORE] - start * step
-        for channel in range(args[IN_CHANNELS]):
+        down = (args.taps_down - 1) * args.apart_down + 1
+        whole = (args.chunk - 1) * args.stride_down + down if in_rows else 1
+        there = (stop - start - 1) * args.stride_down + down if in_rows else 1
+        first = start * args.stride_down if in_rows else 0
+        before = args.line_before if in_rows else args.line_before - start * step
+        for channel in range(args.in_channels):
             copy_lines(
-                lines + channel * whole * phases * args[PHASE] * size,
-                source + channel * args[PLANE_BYTES], first, there, args[ROWS], args[COLUMNS],
-                args[IN_WIDTH], before, args[PHASE],
+                lines + channel * whole * phases * args.line_phase * size,
+                source + channel * args.plane_bytes, first, there, args.line_rows,
+                args.line_columns, args.line_width, before, args.line_phase,
             )  # fmt: skip
 
     @inlined
@@ -95,29 +62,29 @@ def planar(  # type: ignore[no-untyped-def]
                 beside(tile, source + first, lanes * size), beside(tile, source + end, 0)
             )
             return pixels, places, beside(tile, lanes, 0)
-        table = args[PIXELS] + q * 24
+        table = args.pixels + q * 24
         counts = from_table(tile, 0, table + 16, 3)
         counts = lesser(counts, beside(tile, pixels_left - q * lanes, -lanes))
         return from_table(tile, source, table, 3), from_table(tile, 0, table + 8, 3), counts
 
     @inlined
     def multiply(args, pixels, places, counts, shift, weights, bias, t):  # type: ignore[no-untyped-def]
-        slope, low, high = as_float(args[SLOPE]), as_float(args[LOW]), as_float(args[HIGH])
+        slope, low, high = args.slope, args.low, args.high
         values = tile_splat(tile, bias + t * rows * size, size)
-        filters = weights + t * args[STEPS] * rows * size
-        values = tile_multiply_pixels(tile, values, pixels, args[OFFSETS], filters, args[STEPS])
-        target = shift + t * rows * args[OUT_PLANE]
-        valid = args[OUT_CHANNELS] - t * rows
-        if args[RESIDUAL] != 0:
+        filters = weights + t * args.steps * rows * size
+        values = tile_multiply_pixels(tile, values, pixels, args.offsets, filters, args.steps)
+        target = shift + t * rows * args.out_plane
+        valid = args.out_channels - t * rows
+        if args.residual != 0:
             values = tile_add_masked(
-                tile, values, args[RESIDUAL] + target, args[OUT_PLANE], places, counts, valid
+                tile, values, args.residual + target, args.out_plane, places, counts, valid
             )
         values = activate(values, slope, low, high)
         if valid >= rows and min(counts) >= lanes:
-            tile_store_at(tile, values, args[OUT] + target, args[OUT_PLANE], places)
+            tile_store_at(tile, values, args.out + target, args.out_plane, places)
         else:
             tile_store_masked(
-                tile, values, args[OUT] + target, args[OUT_PLANE], places, counts, valid
+                tile, values, args.out + target, args.out_plane, places, counts, valid
             )
 
     @inlined
@@ -139,26 +106,24 @@ def planar(  # type: ignore[no-untyped-def]
     sweep = sweep_channels if CUTS[cut] == "columns" else sweep_pixels
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        height, width, chunk = args[HEIGHT], args[WIDTH], args[CHUNK]
+        height, width, chunk = args.height, args.width, args.chunk
         length = height if in_rows else width
         chunks = (length + chunk - 1) // chunk
-        channels = args[OUT_CHANNELS]
+        channels = args.out_channels
         tiles = (channels + rows - 1) // rows
-        filter_bytes = args[STEPS] * rows * size
-        lines = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        parts = args[PARTS]
+        filter_bytes = args.steps * rows * size
+        lines = args.scratch_base + worker * args.scratch_stride
+        parts = args.parts
         before = -1
         for item in range(first, last):
             whole, some = divmod(item, parts)
             rest, c = divmod(whole, chunks)
-            image, group = divmod(rest, args[GROUPS])
+            image, group = divmod(rest, args.groups)
             start, stop = c * chunk, min((c + 1) * chunk, length)
             source = (
-                args[PLANES]
-                + image * args[IMAGE_BYTES]
-                + group * args[IN_CHANNELS] * args[PLANE_BYTES]
+                args.planes + image * args.image_bytes + group * args.in_channels * args.plane_bytes
             )
-            shift = image * args[OUT_IMAGE] + group * channels * args[OUT_PLANE]
+            shift = image * args.out_image + group * channels * args.out_plane
             shift += start * (width if in_rows else 1) * size
             if in_place:
                 source += start * size
@@ -172,8 +137,8 @@ def planar(  # type: ignore[no-untyped-def]
             line = width if single else (width + lanes - 1) // lanes * lanes
             pixels_left = (stop - start) * (line if in_rows else 1)
             count = (pixels_left + lanes - 1) // lanes
-            weights = args[WEIGHTS] + group * tiles * filter_bytes
-            bias = args[BIAS] + group * tiles * rows * size
+            weights = args.weights + group * tiles * filter_bytes
+            bias = args.bias + group * tiles * rows * size
             low, high = tiles * some // parts, tiles * (some + 1) // parts
             sweep(args, source, shift, weights, bias, pixels_left, count, low, high)
 

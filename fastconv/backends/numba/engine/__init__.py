@@ -14,7 +14,6 @@ from fastconv.backends.native.plan import (
     Slot,
     Stage,
     constant,
-    float_bits,
 )
 from fastconv.backends.numba.engine import driver
 from fastconv.backends.numba.engine.kernel import inlined, kernel, part
@@ -32,7 +31,6 @@ __all__ = [
     "as_float",
     "constant",
     "driver",
-    "float_bits",
     "inlined",
     "kernel",
     "part",

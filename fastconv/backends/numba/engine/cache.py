@@ -23,18 +23,21 @@ from numba.core.caching import _Cache
 from numba.core.serialize import dumps
 
 from fastconv import kept, settings
-from fastconv.backends.native.digest import digest_of_plans
+
+BACKENDS = Path(__file__).parent.parent.parent
+FOLDERS = ("manifest", "native", "numba")
 
 
 @functools.cache
 def _source_stamp() -> str:
-    """Hash this backend's sources and those of the plans: any change may change any kernel.
+    """Hash the sources of the folders that kernels are made from: any may change any kernel.
 
     Kernels hold numbers that the plans' files work out, such as coefficients.
     """
-    digest = hashlib.sha256(digest_of_plans().encode())
-    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    digest = hashlib.sha256()
+    for folder in FOLDERS:
+        for path in sorted((BACKENDS / folder).rglob("*.py")):
+            digest.update(path.relative_to(BACKENDS).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import marshal
 import os
@@ -15,14 +16,13 @@ from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.sigutils import normalize_signature
 
+from fastconv.backends.manifest.schema import Args
 from fastconv.backends.native import tile as native
 from fastconv.backends.numba import simd
+from fastconv.backends.numba.engine.arguments import Block
 from fastconv.backends.numba.engine.cache import DiskCache
 
 Body = Callable[[Any, int, int, int], None]
-_SIGNATURE = normalize_signature(
-    types.void(types.CPointer(types.int64), types.int64, types.int64, types.int64)
-)
 # Numba's own lock is inside: whoever compiles has both.
 _lock = threading.RLock()
 
@@ -47,8 +47,10 @@ if hasattr(os, "register_at_fork"):
 class KernelFamily:
     """Kernels that differ in compile-time constants alone."""
 
-    def __init__(self, factory: Callable[..., Body]) -> None:
+    def __init__(self, args: type[Args], factory: Callable[..., Body]) -> None:
         self._factory = factory
+        # What its argument block is declared as.
+        self.args = args
         self._compiled: dict[tuple[Any, ...], CFunc] = {}
         self.name = f"{factory.__module__.rsplit('.', 1)[-1]}.{factory.__name__}"
 
@@ -74,7 +76,8 @@ class KernelFamily:
     def _compile(self, constants: tuple[Any, ...]) -> CFunc:
         options = {"nopython": True, "error_model": "numpy"}
         body = _named_by_content(self._factory(*constants))
-        compiled = CFunc(body, _SIGNATURE, locals={}, options=options)
+        signature = types.void(Block(self.args), types.int64, types.int64, types.int64)
+        compiled = CFunc(body, normalize_signature(signature), locals={}, options=options)
         compiled._cache = DiskCache(self.name, constants)
         compiled.compile()
         return compiled
@@ -87,14 +90,14 @@ def _as_constant(value: Any) -> Any:
     return simd.Tile(value.dtype, value.lanes, value.rows, value.vectors, value.fma)
 
 
-def kernel(factory: Callable[..., Body]) -> KernelFamily:
-    """Declare a family of kernels.
+def kernel(args: type[Args]) -> Callable[[Callable[..., Body]], KernelFamily]:
+    """Declare a family of kernels whose argument block is ``args``.
 
-    ``factory(*constants)`` gives the Python function ``(args, first, last, worker) -> None`` that
-    Numba compiles: ``args`` is a pointer to int64 (index it), work items ``first`` to ``last`` - 1
-    are to be done, ``worker`` counts from 0 and is below the number of threads.
+    ``factory(*constants)`` returns the Python function ``(args, first, last, worker) -> None`` that
+    Numba compiles: ``args`` has the fields of the block, work items ``first`` to ``last`` - 1 are
+    to be done, ``worker`` counts from 0 and is below the number of threads.
     """
-    return KernelFamily(factory)
+    return functools.partial(KernelFamily, args)
 
 
 def part(function: Callable[..., Any], **options: Any) -> Any:

@@ -4,65 +4,47 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.backends.native.nested import (
-    BLOCK_AT,
-    BLOCKS,
-    BUFFERS,
-    FIRST,
-    FIRST_BUFFER,
-    OFFSETS,
-    PLACE_AT,
-    PLACE_COUNT,
-    PLACES,
-    RUN_COUNT,
-    RUNS,
-    SCRATCH_AT,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    STAGE_AT,
-    STAGE_COUNT,
-    STAGES,
-    WORD_AT,
-    WORD_COUNT,
-    WORKSPACE_AT,
-)
+from fastconv.backends.manifest.running import Nested, NestedRun
+from fastconv.backends.manifest.schema import size_of
+from fastconv.backends.numba.engine.arguments import record_at
 from fastconv.backends.numba.engine.kernel import kernel
 from fastconv.backends.numba.engine.memory import array, call_kernel
 
+_run_at, _RUN_WORDS = record_at(NestedRun), size_of(NestedRun)
 
-@kernel
+
+@kernel(Nested)
 def nested():  # type: ignore[no-untyped-def]
     """Run programs: a work item is one piece of one run."""
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        own = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        count, runs = args[BUFFERS], args[RUN_COUNT]
-        width = OFFSETS + 2 * (count - 2)
-        table = array(args[RUNS], (runs, width), np.int64)
+        own = args.scratch_base + worker * args.scratch_stride
+        count, runs = args.buffers, args.run_count
+        width = 8 * (_RUN_WORDS + 2 * (count - 2))
         addresses = array(own, (count,), np.int64)
-        start = own + args[BLOCK_AT]
+        start = own + args.block_at
         r = 0
         for item in range(first, last):
-            while r + 1 < runs and table[r + 1, FIRST] <= item:
+            while r + 1 < runs and _run_at(args.runs + (r + 1) * width).first <= item:
                 r += 1
-            run = table[r]
-            stages = array(args[STAGES] + 24 * run[STAGE_AT], (run[STAGE_COUNT], 3), np.int64)
-            given = array(args[BLOCKS] + 8 * run[WORD_AT], (run[WORD_COUNT],), np.int64)
-            places = array(args[PLACES] + 24 * run[PLACE_AT], (run[PLACE_COUNT], 3), np.int64)
-            words = array(start, (run[WORD_COUNT],), np.int64)
-            piece = item - run[FIRST]
+            run = _run_at(args.runs + r * width)
+            stages = array(args.stages + 24 * run.stage_at, (run.stage_count, 3), np.int64)
+            given = array(args.blocks + 8 * run.word_at, (run.word_count,), np.int64)
+            places = array(args.places + 24 * run.place_at, (run.place_count, 3), np.int64)
+            words = array(start, (run.word_count,), np.int64)
+            piece = item - run.first
             for b in range(count - 2):
-                base = args[FIRST_BUFFER + b]
-                shift = run[OFFSETS + 2 * b] + piece * run[OFFSETS + 2 * b + 1]
+                base = args.buffer_addresses[b]
+                shift = run.offsets[2 * b] + piece * run.offsets[2 * b + 1]
                 addresses[b] = base + shift if base != 0 else 0
-            addresses[count - 2] = own + run[WORKSPACE_AT]
-            addresses[count - 1] = own + run[SCRATCH_AT]
-            for i in range(run[WORD_COUNT]):
+            addresses[count - 2] = own + run.workspace_at
+            addresses[count - 1] = own + run.scratch_at
+            for i in range(run.word_count):
                 words[i] = given[i]
-            for i in range(run[PLACE_COUNT]):
+            for i in range(run.place_count):
                 base = addresses[places[i, 1]]
                 words[places[i, 0]] = base + places[i, 2] if base != 0 else 0
-            for s in range(run[STAGE_COUNT]):
+            for s in range(run.stage_count):
                 call_kernel(stages[s, 0], start + stages[s, 1], 0, stages[s, 2], 0)
 
     return body

@@ -6,24 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.pool.block import (
-    LANE_BLOCK,
-    LANES,
-    OUT_DEPTH,
-    OUT_HEIGHT,
-    TILES,
-)
 from fastconv.backends.numba.engine import array, part
 
 
 @part
 def split_item(args: Any, item: int) -> Any:
     """Give a work item's image, output depth, output row, tile and lane block."""
-    blocks = (args[LANES] + args[LANE_BLOCK] - 1) // args[LANE_BLOCK]
+    blocks = (args.lanes + args.lane_block - 1) // args.lane_block
     rest, block = divmod(item, blocks)
-    rest, tile = divmod(rest, args[TILES])
-    rest, oh = divmod(rest, args[OUT_HEIGHT])
-    image, od = divmod(rest, args[OUT_DEPTH])
+    rest, tile = divmod(rest, args.tiles)
+    rest, oh = divmod(rest, args.out_height)
+    image, od = divmod(rest, args.out_depth)
     return image, od, oh, tile, block
 
 

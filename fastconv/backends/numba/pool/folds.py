@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from fastconv.backends.native.pool import words as w
-from fastconv.backends.native.pool.words import LONG, OPERATIONS
+from fastconv.backends.manifest.pools import EmitLines, FoldLines
+from fastconv.backends.native.pool.operations import LONG, OPERATIONS
 from fastconv.backends.numba.engine import array, inlined, kernel
 from fastconv.backends.numba.planar_simd import (
     beside,
@@ -33,7 +33,7 @@ def neutral_of(kind: str) -> float:
     return -np.inf if kind.endswith("max") else 0.0
 
 
-@kernel
+@kernel(FoldLines)
 def fold(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     """Fold the lines that cells lie in, as far apart as they are, into one.
 
@@ -52,10 +52,10 @@ def fold(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
         return values
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        cells, step, count, carry = args[w.CELLS], args[w.CELL_STEP], args[w.COUNT], args[w.INTO]
+        cells, step, count, carry = args.cells, args.cell_step, args.count, args.into
         for line in range(first, last):
-            target = args[w.TO] + line * args[w.TO_STEP]
-            source = args[w.CELLS_AT] + line * args[w.CELLS_STEP]
+            target = args.to + line * args.to_step
+            source = args.source + line * args.source_step
             done = 0
             # Where the last whole tile starts that is not done.
             end = count - columns
@@ -95,7 +95,7 @@ def fold(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     return body
 
 
-@kernel
+@kernel(EmitLines)
 def emit(tile: Tile, kind: str, operation: str, taps: int, stride: int):  # type: ignore[no-untyped-def]
     """Shuffle lines into outputs of ``taps`` neighbours, ``stride`` apart, and finish them."""
     tile = dataclasses.replace(tile, vectors=1)
@@ -112,13 +112,13 @@ def emit(tile: Tile, kind: str, operation: str, taps: int, stride: int):  # type
         return values
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        count, across = args[w.OUTPUTS], args[w.ACROSS]
+        count, across = args.outputs, args.across
         places, whole = beside(tile, 0, 0), count // lanes * lanes
         rest = beside(tile, count - whole, 0)
         for row in range(first, last):
-            line = args[w.LINE] + row * args[w.LINE_STEP]
-            out = args[w.RESULTS] + row * args[w.RESULTS_STEP]
-            down = args[w.DOWN] + row * size
+            line = args.line + row * args.line_step
+            out = args.results + row * args.results_step
+            down = args.down + row * size
             for o in range(0, whole, lanes):
                 values = finished(line + o * stride * size, down, across + o * size)
                 tile_store_at(tile, values, out + o * size, 0, places)
@@ -129,7 +129,7 @@ def emit(tile: Tile, kind: str, operation: str, taps: int, stride: int):  # type
     return body
 
 
-@kernel
+@kernel(EmitLines)
 def emit_windows(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     """Fold lines into outputs, window by window, whatever their size."""
     size, columns, dtype = tile.size, tile.columns, np.dtype(tile.dtype).type
@@ -138,16 +138,16 @@ def emit_windows(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     long_sum = make_long_sum(tile)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        count, row_outputs = args[w.OUTPUTS], args[w.ROW_OUTPUTS]
-        starts = array(args[w.SEEN] + 8 * args[w.FIRST_OUTPUT], (count,), np.int64)
-        numbers = array(args[w.SEEN] + 8 * (args[w.FIRST_OUTPUT] + row_outputs), (count,), np.int64)
-        across, step = array(args[w.ACROSS], (count,), dtype), args[w.SEEN_STEP]
-        down = array(args[w.DOWN], (last,), dtype)
+        count, row_outputs = args.outputs, args.row_outputs
+        starts = array(args.seen + 8 * args.first_output, (count,), np.int64)
+        numbers = array(args.seen + 8 * (args.first_output + row_outputs), (count,), np.int64)
+        across, step = array(args.across, (count,), dtype), args.seen_step
+        down = array(args.down, (last,), dtype)
         for row in range(first, last):
-            line = args[w.LINE] + row * args[w.LINE_STEP]
-            out = array(args[w.RESULTS] + row * args[w.RESULTS_STEP], (count,), dtype)
+            line = args.line + row * args.line_step
+            out = array(args.results + row * args.results_step, (count,), dtype)
             for o in range(count):
-                cells, start = numbers[o], line + (starts[o] - args[w.FIRST_COLUMN]) * size
+                cells, start = numbers[o], line + (starts[o] - args.first_column) * size
                 total = dtype(neutral)
                 if cells >= LONG and step == 1 and not largest:
                     total = dtype(long_sum(start, cells))

@@ -8,9 +8,9 @@ from typing import Any
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastconv.backends.native.pool import halving as w
-from fastconv.backends.native.pool.words import OPERATIONS
-from fastconv.backends.numba.engine import as_float, inlined, kernel
+from fastconv.backends.manifest.pools import Halving
+from fastconv.backends.native.pool.operations import OPERATIONS
+from fastconv.backends.numba.engine import inlined, kernel
 from fastconv.backends.numba.planar_simd import (
     beside,
     every,
@@ -69,7 +69,7 @@ def _tile_divide_by(typingctx: Any, shape: Any, tile: Any, number: Any) -> Any:
     return tile(shape, tile, types.float64), codegen
 
 
-@kernel
+@kernel(Halving)
 def halving(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     """Pool: a work item is some rows of outputs, which lie one after the other."""
     wide, tile = (dataclasses.replace(tile, rows=1, vectors=v) for v in (tile.vectors, 1))
@@ -88,18 +88,18 @@ def halving(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
         return values
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        width, outputs, out_height = args[w.WIDTH], args[w.OUT_WIDTH], args[w.OUT_HEIGHT]
-        plane, places, tall = args[w.HEIGHT] * width, beside(tile, 0, 0), args[w.TALL]
-        rows, divisor = args[w.PLANES] * out_height, as_float(args[w.DIVISOR])
+        width, outputs, out_height = args.width, args.out_width, args.out_height
+        plane, places, tall = args.height * width, beside(tile, 0, 0), args.tall
+        rows, divisor = args.planes * out_height, args.divisor
         # What lies past a line's end is somebody's, and in no output that is kept.
-        end = args[w.PLANES] * plane - (tall - 1) * width
+        end = args.planes * plane - (tall - 1) * width
         for item in range(first, last):
-            stop = min((item + 1) * args[w.ITEM_ROWS], rows)
-            for row in range(item * args[w.ITEM_ROWS], stop):
-                line = row // out_height * plane + row % out_height * args[w.ROW_STRIDE] * width
+            stop = min((item + 1) * args.item_rows, rows)
+            for row in range(item * args.item_rows, stop):
+                line = row // out_height * plane + row % out_height * args.row_stride * width
                 for o in range(0, outputs, lanes):
                     there = end - line - 2 * o
-                    base = args[w.SOURCE] + (line + 2 * o) * size
+                    base = args.source + (line + 2 * o) * size
                     if there >= reach:
                         columns = tile_take(wide, down, base)
                         for cell in range(1, tall):
@@ -111,7 +111,7 @@ def halving(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
                             place = base + cell * width * size
                             columns = tile_bring_first(wide, columns, down, place, there, neutral)
                     values = finished(columns, divisor)
-                    target = args[w.OUT] + (row * outputs + o) * size
+                    target = args.out + (row * outputs + o) * size
                     left = (stop - row) * outputs - o
                     if left >= lanes:
                         tile_store_at(tile, values, target, 0, places)

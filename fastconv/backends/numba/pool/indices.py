@@ -10,32 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.pool.block import (
-    D_STEP,
-    D_TABLE,
-    DEPTH,
-    H_STEP,
-    H_TABLE,
-    HEIGHT,
-    INDICES,
-    LANE_BLOCK,
-    LANES,
-    OUT,
-    OUT_DEPTH,
-    OUT_HEIGHT,
-    OUT_WIDTH,
-    ROW_LINE_BYTES,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    SOURCE,
-    TILE,
-    TILE_FROM,
-    TILE_TO,
-    TILES,
-    W_STEP,
-    W_TABLE,
-    WIDTH,
-)
+from fastconv.backends.manifest.pools import PoolIndices
 from fastconv.backends.numba.engine import array, kernel, part
 from fastconv.backends.numba.pool import sweeps
 from fastconv.backends.numba.pool.block import split_item, window
@@ -62,19 +37,19 @@ def make_largest_rows(dtype: str) -> Any:
 
     @part
     def largest_rows(args, image, od, oh, first, last, lane, lanes, line, rows):  # type: ignore[no-untyped-def]
-        d, d_cells, _ = window(args[D_TABLE], args[OUT_DEPTH], od)
-        h, h_cells, _ = window(args[H_TABLE], args[OUT_HEIGHT], oh)
-        pitch = args[LANES] * size
-        row_bytes = args[WIDTH] * pitch
-        plane = args[SOURCE] + image * args[DEPTH] * args[HEIGHT] * row_bytes
+        d, d_cells, _ = window(args.d_table, args.out_depth, od)
+        h, h_cells, _ = window(args.h_table, args.out_height, oh)
+        pitch = args.lanes * size
+        row_bytes = args.width * pitch
+        plane = args.source + image * args.depth * args.height * row_bytes
         plane += first * pitch + lane * size
-        whole = lanes == args[LANES]
+        whole = lanes == args.lanes
         repeats = 1 if whole else last - first
         n = (last - first) * lanes if whole else lanes
         for repeat in range(repeats):
             for i in range(d_cells):
                 for j in range(h_cells):
-                    row = (d + i * args[D_STEP]) * args[HEIGHT] + h + j * args[H_STEP]
+                    row = (d + i * args.d_step) * args.height + h + j * args.h_step
                     take_row(
                         line + repeat * n * size, rows + repeat * n * 8,
                         plane + row * row_bytes + repeat * pitch, row, n, i + j == 0,
@@ -118,37 +93,37 @@ def make_largest_columns(dtype: str) -> Any:
     return largest_columns
 
 
-@kernel
+@kernel(PoolIndices)
 def max_with_indices(dtype: str):  # type: ignore[no-untyped-def]
     """Pool: a work item is a tile of one output row, and a block of lanes."""
     size = np.dtype(dtype).itemsize
     largest_rows, largest_columns = make_largest_rows(dtype), make_largest_columns(dtype)
 
     def body(args, first_item, last_item, worker):  # type: ignore[no-untyped-def]
-        rows = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        line = rows + args[ROW_LINE_BYTES]
-        width, lanes = args[OUT_WIDTH], args[LANES]
-        columns_from = array(args[TILE_FROM], (args[TILES],), np.int64)
-        columns_to = array(args[TILE_TO], (args[TILES],), np.int64)
+        rows = args.scratch_base + worker * args.scratch_stride
+        line = rows + args.row_line_bytes
+        width, lanes = args.out_width, args.lanes
+        columns_from = array(args.tile_from, (args.tiles,), np.int64)
+        columns_to = array(args.tile_to, (args.tiles,), np.int64)
         for item in range(first_item, last_item):
             image, od, oh, tile, block = split_item(args, item)
-            lane = block * args[LANE_BLOCK]
-            some = min(args[LANE_BLOCK], lanes - lane)
-            first = tile * args[TILE]
-            last = min(width, first + args[TILE])
+            lane = block * args.lane_block
+            some = min(args.lane_block, lanes - lane)
+            first = tile * args.tile
+            last = min(width, first + args.tile)
             column = columns_from[tile]
             seen = largest_rows(
                 args, image, od, oh, column, columns_to[tile], lane, some, line, rows
             )
-            row = (image * args[OUT_DEPTH] + od) * args[OUT_HEIGHT] + oh
+            row = (image * args.out_depth + od) * args.out_height + oh
             for o in range(first, last):
-                begin, cells, _ = window(args[W_TABLE], width, o)
+                begin, cells, _ = window(args.w_table, width, o)
                 shift = (begin - column) * some
                 place = (row * width + o) * lanes + lane
                 largest_columns(
                     line + shift * size, rows + shift * 8, begin, cells if seen else 0,
-                    args[W_STEP], args[WIDTH], some, args[OUT] + place * size,
-                    args[INDICES] + place * 8,
+                    args.w_step, args.width, some, args.out + place * size,
+                    args.indices + place * 8,
                 )  # fmt: skip
 
     return body

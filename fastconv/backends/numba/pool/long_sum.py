@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fastconv.backends.native.pool.words import SUM_CELLS, SUMS
+from fastconv.backends.native.pool.operations import SUM_CELLS, SUMS
 from fastconv.backends.numba.engine import inlined
 from fastconv.backends.numba.planar_simd import tile_fill
 from fastconv.backends.numba.pool.simd import tile_bring_first, tile_total

@@ -11,46 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.pool.block import (
-    BEFORE,
-    D_COUNT,
-    D_STEP,
-    D_TABLE,
-    DEPTH,
-    DILATION,
-    H_COUNT,
-    H_STEP,
-    H_TABLE,
-    HEIGHT,
-    LANE_BLOCK,
-    LANES,
-    LINE_BYTES,
-    MODE,
-    OUT,
-    OUT_DEPTH,
-    OUT_HEIGHT,
-    OUT_WIDTH,
-    POWER,
-    RUN_LANES,
-    SCRATCH_BASE,
-    SCRATCH_STRIDE,
-    SOURCE,
-    STRIDE,
-    TAP_TABLE,
-    TAPS,
-    TILE,
-    TILE_FROM,
-    TILE_TO,
-    TILES,
-    W_COUNT,
-    W_STEP,
-    W_TABLE,
-    WIDTH,
-)
+from fastconv.backends.manifest.pools import Separable
 from fastconv.backends.native.pool.geometry import FLAT, PER_OUTPUT
-from fastconv.backends.numba.engine import array, as_float, kernel, part
+from fastconv.backends.numba.engine import array, kernel, part
 from fastconv.backends.numba.pool import sweeps
 from fastconv.backends.numba.pool.block import split_item, window
+
+RUN_LANES = Separable.RUN_LANES
 
 # kind -> operation; "largest" is the Lp pool with p = infinity.
 OPERATIONS = {"max": "max", "largest": "max", "avg": "sum", "lp": "sum"}
@@ -123,19 +90,19 @@ def make_fold_window_rows(kind: str, dtype: str, wide: str, fold_rows: Any, fill
     @part
     def fold_window_rows(args, image, od, oh, first, last, lane, lanes, line, powers):  # type: ignore[no-untyped-def]
         """Give the line's address and the bytes from one of its columns to the next."""
-        d, d_cells, _ = window(args[D_TABLE], args[OUT_DEPTH], od)
-        h, h_cells, _ = window(args[H_TABLE], args[OUT_HEIGHT], oh)
-        pitch = args[LANES] * size
-        row_bytes = args[WIDTH] * pitch
-        plane = args[SOURCE] + image * args[DEPTH] * args[HEIGHT] * row_bytes
-        plane += (d * args[HEIGHT] + h) * row_bytes + first * pitch + lane * size
-        d_bytes, h_bytes = args[D_STEP] * args[HEIGHT] * row_bytes, args[H_STEP] * row_bytes
+        d, d_cells, _ = window(args.d_table, args.out_depth, od)
+        h, h_cells, _ = window(args.h_table, args.out_height, oh)
+        pitch = args.lanes * size
+        row_bytes = args.width * pitch
+        plane = args.source + image * args.depth * args.height * row_bytes
+        plane += (d * args.height + h) * row_bytes + first * pitch + lane * size
+        d_bytes, h_bytes = args.d_step * args.height * row_bytes, args.h_step * row_bytes
         if plain and d_cells == 1 and h_cells == 1:
             return plane, pitch
-        whole = lanes == args[LANES]
+        whole = lanes == args.lanes
         repeats = 1 if whole else last - first
         n = (last - first) * lanes if whole else lanes
-        p = as_float(args[POWER])
+        p = args.power
         for repeat in range(repeats):
             target, source = line + repeat * n * wide_size, plane + repeat * pitch
             fill(target, n)
@@ -175,25 +142,25 @@ def make_fold_columns(operation: str, wide: str, fold_rows: Any, fill: Any) -> A
     def one_by_one(args, line, pitch, column, first, last, lanes, target, target_pitch, parts):  # type: ignore[no-untyped-def]
         for o in range(first, last):
             place = target + (o - first) * target_pitch
-            begin, cells, _ = window(args[W_TABLE], args[OUT_WIDTH], o)
+            begin, cells, _ = window(args.w_table, args.out_width, o)
             source = line + (begin - column) * pitch
-            if args[LANES] == 1:
-                value = start if cells == 0 else fold_run(source, cells, args[W_STEP], parts)
+            if args.lanes == 1:
+                value = start if cells == 0 else fold_run(source, cells, args.w_step, parts)
                 array(place, (1,), kind)[0] = value
             else:
                 fill(place, lanes)
-                fold_spaced(place, source, cells, args[W_STEP] * pitch, lanes)
+                fold_spaced(place, source, cells, args.w_step * pitch, lanes)
 
     @part
     def tap_by_tap(args, line, column, first, last, lanes, target):  # type: ignore[no-untyped-def]
-        ranges = array(args[TAP_TABLE], (2, args[TAPS]), np.int64)
-        stride, flat = args[STRIDE], args[MODE] == FLAT
+        ranges = array(args.tap_table, (2, args.taps), np.int64)
+        stride, flat = args.stride, args.mode == FLAT
         fill(target, (last - first) * lanes)
-        for tap in range(args[TAPS]):
+        for tap in range(args.taps):
             low, high = max(first, ranges[0, tap]), min(last, ranges[1, tap])
             if high <= low:
                 continue
-            cell = low * stride - args[BEFORE] + tap * args[DILATION] - column
+            cell = low * stride - args.before + tap * args.dilation - column
             place, source = target + (low - first) * lanes * size, line + cell * lanes * size
             if flat:
                 fold_rows(place, source, source, source, 1, (high - low) * lanes)
@@ -203,7 +170,7 @@ def make_fold_columns(operation: str, wide: str, fold_rows: Any, fill: Any) -> A
     return one_by_one, tap_by_tap
 
 
-@kernel
+@kernel(Separable)
 def separable(kind: str, dtype: str):  # type: ignore[no-untyped-def]
     """Pool: a work item is a tile of one output row, and a block of lanes."""
     wide = "float64" if kind == "lp" else dtype
@@ -217,44 +184,44 @@ def separable(kind: str, dtype: str):  # type: ignore[no-untyped-def]
     in_place = kind != "lp"
 
     def body(args, first_item, last_item, worker):  # type: ignore[no-untyped-def]
-        line = args[SCRATCH_BASE] + worker * args[SCRATCH_STRIDE]
-        powers = line + args[LINE_BYTES]
-        parts = powers + args[LINE_BYTES]
+        line = args.scratch_base + worker * args.scratch_stride
+        powers = line + args.line_bytes
+        parts = powers + args.line_bytes
         sums = parts + RUN_LANES * wide_size
-        width, lanes = args[OUT_WIDTH], args[LANES]
-        columns_from = array(args[TILE_FROM], (args[TILES],), np.int64)
-        columns_to = array(args[TILE_TO], (args[TILES],), np.int64)
-        d_counts = array(args[D_COUNT], (args[OUT_DEPTH],), np.int64)
-        h_counts = array(args[H_COUNT], (args[OUT_HEIGHT],), np.int64)
-        p = as_float(args[POWER])
+        width, lanes = args.out_width, args.lanes
+        columns_from = array(args.tile_from, (args.tiles,), np.int64)
+        columns_to = array(args.tile_to, (args.tiles,), np.int64)
+        d_counts = array(args.d_count, (args.out_depth,), np.int64)
+        h_counts = array(args.h_count, (args.out_height,), np.int64)
+        p = args.power
         for item in range(first_item, last_item):
             image, od, oh, tile, block = split_item(args, item)
-            lane = block * args[LANE_BLOCK]
-            some = min(args[LANE_BLOCK], lanes - lane)
-            first = tile * args[TILE]
-            last = min(width, first + args[TILE])
+            lane = block * args.lane_block
+            some = min(args.lane_block, lanes - lane)
+            first = tile * args.tile
+            last = min(width, first + args.tile)
             column = columns_from[tile]
             source, pitch = fold_window_rows(
                 args, image, od, oh, column, columns_to[tile], lane, some, line, powers
             )
-            row = (image * args[OUT_DEPTH] + od) * args[OUT_HEIGHT] + oh
-            out = args[OUT] + ((row * width + first) * lanes + lane) * size
+            row = (image * args.out_depth + od) * args.out_height + oh
+            out = args.out + ((row * width + first) * lanes + lane) * size
             cells = d_counts[od] * h_counts[oh]
-            if args[MODE] != PER_OUTPUT:
+            if args.mode != PER_OUTPUT:
                 target = out if in_place else sums
                 tap_by_tap(args, source, column, first, last, some, target)
-                finish(target, out, last - first, some, cells, args[W_COUNT], first, width, p)
+                finish(target, out, last - first, some, cells, args.w_count, first, width, p)
                 continue
             target = out if in_place else sums
             step = lanes * size if in_place else some * wide_size
             one_by_one(args, source, pitch, column, first, last, some, target, step, parts)
             if some == lanes:
-                finish(target, out, last - first, some, cells, args[W_COUNT], first, width, p)
+                finish(target, out, last - first, some, cells, args.w_count, first, width, p)
                 continue
             for o in range(first, last):
                 finish(
                     target + (o - first) * step, out + (o - first) * lanes * size, 1, some, cells,
-                    args[W_COUNT], o, width, p,
+                    args.w_count, o, width, p,
                 )  # fmt: skip
 
     return body

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.pool.block import RUN_LANES as LANES
+from fastconv.backends.manifest.pools import Separable
 from fastconv.backends.numba.engine import array, part
+
+LANES = Separable.RUN_LANES
 
 
 def make_fold(operation: str, dtype: str) -> tuple[Any, Any]:

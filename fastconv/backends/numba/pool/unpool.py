@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.backends.native.pool.unpool import (
-    CELLS,
-    INDICES,
-    LANE_BLOCK,
-    LANES,
-    OUT,
-    PLANE,
-    SOURCE,
-)
+from fastconv.backends.manifest.pools import Unpool
 from fastconv.backends.numba.engine import array, kernel
 
+LANE_BLOCK = Unpool.LANE_BLOCK
 
-@kernel
+
+@kernel(Unpool)
 def unpool(bits: str):  # type: ignore[no-untyped-def]
     """Scatter: a work item is one image's block of lanes; values are moved as bits."""
     kind, itemsize = np.dtype(bits).type, np.dtype(bits).itemsize
 
     def body(args, first_item, last_item, worker):  # type: ignore[no-untyped-def]
-        cells, plane, lanes = args[CELLS], args[PLANE], args[LANES]
+        cells, plane, lanes = args.cells, args.plane, args.lanes
         blocks = (lanes + LANE_BLOCK - 1) // LANE_BLOCK
         for item in range(first_item, last_item):
             image, block = divmod(item, blocks)
             first = block * LANE_BLOCK
             last = min(lanes, first + LANE_BLOCK)
-            x = array(args[SOURCE] + image * cells * lanes * itemsize, (cells, lanes), kind)
-            places = array(args[INDICES] + image * cells * lanes * 8, (cells, lanes), np.int64)
-            out = array(args[OUT] + image * plane * lanes * itemsize, (plane, lanes), kind)
+            x = array(args.source + image * cells * lanes * itemsize, (cells, lanes), kind)
+            places = array(args.indices + image * cells * lanes * 8, (cells, lanes), np.int64)
+            out = array(args.out + image * plane * lanes * itemsize, (plane, lanes), kind)
             for row in range(plane):
                 for c in range(first, last):
                     out[row, c] = 0

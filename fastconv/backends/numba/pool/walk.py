@@ -14,8 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.pool import words as w
+from fastconv.backends.manifest.pools import (
+    ColumnBlock,
+    EmitLines,
+    FoldLines,
+    Step,
+    StepFold,
+    Walk,
+)
+from fastconv.backends.manifest.schema import size_of
 from fastconv.backends.numba.engine import array, inlined, kernel, part
+from fastconv.backends.numba.engine.arguments import record_at
 from fastconv.backends.numba.engine.memory import call_kernel
 from fastconv.backends.numba.pool.simd import holds_nan
 from fastconv.backends.numba.simd import Tile
@@ -44,70 +53,84 @@ def make_any_nan(tile: Tile) -> Any:
     return any_nan
 
 
+_step_at, _fold_at, _column_at = map(record_at, (Step, StepFold, ColumnBlock))
+_fold_lines_at, _emit_lines_at = record_at(FoldLines), record_at(EmitLines)
+_STEP_BYTES, _FOLD_BYTES, _COLUMN_BYTES = (
+    8 * size_of(record) for record in (Step, StepFold, ColumnBlock)
+)
+
+
 @inlined
-def words(table: int, first: int) -> Any:
-    """Read the int64 words of a table from one on."""
-    return array(table + 8 * first, (w.CALL_WORDS,), np.int64)
+def _pair(table: int, first: int) -> Any:
+    """Read two words of a table from one on."""
+    return array(table + 8 * first, (2,), np.int64)
 
 
-@kernel
+@kernel(Walk)
 def walk(tile: Tile, largest: bool):  # type: ignore[no-untyped-def]
     """Pool: a work item is a block of rows and columns of an output plane, or several planes."""
     size = tile.size
     any_nan = make_any_nan(tile)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        blocks = (args[w.OUT_HEIGHT] + args[w.ROWS] - 1) // args[w.ROWS]
-        memory = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
-        call = words(memory, 0)
-        row_bytes = args[w.WIDTH] * size
+        blocks = (args.out_height + args.rows - 1) // args.rows
+        memory = args.scratch_base + worker * args.scratch_stride
+        folds, emits = _fold_lines_at(memory), _emit_lines_at(memory)
+        row_bytes = args.width * size
         for item in range(first, last):
-            rest, column_block = divmod(item, args[w.COLUMN_BLOCKS])
+            rest, column_block = divmod(item, args.column_blocks)
             rest, block = divmod(rest, blocks)
-            plane, depth = divmod(rest, args[w.OUT_DEPTH])
-            cut = words(args[w.COLUMN_TABLE], column_block * w.COLUMN_BLOCK)
-            base, low, high = cut[2], cut[3], cut[4]
-            volume = args[w.SOURCE] + plane * args[w.VOLUME_BYTES] + low * size
-            fold, emit = args[w.FOLD], args[w.EMIT]
-            for number in range(args[w.STEPS]):
-                if largest and number == args[w.CHECKED]:
-                    seen = words(args[w.ROW_TABLE], 2 * block)
-                    start = memory + args[w.CHECKED_PLACE]
-                    if args[w.CHECKED_PLACE] < 0:
+            plane, depth = divmod(rest, args.out_depth)
+            cut = _column_at(args.column_table + column_block * _COLUMN_BYTES)
+            base, low, high = cut.base, cut.low, cut.high
+            volume = args.source + plane * args.volume_bytes + low * size
+            fold, emit = args.fold, args.emit
+            for number in range(args.steps):
+                if largest and number == args.checked:
+                    seen = _pair(args.row_table, 2 * block)
+                    start = memory + args.checked_place
+                    if args.checked_place < 0:
                         start = volume + seen[0] * row_bytes
                     if not any_nan(start, seen[1] - seen[0], row_bytes, high - low):
-                        fold, emit = args[w.FOLD_ORDERED], args[w.EMIT_ORDERED]
-                step = words(args[w.STEP_TABLE], number * w.STEP_WORDS)
+                        fold, emit = args.fold_ordered, args.emit_ordered
+                step = _step_at(args.step_table + number * _STEP_BYTES)
                 kernel = fold
-                if step[w.FIRST] and fold == args[w.FOLD]:
-                    kernel = args[w.FOLD_FIRST]
-                target = memory + step[w.TARGET] + (low - base) * size * step[w.INSIDE]
-                source = volume if step[w.FROM] < 0 else memory + step[w.FROM]
-                call[w.TO_STEP], call[w.CELL_STEP] = step[w.TARGET_BYTES], step[w.CELL_BYTES]
-                call[w.INTO] = step[w.CARRY]
-                place = step[w.BLOCKS] + 2 * (depth * blocks + block)
-                bounds = words(args[w.STEP_TABLE], place)
-                for at in range(bounds[0], bounds[1], w.FOLD_WORDS):
-                    which = words(args[w.STEP_TABLE], at)
-                    call[w.TO] = target
-                    call[w.CELLS_AT] = source + which[0] * step[w.LINE_BYTES]
-                    call[w.CELLS] = which[1]
-                    call[w.COUNT] = which[2] if which[2] else high - low
-                    call[w.CELLS_STEP] = which[4] * step[w.LINE_BYTES]
-                    call_kernel(kernel, memory, 0, which[3], worker)
-                    target += step[w.TARGET_BYTES] * which[3]
-            row = block * args[w.ROWS]
-            call[w.LINE], call[w.LINE_STEP] = memory + args[w.RESULT], args[w.PITCH] * size
-            call[w.RESULTS_STEP] = args[w.OUT_WIDTH] * size
-            call[w.RESULTS] = (
-                args[w.OUT] + rest * args[w.OUT_BYTES] + row * call[w.RESULTS_STEP] + cut[0] * size
+                if step.first and fold == args.fold:
+                    kernel = args.fold_first
+                target = memory + step.target + (low - base) * size * step.inside
+                source = volume if step.source < 0 else memory + step.source
+                folds.to_step, folds.cell_step = step.target_bytes, step.cell_bytes
+                folds.into = step.carry
+                place = step.blocks + 2 * (depth * blocks + block)
+                bounds = _pair(args.step_table, place)
+                for at in range(8 * bounds[0], 8 * bounds[1], _FOLD_BYTES):
+                    which = _fold_at(args.step_table + at)
+                    folds.to = target
+                    folds.source = source + which.line * step.line_bytes
+                    folds.cells = which.cells
+                    folds.count = which.elements if which.elements else high - low
+                    folds.source_step = which.apart * step.line_bytes
+                    call_kernel(kernel, memory, 0, which.lines, worker)
+                    target += step.target_bytes * which.lines
+            row = block * args.rows
+            emits.line, emits.line_step = memory + args.result, args.pitch * size
+            emits.results_step = args.out_width * size
+            emits.results = (
+                args.out
+                + rest * args.out_bytes
+                + row * emits.results_step
+                + cut.first_output * size
             )
-            call[w.FIRST_OUTPUT], call[w.OUTPUTS], call[w.FIRST_COLUMN] = cut[0], cut[1], base
-            call[w.DOWN] = args[w.COUNTS_DOWN] + (depth * args[w.OUT_HEIGHT] + row) * size
-            call[w.ACROSS] = args[w.COUNTS_ACROSS] + cut[0] * size
-            call[w.SEEN], call[w.SEEN_STEP] = args[w.WINDOWS], args[w.WINDOW_STEP]
-            call[w.ROW_OUTPUTS] = args[w.OUT_WIDTH]
-            call[w.LINE_TAPS], call[w.LINE_STRIDE] = args[w.TAPS], args[w.STRIDE]
-            call_kernel(emit, memory, 0, min(args[w.ROWS], args[w.OUT_HEIGHT] - row), worker)
+            emits.first_output, emits.outputs, emits.first_column = (
+                cut.first_output,
+                cut.outputs,
+                base,
+            )
+            emits.down = args.counts_down + (depth * args.out_height + row) * size
+            emits.across = args.counts_across + cut.first_output * size
+            emits.seen, emits.seen_step = args.windows, args.window_step
+            emits.row_outputs = args.out_width
+            emits.taps, emits.stride = args.taps, args.stride
+            call_kernel(emit, memory, 0, min(args.rows, args.out_height - row), worker)
 
     return body

@@ -6,40 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.pool.block import (
-    BEFORE,
-    D_KIND,
-    D_KINDS,
-    D_STEP,
-    D_TABLE,
-    DEPTH,
-    DILATION,
-    H_KIND,
-    H_KINDS,
-    H_STEP,
-    H_TABLE,
-    HEIGHT,
-    KERNEL_HEIGHT,
-    LANE_BLOCK,
-    LANES,
-    MODE,
-    OUT,
-    OUT_DEPTH,
-    OUT_HEIGHT,
-    OUT_WIDTH,
-    SOURCE,
-    STRIDE,
-    SUMS,
-    TAP_TABLE,
-    TAPS,
-    TILE,
-    W_KIND,
-    W_KINDS,
-    W_STEP,
-    W_TABLE,
-    WEIGHTS,
-    WIDTH,
-)
+from fastconv.backends.manifest.pools import Weighted
 from fastconv.backends.native.pool.geometry import FLAT, PER_OUTPUT
 from fastconv.backends.numba.engine import array, kernel, part
 from fastconv.backends.numba.pool import sweeps
@@ -77,27 +44,27 @@ def make_add_row(dtype: str) -> tuple[Any, Any]:
 
     @part
     def by_output(args, source, weights, first, last, lanes, out):  # type: ignore[no-untyped-def]
-        pitch = args[LANES] * size
-        row = array(weights, (args[TAPS],), kind)
+        pitch = args.lanes * size
+        row = array(weights, (args.taps,), kind)
         for o in range(first, last):
-            begin, cells, tap = window(args[W_TABLE], args[OUT_WIDTH], o)
+            begin, cells, tap = window(args.w_table, args.out_width, o)
             for i in range(cells):
-                cell = source + (begin + i * args[W_STEP]) * pitch
+                cell = source + (begin + i * args.w_step) * pitch
                 add_run(out + (o - first) * pitch, cell, row[tap + i], lanes)
 
     @part
     def by_tap(args, source, weights, first, last, lanes, out):  # type: ignore[no-untyped-def]
-        pitch = args[LANES] * size
-        row = array(weights, (args[TAPS],), kind)
-        ranges = array(args[TAP_TABLE], (2, args[TAPS]), np.int64)
-        stride = args[STRIDE]
-        for tap in range(args[TAPS]):
+        pitch = args.lanes * size
+        row = array(weights, (args.taps,), kind)
+        ranges = array(args.tap_table, (2, args.taps), np.int64)
+        stride = args.stride
+        for tap in range(args.taps):
             low, high = max(first, ranges[0, tap]), min(last, ranges[1, tap])
             if high <= low:
                 continue
-            cell = source + (low * stride - args[BEFORE] + tap * args[DILATION]) * pitch
+            cell = source + (low * stride - args.before + tap * args.dilation) * pitch
             place = out + (low - first) * pitch
-            if args[MODE] == FLAT:
+            if args.mode == FLAT:
                 add_run(place, cell, row[tap], (high - low) * lanes)
             else:
                 add_strided(place, cell, row[tap], high - low, stride)
@@ -105,7 +72,7 @@ def make_add_row(dtype: str) -> tuple[Any, Any]:
     return by_output, by_tap
 
 
-@kernel
+@kernel(Weighted)
 def weighted(dtype: str):  # type: ignore[no-untyped-def]
     """Pool: a work item is a tile of one output row, and a block of lanes."""
     kind = np.dtype(dtype).type
@@ -115,41 +82,41 @@ def weighted(dtype: str):  # type: ignore[no-untyped-def]
 
     @part
     def divide(args, od, oh, first, last, lanes, out):  # type: ignore[no-untyped-def]
-        shape = (args[D_KINDS], args[H_KINDS], args[W_KINDS])
-        sums = array(args[SUMS], shape, kind)
-        d = array(args[D_KIND], (args[OUT_DEPTH],), np.int64)[od]
-        h = array(args[H_KIND], (args[OUT_HEIGHT],), np.int64)[oh]
-        of_column = array(args[W_KIND], (args[OUT_WIDTH],), np.int64)
+        shape = (args.d_kinds, args.h_kinds, args.w_kinds)
+        sums = array(args.sums, shape, kind)
+        d = array(args.d_kind, (args.out_depth,), np.int64)[od]
+        h = array(args.h_kind, (args.out_height,), np.int64)[oh]
+        of_column = array(args.w_kind, (args.out_width,), np.int64)
         for o in range(first, last):
             total = sums[d, h, of_column[o]]
             if total != 1:
-                values = array(out + (o - first) * args[LANES] * size, (lanes,), kind)
+                values = array(out + (o - first) * args.lanes * size, (lanes,), kind)
                 for c in range(lanes):
                     values[c] /= total
 
     def body(args, first_item, last_item, worker):  # type: ignore[no-untyped-def]
-        width, lanes, taps = args[OUT_WIDTH], args[LANES], args[TAPS]
-        row_bytes = args[WIDTH] * lanes * size
+        width, lanes, taps = args.out_width, args.lanes, args.taps
+        row_bytes = args.width * lanes * size
         for item in range(first_item, last_item):
             image, od, oh, tile, block = split_item(args, item)
-            lane = block * args[LANE_BLOCK]
-            some = min(args[LANE_BLOCK], lanes - lane)
-            first = tile * args[TILE]
-            last = min(width, first + args[TILE])
-            row = (image * args[OUT_DEPTH] + od) * args[OUT_HEIGHT] + oh
-            out = args[OUT] + ((row * width + first) * lanes + lane) * size
+            lane = block * args.lane_block
+            some = min(args.lane_block, lanes - lane)
+            first = tile * args.tile
+            last = min(width, first + args.tile)
+            row = (image * args.out_depth + od) * args.out_height + oh
+            out = args.out + ((row * width + first) * lanes + lane) * size
             for o in range(first, last):
                 fill(out + (o - first) * lanes * size, some)
-            d, d_cells, d_tap = window(args[D_TABLE], args[OUT_DEPTH], od)
-            h, h_cells, h_tap = window(args[H_TABLE], args[OUT_HEIGHT], oh)
+            d, d_cells, d_tap = window(args.d_table, args.out_depth, od)
+            h, h_cells, h_tap = window(args.h_table, args.out_height, oh)
             for i in range(d_cells):
                 for j in range(h_cells):
-                    line = (image * args[DEPTH] + d + i * args[D_STEP]) * args[HEIGHT]
-                    line += h + j * args[H_STEP]
-                    source = args[SOURCE] + line * row_bytes + lane * size
-                    place = ((d_tap + i) * args[KERNEL_HEIGHT] + h_tap + j) * taps
-                    weights = args[WEIGHTS] + place * size
-                    if args[MODE] == PER_OUTPUT:
+                    line = (image * args.depth + d + i * args.d_step) * args.height
+                    line += h + j * args.h_step
+                    source = args.source + line * row_bytes + lane * size
+                    place = ((d_tap + i) * args.kernel_height + h_tap + j) * taps
+                    weights = args.weights + place * size
+                    if args.mode == PER_OUTPUT:
                         by_output(args, source, weights, first, last, some, out)
                     else:
                         by_tap(args, source, weights, first, last, some, out)

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from fastconv.backends.native.pool.whole import CELLS, COUNTS, OUT, PLANES, SOURCE
+from fastconv.backends.manifest.pools import Whole
 from fastconv.backends.numba.engine import array, kernel
 from fastconv.backends.numba.planar_simd import beside, tile_fill, tile_store_masked
 from fastconv.backends.numba.pool.long_sum import make_long_sum
@@ -20,7 +20,7 @@ from fastconv.backends.numba.pool.simd import (
 from fastconv.backends.numba.simd import Tile
 
 
-@kernel
+@kernel(Whole)
 def whole(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     """Reduce planes: a work item is one of them."""
     dtype, size, columns = np.dtype(tile.dtype).type, tile.size, tile.columns
@@ -29,10 +29,10 @@ def whole(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     long_sum = make_long_sum(tile)
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        cells = args[CELLS]
-        results = array(args[OUT], (last,), dtype)
+        cells = args.cells
+        results = array(args.out, (last,), dtype)
         for plane in range(first, last):
-            start = args[SOURCE] + plane * cells * size
+            start = args.source + plane * cells * size
             if not largest:
                 results[plane] = dtype(long_sum(start, cells) / cells)
                 continue
@@ -46,7 +46,7 @@ def whole(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     return body
 
 
-@kernel
+@kernel(Whole)
 def whole_rows(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     """Reduce planes: a work item is as many of them as a vector has lanes."""
     size, lanes = tile.size, tile.lanes
@@ -55,11 +55,11 @@ def whole_rows(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
     neutral, operation = (-np.inf, "max") if largest else (0.0, "sum")
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        cells = args[CELLS]
+        cells = args.cells
         for item in range(first, last):
             plane = item * lanes
-            count = min(lanes, args[PLANES] - plane)
-            start = args[SOURCE] + plane * cells * size
+            count = min(lanes, args.planes - plane)
+            start = args.source + plane * cells * size
             values = tile_fill(tile, neutral)
             for done in range(0, cells, lanes):
                 values = tile_bring_rows(
@@ -68,8 +68,8 @@ def whole_rows(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
                 )  # fmt: skip
             totals = tile_row_totals(narrow, values, operation)
             if not largest:
-                totals = tile_divide(narrow, totals, args[COUNTS], args[COUNTS] + size)
-            place, counts = args[OUT] + plane * size, beside(narrow, count, 0)
+                totals = tile_divide(narrow, totals, args.counts, args.counts + size)
+            place, counts = args.out + plane * size, beside(narrow, count, 0)
             tile_store_masked(narrow, totals, place, 0, beside(narrow, 0, 0), counts, 1)
 
     return body

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.base import Cost, Work
+from fastconv.backends.manifest.convolutions import Fft as FftArgs
 from fastconv.backends.native.bounds import FILTER_SIGMAS
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
 from fastconv.backends.native.conv.fft.layout import Blocks
 from fastconv.backends.native.conv.fft.passes import pass_tables
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.conv.pack import index_table
-from fastconv.backends.native.gemm import clamp_words, flush, fused, tile_for, vector_tile
+from fastconv.backends.native.gemm import clamp, flush, fused, tile_for, vector_tile
 from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
@@ -90,23 +91,31 @@ class Fft(PlaneByPlane):
         )  # fmt: skip
         activation = problem.activation if fused(problem.activation) else None
         height, width = lead(problem.output_size, 1)[1:]
-        words = [
-            INPUT(0), prod(problem.input_size) * size, spectra, biases, OUTPUT,
-            height * width * size, INPUT(1) if problem.residual else 0, *clamp_words(activation),
-            height, width, blocks.matrices, blocks.blocks, *blocks.counts[1:], *blocks.outputs,
-            *lead(problem.stride, 1)[1:], *_line_tables(problem, blocks), problem.input_size[-1],
-            problem.padding[-1][0], blocks.multiplier, problem.in_channels, blocks.rows,
-            blocks.size[1], blocks.pitch * size, blocks.matrix_bytes, blocks.line_bytes,
-            blocks.spectrum_bytes, constant(down[0]), len(down[0]), constant(down[1]),
-            constant(across[0]), len(across[0]), constant(across[1]), SCRATCH,
-            scratch_stride(blocks.scratch_bytes), blocks.parts,
-        ]  # fmt: skip
+        rows, columns = _line_tables(problem, blocks)
+        step_down, step_across = lead(problem.stride, 1)[1:]
+        arguments = FftArgs(
+            planes=INPUT(0), plane_bytes=prod(problem.input_size) * size, weights=spectra,
+            bias=biases, out=OUTPUT, out_bytes=height * width * size,
+            residual=INPUT(1) if problem.residual else 0, **clamp(activation), height=height,
+            width=width, matrices=blocks.matrices, blocks=blocks.blocks,
+            blocks_across=blocks.counts[1], outputs_down=blocks.outputs[0],
+            outputs_across=blocks.outputs[1], step_down=step_down, step_across=step_across,
+            rows=rows, columns=columns, in_width=problem.input_size[-1],
+            before=problem.padding[-1][0], multiplier=blocks.multiplier,
+            channels=problem.in_channels, lines=blocks.rows, length=blocks.size[1],
+            pitch=blocks.pitch * size, matrix_bytes=blocks.matrix_bytes,
+            line_bytes=blocks.line_bytes, spectrum_bytes=blocks.spectrum_bytes,
+            down=constant(down[0]), down_count=len(down[0]), down_twiddles=constant(down[1]),
+            across=constant(across[0]), across_count=len(across[0]),
+            across_twiddles=constant(across[1]), scratch_base=SCRATCH,
+            scratch_stride=scratch_stride(blocks.scratch_bytes), parts=blocks.parts,
+        )  # fmt: skip
         by_table = problem.padding_mode != "zeros"
         address = self.library.kernel("fft.overlap_save", tile, blocks.flat, by_table)
         items = problem.batch * blocks.items_image
         return self.native_plan(
             problem,
-            [Stage(address, items, words)],
+            [Stage(address, items, arguments)],
             workspace_bytes=0,
             scratch_bytes=blocks.scratch_bytes,
         )

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.manifest.convolutions import FftPass
+
 RADICES = (4, 3, 2)
-# Words of a pass in its table: radix, length of the transforms that it splits, bytes to its
-# twiddle factors.
-PASS_WORDS = 3
 # Operations of a butterfly without twiddle factors.
 BUTTERFLY_OPERATIONS = {4: 16, 3: 16, 2: 4}
 
@@ -66,7 +65,7 @@ def pass_tables(
         step = rest // radix
         angles = np.outer(np.arange(step), np.arange(1, radix)) * (-2 * np.pi / rest)
         table = np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype(dtype)
-        rows.append((radix, rest, done))
+        rows.append([*FftPass(radix=radix, length=rest, twiddles=done)])
         twiddles.append(table.ravel())
         done += table.nbytes
         rest = step

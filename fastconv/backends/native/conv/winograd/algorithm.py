@@ -10,14 +10,14 @@ import functools
 from math import prod
 
 from fastconv.backends.base import Cost, Work
+from fastconv.backends.manifest.convolutions import Winograd as WinogradArgs
 from fastconv.backends.native.conv.common import NativeConv, unit
 from fastconv.backends.native.conv.geometry import lead, output_words
 from fastconv.backends.native.conv.pack import Source, pack_input
 from fastconv.backends.native.conv.winograd.axis import winograd_bound
 from fastconv.backends.native.conv.winograd.layout import Layout, axes_of, filter_axes
 from fastconv.backends.native.conv.winograd.weights import packed_weights
-from fastconv.backends.native.conv.winograd.words import COUNT_WORDS
-from fastconv.backends.native.gemm import clamp_words, fused, vector_tile
+from fastconv.backends.native.gemm import clamp, fused, vector_tile
 from fastconv.backends.native.plan import (
     INPUT,
     SCRATCH,
@@ -106,35 +106,51 @@ class Winograd(NativeConv):
         kernel = self.library.kernel
         height, width = layout.output_size
         columns = problem.out_channels // layout.groups
-        words = [
-            packed.slot, packed.image * size, row, column, down.m * steps[0] * row,
-            across.m * steps[1] * column, down.phases, across.phases, *steps,
-            layout.channel_blocks, prod(problem.input_size) * size,
-            problem.in_channels, *lead(problem.input_size, 1)[1:], *before, *layout.run,
-            *layout.subs, layout.tiles_band, *layout.sub_size, layout.tiles_across,
-            layout.tiles_image, layout.tiles, layout.block, tile.rows, layout.frequencies,
-            layout.a_frequency, layout.a_tile, packed_weights(self.library, layout),
-            layout.weights_group,
-            layout.groups, layout.panels, *layout.tables(), layout.part, layout.parts,
-            layout.p_frequency, layout.p_tile,
-            packed_bias(
+        starts, sizes, segment_starts, segment_counts = layout.tables()
+        between, run, lines, inputs, products = layout.scratch_offsets
+        in_height, in_width = lead(problem.input_size, 1)[1:]
+        kernel_height, kernel_width = lead(problem.kernel_size, 1)[1:]
+        arguments = WinogradArgs(
+            source=packed.slot, source_image=packed.image * size, source_row=row,
+            source_column=column, step_down=down.m * steps[0] * row,
+            step_across=across.m * steps[1] * column, phases_down=down.phases,
+            phases_across=across.phases, stride_down=steps[0], stride_across=steps[1],
+            channel_blocks=layout.channel_blocks, source_plane=prod(problem.input_size) * size,
+            in_channels=problem.in_channels, in_height=in_height, in_width=in_width,
+            before_down=before[0], before_across=before[1], run_tiles=layout.run[0],
+            run_pixels=layout.run[1], subs_down=layout.subs[0], subs_across=layout.subs[1],
+            tiles_band=layout.tiles_band, sub_height=layout.sub_size[0],
+            sub_width=layout.sub_size[1], tiles_across=layout.tiles_across,
+            tiles_image=layout.tiles_image, tiles=layout.tiles, block_tiles=layout.block,
+            tile_rows=tile.rows, frequencies=layout.frequencies, a_frequency=layout.a_frequency,
+            a_tile=layout.a_tile, weights=packed_weights(self.library, layout),
+            weights_group=layout.weights_group, groups=layout.groups, panels=layout.panels,
+            panel_starts=starts, panel_bytes=sizes, segment_starts=segment_starts,
+            segment_counts=segment_counts, part_panels=layout.part, parts=layout.parts,
+            p_frequency=layout.p_frequency, p_tile=layout.p_tile,
+            bias=packed_bias(
                 self.library, tile.dtype, groups=layout.groups, columns=columns,
                 width=tile.columns,
             ),
-            out["out"], out["out_image"],
-            out["out_group"] * (problem.groups // layout.groups), constant(out["out_rows"]),
-            out["out_column"], out["residual"], *clamp_words(activation), height, width, columns,
-            *filters[0], *filters[1], Packed(Given(0)), *lead(problem.kernel_size, 1)[1:],
-            problem.in_channels // problem.groups, problem.out_channels // problem.groups,
-            int(layout.planar), kernel(f"winograd.{read}", one, *filters),
-            kernel("winograd.multiply", tile, layout.tail),
-            kernel("winograd.output", one, *filters),
-            SCRATCH, scratch_stride(layout.scratch_bytes), *layout.scratch_offsets,
-        ]  # fmt: skip
-        words += [0] * (COUNT_WORDS - len(words))
+            out=out["out"], out_image=out["out_image"],
+            out_group=out["out_group"] * (problem.groups // layout.groups),
+            out_rows=constant(out["out_rows"]), out_column=out["out_column"],
+            residual=out["residual"], **clamp(activation), height=height, width=width,
+            columns=columns, down_outputs=down.m, down_taps=down.r, across_outputs=across.m,
+            across_taps=across.r, plain_weights=Packed(Given(0)), kernel_height=kernel_height,
+            kernel_width=kernel_width, group_inputs=problem.in_channels // problem.groups,
+            group_outputs=problem.out_channels // problem.groups, planar=int(layout.planar),
+            input_kernel=kernel(f"winograd.{read}", one, *filters),
+            multiply_kernel=kernel("winograd.multiply", tile, layout.tail),
+            output_kernel=kernel("winograd.output", one, *filters), scratch_base=SCRATCH,
+            scratch_stride=scratch_stride(layout.scratch_bytes), between=between, run=run,
+            lines=lines, inputs=inputs, products=products,
+            # Each worker sets these.
+            base=0, start=0, count=0, group=0, first_panel=0, last_panel=0,
+        )  # fmt: skip
         return self.native_plan(
             problem,
-            [*packed.stages, Stage(kernel("winograd.filtered"), layout.items, words)],
+            [*packed.stages, Stage(kernel("winograd.filtered"), layout.items, arguments)],
             workspace_bytes=packed.workspace_bytes,
             scratch_bytes=layout.scratch_bytes,
         )

@@ -10,9 +10,10 @@ from typing import TypeVar
 import numpy as np
 
 from fastconv.backends.base import Array, Cost, Work, bytes_read
+from fastconv.backends.manifest.convolutions import Winograd
+from fastconv.backends.manifest.schema import size_of
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.conv.winograd.axis import Axis
-from fastconv.backends.native.conv.winograd.words import COUNT_WORDS
 from fastconv.backends.native.gemm import scratch_bytes as finish_bytes
 from fastconv.backends.native.gemm import shaped_tiles, tile_steps
 from fastconv.backends.native.items import items_wanted
@@ -25,6 +26,8 @@ from fastconv.machine import Machine
 from fastconv.problem import ConvProblem, Shape
 from fastconv.problem.record import record, replaced
 
+# Words of the argument block, a copy of which begins a worker's scratch memory.
+BLOCK_WORDS = size_of(Winograd)
 AnyTile = TypeVar("AnyTile", bound=Tile)
 # Share of the second cache for a block's transformed inputs, and for its products.
 INPUTS_SHARE = 0.5
@@ -302,7 +305,7 @@ class Layout:
         """
         vector = self.tile.lanes * self.tile.size
         lines = line_tile(self.tile, self.across.m)
-        between = COUNT_WORDS * 8 + finish_bytes(lines)
+        between = BLOCK_WORDS * 8 + finish_bytes(lines)
         between = -(-between // 64) * 64
         run = between + self.down.n * self.across.n * vector
         start = run + self.planar * self.down.n * self.down.phases * self.run[1] * vector

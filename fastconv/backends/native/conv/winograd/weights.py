@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.backends.base import Array
+from fastconv.backends.manifest.products import Transformed
 from fastconv.backends.native.conv.winograd.axis import Axis
 from fastconv.backends.native.conv.winograd.layout import Layout
 from fastconv.backends.native.library import Library
@@ -24,19 +25,6 @@ from fastconv.backends.native.plan import (
     scratch_stride,
 )
 
-# Words of the argument block: filters and what they become; bytes from one output channel to the
-# next, output channels of a group of the problem, columns of a group here, input channels of one
-# of the problem's groups, and how many of those are done as one; the filters' taps, phases and
-# points; their matrices, phase by phase; where each phase goes at each frequency (-1: nowhere);
-# then what `Layout` says of panels. Numba's kernel has a column of taps, and of lines, in scratch
-# memory.
-(FILTERS, TRANSFORMED, OUT_CHANNEL_STEP, OUT_CHANNELS, GROUP_COLUMNS, GROUP_CHANNELS, MERGED_GROUPS,
- TAPS_DOWN, TAPS_ACROSS, PHASES_OF_DOWN, PHASES_OF_ACROSS, POINTS_DOWN, POINTS_ACROSS, MATRIX_DOWN,
- MATRIX_ACROSS, PLACES, STARTS, SIZES, GROUP_BYTES, PANEL_COUNT, PANEL_LANES, LAST_LANES,
- DEPTH_ROWS, SCRATCH_BASE, SCRATCH_STRIDE) = range(25)  # fmt: skip
-# Channels that a work item transforms.
-FEW_CHANNELS = 8
-
 
 def packed_weights(library: Library, layout: Layout) -> Packed:
     """Pack the first parameter, (out, in / groups, *kernel)."""
@@ -49,16 +37,20 @@ def packed_weights(library: Library, layout: Layout) -> Packed:
     scratch = ((down.taps + 1) * across.taps + 1) * tile.columns * 8
     stage = Stage(
         library.kernel("weights.winograd", tile.dtype),
-        layout.groups * layout.panels * -(-depth // FEW_CHANNELS),
-        [
-            INPUT(0), OUTPUT, per_group * down.taps * across.taps * tile.size,
-            problem.out_channels // problem.groups, layout.columns, per_group, merged,
-            down.taps, across.taps, down.phases, across.phases, down.n, across.n,
-            constant(_matrices(down)), constant(_matrices(across)),
-            constant(_places(layout), np.int64), starts, sizes, layout.weights_group,
-            layout.panels, tile.columns, (layout.tail or tile.vectors) * tile.lanes, depth,
-            SCRATCH, scratch_stride(scratch),
-        ],
+        layout.groups * layout.panels * -(-depth // Transformed.FEW_CHANNELS),
+        Transformed(
+            source=INPUT(0), target=OUTPUT,
+            out_channel_step=per_group * down.taps * across.taps * tile.size,
+            out_channels=problem.out_channels // problem.groups, group_columns=layout.columns,
+            group_channels=per_group, merged_groups=merged, taps_down=down.taps,
+            taps_across=across.taps, phases_down=down.phases, phases_across=across.phases,
+            points_down=down.n, points_across=across.n, matrix_down=constant(_matrices(down)),
+            matrix_across=constant(_matrices(across)),
+            places=constant(_places(layout), np.int64), starts=starts, sizes=sizes,
+            group_bytes=layout.weights_group, panels=layout.panels, panel_lanes=tile.columns,
+            last_lanes=(layout.tail or tile.vectors) * tile.lanes, depth_rows=depth,
+            scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch),
+        ),
     )  # fmt: skip
     nbytes = layout.groups * layout.weights_group
     return Packed(Weights(nbytes, (stage,), scratch_bytes=scratch))

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from math import sqrt
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastconv.backends.native.conv.fft.passes import PASS_WORDS
-from fastconv.backends.numba.engine import array, part
+from fastconv.backends.manifest.convolutions import FftPass
+from fastconv.backends.manifest.schema import size_of
+from fastconv.backends.numba.engine import part
+from fastconv.backends.numba.engine.arguments import record_at
 from fastconv.backends.numba.simd import (
     I64,
     Tile,
@@ -22,6 +23,8 @@ from fastconv.backends.numba.simd import (
     splat,
     store,
 )
+
+_pass_at, _PASS_BYTES = record_at(FftPass), 8 * size_of(FftPass)
 
 Complex = tuple[Any, Any]
 
@@ -161,12 +164,10 @@ def make_passes(tile: Tile, inverse: bool) -> Callable[..., None]:
 
     @part
     def passes(real, imaginary, pitch, table, count, twiddles):  # type: ignore[no-untyped-def]
-        rows = array(table, (count, PASS_WORDS), np.int64)
-        total = rows[0, 1]
+        total = _pass_at(table).length
         for i in range(count):
-            row = count - 1 - i if inverse else i
-            radix, length = rows[row, 0], rows[row, 1]
-            own = twiddles + rows[row, 2]
+            row = _pass_at(table + (count - 1 - i if inverse else i) * _PASS_BYTES)
+            radix, length, own = row.radix, row.length, twiddles + row.twiddles
             if radix == 4:
                 four(real, imaginary, pitch, total, length, own)
             elif radix == 3:

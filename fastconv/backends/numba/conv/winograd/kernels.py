@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.conv.winograd import words as w
-from fastconv.backends.native.conv.winograd.layout import line_tile
+from fastconv.backends.manifest.convolutions import Winograd
+from fastconv.backends.native.conv.winograd.layout import BLOCK_WORDS, line_tile
 from fastconv.backends.native.cook_toom import CHAIN_CHANNELS, transform
 from fastconv.backends.numba.conv.winograd.plain import make_mend
-from fastconv.backends.numba.engine import array, as_float, kernel, part
+from fastconv.backends.numba.engine import array, kernel, part
+from fastconv.backends.numba.engine.arguments import record_at
 from fastconv.backends.numba.engine.memory import call_kernel
 from fastconv.backends.numba.gemm import make_finish
 from fastconv.backends.numba.linear_map import Matrix, linear_map
@@ -30,6 +31,7 @@ from fastconv.backends.numba.simd import (
 )
 
 Filter = tuple[int, int]
+_block_at = record_at(Winograd)
 
 
 def make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:
@@ -65,14 +67,14 @@ def find_tile(args, number):  # type: ignore[no-untyped-def]
     A band of tiles of all sub-images comes before the next: outputs that share a cache line are
     then written by one worker.
     """
-    image, place = divmod(number, args[w.TILES_IMAGE])
-    y, place = divmod(place, args[w.TILES_BAND])
-    sub, x = divmod(place, args[w.TILES_ACROSS])
-    sy, sx = divmod(sub, args[w.SUBS_ACROSS])
+    image, place = divmod(number, args.tiles_image)
+    y, place = divmod(place, args.tiles_band)
+    sub, x = divmod(place, args.tiles_across)
+    sy, sx = divmod(sub, args.subs_across)
     return image, sy, sx, y, x
 
 
-@kernel
+@kernel(Winograd)
 def transform_input(tile: Tile, down: Filter, across: Filter):  # type: ignore[no-untyped-def]
     """Transform the inputs of a block's tiles: a work item is one of them.
 
@@ -85,25 +87,25 @@ def transform_input(tile: Tile, down: Filter, across: Filter):  # type: ignore[n
     n = wide.n
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        blocks, rows = args[w.CHANNEL_BLOCKS], args[w.TILE_ROWS]
-        down_stride, across_stride = args[w.STRIDE_DOWN], args[w.STRIDE_ACROSS]
-        group = args[w.GROUP] * blocks * vector
+        blocks, rows = args.channel_blocks, args.tile_rows
+        down_stride, across_stride = args.stride_down, args.stride_across
+        group = args.group * blocks * vector
         for t in range(first, last):
-            tile_number = min(args[w.START] + t, args[w.TILES] - 1)
+            tile_number = min(args.start + t, args.tiles - 1)
             image, sy, sx, y, x = find_tile(args, tile_number)
-            source = args[w.SOURCE] + image * args[w.SOURCE_IMAGE] + group
-            source += y * args[w.STEP_DOWN] + sy * args[w.SOURCE_ROW]
-            source += x * args[w.STEP_ACROSS] + sx * args[w.SOURCE_COLUMN]
+            source = args.source + image * args.source_image + group
+            source += y * args.step_down + sy * args.source_row
+            source += x * args.step_across + sx * args.source_column
             q, r = divmod(t, rows)
-            target = args[w.BASE] + args[w.INPUTS] + q * args[w.A_TILE] + r * vector
-            for py in range(args[w.PHASES_DOWN]):
-                for px in range(args[w.PHASES_ACROSS]):
-                    phase = source + py * args[w.SOURCE_ROW] + px * args[w.SOURCE_COLUMN]
+            target = args.base + args.inputs + q * args.a_tile + r * vector
+            for py in range(args.phases_down):
+                for px in range(args.phases_across):
+                    phase = source + py * args.source_row + px * args.source_column
                     for c in range(blocks):
                         apply(
-                            phase + c * vector, down_stride * args[w.SOURCE_ROW],
-                            across_stride * args[w.SOURCE_COLUMN], args[w.BASE] + args[w.BETWEEN],
-                            target, n * args[w.A_FREQUENCY], args[w.A_FREQUENCY],
+                            phase + c * vector, down_stride * args.source_row,
+                            across_stride * args.source_column, args.base + args.between,
+                            target, n * args.a_frequency, args.a_frequency,
                         )  # fmt: skip
                         target += rows * vector
 
@@ -119,8 +121,8 @@ def _make_panel(tile: Tile) -> Any:
 
     @part
     def panel(args, inputs, weights, products, segments, count):  # type: ignore[no-untyped-def]
-        blocks, p_tile = args[w.CHANNEL_BLOCKS], args[w.P_TILE]
-        for t in range(0, args[w.COUNT], rows):
+        blocks, p_tile = args.channel_blocks, args.p_tile
+        for t in range(0, args.count, rows):
             places = tile_strided(tile, products + t * p_tile, p_tile)
             b = weights
             for s in range(count):
@@ -133,12 +135,12 @@ def _make_panel(tile: Tile) -> Any:
                     tile_store(tile, values, places)
                     a += some * block
                     b += some * step
-            inputs += args[w.A_TILE]
+            inputs += args.a_tile
 
     return panel
 
 
-@kernel
+@kernel(Winograd)
 def multiply(tile: Tile, tail: int):  # type: ignore[no-untyped-def]
     """Multiply a block's transformed inputs with a part's weights: a work item is a frequency.
 
@@ -149,19 +151,19 @@ def multiply(tile: Tile, tail: int):  # type: ignore[no-untyped-def]
     narrow = _make_panel(dataclasses.replace(tile, vectors=tail)) if tail else wide
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        phases = args[w.PHASES_DOWN] * args[w.PHASES_ACROSS]
-        segments = array(args[w.SEGMENT_STARTS], (args[w.FREQUENCIES], phases), np.int64)
-        counts = array(args[w.SEGMENT_COUNTS], (args[w.FREQUENCIES],), np.int64)
-        starts = array(args[w.PANEL_STARTS], (args[w.FREQUENCIES],), np.int64)
-        sizes = array(args[w.PANEL_BYTES], (args[w.FREQUENCIES],), np.int64)
-        weights = args[w.WEIGHTS] + args[w.GROUP] * args[w.WEIGHTS_GROUP]
+        phases = args.phases_down * args.phases_across
+        segments = array(args.segment_starts, (args.frequencies, phases), np.int64)
+        counts = array(args.segment_counts, (args.frequencies,), np.int64)
+        starts = array(args.panel_starts, (args.frequencies,), np.int64)
+        sizes = array(args.panel_bytes, (args.frequencies,), np.int64)
+        weights = args.weights + args.group * args.weights_group
         for q in range(first, last):
-            inputs = args[w.BASE] + args[w.INPUTS] + q * args[w.A_FREQUENCY]
-            products = args[w.BASE] + args[w.PRODUCTS] + q * args[w.P_FREQUENCY]
-            for number in range(args[w.FIRST_PANEL], args[w.LAST_PANEL]):
+            inputs = args.base + args.inputs + q * args.a_frequency
+            products = args.base + args.products + q * args.p_frequency
+            for number in range(args.first_panel, args.last_panel):
                 start = weights + starts[q] + number * sizes[q]
-                place = products + (number - args[w.FIRST_PANEL]) * vector
-                if number == args[w.PANELS] - 1:
+                place = products + (number - args.first_panel) * vector
+                if number == args.panels - 1:
                     narrow(args, inputs, start, place, segments[q], counts[q])
                 else:
                     wide(args, inputs, start, place, segments[q], counts[q])
@@ -169,7 +171,7 @@ def multiply(tile: Tile, tail: int):  # type: ignore[no-untyped-def]
     return body
 
 
-@kernel
+@kernel(Winograd)
 def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[no-untyped-def]
     """Transform a block's products and store them: a work item is one of its tiles.
 
@@ -187,34 +189,34 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
     lanes = tile.lanes
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        across_count, wide_sub = args[w.TILES_ACROSS], args[w.SUB_WIDTH]
-        subs_down, subs_across = args[w.SUBS_DOWN], args[w.SUBS_ACROSS]
-        slope, low, high = as_float(args[w.SLOPE]), as_float(args[w.LOW]), as_float(args[w.HIGH])
-        lines = args[w.BASE] + args[w.LINES]
-        panel = args[w.P_TILE] // args[w.PART_PANELS]
-        channel, begin = args[w.GROUP] * args[w.PANELS] * panel, args[w.FIRST_PANEL] * panel
-        wide_part = (args[w.LAST_PANEL] - args[w.FIRST_PANEL]) * panel
+        across_count, wide_sub = args.tiles_across, args.sub_width
+        subs_down, subs_across = args.subs_down, args.subs_across
+        slope, low, high = args.slope, args.low, args.high
+        lines = args.base + args.lines
+        panel = args.p_tile // args.part_panels
+        channel, begin = args.group * args.panels * panel, args.first_panel * panel
+        wide_part = (args.last_panel - args.first_panel) * panel
         t = first
         while t < last:
-            image, sy, sx, y, x = find_tile(args, args[w.START] + t)
-            height = (args[w.HEIGHT] - sy + subs_down - 1) // subs_down
-            width = (args[w.WIDTH] - sx + subs_across - 1) // subs_across
+            image, sy, sx, y, x = find_tile(args, args.start + t)
+            height = (args.height - sy + subs_down - 1) // subs_down
+            width = (args.width - sx + subs_across - 1) // subs_across
             some = min(together, last - t, across_count - x)
-            pixel = (sy * subs_across + sx) * args[w.SUB_HEIGHT] * wide_sub
+            pixel = (sy * subs_across + sx) * args.sub_height * wide_sub
             pixel += y * tall * wide_sub + x * m
             end = min(some * m, width - x * m)
-            shift = image * args[w.OUT_IMAGE] + args[w.GROUP] * args[w.OUT_GROUP]
-            residual = args[w.RESIDUAL]
+            shift = image * args.out_image + args.group * args.out_group
+            residual = args.residual
             if residual != 0:
                 residual += shift
             for c in range(0, wide_part, vector):
-                if (begin + c) // vector * lanes >= args[w.COLUMNS]:
+                if (begin + c) // vector * lanes >= args.columns:
                     break
                 for g in range(some):
-                    source = args[w.BASE] + args[w.PRODUCTS] + (t + g) * args[w.P_TILE] + c
+                    source = args.base + args.products + (t + g) * args.p_tile + c
                     apply(
-                        source, n * args[w.P_FREQUENCY], args[w.P_FREQUENCY],
-                        args[w.BASE] + args[w.BETWEEN], lines + g * m * vector, line, vector,
+                        source, n * args.p_frequency, args.p_frequency,
+                        args.base + args.between, lines + g * m * vector, line, vector,
                     )  # fmt: skip
                 valid = min(tall, height - y * tall) if end > 0 else 0
                 column = (begin + c) // vector * lanes
@@ -223,17 +225,17 @@ def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[
                     first_pixel = pixel + i * wide_sub
                     finish(
                         tile_load(pixels, tile_strided(pixels, lines + i * line, vector)),
-                        args[w.BIAS] + channel + begin + c, args[w.OUT] + shift, residual,
-                        args[w.OUT_ROWS], args[w.OUT_COLUMN], first_pixel, first_pixel + end,
-                        column, args[w.COLUMNS], slope, low, high,
-                        args[w.BASE] + w.COUNT_WORDS * 8,
+                        args.bias + channel + begin + c, args.out + shift, residual,
+                        args.out_rows, args.out_column, first_pixel, first_pixel + end,
+                        column, args.columns, slope, low, high,
+                        args.base + BLOCK_WORDS * 8,
                     )  # fmt: skip
             t += some
 
     return body
 
 
-@kernel
+@kernel(Winograd)
 def filtered():  # type: ignore[no-untyped-def]
     """Walk the work: an item is a part of the output channels of one group of a block of tiles.
 
@@ -241,36 +243,36 @@ def filtered():  # type: ignore[no-untyped-def]
     """
 
     def body(args, first, last, worker):  # type: ignore[no-untyped-def]
-        base = args[w.SCRATCH_BASE] + worker * args[w.SCRATCH_STRIDE]
-        words = array(base, (w.COUNT_WORDS,), np.int64)
-        for i in range(w.COUNT_WORDS):
+        base = args.scratch_base + worker * args.scratch_stride
+        own, words = _block_at(base), array(base, (BLOCK_WORDS,), np.int64)
+        for i in range(BLOCK_WORDS):
             words[i] = args[i]
-        words[w.BASE] = base
+        own.base = base
         before = -1
         item = first
         while item < last:
-            whole, part = divmod(item, args[w.PARTS])
-            begin = args[w.PANELS] * part // args[w.PARTS]
+            whole, part = divmod(item, args.parts)
+            begin = args.panels * part // args.parts
             # Parts of a block that follow each other are done as one, as far as there is room.
-            most = min(args[w.PARTS] - part, last - item)
-            end, some = args[w.PANELS] * (part + 1) // args[w.PARTS], 1
+            most = min(args.parts - part, last - item)
+            end, some = args.panels * (part + 1) // args.parts, 1
             while some < most:
-                further = args[w.PANELS] * (part + some + 1) // args[w.PARTS]
-                if further - begin > args[w.PART_PANELS]:
+                further = args.panels * (part + some + 1) // args.parts
+                if further - begin > args.part_panels:
                     break
                 end, some = further, some + 1
             item += some
-            block, group = divmod(whole, args[w.GROUPS])
-            start = block * args[w.BLOCK_TILES]
-            count = min(args[w.BLOCK_TILES], args[w.TILES] - start)
-            rows = args[w.TILE_ROWS]
-            words[w.START], words[w.COUNT], words[w.GROUP] = start, count, group
-            words[w.FIRST_PANEL], words[w.LAST_PANEL] = begin, end
+            block, group = divmod(whole, args.groups)
+            start = block * args.block_tiles
+            count = min(args.block_tiles, args.tiles - start)
+            rows = args.tile_rows
+            own.start, own.count, own.group = start, count, group
+            own.first_panel, own.last_panel = begin, end
             if whole != before:
                 filled = (count + rows - 1) // rows * rows
-                call_kernel(args[w.INPUT_KERNEL], base, 0, filled, worker)
+                call_kernel(args.input_kernel, base, 0, filled, worker)
                 before = whole
-            call_kernel(args[w.MULTIPLY_KERNEL], base, 0, args[w.FREQUENCIES], worker)
-            call_kernel(args[w.OUTPUT_KERNEL], base, 0, count, worker)
+            call_kernel(args.multiply_kernel, base, 0, args.frequencies, worker)
+            call_kernel(args.output_kernel, base, 0, count, worker)
 
     return body

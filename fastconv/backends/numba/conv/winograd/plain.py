@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.native.conv.winograd import words as w
 from fastconv.backends.numba.engine import array, part
 from fastconv.backends.numba.simd import Tile
 
@@ -32,26 +31,26 @@ def make_mend(tile: Tile, m: int) -> Any:
 
     @part
     def plain_input(args, image, channel, row, column):  # type: ignore[no-untyped-def]
-        source = args[w.SOURCE] + image * args[w.SOURCE_IMAGE]
-        if args[w.PLANAR] == 0:
-            source += (row + args[w.BEFORE_DOWN]) * args[w.SOURCE_ROW]
-            source += (column + args[w.BEFORE_ACROSS]) * args[w.SOURCE_COLUMN]
+        source = args.source + image * args.source_image
+        if args.planar == 0:
+            source += (row + args.before_down) * args.source_row
+            source += (column + args.before_across) * args.source_column
             return array(source + channel * size, (1,), real)[0]
-        high, wide = args[w.IN_HEIGHT], args[w.IN_WIDTH]
+        high, wide = args.in_height, args.in_width
         if row < 0 or row >= high or column < 0 or column >= wide:
             return zero
-        place = source + channel * args[w.SOURCE_PLANE] + (row * wide + column) * size
+        place = source + channel * args.source_plane + (row * wide + column) * size
         return array(place, (1,), real)[0]
 
     @part
     def plain_tile(args, image, sy, sx, y, x, column, rows, columns, start, pitch):  # type: ignore[no-untyped-def]
-        high, wide, inputs = args[w.KERNEL_HEIGHT], args[w.KERNEL_WIDTH], args[w.GROUP_INPUTS]
-        top = y * args[w.DOWN_OUTPUTS] * args[w.STRIDE_DOWN] + sy - args[w.BEFORE_DOWN]
-        left = x * args[w.ACROSS_OUTPUTS] * args[w.STRIDE_ACROSS] + sx - args[w.BEFORE_ACROSS]
-        for lane in range(min(lanes, args[w.COLUMNS] - column)):
-            channel = args[w.GROUP] * args[w.COLUMNS] + column + lane
-            group = channel // args[w.GROUP_OUTPUTS]
-            filters = args[w.PLAIN_WEIGHTS] + channel * inputs * high * wide * size
+        high, wide, inputs = args.kernel_height, args.kernel_width, args.group_inputs
+        top = y * args.down_outputs * args.stride_down + sy - args.before_down
+        left = x * args.across_outputs * args.stride_across + sx - args.before_across
+        for lane in range(min(lanes, args.columns - column)):
+            channel = args.group * args.columns + column + lane
+            group = channel // args.group_outputs
+            filters = args.plain_weights + channel * inputs * high * wide * size
             weights = array(filters, (inputs, high, wide), real)
             for i in range(rows):
                 out = array(start + i * pitch + lane * size, ((columns - 1) * lanes + 1,), real)
@@ -59,9 +58,9 @@ def make_mend(tile: Tile, m: int) -> Any:
                     total = zero
                     for c in range(inputs):
                         for ky in range(high):
-                            row = top + i * args[w.STRIDE_DOWN] + ky * args[w.SUBS_DOWN]
+                            row = top + i * args.stride_down + ky * args.subs_down
                             for kx in range(wide):
-                                place = left + j * args[w.STRIDE_ACROSS] + kx * args[w.SUBS_ACROSS]
+                                place = left + j * args.stride_across + kx * args.subs_across
                                 value = plain_input(args, image, group * inputs + c, row, place)
                                 total += weights[c, ky, kx] * value
                     out[j * lanes] = total
