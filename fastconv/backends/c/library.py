@@ -13,7 +13,7 @@ import numpy as np
 from fastconv.backends.c import objects
 from fastconv.backends.native import driver
 from fastconv.backends.native.tile import Tile, register_tile
-from fastconv.machine import Machine, get_machine
+from fastconv.machine import Machine, forced_isa, with_extended
 
 BACKEND = "c"
 
@@ -43,7 +43,8 @@ def kernel(name: str, *constants: Any) -> int:
     """
     address = _address(name, constants)
     if address == 0:
-        raise LookupError(f"the C extension has no kernel {_symbol(name, constants)}")
+        symbol = f"{_symbol(name, constants)}_{forced_isa()}"
+        raise LookupError(f"the C extension has no kernel {symbol}")
     return address
 
 
@@ -53,11 +54,18 @@ def has(name: str, *constants: Any) -> bool:
 
 
 def _address(name: str, constants: tuple[Any, ...]) -> int:
-    return int(_find(_symbol(name, constants).encode()))
+    return _found(_symbol(name, constants), forced_isa())
+
+
+@functools.cache
+def _found(symbol: str, isa: str) -> int:
+    """Find a kernel of an instruction set, or of one that it extends; 0: none has it."""
+    found = (int(_find(f"{symbol}_{name}".encode())) for name in with_extended(isa))
+    return next((address for address in found if address != 0), 0)
 
 
 def _symbol(name: str, constants: tuple[Any, ...]) -> str:
-    """Name a kernel as the extension's table does: name, kinds, dtype, instruction set.
+    """Name a kernel as the extension's table does before the instruction set: name, kinds, dtype.
 
     Numbers are read at run time, from the argument block.
     """
@@ -68,7 +76,7 @@ def _symbol(name: str, constants: tuple[Any, ...]) -> str:
     dtypes = [c.dtype for c in constants if isinstance(c, Tile)]
     dtypes += [word for word in words if word in _DTYPES]
     kinds = [word.replace(" ", "_") for word in words if word not in _DTYPES]
-    return "_".join([name.replace(".", "_"), *kinds, *flags, *shapes, *dtypes, get_machine().isa])
+    return "_".join([name.replace(".", "_"), *kinds, *flags, *shapes, *dtypes])
 
 
 @functools.cache
