@@ -49,7 +49,7 @@ def generated() -> dict[str, str]:
     Their sources are modules of the package that import nothing but each other: they are imported
     without the packages that they are in, which need more than a build has.
     """
-    names = ("fastconv", "fastconv.backends", "fastconv.backends.native")
+    names = ("fastconv", "fastconv.backends", "fastconv.backends.native", "fastconv.machine")
     for name in names:
         sys.modules[name] = module = ModuleType(name)
         module.__path__ = [str(ROOT / name.replace(".", "/"))]

@@ -20,7 +20,7 @@ struct NAME(pixel) {
     NAME(lanes) lanes;
 };
 
-static const REAL NAME(zeros)[VECTOR_BYTES / sizeof(REAL)];
+static const REAL NAME(zeros)[LANE_COUNT];
 
 /* Read a pixel; at an edge, zeros where it is outside. `whole`: all lanes. */
 INLINE V NAME(read_pixel)(int edge, int whole, const struct NAME(pixel) *at)
@@ -123,7 +123,7 @@ INLINE void NAME(add_some_lines)(int rows, V *tile, const struct depthwise_args 
                                  int64_t depth, int64_t height, const struct NAME(pixel) *at,
                                  int64_t channels, const REAL *weights)
 {
-    const int whole = VECTOR_BYTES < 64;
+    const int whole = !HAS_AVX512;
     const int known = args->dilation[2] == 1 && (!whole || channels >= LANES);
     const int64_t span = (rows - 1) * args->stride[2] + args->kernel_size[2];
     const int edge = at->number < 0 || at->number + span > args->input_size[2];
@@ -182,32 +182,26 @@ INLINE void NAME(sum_lines)(int rows, const struct depthwise_args *args, struct 
     }
 }
 
-/* The tiles of PIXELS in fastconv/backends/native/conv/depthwise.py. */
+/* A function for each tile. */
 typedef void (*NAME(lines_function))(const struct depthwise_args *args, struct NAME(panel) *panel, int64_t first,
                                      int64_t last, int64_t begin);
-#if VECTOR_BYTES == 64
-#define PIXELS(X) X(14) X(8) X(7) X(4)
-#else
-#define PIXELS(X) X(8) X(7) X(4)
-#endif
-#define LINES_FUNCTION(rows)                                                                       \
+#define LINES_FUNCTION(rows, vectors)                                                                       \
     static void NAME(sum_lines_##rows)(const struct depthwise_args *args, struct NAME(panel) *panel,\
                                        int64_t first, int64_t last, int64_t begin)                 \
     {                                                                                              \
         NAME(sum_lines)(rows, args, panel, first, last, begin);                                    \
     }
-PIXELS(LINES_FUNCTION)
-#define LINES_CASE(rows)                                                                           \
+SHAPES(pixels)(LINES_FUNCTION)
+#define LINES_CASE(rows, vectors)                                                                           \
     case rows:                                                                                     \
         return NAME(sum_lines_##rows);
 static NAME(lines_function) NAME(lines_function_of)(int64_t rows)
 {
     switch (rows) {
-        PIXELS(LINES_CASE)
+        SHAPES(pixels)(LINES_CASE)
     }
     return 0;
 }
-#undef PIXELS
 #undef LINES_FUNCTION
 #undef LINES_CASE
 

@@ -26,7 +26,7 @@ struct NAME(corner) {
 /* Vector v of the corner's line; at an edge, its lanes inside the plane. */
 INLINE V NAME(read_line)(int edge, const struct NAME(corner) *at, const NAME(lanes) *inside, int v)
 {
-    static const REAL zeros[VECTOR_BYTES / sizeof(REAL)];
+    static const REAL zeros[LANE_COUNT];
     const REAL *place = AT(at->address + v * VECTOR_BYTES);
     if (!edge) {
         return NAME(load)(place);
@@ -105,7 +105,7 @@ INLINE void NAME(add_taps)(int rows, int vectors, int taps, int step, int edge, 
             continue;
         }
         int64_t t = 0;
-#if VECTOR_BYTES == 64
+#if VECTOR_REGISTERS == 32
         for (; step > 0 && t + 8 <= down; t += 8) {
             NAME(add_column)(rows, vectors, 8, step, edge, tile, at, inside, weights);
             NAME(move_down)(&at, 8);
@@ -246,11 +246,9 @@ INLINE void NAME(sum_block)(int rows, int vectors, const struct depthwise_planar
     }
 }
 
-/* The tiles of ROW_TILES in fastconv/backends/native/conv/planes.py. */
+/* A function for each tile. */
 typedef void (*NAME(block_function))(const struct depthwise_planar_args *args, int64_t copied, int64_t plane,
                                      int64_t filter, int64_t start, int64_t stop, int64_t begin);
-#define ROW_TILES(X)                                                                               \
-    X(8, 1) X(7, 1) X(6, 1) X(5, 1) X(4, 2) X(4, 1) X(2, 4) X(2, 1) X(1, 8) X(1, 4) X(1, 1)
 #define BLOCK_FUNCTION(rows, vectors)                                                              \
     static void NAME(sum_##rows##x##vectors)(const struct depthwise_planar_args *args, int64_t copied, int64_t plane,\
                                              int64_t filter, int64_t start, int64_t stop,          \
@@ -258,17 +256,16 @@ typedef void (*NAME(block_function))(const struct depthwise_planar_args *args, i
     {                                                                                              \
         NAME(sum_block)(rows, vectors, args, copied, plane, filter, start, stop, begin);           \
     }
-ROW_TILES(BLOCK_FUNCTION)
+SHAPES(planes)(BLOCK_FUNCTION)
 #define BLOCK_CASE(rows, vectors)                                                                  \
     if (args->tile_rows == rows && args->tile_vectors == vectors) {                                \
         return NAME(sum_##rows##x##vectors);                                                       \
     }
 static NAME(block_function) NAME(block_function_of)(const struct depthwise_planar_args *args)
 {
-    ROW_TILES(BLOCK_CASE)
+    SHAPES(planes)(BLOCK_CASE)
     return 0;
 }
-#undef ROW_TILES
 #undef BLOCK_FUNCTION
 #undef BLOCK_CASE
 

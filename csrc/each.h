@@ -1,7 +1,8 @@
 /* The kernels of KERNELS at every instruction set, for each element type.
  *
  * A family's file, which generate.py makes, gives KERNELS, the header that is read once for each
- * pair, and ELEMENT_TYPES, the header that goes through the element types.
+ * pair, and ELEMENT_TYPES, the header that goes through the element types. For kernels of an
+ * instruction set that extends another it defines ONLY_ and its name, as in ONLY_AMX.
  */
 #include "arguments.h"
 #include "fastconv.h"
@@ -35,52 +36,5 @@
 #include <immintrin.h>
 #endif
 
-/* gcc moves halves of vectors by way of MMX registers, and leaves them in the way of long
- * doubles. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC push_options
-#pragma GCC target("no-mmx")
-#endif
-#define ISA generic
-#define VECTOR_BYTES 16
-#include ELEMENT_TYPES
-#undef ISA
-#undef VECTOR_BYTES
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC pop_options
-#endif
-
-#if defined(__x86_64__) || defined(_M_X64)
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-#define ISA avx2
-#define VECTOR_BYTES 32
-#include ELEMENT_TYPES
-#undef ISA
-#undef VECTOR_BYTES
-#if defined(__clang__)
-#pragma clang attribute pop
-#pragma clang attribute push(                                                                      \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
-#else
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
-#endif
-#define ISA avx512
-#define VECTOR_BYTES 64
-#include ELEMENT_TYPES
-#undef ISA
-#undef VECTOR_BYTES
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-
-#endif
+/* KERNELS at each instruction set: ISA, VECTOR_BYTES, VECTOR_REGISTERS, HAS_AVX2, ... are given. */
+#include "instruction_sets.h"

@@ -418,7 +418,7 @@ INLINE void NAME(recurrent)(int kind, int rows, const struct recurrent_args *arg
            NAME(recurrent)(RESET, rows, args, first, last, worker))                                \
     KERNEL(recurrent_rnn_##rows##x4, recurrent_args,                                               \
            NAME(recurrent)(RNN, rows, args, first, last, worker))
-SHAPES(recurrent)(RECURRENT_KERNELS)
+SHAPES(steps)(RECURRENT_KERNELS)
 #undef RECURRENT_KERNELS
 #undef EACH_PANEL
 #undef KIND

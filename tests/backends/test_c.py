@@ -20,6 +20,7 @@ import fastconv.functional as F
 from fastconv import machine
 from fastconv.backends import c
 from fastconv.dispatch.registry import backend_available
+from tests.libraries import ISAS
 
 HERE = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not backend_available("c"), reason="the extension was not built")
@@ -52,10 +53,30 @@ def test_a_kernel_that_is_not_there_is_a_lookup_error() -> None:
         library.kernel("pool.fold", library.tile(np.dtype("f4"), machine.get_machine()), "median")
 
 
+def test_kernel_of_an_extension_is_its_own_or_that_of_the_set_it_extends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from fastconv.backends.c import library
+
+    there = {b"both_avx512": 1, b"both_amx": 2, b"one_avx512": 3, b"other_amx": 4}
+    monkeypatch.setattr(machine, "detected_isa", lambda: "amx")
+    monkeypatch.setattr(library, "_find", lambda name: there.get(name, 0))
+    library._found.cache_clear()
+    try:
+        assert [library.kernel(name) for name in ("both", "one", "other")] == [2, 3, 4]
+        monkeypatch.setenv("FASTCONV_ISA", "avx512")
+        assert [library.kernel(name) for name in ("both", "one")] == [1, 3]
+        assert not library.has("other")
+        with pytest.raises(LookupError, match="other_avx512"):
+            library.kernel("other")
+    finally:
+        library._found.cache_clear()
+
+
 def test_every_instruction_set_gives_the_same_maxima(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).standard_normal((1, 5, 40, 37)).astype("f4")
     results = []
-    for isa in machine.available_isas():
+    for isa in ISAS:
         monkeypatch.setenv("FASTCONV_ISA", isa)
         results.append(F.max_pool2d(x, 5, 2, 2, backend="c"))
     assert all(np.array_equal(r, results[0]) for r in results)
@@ -121,7 +142,7 @@ def test_many_threads_may_call_beside_numba() -> None:
 
 
 def test_extension_built_for_other_arguments_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c.manifest, "digest", lambda: "of another day")
+    monkeypatch.setattr(c.manifest, "digest", lambda *_: "of another day")
     assert "build it again" in str(c.why_not.__wrapped__())
 
 

@@ -10,7 +10,8 @@ import pytest
 
 import fastconv
 import fastconv.functional as F
-from fastconv.backends.native import arena, channelwise, response
+from fastconv.backends.manifest.elements import Response
+from fastconv.backends.native import arena, channelwise
 from fastconv.backends.native import plan as engine_plan
 from fastconv.backends.native.pointwise import BLOCK
 from fastconv.dispatch import find_plan
@@ -30,7 +31,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "one element a channel": (3, 24, 1, 1),
     "no spatial axes": (200, 6),
     "one channel": (2, 1, 40, 40),
-    "several blocks of pixels": (2, 4, response.PIXELS + 1, 2),
+    "several blocks of pixels": (2, 4, Response.PIXELS + 1, 2),
     "the longest short run": (2, 6, channelwise.SHORT - 1),
 }
 NAMES = ("batch_norm", "group_norm", "instance_norm", "local_response_norm", "prelu", "layer_norm")

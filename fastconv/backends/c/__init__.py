@@ -6,6 +6,7 @@ import functools
 import importlib
 
 from fastconv.backends import manifest
+from fastconv.backends.native import cook_toom
 
 
 @functools.cache
@@ -17,6 +18,8 @@ def why_not() -> str | None:
         missing = isinstance(error, ModuleNotFoundError)
         return "the extension was not built" if missing else f"the extension does not load: {error}"
     schema = getattr(native.lib, "fastconv_schema", None)
-    if schema is None or native.ffi.string(schema()).decode() != manifest.digest():
+    if schema is None or native.ffi.string(schema()).decode() != manifest.digest(
+        cook_toom.POINTS, cook_toom.CHAIN_CHANNELS
+    ):
         return "the extension was built for other arguments of kernels than these: build it again"
     return None

@@ -14,7 +14,7 @@ from fastconv.backends.c import objects
 from fastconv.backends.manifest import MANIFEST
 from fastconv.backends.native import driver
 from fastconv.backends.native.tile import Tile, register_tile
-from fastconv.machine import Machine, get_machine
+from fastconv.machine import Machine, forced_isa, with_extended
 
 BACKEND = "c"
 
@@ -47,8 +47,10 @@ def has(name: str, *constants: Any) -> bool:
 
 
 def _address(name: str, constants: tuple[Any, ...]) -> int:
-    symbol = MANIFEST[name].symbol(constants, get_machine().isa)
-    return 0 if symbol is None else int(_find(symbol.encode()))
+    """Find a kernel of the instruction set in force, or of one that it extends; 0: none has it."""
+    row = MANIFEST[name]
+    symbols = (row.symbol(constants, isa) for isa in with_extended(forced_isa()))
+    return next((int(_find(symbol.encode())) for symbol in symbols if symbol is not None), 0)
 
 
 @functools.cache

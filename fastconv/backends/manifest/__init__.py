@@ -6,10 +6,11 @@ written, and for which constants C has one.
 
 from __future__ import annotations
 
-import functools
+from typing import Any
 
 from fastconv.backends.manifest import convolutions, elements, moves, pools, products, running
 from fastconv.backends.manifest.schema import Args, Kernel, Record, digest_of, records_of
+from fastconv.backends.manifest.tiles import TILES
 
 _FAMILIES = (convolutions, products, pools, elements, moves)
 MANIFEST: dict[str, Kernel] = {
@@ -25,7 +26,6 @@ RECORDS: tuple[type[Record], ...] = (*convolutions.RECORDS, *pools.RECORDS, *run
 __all__ = ["ALGORITHMS", "MANIFEST", "RECORDS", "Args", "Kernel", "Record", "digest", "records_of"]
 
 
-@functools.cache
-def digest() -> str:
-    """Return a checksum of all declarations: an extension built for others is not used."""
-    return digest_of(tuple(MANIFEST.values()), RECORDS)
+def digest(*more: Any) -> str:
+    """Return a checksum of all declarations, and of what else C was made from."""
+    return digest_of(tuple(MANIFEST.values()), RECORDS, TILES, *more)

@@ -3,7 +3,7 @@
 From a declaration come the C struct and the table of kernels (csrc/build.py), the accessors of
 Numba's kernels (numba/engine/arguments.py) and the packer of plans, which is the class itself.
 The build of the C extension imports this package by itself: it imports nothing but the standard
-library.
+library and the rows of instruction sets.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+
+from fastconv.backends.manifest.tiles import tiles_of
+from fastconv.machine.instruction_sets import INSTRUCTION_SETS
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
@@ -176,30 +179,6 @@ def float_bits(value: float) -> int:
     return int(struct.unpack("<q", struct.pack("<d", value))[0])
 
 
-# The instruction sets, best last, and when C has them.
-_X86 = "defined(__x86_64__) || defined(_M_X64)"
-ISAS = {"generic": "", "avx2": _X86, "avx512": _X86}
-# Register tiles (rows, vectors) that C kernels are compiled for, by name and instruction set.
-_ROWS = ((12, 2), (10, 2), (14, 2), (8, 3), (9, 3), (6, 4), (16, 1), (12, 1), (10, 1))
-_NARROW = ((6, 2), (5, 2), (4, 3), (3, 4), (12, 1))
-_SINGLE = ((1, 1), (1, 2), (1, 3), (1, 4))
-SHAPES: dict[str, dict[str, Sequence[tuple[int, int]]]] = {
-    "gemm": {"avx512": (*_ROWS, *_SINGLE), "avx2": (*_NARROW, (6, 1), *_SINGLE)},
-    "blocks": {
-        "avx512": ((14, 2), (8, 3), (9, 3), (6, 4), (16, 1), (7, 3)),
-        "avx2": _NARROW,
-    },
-    "planar": {
-        "avx512": ((1, 8), (2, 8), (3, 8), (4, 6), (6, 4), (8, 3), (12, 2)),
-        "avx2": ((1, 8), (2, 6), (3, 4), (4, 3), (6, 2)),
-    },
-    "recurrent": {"avx512": ((1, 4), (2, 4), (4, 4), (6, 4)), "avx2": ((1, 4), (2, 4), (3, 4))},
-    "recurrent_gru": {"avx512": ((1, 3), (2, 3), (4, 3), (6, 3)), "avx2": ((1, 3), (2, 3), (3, 3))},
-}
-for _shapes in SHAPES.values():
-    _shapes["generic"] = _shapes["avx2"]
-
-
 class Takes(NamedTuple):
     """One of a kernel's constants: which values there are kernels for in C."""
 
@@ -231,13 +210,18 @@ FLAG = Takes("flag", (False, True))
 FLOATS = ("float32", "float64")
 
 
+# Instruction sets that extend no other, the widest last.
+BASIC = tuple(name for name, row in INSTRUCTION_SETS.items() if row.extends is None)[::-1]
+
+
 class Kernel(NamedTuple):
     """One kernel: what it is called by, what it takes, where it is written.
 
     ``numba`` is "module:function" in backends/numba, ``c`` a file in csrc; None: there is none. A
     header is compiled for every instruction set, a .c file once. ``takes`` are the constants that
     `Library.kernel` is called with, in order; those that it has after them are compiled into
-    Numba's kernels alone: C reads the fields ``reads`` instead, one for each.
+    Numba's kernels alone: C reads the fields ``reads`` instead, one for each. ``isas`` are the
+    instruction sets that C has it for: those that extend no other.
     """
 
     name: str
@@ -246,6 +230,7 @@ class Kernel(NamedTuple):
     c: str | None
     takes: tuple[Takes, ...] = ()
     reads: tuple[str, ...] = ()
+    isas: tuple[str, ...] = BASIC
 
     def dtypes(self) -> tuple[str, ...]:
         """Return the element types of the C kernels; none: the elements are not looked at."""
@@ -262,8 +247,10 @@ class Kernel(NamedTuple):
 
     def symbol(self, constants: Sequence[Any], isa: str) -> str | None:
         """Name the C kernel for some constants; None: there is none."""
+        if self.c is None or isa not in self.isas:
+            return None
         found = self._specialised(list(constants), isa)
-        if self.c is None or found is None:
+        if found is None:
             return None
         words, dtype = found
         return symbol_of(self.function(words), dtype, isa if self.each_isa else None)
@@ -276,7 +263,7 @@ class Kernel(NamedTuple):
             if take.what == "tile":
                 (shapes,) = take.choices
                 shape = given[0].rows, given[0].vectors
-                if shapes and shape not in SHAPES[shapes][isa]:
+                if shapes and shape not in tiles_of(isa).named(shapes):
                     return None
                 words += [word_of(shape)] * bool(shapes)
                 given = [given[0].dtype]
@@ -301,8 +288,9 @@ class Kernel(NamedTuple):
         for take in self.takes:
             more: list[list[str]]
             if take.what == "tile":
-                (shapes,) = take.choices
-                more = [[word_of(shape)] for shape in SHAPES[shapes][isa]] if shapes else [[]]
+                (name,) = take.choices
+                shapes = tiles_of(isa).named(name) if name else ()
+                more = [[word_of(shape)] for shape in shapes] if name else [[]]
             elif take.what == "kinds":
                 more = [list(map(word_of, pair)) for pair in take.choices]
             else:

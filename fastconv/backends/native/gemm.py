@@ -18,6 +18,7 @@ import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.backends.manifest.products import Gemm as GemmArgs
+from fastconv.backends.manifest.tiles import tiles_of
 from fastconv.backends.native.items import LEAST_ITEMS, part_of
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import SCRATCH, Packed, Slot, constant, scratch_stride
@@ -63,10 +64,9 @@ def fitting_tile(
 
     Columns that one vector holds take no more: the rest would be zeros.
     """
-    figures = machine.figures
-    narrow = [(count, 1) for count in figures.vector_rows]
+    tiles = tiles_of(machine.isa)
     few = columns <= machine.lanes(dtype)
-    shapes = shaped_tiles(library, dtype, machine, narrow if few else figures.row_tiles)
+    shapes = shaped_tiles(library, dtype, machine, tiles.narrow if few else tiles.products)
 
     def steps(tile: Tile) -> float:
         covered = -(-rows // tile.rows) * tile.rows * -(-columns // tile.columns) * tile.columns

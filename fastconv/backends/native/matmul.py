@@ -17,6 +17,7 @@ import numpy as np
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.manifest.products import Matmul as MatmulArgs
 from fastconv.backends.manifest.products import PackMatrix
+from fastconv.backends.manifest.tiles import tiles_of
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.bounds import sum_bound
@@ -136,10 +137,10 @@ def product_tile(
     A last panel that one vector holds takes little more than its part of the time. Tiles of one
     vector are for columns that one holds: they have more rows than there are registers for places.
     """
-    figures, lanes = machine.figures, machine.lanes(dtype)
+    known, lanes = tiles_of(machine.isa), machine.lanes(dtype)
     few = max(columns, default=1) <= lanes
-    wide = [shape for shape in figures.row_tiles if shape[1] > 1]
-    shapes = [(count, 1) for count in figures.vector_rows] if few else wide
+    wide = [shape for shape in known.products if shape[1] > 1]
+    shapes = known.narrow if few else wide
     tiles = shaped_tiles(library, dtype, machine, shapes)
     return min(tiles, key=lambda tile: covered(tile, rows, columns) * tile_steps(tile))
 

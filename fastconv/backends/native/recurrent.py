@@ -22,6 +22,7 @@ import numpy as np
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.manifest.products import Recurrent as RecurrentArgs
 from fastconv.backends.manifest.schema import float_bits
+from fastconv.backends.manifest.tiles import tiles_of
 from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.algorithm import NativeAlgorithm
 from fastconv.backends.native.arena import rounded
@@ -58,8 +59,6 @@ CANDIDATE_PANELS = (1, 4)
 GEMM_VECTORS = 4
 # Fewer rows go one by one: the weights are read from a cache more often, but no row is idle.
 FEW_ROWS = 2
-# Batch entries of a tile: those that are compiled, by the bytes of a vector.
-ROWS = {64: (1, 2, 4, 6), 32: (1, 2, 3), 16: (1, 2, 3)}
 # What the GEMM writes for one chunk of steps, and rows that it has at least.
 CHUNK_BYTES, CHUNK_ROWS = 1 << 20, 64
 # Bytes of packed weights that a core reads from its second cache in a second, and the time of a
@@ -104,7 +103,7 @@ class Recurrent(NativeAlgorithm):
 
 def entries_of(problem: RecurrentProblem, machine: Machine) -> tuple[int, int]:
     """Return the rows of a tile and the tiles of a work item: as few idle rows as can be."""
-    shapes = ROWS[machine.figures.vector_bytes]
+    shapes = [rows for rows, _ in tiles_of(machine.isa).steps]
     tiles = -(-problem.batch // shapes[-1])
     wanted = -(-problem.batch // max(1, tiles))
     rows = next(n for n in shapes if n >= wanted)
@@ -123,6 +122,7 @@ class _Steps:
         self._library = algorithm.library
         machine = get_machine()
         self._tile = tile_for(self._library, problem.dtype, machine)
+        self._most_rows = tiles_of(machine.isa).steps[-1][0]
         self._rows, tiles = entries_of(problem, machine)
         self._entries = self._rows * tiles
         self._kernel = problem.kind
@@ -169,7 +169,7 @@ class _Steps:
         return self._problem.steps - first - count if backwards else first
 
     def _gemm_tile(self, rows: int) -> Tile:
-        own = 1 if rows <= FEW_ROWS else {64: 6}.get(self._tile.lanes * self._size, 3)
+        own = 1 if rows <= FEW_ROWS else self._most_rows
         return dataclasses.replace(self._tile, rows=own, vectors=GEMM_VECTORS)
 
     def _products(self, first: int, count: int, apart: int, scratch: int) -> Iterator[Stage]:

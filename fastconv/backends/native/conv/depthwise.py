@@ -14,6 +14,7 @@ import numpy as np
 
 from fastconv.backends.base import Cost
 from fastconv.backends.manifest.convolutions import Depthwise as DepthwiseArgs
+from fastconv.backends.manifest.tiles import tiles_of
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.direct import pack_bytes
 from fastconv.backends.native.conv.geometry import lead, output_words, padded_size
@@ -38,9 +39,6 @@ from fastconv.backends.native.weights import packed_bias, packed_panels, packing
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
-# Outputs of a tile, for vectors of 64 bytes, whose registers are more, and others.
-WIDE_PIXELS = (14, 8, 7, 4)
-PIXELS = (8, 7, 4)
 # Taps of a line whose weights are held in registers together.
 LINE_TAPS = 7
 # Bytes of input that a work item's lines, of all channels, should not much exceed.
@@ -144,7 +142,7 @@ def item_count(problem: ConvProblem, tile: Tile) -> int:
 def line_tile(library: Library, problem: ConvProblem, machine: Machine) -> Tile:
     """Give a tile of outputs of a line of which few lie past the last one."""
     width = problem.output_size[-1]
-    pixels = WIDE_PIXELS if machine.figures.vector_bytes == 64 else PIXELS
+    pixels = [rows for rows, _ in tiles_of(machine.isa).pixels]
     # What a tile takes beside its multiply-adds is about what two outputs do.
     rows = min(pixels, key=lambda r: (-(-width // r) * (r + 2), -r))
     return dataclasses.replace(tile_for(library, problem.dtype, machine), rows=rows, vectors=1)

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.manifest.convolutions import Planar as PlanarArgs
+from fastconv.backends.manifest.tiles import tiles_of
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.planes import Planes
 from fastconv.backends.native.gemm import clamp, fused, tile_for
@@ -35,8 +36,6 @@ from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 from fastconv.problem.record import record
 
-# Rows (output channels) that tiles are made for; vectors fill the registers up.
-TILE_ROWS = (1, 2, 3, 4, 6, 8, 12)
 # Work items of one image: enough for some threads.
 CHUNKS = 4
 # Bytes of the lines that a chunk of a long line keeps: in the first cache beside the weights.
@@ -303,13 +302,9 @@ class Shape:
 def _tile(library: Library, problem: ConvProblem, machine: Machine) -> Tile:
     """Choose the tile whose rows waste least on the output channels of a group."""
     tile = tile_for(library, problem.dtype, machine)
-    registers = tile.rows * tile.vectors
     columns = problem.out_channels // problem.groups
-    tiles = [
-        dataclasses.replace(tile, rows=rows, vectors=min(8, registers // rows))
-        for rows in TILE_ROWS
-        if rows <= registers // 2
-    ]
+    shapes = tiles_of(machine.isa).planar
+    tiles = [dataclasses.replace(tile, rows=rows, vectors=vectors) for rows, vectors in shapes]
     return min(tiles, key=lambda t: (-(-columns // t.rows) * t.rows / _efficiency(t), -t.rows))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.backends.manifest.tiles import tiles_of
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.conv.pack import index_table
 from fastconv.backends.native.gemm import tile_for
@@ -28,9 +29,6 @@ from fastconv.problem.record import record
 SHUFFLED_STEPS = tuple(range(1, 9))
 # Bytes of padded lines that a work item keeps: they should stay in the first cache.
 LINES_BYTES = 24 << 10
-# Rows and vectors of a tile of rows: up to 8 vectors, enough independent sums to hide a
-# multiply-add's latency. The C extension has these.
-ROW_TILES = ((8, 1), (7, 1), (6, 1), (5, 1), (4, 1), (4, 2), (2, 1), (2, 4), (1, 1), (1, 4), (1, 8))
 # Lines a multiple of this apart share few sets of the first cache.
 SET_CLASH_BYTES = 512
 
@@ -177,7 +175,7 @@ def row_tile(library: Library, planes: Planes, machine: Machine) -> Tile:
         down, across = -(-height // rows), -(-width // vectors)
         return down * (rows + 1), across * (vectors + 1), -rows * vectors
 
-    rows, vectors = min(ROW_TILES, key=waste)
+    rows, vectors = min(tiles_of(machine.isa).planes, key=waste)
     tile = tile_for(library, planes.problem.dtype, machine)
     return dataclasses.replace(tile, rows=rows, vectors=vectors)
 

@@ -12,6 +12,7 @@ import numpy as np
 from fastconv.backends.base import Array, Cost, Work, bytes_read
 from fastconv.backends.manifest.convolutions import Winograd
 from fastconv.backends.manifest.schema import size_of
+from fastconv.backends.manifest.tiles import tiles_of
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.conv.winograd.axis import Axis
 from fastconv.backends.native.gemm import scratch_bytes as finish_bytes
@@ -96,7 +97,7 @@ class Layout:
         What is not ``shared`` among threads is cut for the caches alone. Costs are predicted for
         that: which algorithm is taken does not depend on how its work is shared out.
         """
-        shapes = shaped_tiles(library, problem.dtype, machine, machine.figures.block_tiles)
+        shapes = shaped_tiles(library, problem.dtype, machine, tiles_of(machine.isa).blocks)
         return cls._of(problem, m, machine, tuple(shapes), shared)
 
     @classmethod
