@@ -14,7 +14,7 @@ from fastconv.machine import INSTRUCTION_SETS, ISAS, cpu
 from fastconv.machine.instruction_sets import needed_features
 
 SHAPES = (
-    "instruction_set", "tile_rows", "tile_vectors", "row_tiles", "vector_rows", "block_tiles",
+    "instruction_set", "tile_rows", "tile_vectors",
     "has_fma",
 )  # fmt: skip
 

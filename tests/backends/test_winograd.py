@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastconv.functional as F
+from fastconv.backends.manifest.tiles import tiles_of
 from fastconv.backends.native import arena
-from fastconv.backends.native.conv.winograd import algorithm as winograd
+from fastconv.backends.native.conv.winograd import layout
 from fastconv.dispatch import algorithms
 from fastconv.dispatch.registry import backend_available
-from fastconv.machine import FIGURES, Machine, get_machine
+from fastconv.machine import get_machine
 from fastconv.problem import ConvProblem
 from tests.libraries import ISAS
 
 pytestmark = pytest.mark.skipif(not backend_available("c"), reason="the extension was not built")
 FILTERS = ("winograd", "winograd3", "winograd4", "winograd5", "winograd6")
-SHAPES = [(isa, shape) for isa in ISAS for shape in FIGURES[isa].block_tiles]
-
-
-def machine_of(shape: tuple[int, int]) -> Machine:
-    """The machine, with one register tile to choose from."""
-    machine = get_machine()
-    figures = dataclasses.replace(machine.figures, block_tiles=(shape,))
-    return dataclasses.replace(machine, figures=figures)
+SHAPES = [(isa, shape) for isa in ISAS for shape in tiles_of(isa).blocks]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -35,11 +28,10 @@ def test_every_register_tile_serves_with_panels_of_any_width(
     isa: str, shape: tuple[int, int], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FASTCONV_ISA", isa)
-    machine = machine_of(shape)
-    monkeypatch.setattr(winograd, "get_machine", lambda: machine)
+    monkeypatch.setattr(layout, "tiles_of", lambda isa: tiles_of(isa)._replace(blocks=(shape,)))
     chosen = next(a for a in algorithms(ConvProblem) if (a.backend, a.name) == ("c", "winograd"))
     rng = np.random.default_rng(0)
-    lanes = machine.lanes(np.dtype(dtype))
+    lanes = get_machine().lanes(np.dtype(dtype))
     x = rng.standard_normal((2, 37, 9, 11)).astype(dtype)
     for vectors in range(1, 2 * shape[1] + 1):
         w = rng.standard_normal((vectors * lanes - 1, 37, 3, 3)).astype(dtype)
