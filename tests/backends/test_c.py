@@ -154,21 +154,13 @@ def test_the_configuration_names_it() -> None:
 @pytest.mark.parametrize(
     "source", sorted((HERE / "csrc").rglob("*.c"), key=str), ids=lambda p: p.name
 )
-def test_the_sources_compile_without_a_warning(source: Path, tmp_path: Path) -> None:
+def test_the_sources_compile_without_a_warning(source: Path) -> None:
+    """Those that take an optimiser to find are `make sanitize`'s."""
     flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off"]
-    flags += ["-isystem", sysconfig.get_path("include")]
+    flags += ["-fsyntax-only", "-isystem", sysconfig.get_path("include")]
     for compiler in ("gcc", "clang"):
         csrc = HERE / "csrc"
-        target = [
-            "-I",
-            str(csrc),
-            "-I",
-            str(csrc / "generated"),
-            "-c",
-            str(source),
-            "-o",
-            str(tmp_path / "object.o"),
-        ]
+        target = ["-I", str(csrc), "-I", str(csrc / "generated"), "-c", str(source)]
         try:
             done = subprocess.run(
                 [compiler, *flags, *target], capture_output=True, text=True, check=False
