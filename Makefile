@@ -86,8 +86,8 @@ sanitize: $(VENV)/.installed-test ## Test the C kernels under gcc's address, und
 		FASTCONV_REQUIRE_C=1 "$(CURDIR)/$(PY)" setup.py -q build_ext --inplace
 	cd build/sanitized && LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONMALLOC=malloc PYTHONPATH="tests/without/numba:." "$(CURDIR)/$(PY)" -m pytest -q -p no:cacheprovider $(SANITIZED) -k "not compile"
-	for source in csrc/*.c; do \
-		gcc -std=c11 -O2 -Wall -Wextra -Wconversion -Werror -ffp-contract=off -Icsrc -isystem "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))')" -c "$$source" -o build/warned.o || exit 1; \
+	for source in csrc/*.c csrc/generated/*.c; do \
+		gcc -std=c11 -O2 -Wall -Wextra -Wconversion -Werror -ffp-contract=off -Icsrc -Icsrc/generated -isystem "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))')" -c "$$source" -o build/warned.o || exit 1; \
 	done
 	gcc -std=c11 -g -O1 -fsanitize=thread -Icsrc tests/backends/driver_threads.c csrc/driver.c -o build/driver_threads -lpthread
 	setarch -R build/driver_threads

@@ -610,9 +610,10 @@ KERNEL(winograd_output, winograd_args, {
     }
 })
 
+#if REAL_IS_FLOAT
 /* Walk the work: an item is a part of the output channels of one group of a block of tiles. A
  * worker that does several parts of a block transforms its inputs once. Its own words stand at the
- * start of its scratch memory. */
+ * start of its scratch memory. It sees no elements: one of them serves both types. */
 KERNEL(winograd_filtered, winograd_args, {
     const int64_t base = args->scratch_base + worker * args->scratch_stride;
     struct winograd_args *own = (struct winograd_args *)(intptr_t)base;
@@ -638,3 +639,4 @@ KERNEL(winograd_filtered, winograd_args, {
         call(args->output_kernel, own, own->count, worker);
     }
 })
+#endif

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fastconv.backends import c
-from fastconv.backends.manifest import MANIFEST
+from fastconv.backends.manifest import MANIFEST, RECORDS, records_of
 from fastconv.backends.manifest.elements import Elementwise
 from fastconv.backends.manifest.moves import Permute
 from fastconv.backends.manifest.products import Gemm, Im2col
@@ -21,6 +21,7 @@ from fastconv.backends.manifest.schema import (
     fields_of,
     replaced,
     size_of,
+    struct_name,
     symbol_of,
 )
 from fastconv.machine import available_isas
@@ -39,7 +40,7 @@ def test_packing_keeps_the_declared_order_and_the_bits_of_floats() -> None:
     words = struct.unpack("<3q2d", struct.pack("<5q", *block))
     assert words == (1, 2, 3, 0.5, -1.0)
     assert len(block) == size_of(Elementwise) == 5
-    assert block.count == 3  # type: ignore[comparison-overlap]
+    assert block.count == 3
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,11 @@ def missing(kernel: Kernel) -> list[str]:
                 if lib.fastconv_find(symbol.encode()) == 0:
                     found.append(f"C: no {symbol}")
     return found
+
+
+def test_records_have_names_of_their_own() -> None:
+    records = records_of(tuple(MANIFEST.values()), RECORDS)
+    assert len({struct_name(record) for record in records}) == len(records)
 
 
 @pytest.mark.parametrize("kernel", MANIFEST.values(), ids=lambda kernel: kernel.name)

@@ -137,13 +137,13 @@ def test_affine_is_a_batch_norms_scale_and_shift(
         np.testing.assert_allclose(found, np.tile(np.repeat(values, run), times), rtol=1e-15)
 
 
-@pytest.mark.parametrize("kind", ["float32", "float64", "widened float32", "widened float64"])
+@pytest.mark.parametrize("name", ["float32", "float64"])
+@pytest.mark.parametrize("widened", [False, True])
 def test_repeat_stands_in_for_a_missing_parameter(
-    library: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+    library: Any, name: str, widened: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = kind.split()[-1]
-    made = "float64" if kind.startswith("widened") else name
-    argument = packed_repeat(library, kind, 0, 5, value=3.0, run=2, times=3)
+    made = "float64" if widened else name
+    argument = packed_repeat(library, name, 0, 5, value=3.0, run=2, times=3, widened=widened)
     values = drawn(5, dtype=name)
     for parameter, wanted in ((values, values), (None, np.full(5, 3.0))):
         found = packed(argument, parameter, monkeypatch=monkeypatch).view(made)
