@@ -99,9 +99,9 @@ def members(record: type[Record]) -> Iterable[str]:
     yield from (f"    {member(*field)}" for field in fields)
 
 
-def member(name: str, kind: str, count: int, place: int) -> str:
+def member(name: str, kind: str, words: int, place: int) -> str:
     """Return one member."""
-    return f"{C_TYPES[kind]} {name}{'' if count == 1 else f'[{count or str()}]'};"
+    return f"{C_TYPES[kind]} {name}{'' if words == 1 else f'[{words or str()}]'};"
 
 
 def shapes() -> str:

@@ -34,7 +34,12 @@ Address = Any
 Int = int
 Float = float
 Address2 = Sequence[Any]
-Int2 = Int3 = Int4 = Int5 = Int6 = Int18 = Sequence[int]
+Int2 = Sequence[int]
+Int3 = Sequence[int]
+Int4 = Sequence[int]
+Int5 = Sequence[int]
+Int6 = Sequence[int]
+Int18 = Sequence[int]
 # As many addresses as there are, at the end of a block.
 Rest = Sequence[Any]
 
@@ -46,7 +51,7 @@ class Field(NamedTuple):
 
     name: str
     kind: str
-    count: int
+    words: int
     place: int
 
 
@@ -71,12 +76,12 @@ class Record:
             if found is None:
                 raise TypeError(f"{cls.__name__}.{name} cannot be {annotation}")
             count = 0 if found[1] == "Rest" else int(found[2] or 1)
-            place = fields[-1].place + fields[-1].count if fields else 0
+            place = fields[-1].place + fields[-1].words if fields else 0
             fields.append(Field(name, found[1], count, place))
         cls._fields = tuple(fields)
         cls._pick = itemgetter(*(field.name for field in fields)) if fields else dict.values
         # The last one first: what is put in moves no others that come.
-        special = [(i, f) for i, f in enumerate(fields) if f.count != 1 or f.kind == "Float"]
+        special = [(i, f) for i, f in enumerate(fields) if f.words != 1 or f.kind == "Float"]
         cls._special = tuple(special[::-1])
 
     def __init__(self, **values: Any) -> None:
@@ -102,8 +107,8 @@ class Record:
     def __getattr__(self, name: str) -> Any:
         for field in self._fields:
             if field.name == name:
-                part = self._words[field.place : field.place + field.count]
-                return part[0] if field.count == 1 else part
+                part = self._words[field.place : field.place + field.words]
+                return part[0] if field.words == 1 else part
         raise AttributeError(f"{type(self).__name__} has no field {name!r}")
 
 
@@ -118,11 +123,11 @@ def _complaint(record: type[Record], values: dict[str, Any]) -> str:
 def _words_of(field: Field, value: Any) -> Sequence[Any]:
     if field.kind == "Float":
         return [float_bits(value)]
-    if field.count == 1:
+    if field.words == 1:
         return [value]
     words = tuple(value)
-    if field.count != 0 and len(words) != field.count:
-        raise TypeError(f"{field.name} has {field.count} words, not {len(words)}")
+    if field.words != 0 and len(words) != field.words:
+        raise TypeError(f"{field.name} has {field.words} words, not {len(words)}")
     return words
 
 
@@ -137,7 +142,7 @@ def replaced(record: R, **values: Any) -> R:
         raise TypeError(_complaint(type(record), dict.fromkeys(known) | values))
     for name, value in values.items():
         field = known[name]
-        words[field.place : field.place + field.count] = _words_of(field, value)
+        words[field.place : field.place + field.words] = _words_of(field, value)
     result = copy(record)
     result._words = tuple(words)
     return result
@@ -150,7 +155,7 @@ def fields_of(record: type[Record]) -> tuple[Field, ...]:
 
 def size_of(record: type[Record]) -> int:
     """Count the words of a record."""
-    return sum(field.count for field in record._fields)
+    return sum(field.words for field in record._fields)
 
 
 def base_of(record: type[Record]) -> type[Record] | None:

@@ -93,7 +93,7 @@ def fused(activation: Activation | None) -> bool:
     return activation is None or activation.name in (*CLAMPS, "leaky_relu", "hardtanh")
 
 
-def clamp(activation: Activation | None) -> dict[str, float]:
+def clamp(activation: Activation | None) -> dict[str, Any]:
     """Return an activation as an argument block's fields: slope, low and high."""
     slope, low, high = 1.0, -_INF, _INF
     if activation is not None and activation.name == "leaky_relu":

@@ -24,7 +24,7 @@ from numba.extending import (
 from fastconv.backends.manifest.schema import Field, Record, fields_of
 
 
-class Block(types.CPointer):  # type: ignore[misc]
+class Block(types.CPointer):
     """A pointer to the words of a record."""
 
     def __init__(self, record: type[Record]) -> None:
@@ -45,30 +45,30 @@ def _type_of(block: Block, name: str) -> Any:
     field = block.fields.get(name)
     if field is None:
         return None
-    if field.count != 1:
+    if field.words != 1:
         return types.CPointer(types.int64)
     return types.float64 if field.kind == "Float" else types.int64
 
 
 @infer_getattr
-class _BlockTemplate(AttributeTemplate):  # type: ignore[misc]
+class _BlockTemplate(AttributeTemplate):
     key = Block
 
     def generic_resolve(self, block: Block, name: str) -> Any:
         return _type_of(block, name)
 
 
-@lower_getattr_generic(Block)  # type: ignore[untyped-decorator]
+@lower_getattr_generic(Block)
 def _read(context: Any, builder: Any, block: Block, value: Any, name: str) -> Any:
     field = block.fields[name]
     place = _place(builder, value, field)
-    if field.count != 1:
+    if field.words != 1:
         return place
     word = builder.load(place)
     return builder.bitcast(word, ir.DoubleType()) if field.kind == "Float" else word
 
 
-@lower_setattr_generic(Block)  # type: ignore[untyped-decorator]
+@lower_setattr_generic(Block)
 def _write(context: Any, builder: Any, signature: Any, values: Any, name: str) -> None:
     field = signature.args[0].fields[name]
     builder.store(builder.bitcast(values[1], ir.IntType(64)), _place(builder, values[0], field))
