@@ -3,7 +3,9 @@
  * The words stand in fastconv/backends/native/weights.py and conv/winograd/weights.py.
  */
 #include "epilogue.h"
+#include "lines.h"
 #include "panels.h"
+#include "placed.h"
 
 #ifndef WEIGHTS_WORDS
 #define WEIGHTS_WORDS
@@ -49,7 +51,8 @@ enum {
     FILTERS, TRANSFORMED, OUT_CHANNEL_STEP, OUT_CHANNELS, GROUP_COLUMNS, GROUP_CHANNELS,
     MERGED_GROUPS, TAPS_DOWN, TAPS_ACROSS, PHASES_OF_DOWN, PHASES_OF_ACROSS, POINTS_DOWN,
     POINTS_ACROSS, MATRIX_DOWN, MATRIX_ACROSS, PLACES, STARTS, SIZES, GROUP_BYTES, PANEL_COUNT,
-    PANEL_LANES, LAST_LANES, DEPTH_ROWS
+    PANEL_LANES, LAST_LANES, DEPTH_ROWS, FILTERS_SCRATCH, FILTERS_SCRATCH_STRIDE, CHANNEL_STEP,
+    TAP_PLACES
 };
 /* Channels that are transformed together, the most taps of a filter, and points along one side. */
 enum { FEW_CHANNELS = 8, MOST_FILTER_TAPS = 49, MOST_SIDE_TAPS = 7, MOST_POINTS = 12 };
@@ -163,6 +166,36 @@ INLINE void NAME(load_filters)(REAL *filters, const char *p, int64_t step, int64
     }
 }
 
+/* The same of weights whose elements are stored anywhere: channels `args[CHANNEL_STEP]` bytes
+ * apart, and taps where a table says. Output channels side by side are a vector as they are. */
+INLINE void NAME(load_placed_filters)(const int64_t *args, REAL *filters, const char *p,
+                                      int64_t from, int64_t to, int64_t taps, int64_t some)
+{
+    const int64_t step = args[OUT_CHANNEL_STEP], channel = args[CHANNEL_STEP];
+    const int64_t *places = words_at(args[TAP_PLACES], 0);
+    if (step == (int64_t)sizeof(REAL)) {
+        const NAME(lanes) inside = NAME(between)(from, to);
+        for (int64_t s = 0; s < some; s++) {
+            for (int64_t t = 0; t < taps; t++) {
+                const REAL *tap = (const REAL *)(p + s * channel + places[t]);
+                NAME(store)(filters + (s * taps + t) * LANES, NAME(load_lanes)(tap, inside));
+            }
+        }
+        return;
+    }
+    REAL lines[LANE_COUNT][MOST_FILTER_TAPS * FEW_CHANNELS];
+    for (int64_t i = greater(from, 0); i < lesser(to, LANES); i++) {
+        REAL *line = lines[i];
+        for (int64_t s = 0; s < some; s++) {
+            for (int64_t t = 0; t < taps; t++) {
+                *line++ = *(const REAL *)(p + i * step + s * channel + places[t]);
+            }
+        }
+    }
+    NAME(load_filters)(filters, (const char *)lines, (int64_t)sizeof lines[0], from, to,
+                       some * taps);
+}
+
 /* Minimal filters' weights: a work item is a few rows of channels of one panel of one group. */
 static void NAME(weights_winograd)(const int64_t *args, int64_t first, int64_t last, int64_t worker)
 {
@@ -172,6 +205,8 @@ static void NAME(weights_winograd)(const int64_t *args, int64_t first, int64_t l
     const int64_t taps = taps_down * taps_across, out = args[OUT_CHANNELS];
     const int64_t chunks = parts_of(args[DEPTH_ROWS], FEW_CHANNELS);
     const int64_t phases = args[PHASES_OF_DOWN] * args[PHASES_OF_ACROSS];
+    const int64_t channel_step =
+        args[TAP_PLACES] ? args[CHANNEL_STEP] : taps * (int64_t)sizeof(REAL);
     for (int64_t item = first; item < last; item++) {
         const int64_t panel = item / chunks % args[PANEL_COUNT];
         const int64_t group = item / chunks / args[PANEL_COUNT];
@@ -187,10 +222,14 @@ static void NAME(weights_winograd)(const int64_t *args, int64_t first, int64_t l
                 const int64_t to = lesser(from + out, args[GROUP_COLUMNS] - column);
                 const char *p = (const char *)(intptr_t)args[FILTERS] +
                                 (group * args[GROUP_COLUMNS] + column) * args[OUT_CHANNEL_STEP] +
-                                channel * taps * (int64_t)sizeof(REAL);
+                                channel * channel_step;
                 REAL filters[(MOST_FILTER_TAPS * FEW_CHANNELS + LANE_COUNT) * LANE_COUNT];
-                NAME(load_filters)(filters, p, args[OUT_CHANNEL_STEP], from, k < channels ? to : 0,
-                                   some * taps);
+                const int64_t stop = k < channels ? to : 0;
+                if (args[TAP_PLACES]) {
+                    NAME(load_placed_filters)(args, filters, p, from, stop, taps, some);
+                } else {
+                    NAME(load_filters)(filters, p, args[OUT_CHANNEL_STEP], from, stop, some * taps);
+                }
                 for (int64_t phase = 0; phase < phases; phase++) {
                     const int64_t py = phase / args[PHASES_OF_ACROSS];
                     const int64_t px = phase % args[PHASES_OF_ACROSS];

@@ -23,6 +23,7 @@ from fastconv.backends.native.plan import (
     constant,
     float_bits,
 )
+from fastconv.backends.native.sources import Source, placed_panels
 from fastconv.machine import Machine
 
 # Words of the argument block. Steps are bytes from group to group and from column to column;
@@ -80,7 +81,16 @@ def packed_panels(
             CHUNK_ELEMENTS,
         ],
     )  # fmt: skip
-    return Packed(Weights(panels * width * column, (stage,)))
+
+    def placed(source: Source) -> Weights | None:
+        tap, channel = np.divmod(np.arange(taps * channels), channels)
+        return placed_panels(
+            library, dtype, source, parameter=parameter, groups=groups, columns=columns,
+            width=width, places=channel * taps + tap, group=columns * channels * taps,
+            step=channels * taps,
+        )  # fmt: skip
+
+    return Packed(Weights(panels * width * column, (stage,), placed=placed))
 
 
 def packed_bias(library: Library, dtype: str, *, groups: int, columns: int, width: int) -> Packed:
@@ -115,7 +125,15 @@ def packed_rows(
             constant(places * size, np.int64), rows, ROWS_OF_ITEM,
         ],
     )  # fmt: skip
-    return Packed(Weights(groups * panels * width * rows * size, (stage,)))
+
+    def placed(source: Source) -> Weights | None:
+        return placed_panels(
+            library, dtype, source, parameter=0, groups=groups, columns=columns, width=width,
+            places=places, group=group, step=step,
+        )  # fmt: skip
+
+    nbytes = groups * panels * width * rows * size
+    return Packed(Weights(nbytes, (stage,), placed=placed))
 
 
 def packed_affine(

@@ -133,6 +133,7 @@ def winograd(name: str):  # type: ignore[no-untyped-def]
         places = array(args[f.PLACES], (pd, pa, nd, na), np.int64)
         starts = array(args[f.STARTS], (nd, na), np.int64)
         sizes = array(args[f.SIZES], (nd, na), np.int64)
+        channel_step = args[f.CHANNEL_STEP] if args[f.TAP_PLACES] else td * ta * size
         for item in range(first, last):
             rest, chunk = divmod(item, chunks)
             group, panel = divmod(rest, count)
@@ -147,11 +148,14 @@ def winograd(name: str):  # type: ignore[no-untyped-def]
                     column = panel * args[f.PANEL_LANES] + j
                     inside = k < channels and column < args[f.GROUP_COLUMNS]
                     inside = inside and column // out == sub
-                    filters = args[f.FILTERS] + channel * td * ta * size
+                    filters = args[f.FILTERS] + channel * channel_step
                     filters += (group * args[f.GROUP_COLUMNS] + column) * args[f.OUT_CHANNEL_STEP]
                     for a in range(td):
                         for b in range(ta):
                             place = filters + (a * ta + b) * size
+                            if args[f.TAP_PLACES] != 0:
+                                tap = array(args[f.TAP_PLACES], (td, ta), np.int64)[a, b]
+                                place = filters + tap
                             taps[a, b, j] = array(place, (1,), real)[0] if inside else 0.0
                 for py in range(pd):
                     for px in range(pa):

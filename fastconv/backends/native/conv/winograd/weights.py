@@ -7,6 +7,8 @@ between them.
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from fastconv.backends.base import Array
@@ -23,17 +25,19 @@ from fastconv.backends.native.plan import (
     constant,
     scratch_stride,
 )
+from fastconv.backends.native.sources import Source
 
 # Words of the argument block: filters and what they become; bytes from one output channel to the
 # next, output channels of a group of the problem, columns of a group here, input channels of one
 # of the problem's groups, and how many of those are done as one; the filters' taps, phases and
 # points; their matrices, phase by phase; where each phase goes at each frequency (-1: nowhere);
 # then what `Layout` says of panels. Numba's kernel has a column of taps, and of lines, in scratch
-# memory.
+# memory. Where filters are not contiguous, bytes from an input channel to the next, and a table of
+# the bytes to each tap, else 0.
 (FILTERS, TRANSFORMED, OUT_CHANNEL_STEP, OUT_CHANNELS, GROUP_COLUMNS, GROUP_CHANNELS, MERGED_GROUPS,
  TAPS_DOWN, TAPS_ACROSS, PHASES_OF_DOWN, PHASES_OF_ACROSS, POINTS_DOWN, POINTS_ACROSS, MATRIX_DOWN,
  MATRIX_ACROSS, PLACES, STARTS, SIZES, GROUP_BYTES, PANEL_COUNT, PANEL_LANES, LAST_LANES,
- DEPTH_ROWS, SCRATCH_BASE, SCRATCH_STRIDE) = range(25)  # fmt: skip
+ DEPTH_ROWS, SCRATCH_BASE, SCRATCH_STRIDE, CHANNEL_STEP, TAP_PLACES) = range(27)  # fmt: skip
 # Channels that a work item transforms.
 FEW_CHANNELS = 8
 
@@ -47,21 +51,33 @@ def packed_weights(library: Library, layout: Layout) -> Packed:
     depth = layout.channel_blocks * tile.lanes
     starts, sizes, *_ = layout.tables()
     scratch = ((down.taps + 1) * across.taps + 1) * tile.columns * 8
+    filters, whole = down.taps * across.taps, per_group * down.taps * across.taps
     stage = Stage(
         library.kernel("weights.winograd", tile.dtype),
         layout.groups * layout.panels * -(-depth // FEW_CHANNELS),
         [
-            INPUT(0), OUTPUT, per_group * down.taps * across.taps * tile.size,
+            INPUT(0), OUTPUT, whole * tile.size,
             problem.out_channels // problem.groups, layout.columns, per_group, merged,
             down.taps, across.taps, down.phases, across.phases, down.n, across.n,
             constant(_matrices(down)), constant(_matrices(across)),
             constant(_places(layout), np.int64), starts, sizes, layout.weights_group,
             layout.panels, tile.columns, (layout.tail or tile.vectors) * tile.lanes, depth,
-            SCRATCH, scratch_stride(scratch),
+            SCRATCH, scratch_stride(scratch), 0, 0,
         ],
     )  # fmt: skip
     nbytes = layout.groups * layout.weights_group
-    return Packed(Weights(nbytes, (stage,), scratch_bytes=scratch))
+
+    def placed(source: Source) -> Weights | None:
+        # Each filter is read once, and its transform takes longer than a cast of its own.
+        if source.dtype != tile.dtype:
+            return None
+        steps = source.offsets(np.array([whole, filters]) % prod(source.shape))
+        words = list(stage.arguments)
+        words[OUT_CHANNEL_STEP], words[CHANNEL_STEP] = map(int, steps)
+        words[TAP_PLACES] = constant(source.offsets(np.arange(filters)), np.int64)
+        return Weights(nbytes, (Stage(stage.kernel, stage.items, words),), scratch)
+
+    return Packed(Weights(nbytes, (stage,), scratch, placed))
 
 
 def _matrices(axis: Axis) -> Array:
