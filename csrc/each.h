@@ -4,7 +4,6 @@
  * pair, and ELEMENT_TYPES, the header that goes through the element types. For kernels of an
  * instruction set that extends another it defines ONLY_ and its name, as in ONLY_AMX.
  */
-#include "arguments.h"
 #include "fastconv.h"
 #include "shapes.h"
 #include "tables.h"
@@ -18,7 +17,7 @@
 #define SHAPES(name) SHAPES__(name, ISA)
 
 /* Inside a family's header: the names of a pair, the elements at an address, and a kernel with its
- * body, which reads `args`: a struct of arguments.h. */
+ * body, which reads `args`: a struct that generate.py makes. */
 #define NAME(x) JOIN(x, DTYPE, ISA)
 #define INLINE static inline __attribute__((always_inline, unused))
 #define AT(address) ((REAL *)(intptr_t)(address))

@@ -400,3 +400,5 @@ KERNEL(fft_overlap_save_0_0, fft_args, NAME(overlap_save)(0, 0, args, first, las
 KERNEL(fft_overlap_save_0_1, fft_args, NAME(overlap_save)(0, 1, args, first, last, worker))
 KERNEL(fft_overlap_save_1_0, fft_args, NAME(overlap_save)(1, 0, args, first, last, worker))
 KERNEL(fft_overlap_save_1_1, fft_args, NAME(overlap_save)(1, 1, args, first, last, worker))
+
+#include "fft_filters.h"

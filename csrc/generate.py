@@ -40,14 +40,14 @@ def files() -> dict[str, str]:
     made = {
         "tables.h": tables(),
         "transforms.h": transforms.transforms(cook_toom, linear_map),
-        "arguments.h": arguments(),
         "shapes.h": shapes(),
         "instruction_sets.h": each.header(INSTRUCTION_SETS.values(), MACROS),
         "table.c": table(families),
     }
-    for header, kernels in families.items():
-        if header.endswith(".h"):
-            made[f"{stem(header)}_kernels.c"] = family(header, kernels)
+    for source, kernels in families.items():
+        made[f"{stem(source)}_arguments.h"] = arguments(kernels)
+        if source.endswith(".h"):
+            made[f"{stem(source)}_kernels.c"] = family(source, kernels)
     return made
 
 
@@ -71,16 +71,21 @@ def tables() -> str:
     return "\n".join(lines) + "\n"
 
 
-def arguments() -> str:
-    """Return a struct for each argument block, and for each row of a table."""
-    lines = [HEAD, "#ifndef ARGUMENTS_H", "#define ARGUMENTS_H", "#include <stdint.h>"]
-    for record in records_of(tuple(MANIFEST.values()), RECORDS):
+def arguments(kernels: list[Kernel]) -> str:
+    """Return a struct for each argument block of a family, and for each row of a table.
+
+    Each family has its own file, so that a change of one compiles no other again.
+    """
+    lines = [HEAD, "#include <stdint.h>"]
+    modules = {kernel.args.__module__ for kernel in kernels}
+    rows = [record for record in RECORDS if record.__module__ in modules]
+    for record in records_of(kernels, rows):
         name, words = struct_name(record), size_of(record)
         lines += ["", f"struct {name} {{", *members(record), "};"]
         lines += [f'_Static_assert(sizeof(struct {name}) == {8 * words}, "{words} words");']
         prefix = name.removesuffix("_args").upper()
         lines += [f"enum {{ {prefix}_{n} = {v} }};" for n, v in constants_of(record).items()]
-    return "\n".join([*lines, "", "#endif", ""])
+    return "\n".join([*lines, ""])
 
 
 def members(record: type[Record]) -> Iterable[str]:
@@ -120,6 +125,7 @@ def family(header: str, kernels: list[Kernel]) -> str:
     dtypes = {dtype for kernel in kernels for dtype in kernel.dtypes()}
     (elements,) = (h for h, names in ELEMENTS.items() if dtypes == set(names))
     lines = [HEAD, f'#define KERNELS "{header}"', f'#define ELEMENT_TYPES "{elements}"']
+    lines.append(f'#include "{stem(header)}_arguments.h"')
     (isas,) = {kernel.isas for kernel in kernels}
     extending = [isa for isa in isas if INSTRUCTION_SETS[isa].extends is not None]
     lines += [f"#define ONLY_{isa.upper()}" for isa in extending]

@@ -4,8 +4,8 @@
  */
 #include <stddef.h>
 
-#include "arguments.h"
 #include "fastconv.h"
+#include "nested_arguments.h"
 #include "words.h"
 
 enum { STAGE_WORDS = 3, PLACE_WORDS = 3 };

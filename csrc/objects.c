@@ -83,8 +83,9 @@ static int take(struct key *key, PyObject *value, int is_out)
     const PyTypeObject *type = Py_TYPE(value);
     if (is_array(value)) {
         const struct array *array = (const struct array *)value;
-        const int size = is_out ? 0 : array->dimensions + 2;
-        if ((array->flags & (CONTIGUOUS | ALIGNED)) != (CONTIGUOUS | ALIGNED) ||
+        const int contiguous = array->flags & CONTIGUOUS;
+        const int size = is_out ? 0 : (contiguous ? 1 : 2) * array->dimensions + 2;
+        if (!(array->flags & ALIGNED) || (is_out && !contiguous) ||
             key->count + size > MOST_WORDS) {
             return 0;
         }
@@ -98,9 +99,13 @@ static int take(struct key *key, PyObject *value, int is_out)
             key->out = value;
             return 1;
         }
-        key->words[key->count++] = array->dimensions;
+        /* Of arrays that are not contiguous, strides too, and another number to tell them apart. */
+        key->words[key->count++] = contiguous ? array->dimensions : -1 - array->dimensions;
         for (int i = 0; i < array->dimensions; i++) {
             key->words[key->count++] = array->shape[i];
+        }
+        for (int i = 0; !contiguous && i < array->dimensions; i++) {
+            key->words[key->count++] = array->strides[i];
         }
         key->words[key->count++] =
             (int64_t)array->dtype->number * 256 + (unsigned char)array->dtype->byteorder;
@@ -266,7 +271,7 @@ static PyObject *version(PyObject *module, PyObject *none)
 {
     (void)module;
     (void)none;
-    return PyLong_FromLong(2);
+    return PyLong_FromLong(3);
 }
 
 static PyMethodDef methods[] = {

@@ -2,8 +2,8 @@
  *
  * It is compiled once: the kernels that it calls are those of an instruction set.
  */
-#include "arguments.h"
 #include "fastconv.h"
+#include "ranged_arguments.h"
 
 void fastconv_ranged(const int64_t *block, int64_t first, int64_t last, int64_t worker)
 {

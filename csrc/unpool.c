@@ -3,8 +3,8 @@
  * An item is an image's block of lanes. Values are moved as bits, by the element's size; there is nothing to do in vectors, so
  * that one kernel serves all instruction sets.
  */
-#include "arguments.h"
 #include "fastconv.h"
+#include "unpool_arguments.h"
 #include "words.h"
 
 #define UNPOOL(type)                                                                               \

@@ -1,6 +1,8 @@
 /* Packing parameters for the kernels that read them: panels of columns, and transformed weights. */
 #include "epilogue.h"
+#include "lines.h"
 #include "panels.h"
+#include "placed.h"
 
 /* A work item is a chunk of the elements of one panel of one group. */
 static void NAME(weights_panels_items)(const struct panels_args *args, int64_t first, int64_t last)
@@ -148,6 +150,36 @@ INLINE void NAME(load_filters)(REAL *filters, const char *p, int64_t step, int64
     }
 }
 
+/* The same of weights whose elements are stored anywhere: channels `channel_step` bytes
+ * apart, and taps where a table says. Output channels side by side are a vector as they are. */
+INLINE void NAME(load_placed_filters)(const struct transformed_args *args, REAL *filters,
+                                      const char *p, int64_t from, int64_t to, int64_t taps, int64_t some)
+{
+    const int64_t step = args->out_channel_step, channel = args->channel_step;
+    const int64_t *places = words_at(args->tap_places, 0);
+    if (step == (int64_t)sizeof(REAL)) {
+        const NAME(lanes) inside = NAME(between)(from, to);
+        for (int64_t s = 0; s < some; s++) {
+            for (int64_t t = 0; t < taps; t++) {
+                const REAL *tap = (const REAL *)(p + s * channel + places[t]);
+                NAME(store)(filters + (s * taps + t) * LANES, NAME(load_lanes)(tap, inside));
+            }
+        }
+        return;
+    }
+    REAL lines[LANE_COUNT][MOST_FILTER_TAPS * TRANSFORMED_FEW_CHANNELS];
+    for (int64_t i = greater(from, 0); i < lesser(to, LANES); i++) {
+        REAL *line = lines[i];
+        for (int64_t s = 0; s < some; s++) {
+            for (int64_t t = 0; t < taps; t++) {
+                *line++ = *(const REAL *)(p + i * step + s * channel + places[t]);
+            }
+        }
+    }
+    NAME(load_filters)(filters, (const char *)lines, (int64_t)sizeof lines[0], from, to,
+                       some * taps);
+}
+
 /* Minimal filters' weights: a work item is a few rows of channels of one panel of one group. */
 static void NAME(weights_winograd_items)(const struct transformed_args *args, int64_t first,
                                          int64_t last)
@@ -157,6 +189,8 @@ static void NAME(weights_winograd_items)(const struct transformed_args *args, in
     const int64_t taps = taps_down * taps_across, out = args->out_channels;
     const int64_t chunks = parts_of(args->depth_rows, TRANSFORMED_FEW_CHANNELS);
     const int64_t phases = args->phases_down * args->phases_across;
+    const int64_t channel_step =
+        args->tap_places ? args->channel_step : taps * (int64_t)sizeof(REAL);
     for (int64_t item = first; item < last; item++) {
         const int64_t panel = item / chunks % args->panels;
         const int64_t group = item / chunks / args->panels;
@@ -172,10 +206,14 @@ static void NAME(weights_winograd_items)(const struct transformed_args *args, in
                 const int64_t to = lesser(from + out, args->group_columns - column);
                 const char *p = (const char *)(intptr_t)args->source +
                                 (group * args->group_columns + column) * args->out_channel_step +
-                                channel * taps * (int64_t)sizeof(REAL);
+                                channel * channel_step;
                 REAL filters[(MOST_FILTER_TAPS * TRANSFORMED_FEW_CHANNELS + LANE_COUNT) * LANE_COUNT];
-                NAME(load_filters)(filters, p, args->out_channel_step, from, k < channels ? to : 0,
-                                   some * taps);
+                const int64_t stop = k < channels ? to : 0;
+                if (args->tap_places) {
+                    NAME(load_placed_filters)(args, filters, p, from, stop, taps, some);
+                } else {
+                    NAME(load_filters)(filters, p, args->out_channel_step, from, stop, some * taps);
+                }
                 for (int64_t phase = 0; phase < phases; phase++) {
                     const int64_t py = phase / args->phases_across;
                     const int64_t px = phase % args->phases_across;

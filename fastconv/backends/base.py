@@ -80,16 +80,18 @@ Frozen = tuple[bool, ...]
 class PackingPlan(Plan):
     """A plan that may be given parameters, which it packs at each run.
 
-    ``packed_bytes`` of workspace are for what it packs.
+    ``packed_bytes`` of workspace are for what it packs. ``sources`` say of each parameter how it
+    is stored, where that is neither contiguous nor of the plan's dtype.
     """
 
     packed_bytes: int = 0
+    sources: tuple[Any, ...] = ()
 
     @abc.abstractmethod
     def run(
         self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
     ) -> Result:
-        """Run as other plans do, on ``parameters`` that lie as the inputs do."""
+        """Run as other plans do, on ``parameters`` as the inputs are, or as ``sources`` say."""
 
 
 class Algorithm(abc.ABC):
@@ -143,14 +145,21 @@ class Algorithm(abc.ABC):
         """Return a plan for any parameters, whose ``packed`` holds some; None: there is none."""
         return None
 
-    def packing_plan(self, problem: Any) -> PackingPlan:
-        """Return a plan that takes parameters at each run and packs them there."""
+    def packing_plan(self, problem: Any, sources: tuple[Any, ...] = ()) -> PackingPlan:
+        """Return a plan that takes parameters at each run and packs them there.
+
+        ``sources`` say how parameters are stored; a plan that has none of them wants parameters
+        that are contiguous.
+        """
         return _Packing(self, problem)
 
-    def part_plan(self, problem: Any, parameters: Arrays, frozen: Frozen) -> PackingPlan | None:
+    def part_plan(
+        self, problem: Any, parameters: Arrays, frozen: Frozen, sources: tuple[Any, ...] = ()
+    ) -> PackingPlan | None:
         """Return a plan that holds the ``frozen`` parameters packed and packs others at each run.
 
-        A run is given all parameters, and reads the others. None: this algorithm has no such plan.
+        A run is given all parameters, and reads the others, which are stored as ``sources`` say.
+        None: this algorithm has no such plan.
         """
         return None
 

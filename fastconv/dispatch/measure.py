@@ -13,6 +13,7 @@ import numpy as np
 
 from fastconv import settings
 from fastconv.backends.base import Algorithm, Array, Arrays, Result
+from fastconv.backends.native.sources import source_of
 from fastconv.dispatch.choose import Candidate, choose
 from fastconv.dispatch.tuning import UNTUNED
 from fastconv.problem import ConvProblem, ConvTransposeProblem, Problem
@@ -155,7 +156,8 @@ def _checked_plans(
             if frozen:
                 run: Run = candidate.algorithm.plan(problem, *parameters).run
             else:
-                packing = candidate.algorithm.packing_plan(problem)
+                sources = tuple(map(source_of, parameters))
+                packing = candidate.algorithm.packing_plan(problem, sources)
                 run = functools.partial(packing.run, parameters=parameters)
             answers[name] = _first(run(*inputs))
         except (ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError) as error:

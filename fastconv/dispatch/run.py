@@ -13,6 +13,7 @@ import numpy as np
 from fastconv import settings
 from fastconv.arrays import Array, check_memory, check_out, ready
 from fastconv.backends.base import Algorithm, Arrays, PackingPlan, Plan, Result
+from fastconv.backends.native.sources import Sources, source_of
 from fastconv.device_arrays import DeviceArray
 from fastconv.dispatch.choose import WORKERS, Without, choose
 from fastconv.dispatch.parameter import Parameter, plans_of
@@ -55,19 +56,23 @@ def solve(
     if out is not None:
         check_out(out, problem.output_shape, problem.output_dtype, inputs + parameters)
     run: Callable[..., Any]
-    given: tuple[Array | None, ...] = ()
+    given: Arrays = ()
     held: tuple[Any, ...] = parameters
     if are_frozen(parameters):
         plan = find_plan(problem, parameters, algorithm=algorithm, backend=backend)
         run = plan.run
     else:
+        stored = _busy_parameters(problem, parameters)
+        sources = _sources(stored)
         if is_weight_frozen(parameters):
-            plan = find_part_plan(problem, parameters, algorithm=algorithm, backend=backend)
+            plan = find_part_plan(
+                problem, parameters, sources, algorithm=algorithm, backend=backend
+            )
             held = _frozen_alone(parameters)
         else:
-            plan = find_packing_plan(problem, algorithm=algorithm, backend=backend)
+            plan = find_packing_plan(problem, sources, algorithm=algorithm, backend=backend)
             held = ()
-        given = _ready_parameters(problem, parameters)
+        given = _as_wanted(plan, stored)
         run = functools.partial(plan.run, parameters=given)
     arrays = [None if value is None else ready(value) for value in inputs]
     if out is None or out.flags.c_contiguous:
@@ -200,13 +205,21 @@ def _geometry(algorithm: Algorithm, problem: Problem) -> Any:
 
 
 def find_packing_plan(
-    problem: Problem, *, algorithm: str | None = None, backend: str | None = None
+    problem: Problem,
+    sources: Sources = (),
+    *,
+    algorithm: str | None = None,
+    backend: str | None = None,
 ) -> PackingPlan:
-    """Return the plan for ``problem`` that takes parameters at each run, kept from call to call."""
+    """Return the plan for ``problem`` that takes parameters at each run, kept from call to call.
+
+    ``sources`` say how the parameters are stored. They do not move the choice.
+    """
     key = _key(problem, algorithm, backend)
-    plan = plans.get(key)
+    place = (key, sources) if sources else key
+    plan = plans.get(place)
     if plan is None:
-        plan = plans.put(key, _packing_plan(problem, key.algorithm, key.backend))
+        plan = plans.put(place, _packing_plan(problem, sources, key.algorithm, key.backend))
     assert isinstance(plan, PackingPlan)
     return plan
 
@@ -214,6 +227,7 @@ def find_packing_plan(
 def find_part_plan(
     problem: Problem,
     parameters: tuple[Any, ...],
+    sources: Sources = (),
     *,
     algorithm: str | None = None,
     backend: str | None = None,
@@ -225,15 +239,17 @@ def find_part_plan(
     key = _key(problem, algorithm, backend)
     frozen = tuple(map(_is_frozen, parameters))
     own = plans_of(_frozen_alone(parameters))
-    plan = own.get((key, frozen))
+    place = key, frozen, sources
+    plan = own.get(place)
     if plan is None:
         ready = _ready_parameters(problem, parameters)
 
         def make(algorithm: Algorithm, busy: Problem) -> PackingPlan:
-            return algorithm.part_plan(busy, ready, frozen) or _packing_plan_of(algorithm, busy)
+            made = algorithm.part_plan(busy, ready, frozen, sources)
+            return made or _packing_plan_of(algorithm, busy, _sources(ready))
 
         made = _plan(problem, key.algorithm, key.backend, make, frozen=True)
-        plan = own.put((key, frozen), made)
+        plan = own.put(place, made)
     assert isinstance(plan, PackingPlan)
     return plan
 
@@ -265,14 +281,17 @@ def _holding_plan(
     return _plan(problem, algorithm, backend, lambda a, busy: a.plan(busy, *arrays), frozen=True)
 
 
-def _packing_plan(problem: Problem, algorithm: str | None, backend: str | None) -> PackingPlan:
+def _packing_plan(
+    problem: Problem, sources: Sources, algorithm: str | None, backend: str | None
+) -> PackingPlan:
     """Plan ``problem`` for parameters that each run is given."""
-    return _plan(problem, algorithm, backend, _packing_plan_of, frozen=False)
+    make = functools.partial(_packing_plan_of, sources=sources)
+    return _plan(problem, algorithm, backend, make, frozen=False)
 
 
-def _packing_plan_of(algorithm: Algorithm, problem: Problem) -> PackingPlan:
+def _packing_plan_of(algorithm: Algorithm, problem: Problem, sources: Sources) -> PackingPlan:
     """Plan for parameters of each run: in its workspace, or beside it where that is limited."""
-    plan, limit = algorithm.packing_plan(problem), settings.workspace_limit()
+    plan, limit = algorithm.packing_plan(problem, sources), settings.workspace_limit()
     own = plan.workspace_bytes + plan.scratch_bytes
     beside = limit is not None and own <= limit < own + plan.packed_bytes
     return Algorithm.packing_plan(algorithm, problem) if beside else plan
@@ -305,9 +324,33 @@ def _plan(
 
 def _ready_parameters(problem: Problem, parameters: tuple[Any, ...]) -> tuple[Array | None, ...]:
     """Return parameters as plans take them, without those that no output depends on."""
+    return _ready(_busy_parameters(problem, parameters))
+
+
+def _as_wanted(plan: PackingPlan, parameters: Arrays) -> Arrays:
+    """Return parameters contiguous where the plan does not read them as they are stored."""
+    if not plan.sources:
+        return _ready(parameters)
+    pairs = zip(parameters, plan.sources, strict=True)
+    return tuple([p if p is None or source else ready(p) for p, source in pairs])
+
+
+def _ready(parameters: Arrays) -> Arrays:
+    return tuple([None if p is None else ready(p) for p in parameters])
+
+
+def _busy_parameters(problem: Problem, parameters: tuple[Any, ...]) -> Arrays:
+    """Return parameters as they are stored, aligned, without those that no output depends on."""
+    arrays = tuple([None if p is None else values_of(p) for p in parameters])
     if problem.without_idle() is not problem:
-        parameters = problem.busy(tuple(None if p is None else values_of(p) for p in parameters))
-    return tuple(None if p is None else ready(values_of(p)) for p in parameters)
+        arrays = problem.busy(arrays)
+    return tuple([a if a is None or a.flags.aligned else ready(a) for a in arrays])
+
+
+def _sources(parameters: Arrays) -> Sources:
+    """Return how parameters are stored; nothing where plans read all of them as they are."""
+    sources = tuple([source_of(p) for p in parameters])
+    return sources if any(sources) else ()
 
 
 class _EmptyPlan(PackingPlan):

@@ -2,7 +2,7 @@
 
 The way from a call to its plan depends on shapes, dtypes and options alone, and takes longer than
 many a small convolution. The first call goes that way and is watched; one that is like it then
-takes the plan at once. What is out of the ordinary (arrays that are not contiguous, subclasses,
+takes the plan at once. What is out of the ordinary (inputs that are not contiguous, subclasses,
 GPU arrays, values that are only traced, several results) goes the whole way each time.
 """
 
@@ -32,7 +32,7 @@ Places = tuple[int | None, ...]
 _PLAIN, _TYPED = frozenset((int, str, type(None))), frozenset((bool, float))
 _ARRAYS = frozenset((np.ndarray, Parameter))
 # NumPy's flags of arrays that are contiguous in C's order, and aligned.
-_CONTIGUOUS = 0x1 | 0x100
+_CONTIGUOUS, _ALIGNED = 0x1, 0x100
 # How many calls a function remembers, and a parameter.
 MOST_CALLS = 1024
 
@@ -132,13 +132,16 @@ def _key_of(state: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> An
         key.append(name)
         if kind in _ARRAYS:
             key.append(kind)
-            if value.flags.num & _CONTIGUOUS != _CONTIGUOUS:
+            flags = value.flags.num
+            if not flags & _ALIGNED or (name == "out" and not flags & _CONTIGUOUS):
                 return None
             if name == "out":
                 out = value
                 continue
             arrays.append(value)
             key += value.shape, value.dtype
+            # Of weights that are transposed or sliced, say: a plan reads them where they are.
+            key.append(None if flags & _CONTIGUOUS else value.strides)
             owner = value if owner is None and kind is Parameter else owner
         elif kind in _TYPED:
             key += kind, value
@@ -187,10 +190,14 @@ def _watched_call(
 
 
 def _same_memory(a: Array, b: Any) -> bool:
-    """Return whether two contiguous arrays are the same elements, in whatever shape."""
+    """Return whether two arrays are the same elements, in whatever shape where contiguous."""
     if not isinstance(b, np.ndarray) or a.dtype != b.dtype or a.nbytes != b.nbytes:
         return False
-    return address_of(a) == address_of(b) and b.flags.c_contiguous
+    if address_of(a) != address_of(b):
+        return False
+    if a.flags.c_contiguous:
+        return b.flags.c_contiguous
+    return a.shape == b.shape and a.strides == b.strides
 
 
 def _is_plain(values: tuple[Any, ...]) -> bool:

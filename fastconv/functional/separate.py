@@ -48,9 +48,18 @@ def are_outer_products(weight: Array) -> bool:
     """Tell whether each matrix of (O, 1, kH, kW) has rank one but for the rounding of its elements.
 
     The row and the column through the largest element give the only product that it can be
-    (cross approximation; Goreinov, Tyrtyshnikov and Zamarashkin, 1997).
+    (cross approximation; Goreinov, Tyrtyshnikov and Zamarashkin, 1997). The first filter is looked
+    at alone: in NumPy all of a layer's take as long as the layer, and few layers pass with one.
     """
-    matrices = weight.reshape(-1, *weight.shape[-2:]).astype(np.float64)
+    matrices = weight.reshape(-1, *weight.shape[-2:])
+    limit = ROUNDINGS * float(np.finfo(weight.dtype).eps)
+    found = prod(weight.shape) > 0 and _are_of_rank_one(matrices[:1], limit)
+    return found and (len(matrices) == 1 or _are_of_rank_one(matrices[1:], limit))
+
+
+def _are_of_rank_one(matrices: Array, limit: float) -> bool:
+    """Return whether each matrix is a product of two lines but for ``limit`` of its pivot."""
+    matrices = matrices.astype(np.float64)
     sizes = np.abs(matrices).reshape(len(matrices), -1)
     largest = sizes.argmax(1)
     row, column = np.divmod(largest, matrices.shape[2])
@@ -60,5 +69,4 @@ def are_outer_products(weight: Array) -> bool:
     with np.errstate(invalid="ignore", over="ignore"):
         product = matrices[each, :, column][:, :, None] * matrices[each, row][:, None, :]
         away = np.abs(product - matrices * pivot[:, None, None]).reshape(len(matrices), -1).max(1)
-        limit = ROUNDINGS * float(np.finfo(weight.dtype).eps) * pivot**2
-    return bool(prod(weight.shape) > 0 and np.all(away <= limit))
+    return bool(np.all(away <= limit * pivot**2))

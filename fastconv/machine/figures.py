@@ -34,7 +34,8 @@ class KernelFigures:
     nominal clock, ``bytes_per_second`` what one core streams from memory: fixed figures of a
     common machine, so that choices never follow a stopwatch. ``near_bytes`` is what of the last
     cache one core reads faster than memory; None: all of it. ``packing`` is what packing
-    weights takes.
+    weights takes. Butterflies of Fourier transforms reach ``butterfly_share`` of the peak, and
+    a tap of a plane's large filter takes as long as ``tap_steps`` multiply-adds at the peak.
     """
 
     instruction_set: InstructionSet
@@ -45,6 +46,8 @@ class KernelFigures:
     bytes_per_second: float
     near_bytes: int | None = None
     packing: PackingFigures = PackingFigures(2.0, 2.0, 3.5, 8.0)
+    butterfly_share: float = 0.78
+    tap_steps: float = 1.1
 
     @property
     def vector_bytes(self) -> int:
@@ -74,6 +77,8 @@ FAMILY_FIGURES = {
         flops_per_second=230e9,
         near_bytes=4 << 20,
         packing=PackingFigures(3.5, 0.0, 2.2, 3.0),
+        butterfly_share=0.43,
+        tap_steps=1.5,
     ),
     # Not measured. Two 256-bit multiply-add units at clocks of 4 to 5 GHz: 32 operations a cycle.
     ("avx2", INTEL_CLIENT): dataclasses.replace(FIGURES["avx2"], flops_per_second=140e9),

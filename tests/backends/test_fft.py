@@ -12,13 +12,24 @@ from hypothesis import assume, given, settings
 import fastconv
 import fastconv.functional as F
 from fastconv.backends.native.conv.fft.algorithm import Fft
+from fastconv.backends.native.conv.fft.filters import packed_spectra
 from fastconv.backends.native.conv.fft.layout import Blocks
-from fastconv.backends.native.conv.fft.passes import factors, order
+from fastconv.backends.native.conv.fft.passes import factors
+from fastconv.backends.native.gemm import tile_for, vector_tile
 from fastconv.dispatch import Parameter
 from fastconv.machine import get_machine
 from fastconv.problem import ConvProblem
+from fastconv.problem.remember import Spec
 from tests.libraries import LIBRARIES, use
 from tests.planes import assert_same_bits, error_of, plane_cases
+
+
+def order(length: int) -> np.ndarray[Any, Any]:
+    """Return the frequency that is at each place after the forward passes."""
+    frequencies = np.zeros(1, np.int64)
+    for radix in reversed(factors(length)):
+        frequencies = np.concatenate([q + radix * frequencies for q in range(radix)])
+    return frequencies
 
 
 def decimated(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -38,6 +49,49 @@ def test_frequencies_stand_where_order_says(length: int) -> None:
     x = np.random.default_rng(0).standard_normal(length)
     expected = np.fft.fft(x)[order(length)]
     np.testing.assert_allclose(decimated(x), expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("image", "kernel", "dilation", "dtype"),
+    [((60, 60), (11, 12), (1, 2), "f4"), ((40, 50), (9, 9), (2, 1), "f8"), ((200,), (31,), 2, "f4"),
+     ((90,), (21,), 1, "f8")],
+)  # fmt: skip
+def test_packed_filters_are_their_spectra_conjugate_and_scaled(
+    library: str, image: Any, kernel: Any, dilation: Any, dtype: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    kernels: Any = importlib.import_module(f"fastconv.backends.{use(library, monkeypatch)}.library")
+    x, w = Spec((1, 2, *image), np.dtype(dtype)), Spec((6, 1, *kernel), np.dtype(dtype))
+    problem = ConvProblem.of(len(image), x, w, None, groups=2, dilation=dilation)
+    blocks = Blocks.of(problem, get_machine())
+    assert blocks is not None
+    tile = vector_tile(tile_for(kernels, problem.dtype, get_machine()))
+    weight = np.random.default_rng(3).standard_normal(w.shape).astype(dtype)
+    found: Any = packed_spectra(kernels, blocks, tile).weights.packed((weight,))
+    largest = np.abs(weight).sum(axis=tuple(range(1, weight.ndim))).max()
+    # Rounded once, after transforms in float64.
+    roundings = np.finfo(dtype).eps + 64 * np.finfo(np.float64).eps
+    np.testing.assert_allclose(
+        found.array.view(dtype), spectra(blocks, weight).ravel(), rtol=0,
+        atol=roundings * largest / np.prod(blocks.size),
+    )  # fmt: skip
+
+
+def spectra(blocks: Blocks, weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return every filter's spectrum, conjugate and scaled, in plain NumPy."""
+    problem, (down, across) = blocks.problem, blocks.size
+    kernel, steps = (1, 1, *problem.kernel_size)[-2:], (1, 1, *problem.dilation)[-2:]
+    spread = np.zeros((problem.out_channels, down, across))
+    where = tuple(slice(0, n * s, s) for n, s in zip(kernel, steps, strict=True))
+    spread[(slice(None), *where)] = weight.reshape(-1, *kernel)
+    spectrum = np.fft.fft2(spread).conj() / (down * across)
+    spectrum = spectrum[:, order(down)][:, :, order(across)]
+    pairs = np.stack([spectrum.real, spectrum.imag], axis=-1)
+    if not blocks.flat:
+        pairs = pairs.reshape(problem.out_channels, -1, blocks.lanes, across, 2)
+        pairs = pairs.transpose(0, 1, 3, 4, 2)
+    return np.ascontiguousarray(pairs)
 
 
 def test_a_length_with_another_prime_factor_is_refused() -> None:

@@ -105,7 +105,8 @@ def missing(kernel: Kernel) -> list[str]:
         except (ImportError, AttributeError) as error:
             found.append(f"Numba: {error}")
         else:
-            if family.args is not kernel.args:
+            # What chooses between families has none of its own.
+            if getattr(family, "args", kernel.args) is not kernel.args:
                 found.append(f"Numba: {function} reads {family.args.__name__}")
     if kernel.c is not None and c.why_not() is None:
         lib = importlib.import_module("fastconv.backends.c._native").lib

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 import fastconv
 import fastconv.functional as F
 from fastconv.backends.native import plan
-from fastconv.backends.native.conv import separable
 from fastconv.backends.native.conv.common import conv_tile
 from fastconv.backends.native.conv.direct import Direct
+from fastconv.backends.native.conv.separable import Separable
 from fastconv.backends.native.conv.transposed import Transposed
 from fastconv.backends.native.conv.winograd.layout import Layout
 from fastconv.backends.native.conv.winograd.weights import packed_weights
@@ -275,21 +276,26 @@ def test_choice_depends_on_what_is_frozen_never_on_earlier_calls() -> None:
         np.testing.assert_array_equal(F.conv2d(x, Parameter(w), padding=1), frozen)
 
 
-def test_every_algorithm_of_ours_packs_by_kernels_or_says_why() -> None:
-    """FFT and outer products look at whole filters in NumPy; all others pack natively."""
-    x, w = Spec((1, 32, 20, 20), np.dtype("f4")), Spec((32, 32, 3, 3), np.dtype("f4"))
-    problem = ConvProblem.of(2, x, w, None, padding=1)
-    found = 0
-    for algorithm in algorithms(ConvProblem):
-        if algorithm.backend not in LIBRARIES or algorithm.why_not(problem) is not None:
-            continue
-        made: Any = algorithm.packing_plan(problem)
-        assert made.weights
-        # Minimal filters read weights as they are too, where infinities made them sum plainly.
-        assert all(isinstance(w, (Weights, Given)) for w in made.weights), str(algorithm)
-        assert any(isinstance(w, Weights) for w in made.weights), str(algorithm)
-        found += 1
-    assert found >= 8
+def test_every_algorithm_of_ours_packs_by_kernels() -> None:
+    dense = ConvProblem.of(
+        2, Spec((1, 32, 20, 20), np.dtype("f4")), Spec((32, 32, 3, 3), np.dtype("f4")), None,
+        padding=1,
+    )  # fmt: skip
+    planes = ConvProblem.of(
+        2, Spec((1, 4, 40, 40), np.dtype("f4")), Spec((4, 1, 9, 9), np.dtype("f4")), None, groups=4
+    )
+    found = set()
+    for problem in (dense, planes, dataclasses.replace(planes, separable=True)):
+        for algorithm in algorithms(ConvProblem):
+            if algorithm.backend not in LIBRARIES or algorithm.why_not(problem) is not None:
+                continue
+            made: Any = algorithm.packing_plan(problem)
+            assert made.weights
+            # Minimal filters read weights as they are too, where infinities made them sum plainly.
+            assert all(isinstance(w, (Weights, Given)) for w in made.weights), str(algorithm)
+            assert any(isinstance(w, Weights) for w in made.weights), str(algorithm)
+            found.add(algorithm.name)
+    assert {"fft", "separable", "direct", "planar", "winograd", "depthwise"} <= found
 
 
 def test_what_a_kept_plan_packs_by_counts_in_its_bytes(library: Any) -> None:
@@ -309,18 +315,19 @@ def test_what_a_kept_plan_packs_by_counts_in_its_bytes(library: Any) -> None:
     assert plan.packed((np.ones(w.shape, w.dtype), None)).nbytes >= 256 * 9 * 8 * 4
 
 
-def test_outer_products_are_split_once_for_each_line(
-    library: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once for the columns and once for the rows; a bias needs no lines."""
-    seen: list[Any] = []
-    lines = separable._lines
-    monkeypatch.setattr(separable, "_lines", lambda w: seen.append(w) or lines(w))
-    x, w = drawn(1, 2, 9, 9), np.ones((2, 1, 3, 3), "f4")
+def test_outer_products_are_split_once_for_both_lines(library: Any) -> None:
+    """Whatever each pass packs of them; the bias is the second pass's alone."""
+    x, w, b = drawn(1, 2, 9, 9), drawn(2, 1, 3, 1) * drawn(2, 1, 1, 5, seed=1), drawn(2, seed=2)
     asked = {"padding": 1, "groups": 2, "backend": library.BACKEND}
-    split = F.conv2d(x, w, drawn(2, seed=2), algorithm="separable", **asked)
-    assert len(seen) == 2
-    whole = F.conv2d(x, w, drawn(2, seed=2), algorithm="depthwise_planar", **asked)
+    problem = ConvProblem.of(
+        2, *(Spec(a.shape, a.dtype) for a in (x, w, b)), padding=1, groups=2
+    )  # fmt: skip
+    made: Any = Separable(library).packing_plan(dataclasses.replace(problem, separable=True))
+    address = library.kernel("weights.lines", "float32")
+    stages = [s for weights in made.weights for s in weights.stages if s.kernel == address]
+    assert len(stages) == 1
+    split = F.conv2d(x, w, b, algorithm="separable", **asked)
+    whole = F.conv2d(x, w, b, algorithm="depthwise_planar", **asked)
     np.testing.assert_allclose(split, whole, rtol=1e-5, atol=1e-5)
 
 

@@ -254,13 +254,16 @@ def test_keys_of_extension_and_python_tell_the_same_calls_apart() -> None:
         ((X.astype("f8"), W, B), {}), ((X, W, B), {"activation": ("leaky_relu", 0.5)}),
         ((X, W, B), {"activation": "relu"}), ((X, Parameter(W), B), {}),
         ((X.astype(">f4"), W, B), {}), ((X, W, B), {"padding": ((1, 1), (0, 0))}),
+        ((X[..., ::2], W, B), {}), ((X[..., ::2].copy(), W, B), {}),
+        ((X, W[::-1], B), {}), ((X, W[..., ::-1], B), {}), ((X, W.swapaxes(2, 3), B), {}),
+        ((X, W, np.repeat(B, 2)[::2]), {}), ((X, W, B[::-1]), {}),
     ]  # fmt: skip
     for find in (objects.functions().key_of, again._key_of):
         keys = [find(0, *call)[0] for call in calls]
         assert len(set(keys)) == len(calls)
         assert [find(0, *call)[0] for call in calls] == keys
     ordinary: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
-        ((X, W, [1]), {}), ((X[..., ::2], W), {}), ((X, W), {"stride": np.int64(1)}),
+        ((X, W, [1]), {}), ((X, W), {"stride": np.int64(1)}), ((X, W), {"out": X[..., ::2]}),
         ((X, W, (True, 1)), {}), ((X, W, ((1.5,), 1)), {}), ((X, W, object()), {}),
         ((X, W), {"activation": ("leaky_relu", 0.0)}), ((X.view(np.matrix) if 0 else "x", {}), {}),
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.driver import ArrayDriver
 
 # Of the extension's functions: one that was built for others is not used.
-VERSION = 2
+VERSION = 3
 
 KeyOf = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 

@@ -21,7 +21,9 @@ MANIFEST: dict[str, Kernel] = {
 ALGORITHMS: tuple[tuple[str, str, str, str], ...] = tuple(
     row for family in _FAMILIES for row in family.ALGORITHMS
 )
-RECORDS: tuple[type[Record], ...] = (*convolutions.RECORDS, *pools.RECORDS, *running.RECORDS)
+RECORDS: tuple[type[Record], ...] = tuple(
+    record for family in (convolutions, products, pools, running) for record in family.RECORDS
+)
 
 __all__ = ["ALGORITHMS", "MANIFEST", "RECORDS", "Args", "Kernel", "Record", "digest", "records_of"]
 

@@ -216,6 +216,38 @@ class Fft(Args):
     parts: Int
 
 
+class FftFilters(Args):
+    """Filters and the spectra that they become. Steps are bytes."""
+
+    taps: Address
+    spectra: Address
+    count: Int
+    # From filter to filter; a filter's rows and columns, and from one to the next.
+    apart: Int
+    rows: Int
+    columns: Int
+    row_apart: Int
+    column_apart: Int
+    # Cells that dilation puts them apart.
+    step_down: Int
+    step_across: Int
+    # A matrix's rows and columns, and the columns up to the last tap in whole vectors.
+    lines: Int
+    length: Int
+    pitch: Int
+    # Passes in float64.
+    down: Address
+    down_count: Int
+    down_twiddles: Address
+    across: Address
+    across_count: Int
+    across_twiddles: Address
+    spectrum_bytes: Int
+    scale: Float
+    scratch_base: Address
+    scratch_stride: Int
+
+
 class FftPass(Record):
     """A pass: its radix, the length that it splits, bytes to its twiddle factors."""
 
@@ -346,6 +378,7 @@ KERNELS = (
            ("line_step", "line_phases", "line_by_table", "cut", "single")),
     Kernel("fft.overlap_save", Fft, "conv.fft.kernels:overlap_save", "fft.h",
            (tile(), FLAG, FLAG)),
+    Kernel("fft.filters", FftFilters, "conv.fft.filters:filters", "fft.h", (tile(), FLAG)),
     Kernel("winograd.filtered", Winograd, "conv.winograd.kernels:filtered", "winograd.h"),
     Kernel("winograd.input", Winograd, "conv.winograd.kernels:transform_input", "winograd.h",
            (tile(),), _FILTERS),

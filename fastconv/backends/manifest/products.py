@@ -13,6 +13,9 @@ from fastconv.backends.manifest.schema import (
     Int4,
     Int18,
     Kernel,
+    Record,
+    dtype,
+    kind,
     tile,
 )
 
@@ -249,6 +252,47 @@ class PackRows(Args):
     chunk: Int
 
 
+class Placed(Args):
+    """Panels of a parameter whose elements are anywhere. Steps are bytes."""
+
+    source: Address
+    target: Address
+    group_step: Int
+    column_step: Int
+    columns: Int
+    width: Int
+    # A `PlaceRow` for each element of a column, in the order of their addresses.
+    table: Address
+    count: Int
+    # Rows of the table that a work item packs.
+    chunk: Int
+
+
+class PlaceRow(Record):
+    """Bytes from a column's start, the panel's row, elements from here on side by side."""
+
+    place: Int
+    row: Int
+    run: Int
+
+
+class FilterLines(Args):
+    """Filters that are outer products, and their columns and rows. Steps are bytes."""
+
+    source: Address
+    columns: Address
+    rows: Address
+    # From filter to filter.
+    apart: Int
+    # Rows and columns of a filter, and from one to the next.
+    down: Int
+    across: Int
+    down_apart: Int
+    across_apart: Int
+    scratch_base: Address
+    scratch_stride: Int
+
+
 class Affine(Args):
     """Statistics and parameters of channels, and the scales and shifts that they come to.
 
@@ -312,10 +356,16 @@ class Transformed(Args):
     # Numba's kernel has a column of taps, and of lines, there.
     scratch_base: Address
     scratch_stride: Int
+    # Where filters are not contiguous, bytes from an input channel to the next, and a table of the
+    # bytes to each tap; else 0.
+    channel_step: Int
+    tap_places: Address
 
     # Channels that a work item transforms.
     FEW_CHANNELS = 8
 
+
+_SIXTEEN, _SINGLE = kind("float16", "bfloat16"), dtype("float32")
 
 KERNELS = (
     Kernel("gemm", Gemm, "gemm:gemm", "gemm.h", (tile("gemm"),)),
@@ -331,11 +381,15 @@ KERNELS = (
     Kernel("recurrent.rnn", Recurrent, "recurrent:rnn", "recurrent.h", (tile("steps"),)),
     Kernel("weights.panels", Panels, "weights:panels", "weights.h", (FLOAT,)),
     Kernel("weights.rows", PackRows, "weights:rows", "weights.h", (FLOAT,)),
+    Kernel("weights.placed", Placed, "placed:own", "weights.h", (FLOAT,)),
+    Kernel("weights.placed_sixteen", Placed, "placed:sixteen", "weights.h", (_SIXTEEN, _SINGLE)),
+    Kernel("weights.lines", FilterLines, "lines:lines", "weights.h", (FLOAT,)),
     Kernel("weights.affine", Affine, "weights:affine", "weights.h", (FLOAT,)),
     Kernel("weights.repeat", Repeat, "weights:repeat", "weights.h", (FLOAT,)),
     Kernel("weights.repeat_widened", Repeat, "weights:repeat_widened", "weights.h", (FLOAT,)),
     Kernel("weights.winograd", Transformed, "weights:winograd", "weights.h", (FLOAT,)),
 )
+RECORDS = (PlaceRow,)
 # See `ALGORITHMS` of the package.
 ALGORITHMS = (
     ("LinearProblem", "c numba", "linear", "Linear"),

@@ -7,6 +7,7 @@ from typing import Any
 from fastconv.backends.base import Algorithm, Array, Arrays, Frozen, PackingPlan
 from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import NativePlan, Stage
+from fastconv.backends.native.sources import Sources, can_read, read_from
 from fastconv.machine import get_machine
 
 DTYPES = ("float32", "float64")
@@ -42,15 +43,24 @@ class NativeAlgorithm(Algorithm):
         own = kind.plan is NativeAlgorithm.plan and kind.geometry is not NativeAlgorithm.geometry
         return self.geometry(problem) if own else None
 
-    def packing_plan(self, problem: Any) -> PackingPlan:
+    def packing_plan(self, problem: Any, sources: Sources = ()) -> PackingPlan:
         if type(self).geometry is NativeAlgorithm.geometry:
             return super().packing_plan(problem)
-        return self.geometry(problem)
+        return self.reading(problem, self.geometry(problem), sources)
 
-    def part_plan(self, problem: Any, parameters: Arrays, frozen: Frozen) -> PackingPlan | None:
+    def part_plan(
+        self, problem: Any, parameters: Arrays, frozen: Frozen, sources: Sources = ()
+    ) -> PackingPlan | None:
         if type(self).geometry is NativeAlgorithm.geometry:
             return None
-        return self.geometry(problem).part(parameters, frozen)
+        return self.reading(problem, self.geometry(problem).part(parameters, frozen), sources)
+
+    def reading(self, problem: Any, plan: NativePlan, sources: Sources) -> NativePlan:
+        """Return a plan for parameters stored as ``sources`` say, where it can read them so."""
+        name = problem.dtype.name
+        if not any(sources) or not can_read(sources, name):
+            return plan
+        return read_from(plan, sources, self.library, name)
 
     def native_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
         """Put stages together."""

@@ -81,12 +81,14 @@ class Weights:
 
     In ``stages`` parameter i is INPUT(i), a missing one's address 0, and OUTPUT is this memory;
     there is no workspace. They run once for frozen parameters, and otherwise at each run, before
-    the plan's own stages.
+    the plan's own stages. ``placed`` returns what packs a parameter that is stored otherwise than
+    these stages read it (`fastconv.backends.native.sources`), or None.
     """
 
     nbytes: int
     stages: tuple[Stage, ...]
     scratch_bytes: int = 0
+    placed: Callable[[Any], Weights | None] | None = None
 
     @property
     def reads(self) -> set[int]:
@@ -308,26 +310,17 @@ class NativePlan(PackingPlan):
 
         return self._with(held, tuple(w for w in self.weights if w not in made))
 
-    def with_parameters(self, *made: Callable[..., Array | None]) -> NativePlan:
-        """Return the plan for parameters from which ``made`` make this plan's own, in Python.
+    def with_weights(self, made: Mapping[AnyWeights, Packed]) -> NativePlan:
+        """Return the plan with some of its weights packed in other ways, to the same result."""
 
-        Each makes one, and only where it is read.
-        """
+        def other(argument: Packed) -> Packed:
+            found = made.get(argument.weights)
+            if found is None:
+                return argument
+            return Packed(found.weights, found.offset + argument.offset)
 
-        def host(weights: AnyWeights) -> HostWeights:
-            if isinstance(weights, Given):
-                return HostWeights(lambda *given: made[weights.number](*given))
-            assert isinstance(weights, Weights)
-            reads = weights.reads
-
-            def pack(*given: Array | None) -> Array:
-                own = [make(*given) if i in reads else None for i, make in enumerate(made)]
-                return weights.packed(own).array
-
-            return HostWeights(pack)
-
-        hosts = {weights: host(weights) for weights in self.weights}
-        return self._with(lambda p: Packed(hosts[p.weights], p.offset), tuple(hosts.values()))
+        kept = (made[w].weights if w in made else w for w in self.weights)
+        return self._with(other, tuple(dict.fromkeys(kept)))
 
     def _with(
         self, change: Callable[[Packed], Argument], weights: tuple[AnyWeights, ...]

@@ -23,6 +23,7 @@ from fastconv.backends.native.plan import (
     Weights,
     constant,
 )
+from fastconv.backends.native.sources import Source, placed_panels
 from fastconv.machine import Machine
 
 # The part of the last cache, which threads share, from which on transformed weights are far: they
@@ -70,7 +71,16 @@ def packed_panels(
             chunk=CHUNK_ELEMENTS,
         ),
     )  # fmt: skip
-    return Packed(Weights(panels * width * column, (stage,)))
+
+    def placed(source: Source) -> Weights | None:
+        tap, channel = np.divmod(np.arange(taps * channels), channels)
+        return placed_panels(
+            library, dtype, source, parameter=parameter, groups=groups, columns=columns,
+            width=width, places=channel * taps + tap, group=columns * channels * taps,
+            step=channels * taps,
+        )  # fmt: skip
+
+    return Packed(Weights(panels * width * column, (stage,), placed=placed))
 
 
 def packed_bias(library: Library, dtype: str, *, groups: int, columns: int, width: int) -> Packed:
@@ -106,7 +116,15 @@ def packed_rows(
             row_count=rows, chunk=ROWS_OF_ITEM,
         ),
     )  # fmt: skip
-    return Packed(Weights(groups * panels * width * rows * size, (stage,)))
+
+    def placed(source: Source) -> Weights | None:
+        return placed_panels(
+            library, dtype, source, parameter=0, groups=groups, columns=columns, width=width,
+            places=places, group=group, step=step,
+        )  # fmt: skip
+
+    nbytes = groups * panels * width * rows * size
+    return Packed(Weights(nbytes, (stage,), placed=placed))
 
 
 def packed_affine(

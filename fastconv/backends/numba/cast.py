@@ -15,7 +15,6 @@ from numba.core import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from fastconv.backends.base import Array
 from fastconv.backends.manifest.elements import Cast
 from fastconv.backends.numba.engine import Slot, Stage, array, kernel
 from fastconv.backends.numba.simd import Tile
@@ -52,16 +51,6 @@ def converts_halves(machine: Machine) -> bool:
     """
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
     return machine.isa != "generic" and "+f16c" in features.split(",")
-
-
-def widened(values: Array | None) -> Array | None:
-    """Give a parameter of 16 bits in float32; others as they are."""
-    if values is None or values.dtype.name not in SIXTEEN:
-        return values
-    if values.dtype.name == "float16":
-        return values.astype(np.float32)
-    upper = np.ascontiguousarray(values).view(np.uint16).astype(np.uint32)
-    return (upper << np.uint32(16)).view(np.float32)
 
 
 def _vector(ty: Any, lanes: int) -> Any:
@@ -166,7 +155,7 @@ def _word(name: str, build: Build, narrowing: bool) -> Any:
 
 
 # (source, target, by the CPU's instructions) -> word. bfloat16's words are integers' always.
-_WORDS: dict[tuple[str, str, bool], Any] = {
+WORDS: dict[tuple[str, str, bool], Any] = {
     ("float16", "float32", True): _word("half_to_single", _half_to_single, False),
     ("float32", "float16", True): _word("single_to_half", _single_to_half, True),
     ("float16", "float32", False): _word(
@@ -177,14 +166,14 @@ _WORDS: dict[tuple[str, str, bool], Any] = {
     ),
 }
 for _hardware in (False, True):
-    _WORDS["bfloat16", "float32", _hardware] = _word("brain_to_single", _brain_to_single, False)
-    _WORDS["float32", "bfloat16", _hardware] = _word("single_to_brain", _single_to_brain, True)
+    WORDS["bfloat16", "float32", _hardware] = _word("brain_to_single", _brain_to_single, False)
+    WORDS["float32", "bfloat16", _hardware] = _word("single_to_brain", _single_to_brain, True)
 
 
 @kernel(Cast)
 def cast_sixteen(source: str, target: str, lanes: int, hardware: bool):  # type: ignore[no-untyped-def]
     """Cast between 16 bits and float32: a work item is a block of elements."""
-    word = _WORDS[source, target, hardware]
+    word = WORDS[source, target, hardware]
     wide, single = (Tile("float32", n, 1, 1, False) for n in (lanes, 1))
     from_size, to_size = (2 if name in SIXTEEN else 4 for name in (source, target))
 

@@ -141,6 +141,7 @@ def winograd(name: str):  # type: ignore[no-untyped-def]
         places = array(args.places, (pd, pa, nd, na), np.int64)
         starts = array(args.starts, (nd, na), np.int64)
         sizes = array(args.sizes, (nd, na), np.int64)
+        channel_step = args.channel_step if args.tap_places else td * ta * size
         for item in range(first, last):
             rest, chunk = divmod(item, chunks)
             group, panel = divmod(rest, count)
@@ -155,11 +156,14 @@ def winograd(name: str):  # type: ignore[no-untyped-def]
                     column = panel * args.panel_lanes + j
                     inside = k < channels and column < args.group_columns
                     inside = inside and column // out == sub
-                    filters = args.source + channel * td * ta * size
+                    filters = args.source + channel * channel_step
                     filters += (group * args.group_columns + column) * args.out_channel_step
                     for a in range(td):
                         for b in range(ta):
                             place = filters + (a * ta + b) * size
+                            if args.tap_places != 0:
+                                tap = array(args.tap_places, (td, ta), np.int64)[a, b]
+                                place = filters + tap
                             taps[a, b, j] = array(place, (1,), real)[0] if inside else 0.0
                 for py in range(pd):
                     for px in range(pa):

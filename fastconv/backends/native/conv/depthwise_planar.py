@@ -31,8 +31,8 @@ from fastconv.problem import ConvProblem
 # Vertical taps whose weights are held in registers together.
 COLUMN_TAPS = 7
 
-# Taps up to which what surrounds their multiply-adds is felt.
-FEW_TAPS = 25
+# Taps up to which what surrounds their multiply-adds is felt, and what each of these takes.
+FEW_TAPS, FEW_TAP_STEPS = 25, 1.5
 
 
 class DepthwisePlanar(PlaneByPlane):
@@ -51,7 +51,8 @@ class DepthwisePlanar(PlaneByPlane):
         # A line is loaded once for all rows and taps that see it, which takes two multiply-adds.
         down, step, _ = planes.down
         loads = 2 * ((tile.rows - 1) * step + down) / (tile.rows * down)
-        steps = max(1.1 * taps + 0.4 * min(taps, FEW_TAPS), loads * taps)
+        each = machine.figures.tap_steps
+        steps = max(each * taps + (FEW_TAP_STEPS - each) * min(taps, FEW_TAPS), loads * taps)
         flops = 2 * outputs * (steps + 4) + 6 * lines
         seconds = flops / machine.peak_flops(problem.dtype)
         seconds = max(seconds, problem.bytes / machine.memory_bandwidth / 2)

@@ -20,6 +20,7 @@ from fastconv.backends.native.plan import (
     Packed,
     Stage,
 )
+from fastconv.backends.native.sources import Sources
 from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packing_seconds
 from fastconv.machine import Machine, get_machine
@@ -63,8 +64,11 @@ class Direct(NativeConv):
     def geometry(self, problem: ConvProblem) -> NativePlan:
         return self._planned(problem, fresh=False)
 
-    def packing_plan(self, problem: ConvProblem) -> NativePlan:
-        return self._planned(problem, fresh=self._is_fresh(problem, get_machine()))
+    def packing_plan(self, problem: ConvProblem, sources: Sources = ()) -> NativePlan:
+        # Panel by panel columns are read as they are given: contiguous.
+        as_given = not (sources and sources[0])
+        plan = self._planned(problem, fresh=as_given and self._is_fresh(problem, get_machine()))
+        return self.reading(problem, plan, sources)
 
     def _is_fresh(self, problem: ConvProblem, machine: Machine) -> bool:
         """Return whether weights of a call are packed panel by panel.

@@ -6,17 +6,38 @@ import dataclasses
 
 import numpy as np
 
-from fastconv.backends.base import Array, Cost, Work
+from fastconv.backends.base import Cost, Work
+from fastconv.backends.manifest.products import FilterLines
+from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.bounds import SUM_SIGMAS, sum_bound
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
 from fastconv.backends.native.conv.depthwise_planar import DepthwisePlanar
 from fastconv.backends.native.library import Library
-from fastconv.backends.native.plan import INPUT, OUTPUT, WORKSPACE, NativePlan, moved
+from fastconv.backends.native.plan import (
+    INPUT,
+    OUTPUT,
+    SCRATCH,
+    WORKSPACE,
+    AnyWeights,
+    Argument,
+    NativePlan,
+    Packed,
+    Slot,
+    Stage,
+    Weights,
+    moved,
+    scratch_stride,
+    with_arguments,
+)
+from fastconv.backends.native.sources import Source
+from fastconv.backends.native.weights import packing_seconds
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
 
-# The filters' lines, found in NumPy at a call.
-PACKING_SECONDS = 200e-6
+# The parameter that is the bias.
+BIAS = 1
+# Of a filter's element for its lines: the look for the largest, five products, in float64.
+LINE_SECONDS = 7e-9
 
 
 class Separable(PlaneByPlane):
@@ -39,7 +60,9 @@ class Separable(PlaneByPlane):
     def cost(self, problem: ConvProblem, machine: Machine) -> Cost:
         passes = down_then_across(problem)
         seconds = sum(self._lines.cost(p, machine).seconds for p in passes)
-        return Cost(seconds, _between(passes[1]), PACKING_SECONDS)
+        taps = problem.out_channels * int(np.prod(problem.kernel_size))
+        packing = taps * LINE_SECONDS + packing_seconds(problem, machine)
+        return Cost(seconds, _between(passes[1]), packing)
 
     def work(self, problem: ConvProblem, machine: Machine) -> Work:
         down, across = (self._lines.work(p, machine) for p in down_then_across(problem))
@@ -53,65 +76,82 @@ class Separable(PlaneByPlane):
     def geometry(self, problem: ConvProblem) -> NativePlan:
         first, second = down_then_across(problem)
         down, across = self._lines.geometry(first), self._lines.geometry(second)
-        columns, rows = (
-            down.with_parameters(_columns, _no_bias),
-            across.with_parameters(_rows, _bias),
+        # Whose weights these are: the others are biases.
+        (columns,), (rows,) = (
+            [w for w in p.weights if isinstance(w, Weights) and 0 in w.reads]
+            for p in (down, across)
         )
+        weights, second_at = packed_lines(self.library, problem, columns, rows)
+        down = down.with_weights({columns: Packed(weights), **_without_bias(down)})
+        across = across.with_weights({rows: Packed(weights, second_at)})
         stages = [
-            *moved(columns.stages, {OUTPUT.buffer: WORKSPACE}),
-            *moved(rows.stages, {INPUT(0).buffer: WORKSPACE}),
+            *moved(down.stages, {OUTPUT.buffer: WORKSPACE}),
+            *moved(across.stages, {INPUT(0).buffer: WORKSPACE}),
         ]
+        # Not `native_plan`: the second pass has the activation already.
+        cost = self.cost(problem, get_machine())
         return NativePlan(
             problem,
             stages,
             workspace_bytes=_between(second),
             scratch_bytes=max(down.scratch_bytes, across.scratch_bytes),
-            seconds=self.cost(problem, get_machine()).seconds,
+            seconds=cost.seconds,
+            packing_seconds=cost.packing_seconds,
         )
 
 
-def _lines(weight: Array) -> tuple[Array, Array]:
-    """Return the filters' columns and rows, whose products they are.
+def packed_lines(
+    library: Library, problem: ConvProblem, columns: Weights, rows: Weights
+) -> tuple[Weights, int]:
+    """Return weights of both passes, and where in them the second's are; the lines are behind.
 
-    By power iteration from the row of the largest element: the second singular value is a
-    rounding, so that two steps find the first. Linear algebra libraries have threads of their own.
+    The lines are the filters' columns and rows, whose products these are: (out, kH) and (out, kW).
+    They are found by power iteration from the row of the largest element: the second singular
+    value is a rounding, so that two steps find the first.
     """
-    filters = weight[:, 0].astype(np.float64)
-    largest = np.abs(filters).max(axis=2).argmax(axis=1)
-    rows = _of_length_one(filters[np.arange(len(filters)), largest])
-    for _ in range(2):
-        columns = _of_length_one(np.einsum("oij,oj->oi", filters, rows))
-        rows = _of_length_one(np.einsum("oij,oi->oj", filters, columns))
-    strength = np.einsum("oi,oij,oj->o", columns, filters, rows)
-    # Either line has half of the strength: what the weights' dtype holds, both lines hold.
-    half = np.sqrt(np.abs(strength))[:, None]
-    columns = (columns * np.copysign(half, strength[:, None])).astype(weight.dtype)
-    return columns, (rows * half).astype(weight.dtype)
+    down, across = problem.kernel_size
+    size, count = problem.dtype.itemsize, problem.out_channels
+    second = rounded(columns.nbytes)
+    first_lines = second + rounded(rows.nbytes)
+    second_lines = first_lines + rounded(count * down * size)
+    end = second_lines + count * across * size
+    own = (down + across) * 8
+    scratch = max(own, columns.scratch_bytes, rows.scratch_bytes)
+    stages = [
+        *moved(columns.stages, {0: OUTPUT + first_lines}),
+        *moved(rows.stages, {0: OUTPUT + second_lines, OUTPUT.buffer: OUTPUT + second}),
+    ]
+
+    def packing(apart: int, down_apart: int, across_apart: int) -> tuple[Stage, ...]:
+        arguments = FilterLines(
+            source=INPUT(0), columns=OUTPUT + first_lines, rows=OUTPUT + second_lines,
+            apart=apart, down=down, across=across, down_apart=down_apart,
+            across_apart=across_apart, scratch_base=SCRATCH, scratch_stride=scratch_stride(own),
+        )  # fmt: skip
+        kernel = library.kernel("weights.lines", problem.dtype.name)
+        return Stage(kernel, count, arguments), *stages
+
+    def placed(source: Source) -> Weights | None:
+        if source.dtype != problem.dtype.name:
+            return None
+        apart, _, *steps = source.strides
+        return Weights(end, packing(apart, *steps), scratch)
+
+    contiguous = packing(down * across * size, across * size, size)
+    return Weights(end, contiguous, scratch, placed), second
 
 
-def _of_length_one(lines: Array) -> Array:
-    """Scale lines to length one; those of zeros stay."""
-    largest = np.abs(lines).max(axis=1, keepdims=True)
-    lines = lines / np.where(largest > 0, largest, 1)
-    lengths = np.sqrt((lines**2).sum(axis=1, keepdims=True))
-    scaled: Array = lines / np.where(lengths > 0, lengths, 1)
-    return scaled
+def _without_bias(plan: NativePlan) -> dict[AnyWeights, Packed]:
+    """Return the biases of a plan, whatever a call gives, packed as those that are not given."""
 
+    def missing(argument: Argument) -> Argument:
+        return 0 if isinstance(argument, Slot) and argument.buffer == BIAS else argument
 
-def _columns(weight: Array, bias: Array | None) -> Array:
-    return _lines(weight)[0][:, None, :, None]
-
-
-def _rows(weight: Array, bias: Array | None) -> Array:
-    return _lines(weight)[1][:, None, None, :]
-
-
-def _bias(weight: Array, bias: Array | None) -> Array | None:
-    return bias
-
-
-def _no_bias(weight: Array, bias: Array | None) -> None:
-    return None
+    return {
+        w: Packed(Weights(w.nbytes, tuple(with_arguments(w.stages, missing)), w.scratch_bytes))
+        for w in plan.weights
+        if isinstance(w, Weights) and BIAS in w.reads
+    }
 
 
 def down_then_across(problem: ConvProblem) -> tuple[ConvProblem, ConvProblem]:

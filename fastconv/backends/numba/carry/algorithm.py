@@ -16,6 +16,7 @@ from fastconv.backends.base import (
     Work,
     bytes_read,
 )
+from fastconv.backends.native.sources import Sources
 from fastconv.machine import Machine
 from fastconv.problem.values import COMPLEX, INTEGERS, SIXTEEN
 
@@ -87,14 +88,17 @@ class Carried(Algorithm):
             return self.algorithm.plan(problem, *parameters)
         return carrier.plan(problem, self.algorithm, parameters)
 
-    def packing_plan(self, problem: Any) -> PackingPlan:
+    def packing_plan(self, problem: Any, sources: Sources = ()) -> PackingPlan:
         carrier = self._carrier(problem)
         if carrier is None:
-            return self.algorithm.packing_plan(problem)
-        return carrier.packing_plan(problem, self.algorithm) or super().packing_plan(problem)
+            return self.algorithm.packing_plan(problem, sources)
+        made = carrier.packing_plan(problem, self.algorithm, sources)
+        return made or super().packing_plan(problem)
 
-    def part_plan(self, problem: Any, parameters: Arrays, frozen: Frozen) -> PackingPlan | None:
+    def part_plan(
+        self, problem: Any, parameters: Arrays, frozen: Frozen, sources: Sources = ()
+    ) -> PackingPlan | None:
         carrier = self._carrier(problem)
         if carrier is None:
-            return self.algorithm.part_plan(problem, parameters, frozen)
-        return carrier.part_plan(problem, self.algorithm, parameters, frozen)
+            return self.algorithm.part_plan(problem, parameters, frozen, sources)
+        return carrier.part_plan(problem, self.algorithm, parameters, frozen, sources)

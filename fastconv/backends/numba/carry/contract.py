@@ -12,6 +12,7 @@ import numpy as np
 
 from fastconv.backends.base import Algorithm, Array, Arrays, Cost, Frozen, PackingPlan
 from fastconv.backends.native.plan import moved, scratch_stride
+from fastconv.backends.native.sources import Sources
 from fastconv.backends.numba.engine import WORKSPACE, NativePlan, Slot, Stage
 from fastconv.machine import Machine
 from fastconv.problem import Shape
@@ -36,12 +37,19 @@ class Carrier(abc.ABC):
     ) -> NativePlan:
         """Plan ``problem``."""
 
-    def packing_plan(self, problem: Any, algorithm: Algorithm) -> PackingPlan | None:
+    def packing_plan(
+        self, problem: Any, algorithm: Algorithm, sources: Sources
+    ) -> PackingPlan | None:
         """Plan ``problem`` for parameters that each run is given; None: as for any algorithm."""
         return None
 
     def part_plan(
-        self, problem: Any, algorithm: Algorithm, parameters: Arrays, frozen: Frozen
+        self,
+        problem: Any,
+        algorithm: Algorithm,
+        parameters: Arrays,
+        frozen: Frozen,
+        sources: Sources,
     ) -> PackingPlan | None:
         """Plan ``problem`` with some parameters packed, as `Algorithm.part_plan` does."""
         return None
@@ -118,7 +126,9 @@ def around(plan: NativePlan, inputs: dict[int, Edge], outputs: dict[int, Edge]) 
     return Program(stages, space + plan.workspace_bytes, plan.scratch_bytes)
 
 
-def native(problem: Any, program: Program, seconds: float) -> NativePlan:
+def native(
+    problem: Any, program: Program, seconds: float, packing_seconds: float = 0.0
+) -> NativePlan:
     """Make a plan of a program."""
     return NativePlan(
         problem,
@@ -126,6 +136,7 @@ def native(problem: Any, program: Program, seconds: float) -> NativePlan:
         workspace_bytes=program.workspace_bytes,
         scratch_bytes=program.scratch_bytes,
         seconds=seconds,
+        packing_seconds=packing_seconds,
         extra_outputs=(getattr(problem, "output_shapes", None) or [])[1:],
     )
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.backends.base import Algorithm, Array, Arrays, Frozen, PackingPlan, Result
+from fastconv.backends.base import Algorithm, Array, Arrays, Frozen, PackingPlan
+from fastconv.backends.native.sources import Sources, widened
 from fastconv.backends.numba.carry.contract import (
     FLOAT32,
     Carrier,
@@ -21,14 +22,14 @@ from fastconv.backends.numba.carry.contract import (
     native,
 )
 from fastconv.backends.numba.carry.pieces import in_pieces
-from fastconv.backends.numba.cast import cast_stage, widened
+from fastconv.backends.numba.cast import cast_stage
 from fastconv.backends.numba.engine import INPUT, OUTPUT, NativePlan, Slot
 from fastconv.machine import get_machine
 from fastconv.problem import SoftmaxProblem
 
 
 class Widened(Carrier):
-    """Casts at both ends of a float32 plan; parameters are cast when the plan is made."""
+    """Casts at both ends of a float32 plan; parameters are cast as they are packed."""
 
     def why_not(self, problem: Any, algorithm: Algorithm) -> str | None:
         result = problem.output_dtype
@@ -51,22 +52,35 @@ class Widened(Carrier):
         program = in_pieces(problem, lambda piece: self._program(piece, algorithm, wide))
         return native(problem, program, self.cost(problem, algorithm, get_machine()).seconds)
 
-    def packing_plan(self, problem: Any, algorithm: Algorithm) -> PackingPlan:
-        return self._casting(problem, algorithm, algorithm.packing_plan(self.inner(problem)))
+    def packing_plan(
+        self, problem: Any, algorithm: Algorithm, sources: Sources
+    ) -> PackingPlan | None:
+        if not any(sources):
+            return None
+        return self._casting(
+            problem, algorithm, algorithm.packing_plan(self.inner(problem), sources)
+        )
 
     def part_plan(
-        self, problem: Any, algorithm: Algorithm, parameters: Arrays, frozen: Frozen
+        self,
+        problem: Any,
+        algorithm: Algorithm,
+        parameters: Arrays,
+        frozen: Frozen,
+        sources: Sources,
     ) -> PackingPlan | None:
         held = [widened(p) if still else None for p, still in zip(parameters, frozen, strict=True)]
-        inner = algorithm.part_plan(self.inner(problem), tuple(held), frozen)
-        return None if inner is None else self._casting(problem, algorithm, inner, frozen)
+        inner = algorithm.part_plan(self.inner(problem), tuple(held), frozen, sources)
+        return None if inner is None else self._casting(problem, algorithm, inner)
 
-    def _casting(
-        self, problem: Any, algorithm: Algorithm, inner: PackingPlan, frozen: Frozen = ()
-    ) -> _CastingPlan:
-        assert isinstance(inner, NativePlan)
-        seconds = self.cost(problem, algorithm, get_machine()).seconds
-        return _CastingPlan(native(problem, self._around(problem, inner), seconds), frozen)
+    def _casting(self, problem: Any, algorithm: Algorithm, inner: PackingPlan) -> NativePlan | None:
+        """Return a plan whose inputs, outputs and parameters are cast; None: it cannot be cast."""
+        if not isinstance(inner, NativePlan) or not inner.sources:
+            return None
+        cost = self.cost(problem, algorithm, get_machine())
+        plan = native(problem, self._around(problem, inner), cost.seconds, cost.packing_seconds)
+        plan.sources = inner.sources
+        return plan
 
     def _program(
         self, problem: Any, algorithm: Algorithm, parameters: Sequence[Array | None]
@@ -88,35 +102,6 @@ class Widened(Carrier):
                 slot = INPUT(count + place)
                 outputs[slot.buffer] = _narrowing(slot, prod(shape), dtype)
         return around(plan, inputs, outputs)
-
-
-class _CastingPlan(PackingPlan):
-    """A plan that packs float32 parameters, of 16-bit ones: NumPy casts them first.
-
-    Those that are ``frozen`` the plan holds: they are not cast again.
-    """
-
-    def __init__(self, plan: NativePlan, frozen: Frozen) -> None:
-        self._plan, self._frozen = plan, frozen
-        self.workspace_bytes, self.scratch_bytes = plan.workspace_bytes, plan.scratch_bytes
-        self.nbytes = plan.nbytes
-        self.takes_arrays_alone = plan.takes_arrays_alone
-
-    def run(
-        self, *inputs: Array | None, out: Array | None = None, parameters: Arrays = ()
-    ) -> Result:
-        result: Result = self._plan.run(*inputs, out=out, parameters=self._wide(parameters))
-        return result
-
-    def run_on(self, inputs: Arrays, parameters: Arrays, out: Array | None) -> Array:
-        """Run as `NativePlan.run_on` does."""
-        return self._plan.run_on(inputs, self._wide(parameters), out)
-
-    def _wide(self, parameters: Arrays) -> Arrays:
-        if not self._frozen:
-            return tuple(map(widened, parameters))
-        pairs = zip(parameters, self._frozen, strict=True)
-        return tuple(None if held else widened(p) for p, held in pairs)
 
 
 def _narrowing(to: Slot, count: int, dtype: np.dtype[Any]) -> Edge:

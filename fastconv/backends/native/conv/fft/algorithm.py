@@ -15,18 +15,17 @@ from fastconv.backends.base import Cost, Work
 from fastconv.backends.manifest.convolutions import Fft as FftArgs
 from fastconv.backends.native.bounds import FILTER_SIGMAS
 from fastconv.backends.native.conv.common import PlaneByPlane, unit
+from fastconv.backends.native.conv.fft.filters import packed_spectra, spectra_seconds
 from fastconv.backends.native.conv.fft.layout import Blocks
 from fastconv.backends.native.conv.fft.passes import pass_tables
 from fastconv.backends.native.conv.geometry import lead
 from fastconv.backends.native.conv.pack import index_table
-from fastconv.backends.native.gemm import clamp, flush, fused, tile_for, vector_tile
+from fastconv.backends.native.gemm import clamp, fused, tile_for, vector_tile
 from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
     SCRATCH,
-    HostWeights,
     NativePlan,
-    Packed,
     Stage,
     constant,
     scratch_stride,
@@ -34,9 +33,6 @@ from fastconv.backends.native.plan import (
 from fastconv.backends.native.weights import packed_bias
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
-
-# NumPy's transforms of the filters: a call, and a byte of the spectra.
-PACKING_SECONDS, SPECTRUM_SECONDS = 150e-6, 6e-9
 
 
 class Fft(PlaneByPlane):
@@ -55,8 +51,7 @@ class Fft(PlaneByPlane):
         blocks = Blocks.of(problem, machine)
         assert blocks is not None
         seconds = max(blocks.seconds(machine), problem.bytes / machine.memory_bandwidth / 2)
-        spectra = problem.out_channels * blocks.spectrum_bytes
-        return Cost(seconds, packing_seconds=PACKING_SECONDS + spectra * SPECTRUM_SECONDS)
+        return Cost(seconds, packing_seconds=spectra_seconds(blocks, machine))
 
     def work(self, problem: ConvProblem, machine: Machine) -> Work:
         blocks = Blocks.of(problem, machine)
@@ -82,9 +77,7 @@ class Fft(PlaneByPlane):
         tile = vector_tile(tile_for(self.library, problem.dtype, machine))
         size = problem.dtype.itemsize
         down, across = (pass_tables(n, problem.dtype) for n in (blocks.rows, blocks.size[1]))
-        spectra = Packed(
-            HostWeights(lambda weight, bias: flush(blocks.spectra(weight)), frozenset((0,)))
-        )
+        spectra = packed_spectra(self.library, blocks, tile)
         biases = packed_bias(
             self.library, problem.dtype.name, groups=1, columns=problem.out_channels,
             width=tile.lanes,

@@ -5,21 +5,15 @@ from __future__ import annotations
 import functools
 from itertools import product
 from math import log2, prod
-from typing import Any
-
-import numpy as np
 
 from fastconv.backends.base import Work
-from fastconv.backends.native.conv.fft.passes import order, transform_operations
-from fastconv.backends.native.conv.geometry import lead
+from fastconv.backends.native.conv.fft.passes import transform_operations
 from fastconv.backends.native.items import LEAST_ITEMS
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 from fastconv.problem.record import record
 
-# Butterflies reach this part of the peak; what a block's line is turned and copied by takes so
-# many operations an element.
-BUTTERFLY_SHARE = 0.78
+# What a block's line is turned and copied by takes so many operations an element.
 MOVE_OPERATIONS = 24
 
 
@@ -136,33 +130,13 @@ class Blocks:
     def seconds(self, machine: Machine) -> float:
         """Predict one image's time."""
         planes = self.problem.batch * self.problem.in_channels
-        rate = BUTTERFLY_SHARE * machine.peak_flops(self.problem.dtype)
+        rate = machine.figures.butterfly_share * machine.peak_flops(self.problem.dtype)
         return planes * self.operations / rate
 
     @property
     def spectrum_bytes(self) -> int:
         """Bytes of one filter's spectrum."""
         return 2 * prod(self.size) * self.problem.dtype.itemsize
-
-    def spectra(self, weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Give every filter's spectrum, conjugate and scaled, as the kernel meets it."""
-        p = self.problem
-        down, across = self.size
-        taps = weight.reshape(p.out_channels, *lead(p.kernel_size, 1)[1:]).astype(np.float64)
-        spread = np.zeros((p.out_channels, down, across))
-        steps = lead(p.dilation, 1)[1:]
-        reach = (n * step for n, step in zip(taps.shape[1:], steps, strict=True))
-        where = (slice(0, n, step) for n, step in zip(reach, steps, strict=True))
-        spread[(slice(None), *where)] = taps
-        # Of a filter that holds an infinity every frequency is NaN: no surprise to warn of.
-        with np.errstate(invalid="ignore"):
-            spectrum = np.fft.fft2(spread).conj() / (down * across)
-        spectrum = spectrum[:, order(down)][:, :, order(across)]
-        pairs = np.stack([spectrum.real, spectrum.imag], axis=-1)
-        if not self.flat:
-            pairs = pairs.reshape(p.out_channels, -1, self.lanes, across, 2)
-            pairs = pairs.transpose(0, 1, 3, 4, 2)
-        return np.ascontiguousarray(pairs).astype(p.dtype)
 
 
 def _lengths(least: int, most: int, lanes: int) -> list[int]:

@@ -47,14 +47,6 @@ def transform_operations(length: int) -> int:
     return count
 
 
-def order(length: int) -> np.ndarray[Any, Any]:
-    """Give the frequency that stands at each place after the forward passes."""
-    frequencies = np.zeros(1, np.int64)
-    for radix in reversed(factors(length)):
-        frequencies = np.concatenate([q + radix * frequencies for q in range(radix)])
-    return frequencies
-
-
 def pass_tables(
     length: int, dtype: np.dtype[Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -7,10 +7,13 @@ between them.
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.backends.manifest.products import Transformed
+from fastconv.backends.manifest.schema import replaced
 from fastconv.backends.native.conv.winograd.axis import Axis
 from fastconv.backends.native.conv.winograd.layout import Layout
 from fastconv.backends.native.library import Library
@@ -24,6 +27,7 @@ from fastconv.backends.native.plan import (
     constant,
     scratch_stride,
 )
+from fastconv.backends.native.sources import Source
 
 
 def packed_weights(library: Library, layout: Layout) -> Packed:
@@ -35,25 +39,40 @@ def packed_weights(library: Library, layout: Layout) -> Packed:
     depth = layout.channel_blocks * tile.lanes
     starts, sizes, *_ = layout.tables()
     scratch = ((down.taps + 1) * across.taps + 1) * tile.columns * 8
+    filters, whole = down.taps * across.taps, per_group * down.taps * across.taps
+    arguments = Transformed(
+        source=INPUT(0), target=OUTPUT,
+        out_channel_step=whole * tile.size,
+        out_channels=problem.out_channels // problem.groups, group_columns=layout.columns,
+        group_channels=per_group, merged_groups=merged, taps_down=down.taps,
+        taps_across=across.taps, phases_down=down.phases, phases_across=across.phases,
+        points_down=down.n, points_across=across.n, matrix_down=constant(_matrices(down)),
+        matrix_across=constant(_matrices(across)),
+        places=constant(_places(layout), np.int64), starts=starts, sizes=sizes,
+        group_bytes=layout.weights_group, panels=layout.panels, panel_lanes=tile.columns,
+        last_lanes=(layout.tail or tile.vectors) * tile.lanes, depth_rows=depth,
+        scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch), channel_step=0,
+        tap_places=0,
+    )  # fmt: skip
     stage = Stage(
         library.kernel("weights.winograd", tile.dtype),
         layout.groups * layout.panels * -(-depth // Transformed.FEW_CHANNELS),
-        Transformed(
-            source=INPUT(0), target=OUTPUT,
-            out_channel_step=per_group * down.taps * across.taps * tile.size,
-            out_channels=problem.out_channels // problem.groups, group_columns=layout.columns,
-            group_channels=per_group, merged_groups=merged, taps_down=down.taps,
-            taps_across=across.taps, phases_down=down.phases, phases_across=across.phases,
-            points_down=down.n, points_across=across.n, matrix_down=constant(_matrices(down)),
-            matrix_across=constant(_matrices(across)),
-            places=constant(_places(layout), np.int64), starts=starts, sizes=sizes,
-            group_bytes=layout.weights_group, panels=layout.panels, panel_lanes=tile.columns,
-            last_lanes=(layout.tail or tile.vectors) * tile.lanes, depth_rows=depth,
-            scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch),
-        ),
-    )  # fmt: skip
+        arguments,
+    )
     nbytes = layout.groups * layout.weights_group
-    return Packed(Weights(nbytes, (stage,), scratch_bytes=scratch))
+
+    def placed(source: Source) -> Weights | None:
+        # Each filter is read once, and its transform takes longer than a cast of its own.
+        if source.dtype != tile.dtype:
+            return None
+        steps = source.offsets(np.array([whole, filters]) % prod(source.shape))
+        own = replaced(
+            arguments, out_channel_step=int(steps[0]), channel_step=int(steps[1]),
+            tap_places=constant(source.offsets(np.arange(filters)), np.int64),
+        )  # fmt: skip
+        return Weights(nbytes, (Stage(stage.kernel, stage.items, own),), scratch)
+
+    return Packed(Weights(nbytes, (stage,), scratch, placed))
 
 
 def _matrices(axis: Axis) -> Array:
