@@ -2,10 +2,11 @@
  *
  * A kernel does the work items first to last - 1 of a stage. Its arguments are a block of words of
  * 64 bits: addresses, sizes, strides in bytes, numbers. They are declared in
- * fastconv/backends/manifest, from which generate.py makes structs. Addresses come from the caller, who keeps what they point at
- * alive; kernels own nothing, allocate nothing, and keep no state. Arrays are aligned to their
- * elements; scratch memory to 64 bytes. `worker` counts from 0 and is below the number of threads:
- * kernels that need memory of their own find it at a base address + worker * stride.
+ * fastconv/backends/manifest, from which generate.py makes structs. Addresses come from the caller,
+ * who keeps what they point at alive; kernels own nothing, allocate nothing, and keep no state.
+ * Arrays are aligned to their elements; scratch memory to 64 bytes. `worker` counts from 0 and is
+ * below the number of threads: kernels that need memory of their own find it at a base address +
+ * worker * stride.
  */
 #ifndef FASTCONV_H
 #define FASTCONV_H
