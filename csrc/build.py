@@ -11,8 +11,9 @@ from typing import Any
 from cffi import FFI
 
 HERE = Path(__file__).parent
-# One is a module of its own: see setup.py.
-SOURCES = sorted(path.name for path in HERE.glob("*.c") if path.name != "objects.c")
+# Those of the module `_objects`, which setup.py builds by itself.
+OBJECTS = {"objects.c", "repeat.c"}
+SOURCES = sorted({path.name for path in HERE.glob("*.c")} - OBJECTS)
 # Sums keep their order and products their roundings: no contraction, no reassociation.
 SAFE = ["-ffp-contract=off", "-fno-math-errno"]
 # Python's own flags ask for debug information: ten times the code. What a builder asks for holds.

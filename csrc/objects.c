@@ -3,43 +3,16 @@
  *
  * An array's fields are read where NumPy's binary interface has them; Python looks first whether
  * they are there (`describe`). In CPython's stable ABI, a module of its own: cffi passes no
- * objects.
+ * objects. Calls that are repeated whole are in repeat.c.
  */
-#define Py_LIMITED_API 0x030A0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "objects.h"
 
-#include <stdint.h>
-#include <string.h>
-
-/* The beginning of NumPy's arrays, and of their dtypes. */
-struct array {
-    PyObject_HEAD
-    char *data;
-    int dimensions;
-    Py_ssize_t *shape;
-    Py_ssize_t *strides;
-    PyObject *base;
-    struct dtype *dtype;
-    int flags;
-};
-struct dtype {
-    PyObject_HEAD
-    PyTypeObject *type;
-    char kind, letter, byteorder, former_flags;
-    int number;
-};
-enum { CONTIGUOUS = 0x1, ALIGNED = 0x100 };
-
-typedef int (*drive_function)(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, const char *,
-                              int64_t, int64_t);
-
-static PyTypeObject *plain_array, *parameter;
-static drive_function drive;
+PyTypeObject *plain_array, *parameter;
+drive_function drive;
 static PyObject *address_name;
 
-/* Room for the shapes of a call's arrays, and for its arrays. */
-enum { MOST_WORDS = 64, MOST_ARRAYS = 30 };
+/* Room for the shapes of a call's arrays. */
+enum { MOST_WORDS = 64 };
 struct key {
     PyObject *parts;  /* a list */
     PyObject *arrays; /* a list */
@@ -266,7 +239,7 @@ static PyObject *version(PyObject *module, PyObject *none)
 {
     (void)module;
     (void)none;
-    return PyLong_FromLong(2);
+    return PyLong_FromLong(3);
 }
 
 static PyMethodDef methods[] = {
@@ -276,10 +249,12 @@ static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, "Run a program on arrays."},
     {"describe", describe, METH_O, "Return what is read of an array."},
     {"begin", begin, METH_VARARGS, "Set the arrays' type and the driver."},
+    {"begin_repeats", begin_repeats, METH_VARARGS, "Set what repeated calls look at."},
+    {"pause_repeats", pause_repeats, METH_O, "Have repeated calls left to Python, or no longer."},
     {"know_parameters", know_parameters, METH_O, "Set the class of parameters."},
     {NULL, NULL, 0, NULL},
 };
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_repeats}, {0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_objects", "Calls as Python objects.", 0, methods, slots, NULL, NULL,
     NULL,
