@@ -151,7 +151,7 @@ done:
 }
 
 /* run(program, arrays, workspace, scratch, threads): the buffers are arrays or None, in order; then
- * come workspace and scratch memory. The program has the address of its six words. */
+ * come workspace and scratch memory. The program has the address of its words. */
 static PyObject *run(PyObject *module, PyObject *const *given, Py_ssize_t given_count)
 {
     (void)module;
@@ -160,7 +160,7 @@ static PyObject *run(PyObject *module, PyObject *const *given, Py_ssize_t given_
         return NULL;
     }
     const Py_ssize_t count = PyTuple_Size(given[1]);
-    int64_t addresses[MOST_ARRAYS + 2], parts[6];
+    int64_t addresses[MOST_ARRAYS + 2], parts[PROGRAM_WORDS];
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *array = PyTuple_GetItem(given[1], i);
         addresses[i] =
@@ -182,7 +182,7 @@ static PyObject *run(PyObject *module, PyObject *const *given, Py_ssize_t given_
     int failed;
     Py_BEGIN_ALLOW_THREADS
     failed = drive(parts[0], parts[1], parts[2], parts[3], parts[4], parts[5],
-                   (const char *)addresses, count + 2, threads);
+                   (const char *)addresses, count + 2, parts[BRIEF] ? -threads : threads);
     Py_END_ALLOW_THREADS
     if (failed) {
         return PyErr_NoMemory();
@@ -239,7 +239,7 @@ static PyObject *version(PyObject *module, PyObject *none)
 {
     (void)module;
     (void)none;
-    return PyLong_FromLong(3);
+    return PyLong_FromLong(4);
 }
 
 static PyMethodDef methods[] = {

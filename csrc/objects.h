@@ -28,6 +28,8 @@ struct dtype {
 };
 enum { CONTIGUOUS = 0x1, ALIGNED = 0x100 };
 
+/* Words of a program: addresses and lengths of its three parts, and whether it is brief. */
+enum { BRIEF = 6, PROGRAM_WORDS };
 /* Arrays of a call. */
 enum { MOST_ARRAYS = 30 };
 

@@ -34,7 +34,7 @@ struct entry {
     PyObject *dtype;
     int dimensions;
     Py_ssize_t shape[MOST_DIMENSIONS];
-    int64_t program; /* the address of its six words */
+    int64_t program; /* the address of its words */
     int64_t shared, scratch;
     int serial;
     int order_count;
@@ -318,7 +318,7 @@ static int run_program(const int64_t *parts, int64_t *addresses, int count, int6
     int failed;
     Py_BEGIN_ALLOW_THREADS
     failed = drive(parts[0], parts[1], parts[2], parts[3], parts[4], parts[5],
-                   (const char *)addresses, count + 2, threads);
+                   (const char *)addresses, count + 2, parts[BRIEF] ? -threads : threads);
     Py_END_ALLOW_THREADS
     Py_XDECREF(memory);
     if (failed) {
@@ -362,7 +362,7 @@ static PyObject *repeats_run(PyObject *self, PyObject *const *given, Py_ssize_t 
         goto unusual;
     }
     Py_INCREF(plan);
-    int64_t addresses[MOST_BUFFERS], parts[6];
+    int64_t addresses[MOST_BUFFERS], parts[PROGRAM_WORDS];
     const int buffers = entry->order_count;
     for (int i = 0; i < buffers; i++) {
         const int place = entry->order[i];

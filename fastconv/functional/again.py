@@ -19,7 +19,7 @@ from fastconv import settings
 from fastconv.arrays import Array, check_out
 from fastconv.backends.c import objects
 from fastconv.backends.native.addresses import address_of
-from fastconv.backends.native.driver import MOST_ARRAYS
+from fastconv.backends.native.driver import MOST_ARRAYS, array_driver
 from fastconv.backends.native.plan import NativePlan
 from fastconv.dispatch import tuning
 from fastconv.dispatch.parameter import Parameter
@@ -68,12 +68,14 @@ class _Call:
         )
         # What the extension needs to run such a call whole; None where it cannot.
         order = (*self.inputs, *self.parameters[::-1])
-        program = plan.whole_program() if type(plan).run_on is NativePlan.run_on else None
+        plain = type(plan).run_on is NativePlan.run_on and len(order) <= MOST_ARRAYS
+        plain = plain and array_driver() is objects.functions().run
+        program = plan.whole_program() if plain else None
         self.whole: tuple[Any, ...] | None = None
-        if program is not None and len(order) <= MOST_ARRAYS:
-            places = tuple(-1 if i is None else i for i in order)
+        if program is not None:
+            buffers = tuple(-1 if i is None else i for i in order)
             self.whole = (
-                program[0], places, tuple(i for i, _ in self.held), self.shape, self.dtype,
+                program[0], buffers, tuple(i for i, _ in self.held), self.shape, self.dtype,
                 *program[1:],
             )  # fmt: skip
 

@@ -21,7 +21,7 @@ _DTYPES = ("float32", "float64")
 # Whose register tiles are compiled in.
 _TILED = {
     "attention", "gemm", "gemm.fresh", "im2col", "matmul", "planar", "recurrent.gru",
-    "recurrent.lstm", "recurrent.reset", "recurrent.rnn", "winograd.multiply",
+    "recurrent.lstm", "recurrent.reset", "recurrent.rnn", "skinny", "winograd.multiply",
 }  # fmt: skip
 
 _lib = importlib.import_module("fastconv.backends.c._native").lib
@@ -79,7 +79,8 @@ def _packer(count: int) -> Callable[..., bytes]:
 def drive(program: driver.Program, addresses: Sequence[int], threads: int) -> None:
     """Run a program on the extension's own threads, without the interpreter's lock."""
     count = len(addresses)
-    if _drive(*program.parts, _packer(count)(*addresses), count, threads) != 0:
+    wanted = -threads if program.brief else threads
+    if _drive(*program.parts, _packer(count)(*addresses), count, wanted) != 0:
         raise MemoryError("there is no memory for a program's arguments")
 
 

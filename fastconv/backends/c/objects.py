@@ -19,7 +19,7 @@ from fastconv.backends.native.arena import take_address
 from fastconv.backends.native.driver import ArrayDriver
 
 # Of the extension's functions: one that was built for others is not used.
-VERSION = 3
+VERSION = 4
 
 KeyOf = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
