@@ -33,6 +33,7 @@ extern const struct fastconv_entry *const fastconv_recurrent[];
 extern const struct fastconv_entry *const fastconv_resample[];
 extern const struct fastconv_entry *const fastconv_response[];
 extern const struct fastconv_entry *const fastconv_roi_align[];
+extern const struct fastconv_entry *const fastconv_skinny[];
 extern const struct fastconv_entry *const fastconv_softmax[];
 extern const struct fastconv_entry *const fastconv_suppress[];
 extern const struct fastconv_entry *const fastconv_topk[];
@@ -69,6 +70,7 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_resample,
     fastconv_response,
     fastconv_roi_align,
+    fastconv_skinny,
     fastconv_softmax,
     fastconv_suppress,
     fastconv_topk,

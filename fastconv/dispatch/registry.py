@@ -20,6 +20,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "c numba", "conv.separable", "Separable"),
     ("ConvProblem", "c numba", "conv.fft.algorithm", "Fft"),
     ("ConvProblem", "c numba", "conv.im2col", "Im2col"),
+    ("ConvProblem", "c numba", "conv.skinny", "Skinny"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd2"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd3"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd4"),

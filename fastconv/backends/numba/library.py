@@ -61,6 +61,8 @@ FAMILIES = {
     "response.pixels": ("response", "response_pixels"),
     "response.planes": ("response", "response_planes"),
     "roi_align": ("regions", "roi_align"),
+    "skinny": ("conv.skinny", "skinny"),
+    "skinny.lower": ("conv.skinny", "lower"),
     "softmax.columns": ("softmax", "softmax_columns"),
     "softmax.rows": ("softmax", "softmax_rows"),
     "suppress": ("choosing", "suppress"),
