@@ -62,8 +62,11 @@ def compile_in_parallel(compiler: Any) -> None:
 # In CPython's stable ABI, as cffi's part is.
 OBJECTS = Extension(
     "fastconv.backends.c._objects",
-    ["csrc/objects.c"],
-    extra_compile_args=[] if sys.platform == "win32" else ["-std=c11", "-O2", "-g0"],
+    ["csrc/objects.c", "csrc/repeat.c"],
+    depends=["csrc/objects.h"],
+    extra_compile_args=(
+        [] if sys.platform == "win32" else ["-std=c11", "-O2", "-g0", "-fvisibility=hidden"]
+    ),
     py_limited_api=True,
 )
 

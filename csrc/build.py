@@ -13,6 +13,8 @@ from cffi import FFI
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 GENERATED = HERE / "generated"
+# Those of the module `_objects`, which setup.py builds by itself.
+OBJECTS = {"objects.c", "repeat.c"}
 # Sums keep their order and products their roundings: no contraction, no reassociation.
 SAFE = ["-ffp-contract=off", "-fno-math-errno"]
 # Python's own flags ask for debug information: ten times the code. What a builder asks for holds.
@@ -38,8 +40,7 @@ def write_all() -> list[str]:
         # What includes a file that changes is compiled again.
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
-    # One is a module of its own: see setup.py.
-    written = [path.name for path in HERE.glob("*.c") if path.name != "objects.c"]
+    written = [path.name for path in HERE.glob("*.c") if path.name not in OBJECTS]
     return sorted(written + [f"{GENERATED.name}/{name}" for name in files if name.endswith(".c")])
 
 

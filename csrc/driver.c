@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #if defined(_WIN32)
 #define HAVE_THREADS 0
@@ -38,13 +39,13 @@ struct job {
     fastconv_kernel kernel;
     const int64_t *args;
     int64_t items;
-    int64_t workers;
+    int64_t parts;
 };
 
-static void do_part(const struct job *job, int64_t worker)
+static void do_part(const struct job *job, int64_t part, int64_t worker)
 {
-    const int64_t first = job->items * worker / job->workers;
-    const int64_t last = job->items * (worker + 1) / job->workers;
+    const int64_t first = job->items * part / job->parts;
+    const int64_t last = job->items * (part + 1) / job->parts;
     if (last > first) {
         const uint64_t before = swap_float_mode(FLOAT_MODE);
         job->kernel(job->args, first, last, worker);
@@ -60,6 +61,17 @@ static void do_part(const struct job *job, int64_t worker)
  * many looks they let others have the core. */
 enum { MOST_THREADS = 256, LOOKS = 4000, YIELDS = 1000 };
 
+/* Parts per worker of a job that has to wake a thread: that one comes late, and takes what the
+ * others have not begun by then. Threads that are awake get one part each. */
+enum { LATE_PARTS = 4 };
+
+/* Nanoseconds after a program in which the next one counts as coming right behind it: about as long
+ * as threads look before they sleep. */
+enum { SOON = 100000 };
+
+/* Looks between two looks at which core a thread is on. */
+enum { PLACE_LOOKS = 512 };
+
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t begin;
@@ -68,9 +80,12 @@ static struct {
     int64_t threads;         /* that were started, beside the caller's */
     _Atomic int64_t helpers; /* of them, the first so many, that the latest program has */
     _Atomic uint64_t round;  /* counts the jobs */
-    int64_t unstarted;       /* parts of this one that nobody has taken */
+    int64_t next;            /* the first part of this one that nobody has taken */
     _Atomic int64_t unfinished;
     struct job job;
+    char asleep[MOST_THREADS];
+    int64_t ended;    /* when the latest program did */
+    _Atomic int core; /* of the thread whose program it is */
     _Atomic int busy; /* a program has the threads */
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
           .begin = PTHREAD_COND_INITIALIZER,
@@ -119,7 +134,39 @@ static void send_away(int64_t helpers)
     }
 }
 
+static void note_core(void)
+{
+    pool.core = sched_getcpu();
+}
+
+/* Leave the core of the thread that this one works for: while both are there, this one only looks
+ * for work in turn with who makes it, and never sleeps. Where there are more threads than cores,
+ * some share one anyway. */
+static void leave_core(void)
+{
+    const int here = sched_getcpu();
+    cpu_set_t allowed;
+    if (here != pool.core || here < 0 || here >= CPU_SETSIZE ||
+        sched_getaffinity(0, sizeof allowed, &allowed) != 0 ||
+        CPU_COUNT(&allowed) <= pool.helpers) {
+        return;
+    }
+    cpu_set_t others = allowed;
+    CPU_CLR((size_t)here, &others);
+    if (sched_setaffinity(0, sizeof others, &others) == 0) {
+        sched_setaffinity(0, sizeof allowed, &allowed);
+    }
+}
+
 #else
+
+static void note_core(void)
+{
+}
+
+static void leave_core(void)
+{
+}
 
 static void note_sleep(int64_t number, int asleep)
 {
@@ -147,13 +194,13 @@ static void pause_briefly(int64_t look)
 #endif
 }
 
-/* Take a part that nobody has taken, and do it. The lock is held, but while it is done. */
-static void take_part(void)
+/* Take the next part, and do it. The lock is held, but while it is done. */
+static void take_part(int64_t worker)
 {
-    const int64_t worker = pool.unstarted--;
+    const int64_t part = pool.next++;
     const struct job job = pool.job;
     pthread_mutex_unlock(&pool.lock);
-    do_part(&job, worker);
+    do_part(&job, part, worker);
     pthread_mutex_lock(&pool.lock);
     if (--pool.unfinished == 0) {
         pthread_cond_signal(&pool.end);
@@ -168,16 +215,23 @@ static void *work(void *counted)
         for (int64_t look = 0; pool.round == seen && number < pool.helpers &&
                                (look < LOOKS || pool.busy); look++) {
             pause_briefly(look);
+            if (look % PLACE_LOOKS == PLACE_LOOKS - 1 && pool.busy) {
+                leave_core();
+            }
         }
         pthread_mutex_lock(&pool.lock);
         while (pool.round == seen || number >= pool.helpers) {
             note_sleep(number, 1);
+            pool.asleep[number] = 1;
             pthread_cond_wait(number < pool.helpers ? &pool.begin : &pool.rest, &pool.lock);
+            pool.asleep[number] = 0;
             note_sleep(number, 0);
         }
         seen = pool.round;
-        if (pool.unstarted > 0) {
-            take_part();
+        /* While a part was done another job may have begun, of a program with fewer threads. */
+        while (number < pool.helpers && pool.next < pool.job.parts) {
+            take_part(number + 1);
+            seen = pool.round;
         }
         pthread_mutex_unlock(&pool.lock);
     }
@@ -203,9 +257,11 @@ static void after_fork_in_child(void)
     pthread_cond_init(&pool.end, NULL);
     pool.threads = 0;
     pool.helpers = 0;
-    pool.unstarted = 0;
+    pool.next = 0;
+    pool.job.parts = 0;
     pool.unfinished = 0;
     pool.busy = 0;
+    memset(pool.asleep, 0, sizeof pool.asleep);
 #if defined(__linux__)
     memset(places, 0, sizeof places);
 #endif
@@ -245,13 +301,37 @@ static void start_threads(int64_t wanted)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* Have the threads for a program, as many as are wanted and there are; 0 where another has them. */
-static int64_t enlist(int64_t wanted)
+static int64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+/* Whether there are so many threads, and none of them sleeps. The lock is held. */
+static int are_awake(int64_t wanted)
+{
+    if (pool.threads < wanted || pool.helpers < wanted) {
+        return 0;
+    }
+    for (int64_t i = 0; i < wanted; i++) {
+        if (pool.asleep[i]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Have the threads for a program, as many as are wanted and there are; 0 where another has them. A
+ * brief one has those alone that are awake, unless it comes right behind another: a series of them
+ * is worth waking threads for, a single one is over before these could help. */
+static int64_t enlist(int64_t wanted, int brief)
 {
     int64_t helpers = 0;
     if (wanted > 0) {
         pthread_mutex_lock(&pool.lock);
-        if (!pool.busy) {
+        if (!pool.busy && (!brief || are_awake(wanted) || now() - pool.ended < SOON)) {
+            note_core();
             start_threads(wanted);
             helpers = wanted < pool.threads ? wanted : pool.threads;
             pool.busy = helpers > 0;
@@ -265,10 +345,15 @@ static int64_t enlist(int64_t wanted)
     return helpers;
 }
 
-static void dismiss(int64_t helpers)
+static void dismiss(int64_t helpers, int64_t wanted)
 {
-    if (helpers > 0) {
-        pool.busy = 0;
+    if (wanted > 0) {
+        pthread_mutex_lock(&pool.lock);
+        pool.ended = now();
+        if (helpers > 0) {
+            pool.busy = 0;
+        }
+        pthread_mutex_unlock(&pool.lock);
     }
 }
 
@@ -276,24 +361,29 @@ static void run(struct job *job, int64_t helpers)
 {
     helpers = helpers < job->items - 1 ? helpers : job->items - 1;
     if (helpers <= 0) {
-        job->workers = 1;
-        do_part(job, 0);
+        job->parts = 1;
+        do_part(job, 0, 0);
         return;
     }
-    job->workers = helpers + 1;
     pthread_mutex_lock(&pool.lock);
+    int late = 0;
+    for (int64_t i = 0; i < helpers; i++) {
+        late |= pool.asleep[i];
+    }
+    job->parts = (helpers + 1) * (late ? LATE_PARTS : 1);
+    job->parts = job->parts < job->items ? job->parts : job->items;
     pool.job = *job;
     pool.round++;
-    pool.unstarted = helpers;
-    pool.unfinished = helpers;
+    pool.next = 1;
+    pool.unfinished = job->parts - 1;
     send_away(helpers);
     pthread_cond_broadcast(&pool.begin);
     pthread_mutex_unlock(&pool.lock);
-    do_part(job, 0);
+    do_part(job, 0, 0);
     /* What threads that still wake up have not begun is done before they could. */
     pthread_mutex_lock(&pool.lock);
-    while (pool.unstarted > 0) {
-        take_part();
+    while (pool.next < job->parts) {
+        take_part(0);
     }
     pthread_mutex_unlock(&pool.lock);
     for (int64_t look = 0; look < LOOKS + YIELDS && pool.unfinished > 0; look++) {
@@ -308,22 +398,24 @@ static void run(struct job *job, int64_t helpers)
 
 #else
 
-static int64_t enlist(int64_t wanted)
+static int64_t enlist(int64_t wanted, int brief)
 {
     (void)wanted;
+    (void)brief;
     return 0;
 }
 
-static void dismiss(int64_t helpers)
+static void dismiss(int64_t helpers, int64_t wanted)
 {
     (void)helpers;
+    (void)wanted;
 }
 
 static void run(struct job *job, int64_t helpers)
 {
     (void)helpers;
-    job->workers = 1;
-    do_part(job, 0);
+    job->parts = 1;
+    do_part(job, 0, 0);
 }
 
 #endif
@@ -350,7 +442,8 @@ int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at, int
         memcpy(&base, addresses + buffer * (int64_t)sizeof base, sizeof base);
         words[place[0]] = base != 0 ? base + place[2] : 0;
     }
-    const int64_t helpers = enlist(threads - 1);
+    const int brief = threads < 0;
+    const int64_t wanted = (brief ? -threads : threads) - 1, helpers = enlist(wanted, brief);
     for (int64_t i = 0; i < stage_count; i++) {
         const int64_t *stage = stages + 3 * i;
         struct job job = {
@@ -360,7 +453,7 @@ int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at, int
         };
         run(&job, helpers);
     }
-    dismiss(helpers);
+    dismiss(helpers, wanted);
     if (words != few) {
         free(words);
     }

@@ -30,6 +30,8 @@ const char *fastconv_schema(void);
  * addresses  of the buffers, in memory of any alignment; a place's negative buffer counts from the
  *            end
  *
+ * threads    so many at most; negative: the program is brief, and no thread is woken for it alone
+ *
  * Gives -1 where there is no memory for a long block, and has run nothing then; else 0. */
 int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at, int64_t word_count,
                    int64_t places_at, int64_t place_count, const char *addresses,

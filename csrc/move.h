@@ -28,6 +28,28 @@ INLINE void NAME(store_block)(char *to, int64_t place, NAME(block) block)
     *(NAME(block) *)(to + place) = block;
 }
 
+/* Copy fewer bytes than a vector has: rows are often as short, and a call takes longer. */
+INLINE void NAME(copy_few)(char *restrict to, const char *restrict of, int64_t bytes)
+{
+#if VECTOR_BYTES == 64
+    const __mmask64 there = ((__mmask64)1 << bytes) - 1;
+    _mm512_mask_storeu_epi8(to, there, _mm512_maskz_loadu_epi8(there, of));
+#else
+    /* Two parts that overlap. */
+    if (bytes >= 16) {
+        memcpy(to, of, 16);
+        memcpy(to + bytes - 16, of + bytes - 16, 16);
+    } else if (bytes >= 8) {
+        memcpy(to, of, 8);
+        memcpy(to + bytes - 8, of + bytes - 8, 8);
+    } else {
+        for (int64_t i = 0; i < bytes; i++) {
+            to[i] = of[i];
+        }
+    }
+#endif
+}
+
 /* Copy cells. Two vectors at a time, which no compiler takes for a call of memcpy: for rows of an
  * image those would be a tenth of the time. */
 INLINE void NAME(copy)(CELL *restrict to, const CELL *restrict of, int64_t count)
@@ -36,7 +58,7 @@ INLINE void NAME(copy)(CELL *restrict to, const CELL *restrict of, int64_t count
     char *target = (char *)to;
     const char *source = (const char *)of;
     if (bytes < VECTOR_BYTES) {
-        memcpy(target, source, (size_t)bytes);
+        NAME(copy_few)(target, source, bytes);
         return;
     }
     int64_t done = 0;

@@ -3,43 +3,16 @@
  *
  * An array's fields are read where NumPy's binary interface has them; Python looks first whether
  * they are there (`describe`). In CPython's stable ABI, a module of its own: cffi passes no
- * objects.
+ * objects. Calls that are repeated whole are in repeat.c.
  */
-#define Py_LIMITED_API 0x030A0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "objects.h"
 
-#include <stdint.h>
-#include <string.h>
-
-/* The beginning of NumPy's arrays, and of their dtypes. */
-struct array {
-    PyObject_HEAD
-    char *data;
-    int dimensions;
-    Py_ssize_t *shape;
-    Py_ssize_t *strides;
-    PyObject *base;
-    struct dtype *dtype;
-    int flags;
-};
-struct dtype {
-    PyObject_HEAD
-    PyTypeObject *type;
-    char kind, letter, byteorder, former_flags;
-    int number;
-};
-enum { CONTIGUOUS = 0x1, ALIGNED = 0x100 };
-
-typedef int (*drive_function)(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, const char *,
-                              int64_t, int64_t);
-
-static PyTypeObject *plain_array, *parameter;
-static drive_function drive;
+PyTypeObject *plain_array, *parameter;
+drive_function drive;
 static PyObject *address_name;
 
-/* Room for the shapes of a call's arrays, and for its arrays. */
-enum { MOST_WORDS = 64, MOST_ARRAYS = 30 };
+/* Room for the shapes of a call's arrays. */
+enum { MOST_WORDS = 64 };
 struct key {
     PyObject *parts;  /* a list */
     PyObject *arrays; /* a list */
@@ -183,7 +156,7 @@ done:
 }
 
 /* run(program, arrays, workspace, scratch, threads): the buffers are arrays or None, in order; then
- * come workspace and scratch memory. The program has the address of its six words. */
+ * come workspace and scratch memory. The program has the address of its words. */
 static PyObject *run(PyObject *module, PyObject *const *given, Py_ssize_t given_count)
 {
     (void)module;
@@ -192,7 +165,7 @@ static PyObject *run(PyObject *module, PyObject *const *given, Py_ssize_t given_
         return NULL;
     }
     const Py_ssize_t count = PyTuple_Size(given[1]);
-    int64_t addresses[MOST_ARRAYS + 2], parts[6];
+    int64_t addresses[MOST_ARRAYS + 2], parts[PROGRAM_WORDS];
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *array = PyTuple_GetItem(given[1], i);
         addresses[i] =
@@ -214,7 +187,7 @@ static PyObject *run(PyObject *module, PyObject *const *given, Py_ssize_t given_
     int failed;
     Py_BEGIN_ALLOW_THREADS
     failed = drive(parts[0], parts[1], parts[2], parts[3], parts[4], parts[5],
-                   (const char *)addresses, count + 2, threads);
+                   (const char *)addresses, count + 2, parts[BRIEF] ? -threads : threads);
     Py_END_ALLOW_THREADS
     if (failed) {
         return PyErr_NoMemory();
@@ -271,7 +244,7 @@ static PyObject *version(PyObject *module, PyObject *none)
 {
     (void)module;
     (void)none;
-    return PyLong_FromLong(3);
+    return PyLong_FromLong(5);
 }
 
 static PyMethodDef methods[] = {
@@ -281,10 +254,12 @@ static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, "Run a program on arrays."},
     {"describe", describe, METH_O, "Return what is read of an array."},
     {"begin", begin, METH_VARARGS, "Set the arrays' type and the driver."},
+    {"begin_repeats", begin_repeats, METH_VARARGS, "Set what repeated calls look at."},
+    {"pause_repeats", pause_repeats, METH_O, "Have repeated calls left to Python, or no longer."},
     {"know_parameters", know_parameters, METH_O, "Set the class of parameters."},
     {NULL, NULL, 0, NULL},
 };
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_repeats}, {0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_objects", "Calls as Python objects.", 0, methods, slots, NULL, NULL,
     NULL,

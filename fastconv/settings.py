@@ -97,9 +97,14 @@ def _read(key: Any) -> str | None:
     return found if _environment is os.environ else os.environ.decodevalue(found)
 
 
+# Whether a choice was ever made in a context of its own; until then nobody needs to look.
+_contexts = [False]
+
+
 @contextlib.contextmanager
 def on_backend(name: str) -> Iterator[None]:
     """Choose among one backend's algorithms; other threads' calls are left alone."""
+    _contexts[0] = True
     token = _backend_here.set(name)
     try:
         yield
@@ -133,6 +138,14 @@ def state() -> Any:
     return backend, isa, workspace, here, most
 
 
+def watched() -> tuple[Any, tuple[Any, ...], list[bool]]:
+    """Return what decides whether `state` is None, for who looks without calling it.
+
+    The environment, the names of its variables that count, and whether contexts may count too.
+    """
+    return _environment, (_BACKEND, _ISA, _WORKSPACE), _contexts
+
+
 def cuda_arch() -> str | None:
     """Give the architecture, such as "sm_90a", that FASTCONV_CUDA_ARCH asks kernels to be for."""
     return os.environ.get("FASTCONV_CUDA_ARCH") or None
@@ -150,6 +163,7 @@ def workspace_limit() -> int | None:
 @contextlib.contextmanager
 def workspace_at_most(size: int | None) -> Iterator[None]:
     """Plan with at most so many bytes of workspace a plan; None: no other limit than before."""
+    _contexts[0] = _contexts[0] or size is not None
     token = _most_workspace.set(size)
     try:
         yield

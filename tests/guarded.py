@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastconv.backends.c import objects
 from fastconv.backends.native import plan
 from fastconv.network import executor
 
@@ -101,4 +102,5 @@ def guard_pages(seed: int = 0) -> Iterator[None]:
         patch.setattr(plan, "shared", shared)
         patch.setattr(plan.NativePlan, "run_on", guarded_run)
         patch.setattr(executor.Executor, "run", execute)
-        yield
+        with objects.repeats_paused():
+            yield

@@ -17,7 +17,7 @@ import pytest
 
 from fastconv import machine as machines
 from fastconv.backends.native.algorithm import NativeAlgorithm
-from fastconv.backends.native.conv import depthwise, depthwise_planar, im2col, planar
+from fastconv.backends.native.conv import depthwise, depthwise_planar, im2col, planar, skinny
 from fastconv.backends.native.conv.common import conv_tile, register_tiles
 from fastconv.backends.native.conv.fft.layout import Blocks
 from fastconv.backends.native.conv.geometry import padded_size
@@ -183,6 +183,11 @@ def conv_items(algorithm: Any, problem: ConvProblem, machine: Machine) -> tuple[
     most = register_tiles(problem, tile)
     if name == "im2col":
         return im2col.item_count(problem, tile), most
+    if name == "skinny":
+        tile = skinny.skinny_tile(KERNELS, problem, machine)
+        pixels = -(-prod(problem.output_size) // tile.columns)
+        channels = -(-problem.out_channels // problem.groups // tile.rows)
+        return skinny.item_count(problem, tile), problem.groups * channels * pixels
     assert name == "direct"
     columns = problem.out_channels // problem.groups
     return problem.groups * block_count(prod(problem.output_size), columns, tile), most

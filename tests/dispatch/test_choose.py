@@ -13,6 +13,8 @@ import fastconv.functional as F
 from fastconv import settings
 from fastconv.backends.native import plan as plan_module
 from fastconv.dispatch import Parameter, choose, find_plan
+from fastconv.dispatch.registry import LIBRARIES, algorithms
+from fastconv.machine import FAMILY_FIGURES, FIGURES, INTEL_SERVER, Machine
 from fastconv.problem import ConvProblem
 from tests.libraries import FIRST
 
@@ -161,3 +163,23 @@ def test_cuda_that_is_not_installed_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setattr("fastconv.backends.cuda.why_not_compile", lambda: "numba-cuda is missing")
     with pytest.raises(ValueError, match="backend 'cuda' is not there: numba-cuda is missing"):
         F.relu(np.ones(3, np.float32), backend="cuda")
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_weights_of_few_pixels_are_read_as_given_where_that_is_measured_to_be_faster(
+    size: int,
+) -> None:
+    """Those of a call alone: frozen ones are packed once."""
+    x, w = np.zeros((1, 512, size, size), "f4"), np.zeros((256, 512, 3, 3), "f4")
+    problem = ConvProblem.of(2, x, w, padding=1)
+    intel = Machine("avx512", FAMILY_FIGURES["avx512", INTEL_SERVER], 48 << 10, 2 << 20, 480 << 20)
+    other = Machine("avx512", FIGURES["avx512"], 32 << 10, 1 << 20, 32 << 20)
+
+    def cheapest(machine: Machine, frozen: bool) -> str:
+        able = [a for a in algorithms(ConvProblem) if a.why_not(problem) is None]
+        costs = [a.cost(problem, machine) for a in able if a.backend in LIBRARIES]
+        seconds = [c.seconds + (0.0 if frozen else c.packing_seconds) for c in costs]
+        return [a for a in able if a.backend in LIBRARIES][int(np.argmin(seconds))].name
+
+    assert cheapest(intel, frozen=False) == "skinny"
+    assert "skinny" not in (cheapest(intel, frozen=True), cheapest(other, frozen=False))

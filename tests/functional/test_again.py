@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import sys
 import threading
-from collections.abc import Callable
+import tracemalloc
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,7 @@ import fastconv
 import fastconv.functional as F
 from fastconv.backends.c import objects
 from fastconv.dispatch import Parameter, run
+from fastconv.dispatch.plans import plans
 from fastconv.functional import again
 
 
@@ -24,13 +29,21 @@ def drawn(*shape: int, dtype: Any = "f4", seed: int = 0) -> Any:
 X, W, B = drawn(2, 4, 9, 9), drawn(6, 4, 3, 3, seed=1), drawn(6, seed=2)
 
 
-@pytest.fixture(params=["extension", "python"], autouse=True)
-def keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Find calls by the extension's keys, and by Python's."""
+@pytest.fixture(params=["whole", "extension", "python"], autouse=True)
+def keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Repeat calls whole, find them by the extension's keys, and by Python's."""
     if request.param == "python":
         monkeypatch.setattr(again, "key_of", again._key_of)
     elif objects.functions().key_of is None:
         pytest.skip("the C extension was not built")
+    with contextlib.nullcontext() if request.param == "whole" else objects.repeats_paused():
+        yield
+
+
+@pytest.fixture
+def only_whole(request: pytest.FixtureRequest) -> None:
+    if objects.functions().repeats is None or request.node.callspec.params["keys"] != "whole":
+        pytest.skip("calls are repeated by Python")
 
 
 @pytest.fixture
@@ -269,3 +282,84 @@ def test_keys_of_extension_and_python_tell_the_same_calls_apart() -> None:
     ]  # fmt: skip
     for find in (objects.functions().key_of, again._key_of):
         assert [find(0, *call) for call in ordinary] == [None] * len(ordinary)
+
+
+def repeated_calls() -> dict[str, tuple[Callable[[], Any], Any]]:
+    """Return calls that the extension repeats whole, and what is written before the second one."""
+    weight, bias = Parameter(W), Parameter(B)
+    x = X.copy()
+    scale, shift, mean, variance = (np.abs(drawn(4, seed=n)) + 1 for n in range(4))
+    return {
+        "relu": (lambda: F.relu(x), x),
+        "softmax": (lambda: F.softmax(x, dim=-1), x),
+        "pad": (lambda: F.pad(x, (1, 2), "constant", 0.5), x),
+        "conv2d": (lambda: F.conv2d(x, W, B, padding=(1, 0), activation=("leaky_relu", 0.1)), x),
+        "Parameter": (lambda: F.conv2d(x, weight, bias), x),
+        "part": (lambda: F.conv2d(x, weight, B), x),
+        "unbatched": (lambda: F.conv2d(x[0], W), x),
+        "batch_norm": (lambda: F.batch_norm(x, mean, variance, scale, bias=shift), shift),
+        "threads": (lambda: F.conv2d(np.resize(x, (2, 4, 90, 90)), W, B), x),
+    }
+
+
+@pytest.mark.parametrize("name", repeated_calls())
+def test_repeated_call_without_python_has_the_same_result(
+    name: str, only_whole: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, changed = repeated_calls()[name]
+    call()
+    first = call()
+    changed[...] = np.roll(changed, 1) + 0.25
+    with monkeypatch.context() as patch:
+        patch.setattr(again, "key_of", None)
+        second = call()
+    with objects.repeats_paused():
+        expected = call()
+    np.testing.assert_array_equal(second, expected)
+    assert not np.array_equal(first, second)
+    assert type(second) is np.ndarray
+    assert (second.base, second.dtype, second.strides) == (None, expected.dtype, expected.strides)
+    assert second.flags.owndata
+    assert second.flags.writeable
+    assert second.flags.aligned
+
+
+def test_repeated_calls_leave_no_references_and_no_memory(only_whole: None) -> None:
+    calls = [call for call, _ in repeated_calls().values()][:-1]
+    for call in calls * 3:
+        call()
+    dtype = np.dtype("f4")
+    held = [dtype, W, B, run, None]
+    gc.collect()
+    before = [sys.getrefcount(value) for value in held]
+    tracemalloc.start()
+    try:
+        start = tracemalloc.get_traced_memory()[0]
+        for _ in range(100_000 // len(calls)):
+            for call in calls:
+                call()
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - start
+    finally:
+        tracemalloc.stop()
+    # Python keeps a few free objects of its own.
+    assert grown < 20_000
+    after = [sys.getrefcount(value) for value in held]
+    assert max(abs(a - b) for a, b in zip(after, before, strict=True)) < 50
+
+
+def test_calls_of_plans_and_parameters_that_are_gone_are_not_repeated(only_whole: None) -> None:
+    plans.clear()
+    for seed in range(3):
+        weight = Parameter(drawn(6, 4, 3, 3, seed=seed))
+        for _ in range(3):
+            np.testing.assert_array_equal(F.conv2d(X, weight), F.conv2d(X, Parameter(weight)))
+        gone = weakref.ref(weight)
+        del weight
+        gc.collect()
+        # The table of calls holds neither the parameter nor the plan with its packed form.
+        assert gone() is None
+    first = F.relu(X)
+    plans.clear()
+    gc.collect()
+    np.testing.assert_array_equal(F.relu(X), first)

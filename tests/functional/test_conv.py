@@ -104,7 +104,7 @@ def test_conv_is_exact_on_small_integers(backend: str, case: dict[str, Any]) -> 
 
 @pytest.mark.parametrize(
     ("backend", "algorithm"),
-    pairs("direct", "im2col", "planar", "depthwise", "depthwise_planar", "winograd"),
+    pairs("direct", "im2col", "skinny", "planar", "depthwise", "depthwise_planar", "winograd"),
 )
 @COMMON
 @given(case=conv_cases())
@@ -119,6 +119,7 @@ def test_every_algorithm_is_exact_on_small_integers(
         case["weight"] = (groups * multiplier, 1, *case["weight"][2:])
     if algorithm.endswith("planar"):
         assume(case["n"] < 3)
+    if algorithm.endswith(("planar", "skinny")):
         case["last"] = False
     if algorithm == "winograd":
         assume(case["n"] == 2)
@@ -478,7 +479,9 @@ def test_nan_in_one_image_leaves_the_others() -> None:
     assert np.isnan(dirty[1, :, 4:7, 5:8]).all()
 
 
-@pytest.mark.parametrize(("backend", "algorithm"), pairs("direct", "im2col", "planar", *FILTERS))
+@pytest.mark.parametrize(
+    ("backend", "algorithm"), pairs("direct", "im2col", "skinny", "planar", *FILTERS)
+)
 def test_the_same_bits_in_any_batch_and_on_any_number_of_threads(
     backend: str, algorithm: str
 ) -> None:

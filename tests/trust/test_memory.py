@@ -13,6 +13,7 @@ import pytest
 import fastconv
 import fastconv.functional as F
 from fastconv import nn, settings
+from fastconv.backends.c import objects
 from fastconv.backends.native import plan as plans
 from fastconv.dispatch import parameter
 from fastconv.network import executor
@@ -133,7 +134,7 @@ def test_each_allocation_may_fail(
     sites += [(executor, name) for name in ("empty", "take_address", "drive")]
     for module, name in sites:
         before = failed
-        with monkeypatch.context() as patch:
+        with monkeypatch.context() as patch, objects.repeats_paused():
             patch.setattr(module, name, fails)
             with pytest.raises(MemoryError, match="none left"):
                 calls()

@@ -61,7 +61,8 @@ def _packer(count: int) -> Callable[..., bytes]:
 def drive(program: driver.Program, addresses: Sequence[int], threads: int) -> None:
     """Run a program on the extension's own threads, without the interpreter's lock."""
     count = len(addresses)
-    if _drive(*program.parts, _packer(count)(*addresses), count, threads) != 0:
+    wanted = -threads if program.brief else threads
+    if _drive(*program.parts, _packer(count)(*addresses), count, wanted) != 0:
         raise MemoryError("there is no memory for a program's arguments")
 
 

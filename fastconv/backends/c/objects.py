@@ -5,18 +5,21 @@ It reads NumPy's arrays as its binary interface lays them out, after a look whet
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastconv import settings
 from fastconv.backends.native.addresses import address_of
+from fastconv.backends.native.arena import take_address
 from fastconv.backends.native.driver import ArrayDriver
 
 # Of the extension's functions: one that was built for others is not used.
-VERSION = 3
+VERSION = 5
 
 KeyOf = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -27,17 +30,23 @@ class Functions(NamedTuple):
     ``run`` is a driver of programs on arrays.
     ``key_of`` returns a call's key, arrays, out and first parameter, from a state, arguments and
     options; None for what is out of the ordinary.
+    ``repeats`` makes a table of calls that run whole without Python (csrc/repeat.c).
     """
 
     run: ArrayDriver | None = None
     key_of: KeyOf | None = None
+    repeats: Callable[[], Any] | None = None
+
+
+def _module() -> Any:
+    return importlib.import_module("fastconv.backends.c._objects")
 
 
 @functools.cache
 def functions() -> Functions:
     """Return the extension's functions, where it is there and reads arrays right."""
     try:
-        module: Any = importlib.import_module("fastconv.backends.c._objects")
+        module = _module()
         native = importlib.import_module("fastconv.backends.c._native")
     except ImportError:
         return Functions()
@@ -48,13 +57,44 @@ def functions() -> Functions:
         return Functions()
     drive = int(native.ffi.cast("intptr_t", native.ffi.addressof(native.lib, "fastconv_drive")))
     module.begin(np.ndarray, drive)
-    return Functions(module.run, module.key_of)
+    repeats = module.Repeats if _can_repeat(module) else None
+    return Functions(module.run, module.key_of, repeats)
+
+
+def _can_repeat(module: Any) -> bool:
+    """Have whole calls repeated by the extension; whether this NumPy and this Python can."""
+    environment, names, contexts = settings.watched()
+    core = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+    interface = getattr(importlib.import_module(f"{core}._multiarray_umath"), "_ARRAY_API", None)
+    if type(environment) is not dict or interface is None:
+        return False
+    looked_at = (environment, names, contexts, settings.state, settings.get_num_threads)
+    return bool(module.begin_repeats(interface, *looked_at, take_address))
+
+
+@contextlib.contextmanager
+def repeats_paused() -> Iterator[None]:
+    """Leave repeated calls to Python in this context, for who watches or changes them there."""
+    global _pauses
+    module = _module() if functions().repeats is not None else None
+    _pauses += 1
+    try:
+        if module is not None:
+            module.pause_repeats(True)
+        yield
+    finally:
+        _pauses -= 1
+        if module is not None:
+            module.pause_repeats(_pauses > 0)
+
+
+_pauses = 0
 
 
 def know_parameters(parameter: type) -> None:
     """Have ``key_of`` take arrays of this class for parameters that keep their calls."""
     if functions().key_of is not None:
-        importlib.import_module("fastconv.backends.c._objects").know_parameters(parameter)
+        _module().know_parameters(parameter)
 
 
 def _probes() -> list[np.ndarray[Any, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastconv.backends.manifest.schema import (
     FLAG,
+    FLOATS,
     Address,
     Args,
     Float,
@@ -11,6 +12,7 @@ from fastconv.backends.manifest.schema import (
     Int3,
     Kernel,
     Record,
+    dtype,
     tile,
 )
 
@@ -73,6 +75,51 @@ class Depthwise(Args):
     scratch_base: Address
     scratch_stride: Int
     column_block: Int
+
+
+class Skinny(Args):
+    """A GEMM of few pixels: rows are output channels, whose weights are read as they are given."""
+
+    weights: Address
+    # Lowered, and elements from a row of them to the next: see ``pitch``.
+    columns: Address
+    bias: Address
+    out: Address
+    residual: Address
+    slope: Float
+    low: Float
+    high: Float
+    # The length of a sum, output channels of a group.
+    depth: Int
+    channels: Int
+    groups: Int
+    pixels: Int
+    pitch: Int
+    images: Int
+    # Channels and pixels of a work item.
+    row_block: Int
+    column_block: Int
+    # Parts of the tile's rows.
+    scratch_base: Address
+    scratch_stride: Int
+
+    # Elements of a row that are copied together: rows a multiple of 4 KB apart would drive each
+    # other out of the first cache while a tile reads them side by side.
+    CHUNK = 64
+
+
+class Lower(Args):
+    """Planes and the rows of cells that they are lowered to."""
+
+    planes: Address
+    lowered: Address
+    # Cells of a plane, and the cell of each entry of its rows (-1: zero).
+    cells: Int
+    table: Address
+    entries: Int
+    plane_count: Int
+    # Planes of a work item.
+    plane_block: Int
 
 
 class Lines(Args):
@@ -376,6 +423,8 @@ KERNELS = (
            "depthwise_planar.h", (tile(),), ("taps_down", "step_down", "apart_down")),
     Kernel("planar", Planar, "conv.planar:planar", "planar.h", (tile("planar"),),
            ("line_step", "line_phases", "line_by_table", "cut", "single")),
+    Kernel("skinny", Skinny, "conv.skinny:skinny", "skinny.h", (tile("skinny"),)),
+    Kernel("skinny.lower", Lower, "conv.skinny:lower", "skinny.h", (dtype(*FLOATS),)),
     Kernel("fft.overlap_save", Fft, "conv.fft.kernels:overlap_save", "fft.h",
            (tile(), FLAG, FLAG)),
     Kernel("fft.filters", FftFilters, "conv.fft.filters:filters", "fft.h", (tile(), FLAG)),
@@ -399,6 +448,7 @@ ALGORITHMS = (
     ("ConvProblem", "c numba", "conv.separable", "Separable"),
     ("ConvProblem", "c numba", "conv.fft.algorithm", "Fft"),
     ("ConvProblem", "c numba", "conv.im2col", "Im2col"),
+    ("ConvProblem", "c numba", "conv.skinny", "Skinny"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd2"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd3"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd4"),

@@ -36,6 +36,8 @@ class Tiles(NamedTuple):
         """Return the shapes that a kernel is compiled for, by the name that its row has."""
         if name == "gemm":
             return tuple(dict.fromkeys((*self.products, *self.narrow, *_ONE_ROW)))
+        if name == "skinny":
+            return (*self.products, *self.narrow)
         if name == "gru":
             return tuple((rows, 3) for rows, _ in self.steps)
         shapes: Shapes = getattr(self, name)
@@ -71,7 +73,7 @@ TILES = {
     ),
 }
 # The names that kernels and C have shapes by.
-NAMES = ("gemm", "gru", *Tiles._fields[2:])
+NAMES = ("gemm", "gru", "skinny", *Tiles._fields[2:])
 
 
 def tiles_of(isa: str) -> Tiles:

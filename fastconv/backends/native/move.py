@@ -22,7 +22,7 @@ CELLS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64", 16: "complex128"}
 # Cells side by side from which on a row of work is one cell of the last table.
 WIDE = 64
 # Neighbouring cells from which on a row's copy is worth a loop of its own.
-LONG_RUN = 16
+LONG_RUN = 4
 
 
 class Moving(NativeAlgorithm):

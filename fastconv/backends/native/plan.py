@@ -14,7 +14,7 @@ from fastconv import settings
 from fastconv.backends.base import Array, Arrays, Frozen, PackingPlan
 from fastconv.backends.native.addresses import address_of
 from fastconv.backends.native.arena import aligned, aligned_zeros, rounded, take_address
-from fastconv.backends.native.driver import Program, drive, drive_arrays
+from fastconv.backends.native.driver import LONG_SECONDS, Program, drive, drive_arrays
 from fastconv.backends.native.outputs import empty, is_large
 from fastconv.backends.native.shared import shared
 from fastconv.forks import cached_property
@@ -345,6 +345,18 @@ class NativePlan(PackingPlan):
     @property
     def takes_arrays_alone(self) -> bool:  # type: ignore[override]
         return type(self).run is NativePlan.run and not (self._extra or self._ready.hosts)
+
+    def whole_program(self) -> tuple[int, int, int, bool] | None:
+        """Return what `run_on` runs, for who does the same outside of Python.
+
+        The address of the program's words, bytes of memory that workers share and that each has,
+        and whether one thread runs it. None where a run needs more than that: signals looked at
+        in between, memory of earlier outputs.
+        """
+        ready = self._ready
+        if ready.large or ready.hosts or ready.program.seconds >= LONG_SECONDS:
+            return None
+        return ready.program.address, ready.shared, ready.scratch, ready.serial
 
     def run_on(self, inputs: Arrays, parameters: Arrays, out: Array | None) -> Array:
         """Run on all arrays but the first output: what Python packed comes before parameters."""

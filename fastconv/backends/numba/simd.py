@@ -215,46 +215,70 @@ def tile_multiply_add(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, tile, rows, offset, panel, count = args
-        pointers = [
-            builder.inttoptr(builder.add(row, offset), s.element.as_pointer())
-            for row in parts_of(builder, rows)
-        ]
-        start, before = parts_of(builder, tile), builder.block
-        body, after = builder.append_basic_block("step"), builder.append_basic_block("done")
-        builder.cbranch(builder.icmp_signed(">", count, I64(0)), body, after)
-        builder.position_at_end(body)
-        k = builder.phi(I64)
-        b = builder.phi(I64)
-        sums = [builder.phi(s.vector) for _ in start]
-        k.add_incoming(I64(0), before)
-        b.add_incoming(panel, before)
-        step = [
-            load(builder, s, offset_by(builder, b, v * s.lanes * s.size)) for v in range(s.vectors)
-        ]
-        results = []
-        for row, pointer in enumerate(pointers):
-            element = builder.load(builder.gep(pointer, [k]))
-            element.align = s.size
-            a = splat(builder, s, element)
-            for v in range(s.vectors):
-                results.append(multiply_add(builder, s, a, step[v], sums[row * s.vectors + v]))
-        after_k = builder.add(k, I64(1))
-        k.add_incoming(after_k, body)
-        b.add_incoming(offset_by(builder, b, s.columns * s.size), body)
-        for phi, first, result in zip(sums, start, results, strict=True):
-            phi.add_incoming(first, before)
-            phi.add_incoming(result, body)
-        builder.cbranch(builder.icmp_signed("<", after_k, count), body, after)
-        builder.position_at_end(after)
-        final = []
-        for first, result in zip(start, results, strict=True):
-            phi = builder.phi(s.vector)
-            phi.add_incoming(first, before)
-            phi.add_incoming(result, body)
-            final.append(phi)
-        return join(builder, tile.type, final)
+        return _outer_products(
+            builder, s, tile, rows, offset, panel, I64(s.columns * s.size), count
+        )
 
     return tile(shape, tile, rows, *(types.int64,) * 3), codegen
+
+
+@intrinsic
+def tile_multiply_add_apart(
+    typingctx: Any, shape: Any, tile: Any, rows: Any, panel: Any, pitch: Any, count: Any
+) -> Any:
+    """Add ``count`` outer products as `tile_multiply_add` does.
+
+    Rows of B are ``pitch`` bytes apart.
+    """
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, rows, panel, pitch, count = args
+        return _outer_products(builder, s, tile, rows, I64(0), panel, pitch, count)
+
+    return tile(shape, tile, rows, *(types.int64,) * 3), codegen
+
+
+def _outer_products(
+    builder: Any, s: Any, tile: Any, rows: Any, offset: Any, panel: Any, pitch: Any, count: Any
+) -> Any:
+    """Build the loop over ``count`` outer products; the tile after it."""
+    pointers = [
+        builder.inttoptr(builder.add(row, offset), s.element.as_pointer())
+        for row in parts_of(builder, rows)
+    ]
+    start, before = parts_of(builder, tile), builder.block
+    body, after = builder.append_basic_block("step"), builder.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed(">", count, I64(0)), body, after)
+    builder.position_at_end(body)
+    k = builder.phi(I64)
+    b = builder.phi(I64)
+    sums = [builder.phi(s.vector) for _ in start]
+    k.add_incoming(I64(0), before)
+    b.add_incoming(panel, before)
+    step = [load(builder, s, offset_by(builder, b, v * s.lanes * s.size)) for v in range(s.vectors)]
+    results = []
+    for row, pointer in enumerate(pointers):
+        element = builder.load(builder.gep(pointer, [k]))
+        element.align = s.size
+        a = splat(builder, s, element)
+        for v in range(s.vectors):
+            results.append(multiply_add(builder, s, a, step[v], sums[row * s.vectors + v]))
+    after_k = builder.add(k, I64(1))
+    k.add_incoming(after_k, body)
+    b.add_incoming(builder.add(b, pitch), body)
+    for phi, first, result in zip(sums, start, results, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(result, body)
+    builder.cbranch(builder.icmp_signed("<", after_k, count), body, after)
+    builder.position_at_end(after)
+    final = []
+    for first, result in zip(start, results, strict=True):
+        phi = builder.phi(s.vector)
+        phi.add_incoming(first, before)
+        phi.add_incoming(result, body)
+        final.append(phi)
+    return join(builder, tile.type, final)
 
 
 @intrinsic
