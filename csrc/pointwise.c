@@ -26,8 +26,10 @@
     EITHER(erf, dtype),                                                                            \
     EITHER(exp, dtype),                                                                            \
     EITHER(floor, dtype),                                                                          \
+    EITHER(hard_sigmoid, dtype),                                                                   \
     EITHER(negative, dtype),                                                                       \
     EITHER(reciprocal, dtype),                                                                     \
     EITHER(rint, dtype),                                                                           \
-    EITHER(sqrt, dtype)
+    EITHER(sqrt, dtype),                                                                           \
+    EITHER(thresholded_relu, dtype)
 #include "each.h"

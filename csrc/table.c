@@ -14,6 +14,8 @@ extern const struct fastconv_entry *const fastconv_dot[];
 extern const struct fastconv_entry *const fastconv_fft[];
 extern const struct fastconv_entry *const fastconv_fold[];
 extern const struct fastconv_entry *const fastconv_gemm[];
+extern const struct fastconv_entry *const fastconv_line[];
+extern const struct fastconv_entry *const fastconv_line_copy[];
 extern const struct fastconv_entry *const fastconv_matmul[];
 extern const struct fastconv_entry *const fastconv_move[];
 extern const struct fastconv_entry *const fastconv_nested[];
@@ -30,9 +32,11 @@ extern const struct fastconv_entry *const fastconv_pool_weighted[];
 extern const struct fastconv_entry *const fastconv_quantised[];
 extern const struct fastconv_entry *const fastconv_ranged[];
 extern const struct fastconv_entry *const fastconv_recurrent[];
+extern const struct fastconv_entry *const fastconv_reduce[];
 extern const struct fastconv_entry *const fastconv_resample[];
 extern const struct fastconv_entry *const fastconv_response[];
 extern const struct fastconv_entry *const fastconv_roi_align[];
+extern const struct fastconv_entry *const fastconv_sample[];
 extern const struct fastconv_entry *const fastconv_softmax[];
 extern const struct fastconv_entry *const fastconv_suppress[];
 extern const struct fastconv_entry *const fastconv_topk[];
@@ -50,6 +54,8 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_fft,
     fastconv_fold,
     fastconv_gemm,
+    fastconv_line,
+    fastconv_line_copy,
     fastconv_matmul,
     fastconv_move,
     fastconv_nested,
@@ -66,9 +72,11 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_quantised,
     fastconv_ranged,
     fastconv_recurrent,
+    fastconv_reduce,
     fastconv_resample,
     fastconv_response,
     fastconv_roi_align,
+    fastconv_sample,
     fastconv_softmax,
     fastconv_suppress,
     fastconv_topk,
