@@ -150,6 +150,17 @@ FUNCTION(hardsigmoid)
     return NAME(larger)(S(0), NAME(smaller)(S(6), shifted)) / S(6);
 }
 
+FUNCTION(hard_sigmoid)
+{
+    return NAME(larger)(S(0), NAME(smaller)(S(1), a * x + b));
+}
+
+FUNCTION(thresholded_relu)
+{
+    UNUSED(b);
+    return WHERE_LESS(a, x, x, S(0));
+}
+
 FUNCTION(hardswish)
 {
     return x * NAME(hardsigmoid)(x, a, b);

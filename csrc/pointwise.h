@@ -50,9 +50,11 @@ ELEMENTWISE(ceil)
 ELEMENTWISE(erf)
 ELEMENTWISE(exp)
 ELEMENTWISE(floor)
+ELEMENTWISE(hard_sigmoid)
 ELEMENTWISE(negative)
 ELEMENTWISE(reciprocal)
 ELEMENTWISE(rint)
 ELEMENTWISE(sqrt)
+ELEMENTWISE(thresholded_relu)
 
 #undef ELEMENTWISE

@@ -67,13 +67,55 @@ class _Gather:
 
 def gather_elements(value: Any, indices: Any, *, axis: int) -> Any:
     """Take one entry along an axis for each index."""
+    rank = len(value.shape)
+    if len(indices.shape) != rank:
+        raise ValueError(f"indices of {len(indices.shape)} dimensions for data of {rank}")
+    gather = _GatherElements(axis_of(axis, max(1, rank), "axis"))
+    return told_beforehand(gather, [(indices.shape, value.dtype)], value, indices)
 
-    def gather_elements(source: Any, places: Any) -> Any:
-        return source[_element_key(places, axis, source.ndim)]
 
-    if len(indices.shape) != len(value.shape):
-        raise ValueError(f"indices of {len(indices.shape)} dimensions for data of {value.ndim}")
-    return told_beforehand(gather_elements, [(indices.shape, value.dtype)], value, indices)
+class _GatherElements:
+    """One entry along an axis for each index; the others' places are worked out once a shape."""
+
+    __name__ = "gather_elements"
+
+    def __init__(self, axis: int) -> None:
+        self._axis = axis
+        self._known: tuple[Any, Any] = (None, None)
+
+    def __call__(self, value: Any, places: Any) -> Any:
+        if 0 in value.shape or value.ndim == 0 or places.dtype.kind not in "iu":
+            return value[_element_key(places, self._axis, value.ndim)]
+        out = np.empty(places.shape, value.dtype)
+        self.into(out, value, places)
+        return out
+
+    def into(self, out: Any, value: Any, places: Any) -> None:
+        """Write them into an array: by one place in memory each."""
+        axis, length = self._axis, value.shape[self._axis]
+        key = value.shape, places.shape
+        shapes, origins = self._known
+        if shapes != key:
+            fits = all(
+                n <= m
+                for i, (n, m) in enumerate(zip(places.shape, value.shape, strict=True))
+                if i != axis
+            )
+            if not fits:
+                raise IndexError(f"indices of {places.shape} are out of bounds for {value.shape}")
+            steps = [prod(value.shape[i + 1 :]) * (i != axis) for i in range(value.ndim)]
+            rows = np.ogrid[tuple(slice(n) for n in places.shape)]
+            origins = sum(row * step for row, step in zip(rows, steps, strict=True))
+            self._known = key, origins
+        low, high = (places.min(), places.max()) if places.size else (0, 0)
+        if low < -length or high >= length:
+            raise IndexError(
+                f"indices {low} to {high} are out of bounds for axis {axis} with size {length}"
+            )
+        wrapped = np.where(places < 0, places + length, places) if low < 0 else places
+        step = prod(value.shape[axis + 1 :])
+        flat = wrapped.astype(np.int64, copy=False) * step + origins
+        np.take(np.reshape(value, -1), flat, out=out, mode="clip")
 
 
 def _element_key(indices: Any, axis: int, rank: int) -> tuple[Any, ...]:
@@ -257,10 +299,33 @@ def trilu(value: Any, k: Any = None, *, upper: bool = True) -> Any:
     rows, columns = value.shape[-2:]
     if 0 in value.shape:
         return value
-    lowest, highest = -rows, columns
-    shift = min(max(shift, lowest), highest)
-    kept = np.tri(rows, columns, shift - 1 if upper else shift, np.bool_)
-    return np.where(~kept if upper else kept, value, value.dtype.type(0))
+    triangle = _Triangle(min(max(shift, -rows), columns), upper)
+    return told_beforehand(triangle, [(value.shape, value.dtype)], value)
+
+
+class _Triangle:
+    """The triangle of matrices from a diagonal on, zeros elsewhere."""
+
+    __name__ = "trilu"
+
+    def __init__(self, shift: int, upper: bool) -> None:
+        self._shift, self._upper = shift, upper
+
+    def __call__(self, value: Any) -> Any:
+        out = np.empty(value.shape, value.dtype)
+        self.into(out, value)
+        return out
+
+    def into(self, out: Any, value: Any) -> None:
+        """Write it into an array: all of it, then zeros row by row, which is faster than a mask."""
+        out[...] = value
+        columns = value.shape[-1]
+        for row in range(value.shape[-2]):
+            place = min(max(row + self._shift + (not self._upper), 0), columns)
+            if self._upper:
+                out[..., row, :place] = 0
+            else:
+                out[..., row, place:] = 0
 
 
 def eye_like(value: Any, *, dtype: Any = None, k: int = 0) -> Any:

@@ -27,6 +27,7 @@ from fastconv.network.reductions import REDUCTIONS, axes_of
 from fastconv.network.regions import REGIONS
 from fastconv.network.sampling import SAMPLING
 from fastconv.network.sequences import SEQUENCES
+from fastconv.network.signals import SIGNALS
 from fastconv.network.sizes import SIZES
 from fastconv.network.trace import Traced
 from fastconv.network.transforms import TRANSFORMS
@@ -250,6 +251,7 @@ OPERATIONS: dict[str, Operation] = {
     **NORMALISING,
     **SEQUENCES,
     **SAMPLING,
+    **SIGNALS,
     **REGIONS,
     **RECORDED,
     **RECURRENT,

@@ -18,6 +18,7 @@ Operation = Callable[..., Any]
 # A sixth as files store it, and as programs do.
 _SIXTHS = (float(np.float32(1 / 6)), 1 / 6)
 _FAST = ("float16", "bfloat16", "float32", "float64")
+_KERNELS = ("float32", "float64")
 
 
 def _fold(function: Callable[[Any, Any], Any]) -> Operation:
@@ -118,7 +119,16 @@ def hard_sigmoid(value: Any, *, alpha: float, beta: float) -> Any:
     """Clamp alpha x + beta to [0, 1]."""
     if alpha in _SIXTHS and beta == 0.5 and value.dtype.name in _FAST:
         return functional.hardsigmoid(value)
+    if value.dtype.name in _KERNELS:
+        return solve(FunctionProblem.of(value, "hard_sigmoid", (alpha, beta)), (value,))
     return clip(value * _own(value, alpha) + _own(value, beta), 0, 1)
+
+
+def thresholded_relu(value: Any, *, alpha: float) -> Any:
+    """Return a value where it is above alpha, else 0."""
+    if value.dtype.name in _KERNELS:
+        return solve(FunctionProblem.of(value, "thresholded_relu", (alpha,)), (value,))
+    return np.where(value > _own(value, alpha), value, value.dtype.type(0))
 
 
 def swish(value: Any, *, alpha: float) -> Any:
@@ -235,7 +245,7 @@ POINTWISE: dict[str, Operation] = {
     "hard_sigmoid": hard_sigmoid,
     "swish": swish,
     "shrink": shrink,
-    "thresholded_relu": lambda x, *, alpha: np.where(x > _own(x, alpha), x, x.dtype.type(0)),
+    "thresholded_relu": thresholded_relu,
     "prelu_along": prelu_along,
     "prelu_broadcast": lambda x, slope: np.where(x < 0, x * slope, x),
 }

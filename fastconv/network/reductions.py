@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.dispatch import solve
 from fastconv.network.wide import all_in_float32
+from fastconv.problem import ReduceProblem
+from fastconv.problem.reduce import side_by_side
 
 Reduction = Callable[..., Any]
 # Numbers from which on NumPy's plain sums along other axes than the last are made in float64.
@@ -21,7 +24,26 @@ def axes_of(axes: Any) -> tuple[int, ...]:
     return tuple(int(a) for a in np.atleast_1d(np.asarray(axes)))
 
 
+def _reduced(value: Any, function: str, axis: Any, keepdims: bool) -> Any:
+    """Reduce by a kernel; None where there is none for these axes or this dtype."""
+    shape = tuple(value.shape)
+    if value.dtype.name not in ("float32", "float64") or 0 in shape or not shape:
+        return None
+    ends = side_by_side(axis, shape)
+    if ends is None:
+        return None
+    found = solve(ReduceProblem.of(value, function, *ends), (value,))
+    if keepdims:
+        return found
+    rank = len(shape)
+    gone = set(range(rank)) if axis is None else {a % rank for a in axis}
+    return found.reshape(tuple(n for i, n in enumerate(shape) if i not in gone))
+
+
 def _sum(value: Any, **where: Any) -> Any:
+    found = _reduced(value, "sum", where["axis"], where["keepdims"])
+    if found is not None:
+        return found
     if not _is_long(value, where["axis"]):
         return np.sum(value, dtype=value.dtype, **where)
     return np.sum(value, dtype=np.dtype(np.float64), **where).astype(value.dtype)
@@ -54,7 +76,8 @@ def _extreme(function: Any, largest: bool) -> Reduction:
 
     def reduce(value: Any, **where: Any) -> Any:
         if 0 not in value.shape:
-            return function(value, **where)
+            kept = None if largest else _reduced(value, "min", where["axis"], where["keepdims"])
+            return function(value, **where) if kept is None else kept
         if value.dtype.kind == "b":
             return function(value, initial=not largest, **where)
         if value.dtype.kind in "iu":

@@ -1,76 +1,24 @@
-"""Operations that read images at computed places, between cells: grids, regions, offsets."""
+"""Operations that read images at computed places, between cells: grids and offsets."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv.backends.reference.sample import grid_places, sample
+from fastconv.dispatch import solve
+from fastconv.network.indexing import told_beforehand
 from fastconv.network.limits import allow
+from fastconv.network.wide import in_float32
+from fastconv.problem import DeformProblem, GridSampleProblem
+from fastconv.problem.values import SIXTEEN
 
 Array = np.ndarray[Any, Any]
-
-
-def _reflected(x: Array, length: int, corners: bool) -> Array:
-    """Fold places back into the image, at its corner cells' centres or its edges."""
-    low, high = (0.0, length - 1.0) if corners else (-0.5, length - 0.5)
-    if high <= low:
-        return np.zeros_like(x)
-    turned = np.mod(x - low, 2 * (high - low))
-    return low + np.minimum(turned, 2 * (high - low) - turned)
-
-
-def _inside(x: Array, length: int, padding: str, corners: bool) -> Array:
-    """Bring places beyond the image back as the padding says; zeros leave them where they are."""
-    if padding == "reflection":
-        x = _reflected(x, length, corners)
-    return x if padding == "zeros" else np.clip(x, 0, length - 1)
-
-
-def _taps(x: Array, mode: str) -> list[tuple[Array, Array]]:
-    """Give the cells that each place sees along one dimension, and their weights."""
-    if mode == "nearest":
-        return [(np.rint(x), np.ones_like(x))]
-    base = np.floor(x)
-    part = x - base
-    if mode == "linear":
-        return [(base, 1 - part), (base + 1, part)]
-    a, taps = -0.75, []
-    for offset in (-1, 0, 1, 2):
-        near = np.abs(part - offset)
-        inner = ((a + 2) * near - (a + 3)) * near**2 + 1
-        outer = ((a * near - 5 * a) * near + 8 * a) * near - 4 * a
-        taps.append((base + offset, np.where(near <= 1, inner, outer)))
-    return taps
-
-
-def sample(
-    image: Array, places: Sequence[Array], *, mode: str, padding: str, corners: bool
-) -> Array:
-    """Read (N, C, *size) images at places, an array (N, P) a dimension; give (N, C, P)."""
-    size = image.shape[2:]
-    flat = image.reshape((*image.shape[:2], -1))
-    pairs = list(zip(places, size, strict=True))
-    if mode != "cubic":
-        pairs = [(_inside(x, n, padding, corners), n) for x, n in pairs]
-    columns = [_taps(np.where(np.isfinite(x), x, -2.0), mode) for x, _ in pairs]
-    total: Any = 0
-    for chosen in itertools.product(*columns):
-        weight: Any = 1
-        index: Any = 0
-        for (cell, part), length in zip(chosen, size, strict=True):
-            if padding == "zeros":
-                part = np.where((cell >= 0) & (cell < length), part, 0)
-            held = np.clip(_inside(cell, length, padding, corners), 0, length - 1)
-            index = index * length + held.astype(np.int64)
-            weight = weight * part
-        taken = np.take_along_axis(flat, index[:, None], axis=2)
-        total = total + taken * weight[:, None].astype(flat.dtype)
-    return np.asarray(total)
+_KERNELS = ("float32", "float64")
 
 
 def grid_sample(value: Any, grid: Any, *, mode: str, padding: str, align_corners: bool) -> Any:
@@ -78,23 +26,53 @@ def grid_sample(value: Any, grid: Any, *, mode: str, padding: str, align_corners
 
     Jaderberg et al., Spatial transformer networks, 2015.
     """
-    image, points = np.asarray(value), np.asarray(grid)
-    batch, *out, rank = points.shape
-    if rank != image.ndim - 2 or 0 in image.shape[2:]:
-        raise ValueError(f"a grid of {rank} numbers a point for an image of {list(image.shape)}")
-    allow((batch, image.shape[1], *out), image.dtype)
-    if 0 in (batch, image.shape[1], *out):
-        return np.zeros((batch, image.shape[1], *out), image.dtype)
-    places = []
-    for axis, length in enumerate(image.shape[2:]):
-        g = points[..., rank - 1 - axis].reshape(batch, -1).astype(np.float64)
-        places.append((g + 1) / 2 * (length - 1) if align_corners else ((g + 1) * length - 1) / 2)
-    read = sample(image, places, mode=mode, padding=padding, corners=align_corners)
-    return read.reshape((batch, image.shape[1], *out))
+    shape = (*value.shape[:2], *grid.shape[1:-1])
+    allow(shape, value.dtype)
+    common = _common(value, grid)
+    if common is None:
+        return told_beforehand(
+            _of_numbers(mode, padding, align_corners), [(shape, value.dtype)], value, grid
+        )
+    image, points = (v if v.dtype == common else v.astype(common) for v in (value, grid))
+    problem = GridSampleProblem.of(
+        image, points, mode=mode, padding=padding, align_corners=align_corners
+    )
+    if 0 in shape:
+        return np.zeros(shape, value.dtype)
+    found = solve(problem, (image, points))
+    return found if common == value.dtype else found.astype(value.dtype)
+
+
+def _common(value: Any, grid: Any) -> np.dtype[Any] | None:
+    """Return the dtype in which floats are read; None for cells that are no floats."""
+    names = [value.dtype.name, grid.dtype.name]
+    if not all(name in (*SIXTEEN, *_KERNELS) for name in names):
+        return None
+    return np.dtype(np.float64 if "float64" in names else np.float32)
+
+
+def _of_numbers(mode: str, padding: str, corners: bool) -> Callable[..., Any]:
+    """Return the function that reads cells of other dtypes: integers, or truth values."""
+
+    def grid_sample(value: Any, grid: Any) -> Any:
+        batch, *out, rank = grid.shape
+        if rank != value.ndim - 2 or 0 in value.shape[2:] or batch != value.shape[0]:
+            raise ValueError(
+                f"a grid of shape {list(grid.shape)} for an image of {list(value.shape)}"
+            )
+        shape = (batch, value.shape[1], *out)
+        if 0 in shape:
+            return np.zeros(shape, value.dtype)
+        places = grid_places(grid, value.shape[2:], corners)
+        image = value if mode == "nearest" else value.astype(np.float64)
+        found = sample(image, places, mode=mode, padding=padding, corners=corners)
+        return found.reshape(shape).astype(value.dtype)
+
+    return grid_sample
 
 
 def affine_grid(theta: Any, size: Any, *, align_corners: bool) -> Any:
-    """Give the grid that samples an image after an affine map."""
+    """Return the grid that samples an image after an affine map."""
     matrix = np.asarray(theta)
     batch, _, *lengths = (int(n) for n in np.asarray(size))
     allow((batch, *lengths, len(lengths)), matrix.dtype)
@@ -112,47 +90,41 @@ def affine_grid(theta: Any, size: Any, *, align_corners: bool) -> Any:
     return flat.reshape(batch, *lengths, len(lengths)).astype(matrix.dtype)
 
 
+@in_float32
 def deform_conv(
     value: Any, weight: Any, offset: Any, bias: Any = None, mask: Any = None, *, stride: Any,
     padding: Any, dilation: Any, groups: int, offset_groups: int,
 ) -> Any:  # fmt: skip
     """Correlate with taps moved by offsets. Dai et al., Deformable convolutional networks, 2017."""
-    image, kernel = np.asarray(value), np.asarray(weight)
-    batch, channels = image.shape[:2]
-    n = image.ndim - 2
-    moved = np.asarray(offset)
-    out, taps = moved.shape[2:], kernel.shape[2:]
-    count, points = prod(taps), prod(out)
-    allow((batch, channels, count, points), image.dtype)
-    if 0 in (batch, points):
-        return np.zeros((batch, kernel.shape[0], *out), image.dtype)
-    moved = moved.reshape(batch * offset_groups, count, n, points).astype(np.float64)
-    tap_places = np.meshgrid(*(np.arange(k) for k in taps), indexing="ij")
-    starts = np.meshgrid(*(np.arange(o) for o in out), indexing="ij")
-    pairs = padding or ((0, 0),) * n
-    strides, gaps = (tuple(v) * (n if len(v) == 1 else 1) for v in (stride, dilation))
-    places = []
-    for axis in range(n):
-        first = starts[axis].reshape(-1) * strides[axis] - pairs[axis][0]
-        regular = first + (tap_places[axis].reshape(-1) * gaps[axis])[:, None]
-        places.append((regular + moved[:, :, axis]).reshape(batch * offset_groups, -1))
-    grouped = image.reshape(batch * offset_groups, channels // offset_groups, *image.shape[2:])
-    columns = sample(grouped, places, mode="linear", padding="zeros", corners=True)
-    columns = columns.reshape(batch, offset_groups, -1, count, points)
-    if mask is not None:
-        columns = columns * np.asarray(mask).reshape(batch, offset_groups, 1, count, points)
-    columns = columns.reshape(batch, groups, -1, points)
-    product = functional.matmul(
-        kernel.reshape(groups, kernel.shape[0] // groups, -1), columns.astype(kernel.dtype)
-    )
-    result = product.reshape(batch, kernel.shape[0], *out)
-    if bias is not None:
-        result = result + np.asarray(bias).reshape(-1, *(1,) * n)
-    return result.astype(image.dtype)
+    n, filters = len(value.shape) - 2, weight.shape[0]
+    batch, channels = value.shape[:2]
+    taps, out = tuple(weight.shape[2:]), tuple(offset.shape[2:])
+    shape = (batch, filters, *out)
+    allow((batch, channels, *taps, *out), value.dtype)
+    problem = DeformProblem.of(
+        value, offset, mask, kernel_size=taps, stride=stride, dilation=dilation,
+        before=tuple(pair[0] for pair in padding or ((0, 0),) * n), groups=offset_groups,
+    )  # fmt: skip
+    if filters % groups or weight.shape[1] * groups != channels:
+        raise ValueError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0 "
+            f"and to have {channels // max(1, groups)} at dimension 1, but got weight of size "
+            f"{list(weight.shape)} for {channels} channels"
+        )
+    if 0 in shape or 0 in value.shape:
+        return np.zeros(shape, value.dtype)
+    given = (value, offset) if mask is None else (value, offset, mask)
+    columns = solve(problem, given)
+    depth = weight.shape[1] * prod(taps)
+    columns = columns.reshape((batch, groups, depth, prod(out)))
+    filtered = np.reshape(weight, (groups, filters // groups, depth))
+    result = functional.matmul(filtered, columns).reshape(shape)
+    return result if bias is None else result + np.reshape(bias, (-1, *(1,) * n))
 
 
 SAMPLING: dict[str, Callable[..., Any]] = {
     "affine_grid": affine_grid,
     "deform_conv": deform_conv,
     "grid_sample": grid_sample,
+    "sample_by_grid": grid_sample,
 }

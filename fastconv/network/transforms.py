@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
-from fastconv.network import sampling
 from fastconv.network.indexing import scatter_elements, told_beforehand
 from fastconv.network.limits import allow
 from fastconv.problem import Shape
@@ -276,17 +275,6 @@ def unpool_to(value: Any, indices: Any, size: Any) -> Any:
     return told_beforehand(unpool_to, [(shape, value.dtype)], value, indices)
 
 
-def sample_by_grid(value: Any, grid: Any, **options: Any) -> Any:
-    """Read images where a grid says; see `fastconv.network.sampling.grid_sample`."""
-    shape = (*value.shape[:2], *grid.shape[1:-1])
-
-    def grid_sample(image: Any, points: Any) -> Any:
-        found = sampling.grid_sample(image, points, **options)
-        return found.astype(image.dtype, copy=False)
-
-    return told_beforehand(grid_sample, [(shape, value.dtype)], value, grid)
-
-
 TRANSFORMS: dict[str, Callable[..., Any]] = {
     "angle": angle,
     "arctan2": lambda a, b: np.arctan2(a, b),
@@ -312,7 +300,6 @@ TRANSFORMS: dict[str, Callable[..., Any]] = {
     "right_shift": lambda a, b: np.right_shift(a, b),
     "running_extreme": running_extreme,
     "running_log_sum": running_log_sum,
-    "sample_by_grid": sample_by_grid,
     "signbit": lambda value: np.signbit(value),
     "take_at": take_at,
     "trunc": lambda value: np.trunc(value),

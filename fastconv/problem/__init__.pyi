@@ -27,9 +27,12 @@ from .pool import PoolProblem as PoolProblem
 from .quantise import DequantizeProblem as DequantizeProblem
 from .quantise import QuantizeProblem as QuantizeProblem
 from .recurrent import RecurrentProblem as RecurrentProblem
+from .reduce import ReduceProblem as ReduceProblem
 from .resample import InterpolateProblem as InterpolateProblem
 from .resample import PadProblem as PadProblem
 from .resample import PixelShuffleProblem as PixelShuffleProblem
+from .sample import DeformProblem as DeformProblem
+from .sample import GridSampleProblem as GridSampleProblem
 from .unfold import FoldProblem as FoldProblem
 from .unfold import UnfoldProblem as UnfoldProblem
 from .unpool import MaxUnpoolProblem as MaxUnpoolProblem

@@ -62,23 +62,30 @@ class ElementwiseProblem(Problem):
 
 
 # Functions of one number that are no activations, as NumPy names them; SciPy has ``erf``.
+# Those of WITH_NUMBERS take numbers: max(0, min(1, a x + b)), and x where it is above a, else 0.
 FUNCTIONS = ("absolute", "ceil", "erf", "exp", "floor", "negative", "reciprocal", "rint", "sqrt")
+WITH_NUMBERS = {"hard_sigmoid": 2, "thresholded_relu": 1}
 
 
 @record(frozen=True)
 class FunctionProblem(Problem):
-    """One of ``FUNCTIONS`` applied to every element of an array of any rank."""
+    """One of ``FUNCTIONS`` or ``WITH_NUMBERS`` applied to every element of an array of any rank."""
 
     shape: Shape
     function: str
+    numbers: tuple[float, ...] = ()
 
     @classmethod
     @remembered
-    def of(cls, input: ArraySpec, function: str) -> FunctionProblem:
-        """Validate: float32 or float64."""
-        one_of(function, FUNCTIONS, "function")
+    def of(
+        cls, input: ArraySpec, function: str, numbers: tuple[float, ...] = ()
+    ) -> FunctionProblem:
+        """Validate: float32 or float64, and as many numbers as the function takes."""
+        one_of(function, (*FUNCTIONS, *WITH_NUMBERS), "function")
         dtype = check_dtype(input, ("float32", "float64"), f"input of {function}")
-        return cls(dtype, tuple(input.shape), function)
+        if len(numbers) != WITH_NUMBERS.get(function, 0):
+            raise ValueError(f"{function} takes {WITH_NUMBERS.get(function, 0)} numbers")
+        return cls(dtype, tuple(input.shape), function, tuple(map(float, numbers)))
 
     @property
     def name(self) -> str:

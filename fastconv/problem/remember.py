@@ -19,7 +19,7 @@ _ARRAYS = (
     "input", "weight", "bias", "residual", "running_mean", "running_var", "indices", "query", "key",
     "value", "mask", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "peepholes", "initial_h",
     "initial_c", "lengths", "weight_ih_reverse", "weight_hh_reverse", "bias_ih_reverse",
-    "bias_hh_reverse", "peepholes_reverse",
+    "bias_hh_reverse", "peepholes_reverse", "grid", "offset",
 )  # fmt: skip
 
 

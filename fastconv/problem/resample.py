@@ -254,12 +254,22 @@ class InterpolateProblem(Problem):
         )
         return self.batch * self.channels * prod(taps)
 
+    def spacing(self, dimension: int) -> tuple[np.floating[Any], float]:
+        """Return the input cells that an output cell spans, and what its number is shifted by.
+
+        In the precision in which places are computed, as `sources` and `taps` do.
+        """
+        if self.copies:
+            # In float32 for every dtype, so that a mask and its image take the same cells.
+            return self._scale(dimension, np.float32), 0.5 if self.mode == "nearest-exact" else 0.0
+        kind = np.float64 if self.dtype.name == "float64" else np.float32
+        return self._scale(dimension, kind), 0.0 if self.align_corners else 0.5
+
     def sources(self, dimension: int) -> Integers:
         """Give the input's cell that each output cell of a dimension shows, where it copies."""
-        # In float32 for every dtype, so that a mask and its image take the same cells.
-        shift = np.float32(0.5 if self.mode == "nearest-exact" else 0)
+        scale, shift = self.spacing(dimension)
         cells = np.arange(self.output_size[dimension], dtype=np.float32)
-        real = (cells + shift) * self._scale(dimension, np.float32)
+        real = (cells + np.float32(shift)) * scale
         return np.minimum(np.floor(real).astype(np.int64), self.input_size[dimension] - 1)
 
     def taps(self, dimension: int) -> Taps:
@@ -275,12 +285,11 @@ class InterpolateProblem(Problem):
             return area_taps(size, length)
         if size == length and (self.antialias or self.mode != "bicubic"):
             return regular_taps(np.arange(size)[:, None], np.ones((size, 1)))
-        scale = self._scale(dimension, np.float64 if self.dtype.name == "float64" else np.float32)
+        scale, shift = self.spacing(dimension)
         if self.antialias:
             return antialiased_taps(self.mode, size, length, scale)
         # A fused multiply-add: in float64 nothing of a float32 product is lost.
         cells = np.arange(length, dtype=np.float64)
-        shift = 0.0 if self.align_corners else 0.5
         real = (np.float64(scale) * (cells + shift) - shift).astype(scale.dtype).astype(np.float64)
         return cubic_taps(real, size) if self.mode == "bicubic" else linear_taps(real, size)
 

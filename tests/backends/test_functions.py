@@ -80,3 +80,20 @@ def test_functions_give_the_same_bits_at_every_place(
 def test_functions_of_nothing_give_nothing() -> None:
     x = np.zeros((3, 0), "f4")
     assert solve(FunctionProblem.of(x, "erf"), (x,)).shape == (3, 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_functions_with_numbers_against_their_definitions(
+    library: str, dtype: str, monkeypatch: Any
+) -> None:
+    backend, x = use(library, monkeypatch), numbers(dtype)
+    for function, given in (("hard_sigmoid", (0.25, 0.5)), ("thresholded_relu", (0.7,))):
+        problem = FunctionProblem.of(x, function, given)
+        found = solve(problem, (x,), backend=backend)
+        a, b, *_ = (*(np.asarray(v, dtype) for v in given), 0)
+        with np.errstate(all="ignore"):
+            expected = np.where(x > a, x, 0) if len(given) == 1 else np.clip(x * a + b, 0, 1)
+        np.testing.assert_array_equal(found, expected.astype(dtype))
+    with pytest.raises(ValueError, match="hard_sigmoid takes 2 numbers"):
+        FunctionProblem.of(x, "hard_sigmoid", (1.0,))

@@ -7,9 +7,9 @@ from fastconv.dispatch.registry import ROWS
 
 # What networks alone pose, and no kernel of the card's does yet: such a network says so.
 CPU_ALONE = {
-    "AttentionProblem", "DequantizeProblem", "FunctionProblem", "MatmulProblem",
-    "NonMaxSuppressionProblem", "QuantizeProblem", "RecurrentProblem", "RoiAlignProblem",
-    "TopKProblem",
+    "AttentionProblem", "DeformProblem", "DequantizeProblem", "FunctionProblem",
+    "GridSampleProblem", "MatmulProblem", "NonMaxSuppressionProblem", "QuantizeProblem",
+    "RecurrentProblem", "ReduceProblem", "RoiAlignProblem", "TopKProblem",
 }  # fmt: skip
 
 

@@ -279,6 +279,76 @@ def resize(d: Draw, op: str) -> Drawn:
     return Drawn(op, inputs, attributes, ["roi", "scales", "sizes"], opset=19)
 
 
+def transform(d: Draw, op: str) -> Drawn:
+    """A Fourier transform of reals or pairs, as opset 17 or 20 has it, or of frames."""
+    d.kind = d.kind if d.kind in ("tiny", "empty") else "plain"
+    dtype, parts, one = d.one(*FLOATS), d.one(1, 2), d.one(0, 1)
+    if op == "STFT":
+        size = d.size(2, 12)
+        signal = d.values((*d.shape(1), d.size(size, 40), parts), dtype)
+        window = d.one(None, d.values((size,), dtype, "plain"))
+        length = np.asarray(size) if window is None else d.one(None, np.asarray(size))
+        inputs = {"x": signal, "step": np.asarray(d.size(1, 9)), "w": window, "n": length}
+        return Drawn(op, inputs, {"onesided": one}, ["step", "w", "n"])
+    x = d.values((*d.shape(d.size(2, 4)), parts), dtype)
+    axis, inverse = d.size(1, x.ndim - 1), d.one(0, 1)
+    attributes = {"inverse": inverse, "onesided": one}
+    length = np.asarray(d.size(2, 12)) if x.shape[axis] < 2 else d.one(None, np.asarray(5))
+    old: dict[str, Array | None] = {"x": x} if length is None else {"x": x, "n": length}
+    if d.rng.random() < 0.5:
+        return Drawn(op, old, {**attributes, "axis": axis}, ["n"], opset=17)
+    place = np.asarray(d.one(axis, axis - x.ndim))
+    return Drawn(op, {"x": x, "n": length, "a": place}, attributes, ["n", "a"])
+
+
+def weights(d: Draw, op: str) -> Drawn:
+    """A window of signals, or filters of a spectrum."""
+    attributes = {"output_datatype": d.one(1, 10, 11)}
+    if op != "MelWeightMatrix":
+        size = np.asarray(d.size(2, 500), d.one(np.int32, np.int64))
+        return Drawn(op, {"n": size}, {**attributes, "periodic": d.one(0, 1)}, d.one((), ("n",)))
+    rate = d.one(8000, 16000, 44100)
+    edges = np.float32(d.rng.uniform(0, 300)), np.float32(d.rng.uniform(0.2, 0.49) * rate)
+    sizes = [np.asarray(n) for n in (d.size(1, 80), d.one(64, 400, 512), rate)]
+    names = ("bins", "n", "rate", "low", "high")
+    given = dict(zip(names, (*sizes, *map(np.asarray, edges)), strict=True))
+    return Drawn(op, given, attributes, names)
+
+
+def sampled(d: Draw, op: str) -> Drawn:
+    """Images read between cells: by a grid, or by moved taps of a filter."""
+    d.kind = "plain"
+    dtype = d.one("float32", "float64")
+    n, size = d.one(2, 2, 3), (d.size(2), d.size(2), d.size(2))
+    if op == "GridSample":
+        x = d.values((2, d.size(1, 4), *size[:n]), dtype)
+        grid = d.rng.uniform(-1.6, 1.6, (2, *(d.size() for _ in range(n)), n)).astype(dtype)
+        attributes = {
+            "mode": d.one("linear", "nearest", *(("cubic",) if n == 2 else ())),
+            "padding_mode": d.one("zeros", "border", "reflection"),
+            "align_corners": d.one(0, 1),
+        }
+        return Drawn(op, {"x": x, "grid": grid}, attributes)
+    groups, parts, k = d.one(1, 2), d.one(1, 2), (d.size(1, 4), d.size(1, 4))
+    pads, out = d.one(0, 1), (d.size(), d.size())
+    stride, dilation = d.one(1, 2), d.one(1, 2)
+    height, width = (
+        (o - 1) * stride + (m - 1) * dilation + 1 - 2 * pads for o, m in zip(out, k, strict=True)
+    )
+    if min(height, width) < 1:
+        height, width, pads = height + 2 * pads, width + 2 * pads, 0
+    inputs = {
+        "x": d.values((1, 4, height, width), dtype),
+        "w": d.values((2 * groups, 4 // groups, *k), dtype),
+        "o": d.rng.uniform(-2, 2, (1, parts * k[0] * k[1] * 2, *out)).astype(dtype),
+        "b": d.values((2 * groups,), dtype),
+        "m": d.one(None, d.rng.uniform(0, 1, (1, parts * k[0] * k[1], *out)).astype(dtype)),
+    }
+    options = {"group": groups, "offset_group": parts, "pads": [pads] * 4, "strides": [stride] * 2,
+               "dilations": [dilation] * 2, "kernel_shape": list(k)}  # fmt: skip
+    return Drawn(op, inputs, options, ["w", "b"])
+
+
 MAKERS: dict[str, Callable[[Draw, str], Drawn]] = {
     **dict.fromkeys(UNARY, unary),
     **dict.fromkeys(BINARY, binary),
@@ -297,6 +367,9 @@ MAKERS: dict[str, Callable[[Draw, str], Drawn]] = {
     **dict.fromkeys(("MatMul", "Gemm", "Einsum", "Conv"), product),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), quantised),
     "Resize": resize,
+    **dict.fromkeys(("DFT", "STFT"), transform),
+    **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"), weights),
+    **dict.fromkeys(("GridSample", "DeformConv"), sampled),
 }  # fmt: skip
 
 

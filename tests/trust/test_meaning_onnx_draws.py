@@ -33,7 +33,8 @@ BY_ONNXRUNTIME = ("Resize", "LpNormalization", "LpPool", "QuantizeLinear")
 # Operators whose errors are those of sums: relative to the largest result.
 SUMS = (
     "Reduce", "Mat", "Gemm", "Einsum", "Conv", "CumSum", "Mean", "Layer", "Group", "Instance",
-    "Batch", "Resize", "Sum", "Average", "GlobalAverage",
+    "Batch", "Resize", "Sum", "Average", "GlobalAverage", "DFT", "STFT", "Hann", "Hamming",
+    "Blackman", "GridSample", "DeformConv",
 )  # fmt: skip
 
 

@@ -171,6 +171,24 @@ class Standardise(Rows):
     place_biases: Address
 
 
+class Reduce(Args):
+    """Sums, smallest or largest elements along an axis."""
+
+    source: Address
+    target: Address
+    # Elements before, along and after the axis.
+    outer: Int
+    length: Int
+    inner: Int
+    # Rows of an item where nothing is after the axis, else items of the elements after it.
+    each: Int
+    parts: Int
+
+    # Elements that are summed in one block, and those after the axis that an item has.
+    BLOCK = 1024
+    LANES = 128
+
+
 class Response(Args):
     """Elements divided by a power of their neighbours' squares."""
 
@@ -242,7 +260,8 @@ _CHANNELWISE = kind("affine", "prelu")
 FUNCTIONS = kind(
     "leaky_relu", "hardtanh", "elu", "selu", "celu", "gelu", "gelu_tanh", "silu", "mish",
     "hardsigmoid", "hardswish", "sigmoid", "tanh", "softplus", "softsign", "absolute", "ceil",
-    "erf", "exp", "floor", "negative", "reciprocal", "rint", "sqrt",
+    "erf", "exp", "floor", "hard_sigmoid", "negative", "reciprocal", "rint", "sqrt",
+    "thresholded_relu",
 )  # fmt: skip
 _NARROW = dtype("int8", "uint8", "int16", "uint16")
 _INTEGERS = dtype("int8", "uint8", "int16", "uint16", "int32")
@@ -259,6 +278,7 @@ KERNELS = (
     Kernel("softmax.rows", SoftmaxRows, "softmax:softmax_rows", "softmax.h", (FLOAT, FLAG)),
     Kernel("softmax.columns", SoftmaxColumns, "softmax:softmax_columns", "softmax.h",
            (FLOAT, FLAG)),
+    Kernel("reduce", Reduce, "reduce:reduce", "reduce.h", (kind("sum", "min", "max"), FLOAT)),
     Kernel("norm.combine", CombineMoments, "norm:combine", "norm.h", (dtype("float64"),)),
     Kernel("norm.pixel_moments", PixelMoments, "norm:pixel_moments", "norm.h", (FLOAT,)),
     Kernel("norm.row_moments", RowMoments, "norm:row_moments", "norm.h", (FLOAT,)),
@@ -283,6 +303,7 @@ ALGORITHMS = (
     ("BatchNormProblem", "c numba", "norm", "BatchNorm"),
     ("GroupNormProblem", "c numba", "norm", "GroupNorm"),
     ("LayerNormProblem", "c numba", "norm", "LayerNorm"),
+    ("ReduceProblem", "c numba", "reduce", "Reduce"),
     ("LocalResponseNormProblem", "c numba", "response", "LocalResponseNorm"),
     ("QuantizeProblem", "c numba", "quantised", "Quantize"),
     ("DequantizeProblem", "c numba", "quantised", "Dequantize"),

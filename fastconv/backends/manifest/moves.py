@@ -8,6 +8,7 @@ from fastconv.backends.manifest.schema import (
     Args,
     Float,
     Int,
+    Int3,
     Int5,
     Int6,
     Kernel,
@@ -125,6 +126,68 @@ class Weigh(Args):
     block_weights: Address
 
 
+class LineNearest(Args):
+    """Long lines resized by copies of cells."""
+
+    source: Address
+    target: Address
+    # Cells of a line before and after, elements of a cell.
+    in_cells: Int
+    out_cells: Int
+    inner: Int
+    # Outputs of an item, and items of a line.
+    chunk: Int
+    chunks: Int
+    # Input cells that an output spans, and what is added to its number first.
+    scale: Float
+    shift: Float
+
+
+class LineLinear(LineNearest):
+    """Long lines resized by sums of two cells."""
+
+    # Whether places are rounded to float32, and whether all cells stay.
+    narrow: Int
+    same: Int
+
+
+class SampleGrid(Args):
+    """Images read at places that a grid has."""
+
+    source: Address
+    places: Address
+    mask: Address
+    target: Address
+    # Channels of an image and points of it.
+    channels: Int
+    points: Int
+    # The image's sizes, the last ones filled, and how many dimensions it has.
+    size: Int3
+    axes: Int
+    # Numbers of one of MODES and PADDINGS; whether corners' centres are the ends.
+    mode: Int
+    padding: Int
+    corners: Int
+    # Points and channels of an item.
+    block: Int
+    part: Int
+    scratch_base: Address
+    scratch_stride: Int
+
+
+class SampleOffsets(SampleGrid):
+    """Images read at a window's taps that offsets move; images are groups of channels."""
+
+    # Points of a tap.
+    group_points: Int
+    out: Int3
+    taps: Int3
+    stride: Int3
+    # Padding before the image.
+    before: Int3
+    dilation: Int3
+
+
 class TopK(Args):
     """The largest or smallest entries along an axis."""
 
@@ -230,6 +293,10 @@ KERNELS = (
     Kernel("move.unfold", Windows, "unfold:unfold", "move.h", (CELL,)),
     Kernel("fold", Windows, "unfold:fold", "fold.h", (FLOAT,)),
     Kernel("resample.weigh", Weigh, "resample:weigh", "resample.h", (FLOAT,), ("taps",)),
+    Kernel("line.nearest", LineNearest, "line:nearest", "line_copy.h", (CELL,)),
+    Kernel("line.linear", LineLinear, "line:linear", "line.h", (FLOAT,)),
+    Kernel("sample.grid", SampleGrid, "sample:by_grid", "sample.h", (FLOAT,)),
+    Kernel("sample.offsets", SampleOffsets, "sample:by_offsets", "sample.h", (FLOAT,)),
     Kernel("topk", TopK, "choosing:topk", "topk.h", (FLOAT,)),
     Kernel("suppress", Suppress, "choosing:suppress", "suppress.h", (dtype("float32"),)),
     Kernel("roi_align", RoiAlign, "regions:roi_align", "roi_align.h", (FLOAT,)),
@@ -247,6 +314,8 @@ ALGORITHMS = (
     ("TopKProblem", "c numba", "choosing", "TopK"),
     ("NonMaxSuppressionProblem", "c numba", "choosing", "NonMaxSuppression"),
     ("RoiAlignProblem", "c numba", "regions", "RoiAlign"),
+    ("GridSampleProblem", "c numba", "sample", "GridSample"),
+    ("DeformProblem", "c numba", "sample", "Deform"),
     ("UnfoldProblem", "c numba", "unfold", "Unfold"),
     ("FoldProblem", "c numba", "unfold", "Fold"),
 )

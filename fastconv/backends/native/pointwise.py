@@ -126,5 +126,6 @@ class Functions(Pointwise):
         return {"erf": 30, "exp": 20}.get(problem.function, 2)
 
     def plan(self, problem: FunctionProblem, *parameters: Array | None) -> NativePlan:
-        stages = _stages(self.library, problem, OUTPUT, INPUT(0), problem.function)
+        name, numbers = problem.function, problem.numbers
+        stages = _stages(self.library, problem, OUTPUT, INPUT(0), name, numbers)
         return self.native_plan(problem, stages)

@@ -10,6 +10,7 @@ import numpy as np
 from fastconv.backends.base import Array, Cost, roofline
 from fastconv.backends.manifest.moves import Permute, Weigh
 from fastconv.backends.native.algorithm import NativeAlgorithm
+from fastconv.backends.native.line import is_long, line_stage
 from fastconv.backends.native.move import WIDE, Axis, Moving
 from fastconv.backends.native.plan import (
     INPUT,
@@ -53,6 +54,9 @@ class Nearest(Moving):
         return super().why_not(problem)
 
     def plan(self, problem: InterpolateProblem, *parameters: Array | None) -> NativePlan:
+        if is_long(problem):
+            stage = line_stage(problem, self.mover("line.nearest", problem))
+            return self.native_plan(problem, [stage])
         axes = [Axis(length, problem.sources(i)) for i, length in enumerate(problem.input_size)]
         first, last = _around(problem)
         value = bytes(problem.dtype.itemsize)
@@ -83,6 +87,9 @@ class Weighted(NativeAlgorithm):
         return float(np.finfo(problem.dtype).eps) * (prod(taps[:-1]) + taps[-1] + 2)
 
     def plan(self, problem: InterpolateProblem, *parameters: Array | None) -> NativePlan:
+        if is_long(problem):
+            kernel = self.library.kernel("line.linear", problem.dtype.name)
+            return self.native_plan(problem, [line_stage(problem, kernel)])
         # Channels that stand last are the row where they are many, and cells of it where few.
         taps = [problem.taps(i) for i in range(problem.n)]
         sizes = list(problem.input_size)

@@ -150,6 +150,22 @@ def _exp(name: str) -> Function:
     return lambda x, _, __: exp(x)
 
 
+def _hard_sigmoid(name: str) -> Function:
+    zero, one = np.dtype(name).type(0), np.dtype(name).type(1)
+
+    def hard_sigmoid(x, a, b):  # type: ignore[no-untyped-def]
+        # NaN is neither below nor above.
+        z = a * x + b
+        return zero if z < zero else one if z > one else z
+
+    return hard_sigmoid
+
+
+def _thresholded_relu(name: str) -> Function:
+    zero = np.dtype(name).type(0)
+    return lambda x, a, _: x if x > a else zero
+
+
 def _reciprocal(name: str) -> Function:
     one = np.dtype(name).type(1)
     return lambda x, _, __: one / x
@@ -184,10 +200,12 @@ _FUNCTIONS: dict[str, Callable[[str], Function]] = {
     "erf": _erf,
     "exp": _exp,
     "floor": _of_numpy(np.floor),
+    "hard_sigmoid": _hard_sigmoid,
     "negative": _of_numpy(np.negative),
     "reciprocal": _reciprocal,
     "rint": _of_numpy(np.rint),
     "sqrt": _of_numpy(np.sqrt),
+    "thresholded_relu": _thresholded_relu,
 }
 
 

@@ -25,13 +25,22 @@ class Functions(Reference):
     """NumPy's function of the name; the error function in Python's own."""
 
     def compute(self, problem: FunctionProblem, parameters: Any, *inputs: Any) -> Array:
-        erf = problem.function == "erf"
-        function: Any = _ERF if erf else getattr(np, problem.function)
-        result = np.asarray(function(wide(inputs[0])), np.float64)
+        result = np.asarray(applied(problem, wide(inputs[0])), np.float64)
         return narrow(result, problem.output_dtype).reshape(problem.shape)
 
 
+def applied(problem: FunctionProblem, value: Any) -> Any:
+    """Return a problem's function of a value, in NumPy's arithmetic."""
+    function: Any = _OWN.get(problem.function) or getattr(np, problem.function)
+    return function(value, *problem.numbers)
+
+
 _ERF = np.frompyfunc(math.erf, 1, 1)
+_OWN: dict[str, Any] = {
+    "erf": lambda x: np.asarray(_ERF(x), np.float64),
+    "hard_sigmoid": lambda x, a, b: np.clip(a * x + b, 0, 1),
+    "thresholded_relu": lambda x, a: np.where(x > a, x, 0),
+}
 
 
 class Prelu(Reference):

@@ -23,6 +23,7 @@ from fastconv.formats.onnx import (
     sampling,
     sequences,
     shaping,
+    signals,
     windows,
 )
 from fastconv.formats.onnx.call import FOREIGN, TRANSLATIONS, Call, Unsupported
@@ -43,7 +44,8 @@ STANDARD = ("", "ai.onnx")
 # Their import fills the table of translations.
 FAMILIES = (
     activations, arithmetic, blocked, contributed, control, indexing, layers, quantised,
-    recurrent, reductions, resizing, sampling, sequences, shaping, windows,
+    recurrent, reductions, resizing, sampling, sequences, shaping, signals,
+    windows,
 )  # fmt: skip
 
 

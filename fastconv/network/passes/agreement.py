@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.backends.reference.activation import activate
+from fastconv.backends.reference.pointwise import applied
 from fastconv.network.program import Call, Op
-from fastconv.problem import Activation, ElementwiseProblem
+from fastconv.problem import Activation, ElementwiseProblem, FunctionProblem
 
 _Vector = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -37,7 +38,6 @@ _OF_DTYPE = 64
 # What an operation in float64 is off by, relative to its result.
 _OF_FLOAT64 = 2.0**-52
 _KEPT = 4096
-_ERF = np.frompyfunc(math.erf, 1, 1)
 
 
 class Chain:
@@ -256,8 +256,8 @@ def _value(op: Op, given: list[Any], wide: bool) -> Any:
     problem: Any = op.problem  # type: ignore[attr-defined]
     if isinstance(problem, ElementwiseProblem):
         result = activate(np.asarray(given[0], np.float64), problem.activation)
-    elif problem.function == "erf":
-        result = np.asarray(_ERF(given[0]), np.float64)
+    elif isinstance(problem, FunctionProblem):
+        result = applied(problem, given[0])
     else:
         result = getattr(np, problem.function)(*given)
     return result if wide else result.astype(problem.dtype)
@@ -280,4 +280,5 @@ def _key_of(op: Op, numbers: dict[int, int]) -> Hashable:
         return (op.key, reads)
     problem: Any = op.problem  # type: ignore[attr-defined]
     what = problem.activation if isinstance(problem, ElementwiseProblem) else problem.function
+    what = what, getattr(problem, "numbers", ())
     return (what, problem.dtype.name, reads)

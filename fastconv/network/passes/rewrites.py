@@ -21,6 +21,8 @@ from fastconv import forks
 from fastconv.network.program import Call, Op, Program, Solve, View
 from fastconv.problem import (
     AttentionProblem,
+    DeformProblem,
+    GridSampleProblem,
     MatmulProblem,
     NonMaxSuppressionProblem,
     Problem,
@@ -42,6 +44,8 @@ OWN_SIZES: dict[type, frozenset[str]] = {
     ),
     NonMaxSuppressionProblem: frozenset(("images", "classes", "boxes")),
     RoiAlignProblem: frozenset(("image", "regions")),
+    GridSampleProblem: frozenset(("image", "out")),
+    DeformProblem: frozenset(("image", "out")),
 }
 # How many structures are kept for a network: sizes that are equal by chance make others.
 KEPT = 8
