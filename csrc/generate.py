@@ -9,6 +9,7 @@ import transforms
 
 from fastconv.backends.manifest import MANIFEST, RECORDS, Kernel, Record, digest, records_of
 from fastconv.backends.manifest.schema import (
+    BASIC,
     base_of,
     constants_of,
     fields_of,
@@ -46,14 +47,28 @@ def files() -> dict[str, str]:
     }
     for source, kernels in families.items():
         made[f"{stem(source)}_arguments.h"] = arguments(kernels)
-        if source.endswith(".h"):
-            made[f"{stem(source)}_kernels.c"] = family(source, kernels)
+        for unit in units(source, kernels):
+            made[f"{unit}_kernels.c"] = family(source, unit, units(source, kernels)[unit])
     return made
 
 
 def stem(header: str) -> str:
     """Return a family's name."""
     return header.rsplit(".", 1)[0]
+
+
+def units(source: str, kernels: list[Kernel]) -> dict[str, dict[str, list[Kernel]]]:
+    """Return the kernels of a header by the C files that compile it, and by instruction set.
+
+    An instruction set that extends another has a file of its own.
+    """
+    found: dict[str, dict[str, list[Kernel]]] = {}
+    for isa in reversed(INSTRUCTION_SETS):
+        own = [kernel for kernel in kernels if kernel.each_isa and isa in kernel.isas]
+        if own:
+            unit = stem(source) if isa in BASIC else f"{stem(source)}_{isa}"
+            found.setdefault(unit, {})[isa] = own
+    return found
 
 
 def tables() -> str:
@@ -120,18 +135,16 @@ def shapes() -> str:
     return "\n".join(lines) + "\n"
 
 
-def family(header: str, kernels: list[Kernel]) -> str:
+def family(header: str, unit: str, by_isa: dict[str, list[Kernel]]) -> str:
     """Return the file that compiles a header for each element type and instruction set."""
-    dtypes = {dtype for kernel in kernels for dtype in kernel.dtypes()}
+    dtypes = {dtype for own in by_isa.values() for kernel in own for dtype in kernel.dtypes()}
     (elements,) = (h for h, names in ELEMENTS.items() if dtypes == set(names))
     lines = [HEAD, f'#define KERNELS "{header}"', f'#define ELEMENT_TYPES "{elements}"']
     lines.append(f'#include "{stem(header)}_arguments.h"')
-    (isas,) = {kernel.isas for kernel in kernels}
-    extending = [isa for isa in isas if INSTRUCTION_SETS[isa].extends is not None]
-    lines += [f"#define ONLY_{isa.upper()}" for isa in extending]
+    lines += [f"#define ONLY_{isa.upper()}" for isa in by_isa if isa not in BASIC]
     lines += ['#include "each.h"', ""]
-    lines += [f"const struct fastconv_entry fastconv_{stem(header)}[] = {{"]
-    for isa in isas:
+    lines += [f"const struct fastconv_entry fastconv_{unit}[] = {{"]
+    for isa, kernels in by_isa.items():
         lines.append(f"#ifdef COMPILED_{isa}")
         for kernel in kernels:
             for function, dtype in kernel.functions(isa):
@@ -148,12 +161,12 @@ def table(families: dict[str, list[Kernel]]) -> str:
     lines = [HEAD, "#include <string.h>", "", '#include "fastconv.h"', ""]
     once: list[str] = []
     tables: list[str] = []
-    for header, kernels in families.items():
-        if header.endswith(".h"):
-            tables.append(f"fastconv_{stem(header)}")
-            continue
+    for source, kernels in families.items():
+        tables += [f"fastconv_{unit}" for unit in units(source, kernels)]
         for kernel in kernels:
-            once += [symbol_of(name, dtype, None) for name, dtype in kernel.functions("generic")]
+            if not kernel.each_isa:
+                functions = kernel.functions(BASIC[0])
+                once += [symbol_of(name, dtype, None) for name, dtype in functions]
     lines += [f"extern const struct fastconv_entry {name}[];" for name in tables]
     parameters = "const int64_t *args, int64_t first, int64_t last, int64_t worker"
     lines += [f"void fastconv_{name}({parameters});" for name in once]
