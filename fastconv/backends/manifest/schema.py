@@ -67,7 +67,9 @@ class Record:
     __slots__ = ("_words",)
     _fields: ClassVar[tuple[Field, ...]] = ()
     _pick: ClassVar[Any]
-    _special: ClassVar[tuple[tuple[int, Field], ...]]
+    # By their numbers: floats, and fields of several words, the last one first.
+    _floats: ClassVar[tuple[int, ...]]
+    _tables: ClassVar[tuple[tuple[int, Field], ...]]
 
     def __init_subclass__(cls) -> None:
         fields = list(cls._fields)
@@ -80,9 +82,8 @@ class Record:
             fields.append(Field(name, found[1], count, place))
         cls._fields = tuple(fields)
         cls._pick = itemgetter(*(field.name for field in fields)) if fields else dict.values
-        # The last one first: what is put in moves no others that come.
-        special = [(i, f) for i, f in enumerate(fields) if f.words != 1 or f.kind == "Float"]
-        cls._special = tuple(special[::-1])
+        cls._floats = tuple(i for i, f in enumerate(fields) if f.kind == "Float")
+        cls._tables = tuple((i, f) for i, f in enumerate(fields) if f.words != 1)[::-1]
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -91,7 +92,9 @@ class Record:
             words = []
         if len(words) != len(values):
             raise TypeError(_complaint(type(self), values))
-        for number, field in self._special:
+        for number in self._floats:
+            words[number] = float_bits(words[number])
+        for number, field in self._tables:
             words[number : number + 1] = _words_of(field, words[number])
         self._words = tuple(words)
 
@@ -181,7 +184,10 @@ class Args(Record):
 
 def float_bits(value: float) -> int:
     """Return the int64 with the bits of a float64: how a float travels in an argument block."""
-    return int(struct.unpack("<q", struct.pack("<d", value))[0])
+    return int(_word.unpack(_double.pack(value))[0])
+
+
+_double, _word = struct.Struct("<d"), struct.Struct("<q")
 
 
 class Takes(NamedTuple):

@@ -112,9 +112,9 @@ class Weighted(NativeAlgorithm):
             kind = problem.dtype if axis == "c" else np.float64
             tables |= {f"{axis}_first": constant(t.first), f"{axis}_index": constant(t.index)}
             tables[f"{axis}_weight"] = constant(t.weight, kind)
-        starts, places, weights = (0, 0, 0)
+        blocks: tuple[Any, Any, Any] = (0, 0, 0)
         if inner == 1:
-            starts, places, weights = _blocks(c, sizes[2], each, lanes, problem.dtype)
+            blocks = _blocks(c, sizes[2], each, lanes, problem.dtype)
         plain = sizes[2] * inner >= 2 * lanes and all((t.weight == 1).all() for t in (a, b))
         stage = Stage(
             self.library.kernel("resample.weigh", problem.dtype.name, each),
@@ -123,7 +123,8 @@ class Weighted(NativeAlgorithm):
                 source=INPUT(0), target=OUTPUT, a_out=lengths[0], b_out=lengths[1],
                 c_out=lengths[2], a_in=sizes[0], b_in=sizes[1], c_in=sizes[2], inner=inner,
                 scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch), plain=int(plain),
-                taps=each, block_starts=starts, block_places=places, block_weights=weights,
+                taps=each, block_starts=blocks[0], block_places=blocks[1],
+                block_weights=blocks[2],
                 **tables,
             ),
         )  # fmt: skip
