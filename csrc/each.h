@@ -7,7 +7,6 @@
  * ONLY_AMX.
  */
 #include "fastconv.h"
-#include "tables.h"
 #include "words.h"
 
 #ifndef ELEMENT_TYPES

@@ -39,29 +39,6 @@ enum { INPUT_AT, OUTPUT_AT, ELEMENTS, FIRST_PARAMETER, SECOND_PARAMETER };
         }                                                                                          \
     }
 
-ELEMENTWISE(leaky_relu)
-ELEMENTWISE(hardtanh)
-ELEMENTWISE(elu)
-ELEMENTWISE(selu)
-ELEMENTWISE(celu)
-ELEMENTWISE(gelu)
-ELEMENTWISE(gelu_tanh)
-ELEMENTWISE(silu)
-ELEMENTWISE(mish)
-ELEMENTWISE(hardsigmoid)
-ELEMENTWISE(hardswish)
-ELEMENTWISE(sigmoid)
-ELEMENTWISE(tanh)
-ELEMENTWISE(softplus)
-ELEMENTWISE(softsign)
-ELEMENTWISE(absolute)
-ELEMENTWISE(ceil)
-ELEMENTWISE(erf)
-ELEMENTWISE(exp)
-ELEMENTWISE(floor)
-ELEMENTWISE(negative)
-ELEMENTWISE(reciprocal)
-ELEMENTWISE(rint)
-ELEMENTWISE(sqrt)
+EACH_FUNCTION(ELEMENTWISE)
 
 #undef ELEMENTWISE
