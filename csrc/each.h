@@ -6,7 +6,6 @@
  */
 #include "fastconv.h"
 #include "shapes.h"
-#include "tables.h"
 #include "words.h"
 
 #define JOIN_(a, b, c) a##_##b##_##c

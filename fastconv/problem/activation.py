@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastconv.problem.record import record
 from fastconv.problem.values import is_sequence, items_of, number, shown
 
-# name -> (parameter names, torch's defaults)
-ACTIVATIONS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
-    "relu": ((), ()),
-    "relu6": ((), ()),
-    "leaky_relu": (("negative_slope",), (0.01,)),
-    "elu": (("alpha",), (1.0,)),
-    "selu": ((), ()),
-    "celu": (("alpha",), (1.0,)),
-    "gelu": (("tanh",), (0.0,)),
-    "silu": ((), ()),
-    "mish": ((), ()),
-    "hardswish": ((), ()),
-    "hardsigmoid": ((), ()),
-    "hardtanh": (("min_val", "max_val"), (-1.0, 1.0)),
-    "sigmoid": ((), ()),
-    "tanh": ((), ()),
-    "softplus": (("beta", "threshold"), (1.0, 20.0)),
-    "softsign": ((), ()),
+
+class Row(NamedTuple):
+    """What callers know of an activation.
+
+    ``parameters`` are its names, ``defaults`` torch's. ``onnx`` and ``torch`` are the operators
+    that mean it and no more: they take no parameters.
+    """
+
+    parameters: tuple[str, ...] = ()
+    defaults: tuple[float, ...] = ()
+    onnx: str | None = None
+    torch: str | None = None
+
+
+ACTIVATIONS: dict[str, Row] = {
+    "relu": Row(onnx="Relu", torch="relu"),
+    "relu6": Row(torch="relu6"),
+    "leaky_relu": Row(("negative_slope",), (0.01,)),
+    "elu": Row(("alpha",), (1.0,)),
+    "selu": Row(torch="selu"),
+    "celu": Row(("alpha",), (1.0,)),
+    "gelu": Row(("tanh",), (0.0,)),
+    "silu": Row(torch="silu"),
+    "mish": Row(onnx="Mish", torch="mish"),
+    "hardswish": Row(onnx="HardSwish", torch="hardswish"),
+    "hardsigmoid": Row(torch="hardsigmoid"),
+    "hardtanh": Row(("min_val", "max_val"), (-1.0, 1.0)),
+    "sigmoid": Row(onnx="Sigmoid", torch="sigmoid"),
+    "tanh": Row(onnx="Tanh", torch="tanh"),
+    "softplus": Row(("beta", "threshold"), (1.0, 20.0)),
+    "softsign": Row(onnx="Softsign"),
 }
+# By the names of operators.
+BY_ONNX = {row.onnx: name for name, row in ACTIVATIONS.items() if row.onnx is not None}
+BY_TORCH = {row.torch: name for name, row in ACTIVATIONS.items() if row.torch is not None}
 # gelu's torch argument ``approximate``, as its one parameter
 APPROXIMATE = {"none": 0.0, "tanh": 1.0}
 
@@ -52,7 +68,7 @@ class Activation:
             raise ValueError(
                 f"activation must be one of {', '.join(ACTIVATIONS)}, but got {shown(name)}"
             )
-        names, defaults = ACTIVATIONS[name]
+        names, defaults, *_ = ACTIVATIONS[name]
         if len(given) > len(names):
             raise ValueError(f"activation {name} takes {len(names)} parameters, got {len(given)}")
         if name == "gelu":

@@ -12,7 +12,6 @@ from tests.tolerance import poisoned
 
 numba = pytest.importorskip("numba")
 elementary = pytest.importorskip("fastconv.backends.numba.elementary")
-error_function = pytest.importorskip("fastconv.backends.numba.error_function")
 
 DTYPES = ("float32", "float64")
 Array = np.ndarray[Any, Any]
@@ -62,14 +61,14 @@ def test_elementary_functions(name: str, dtype: str) -> None:
 def test_the_error_function(dtype: str) -> None:
     x = spread(dtype, -10, 30)
     expected = np.array([math.erfc(value) for value in x.tolist()])
-    result = loop(error_function.make_erfc(dtype), x)
+    result = loop(elementary.make_erfc(dtype), x)
     eps = float(np.finfo(dtype).eps)
     # exp(-z^2) is off by z^2 units of itself; a division, a series and a product come on top
     allowed = (6 + x.astype("f8") ** 2) * eps * np.abs(expected)
     assert (np.abs(result - expected) <= allowed + np.finfo(dtype).tiny).all()
     ends = np.array([np.inf, -np.inf, np.nan, np.finfo(dtype).max], dtype)
     np.testing.assert_array_equal(
-        loop(error_function.make_erfc(dtype), ends), np.array([0, 2, np.nan, 0], dtype)
+        loop(elementary.make_erfc(dtype), ends), np.array([0, 2, np.nan, 0], dtype)
     )
 
 

@@ -22,7 +22,7 @@ X = np.zeros((2, 3, 4), "f4")
 def test_a_name_takes_its_defaults(name: str) -> None:
     problem = ElementwiseProblem.of(X, name)
     assert problem.name == name
-    assert problem.activation == Activation(name, ACTIVATIONS[name][1])
+    assert problem.activation == Activation(name, ACTIVATIONS[name].defaults)
     assert problem.input_shape == problem.output_shape == X.shape
     assert problem.output_dtype == X.dtype
     assert problem.macs == problem.parameter_bytes == 0

@@ -35,6 +35,8 @@ ALLOWED = {
     ("fastconv/machine/cpu.py", "importlib.import_module"): "NumPy's own core",
     ("fastconv/backends/numba/engine/cache.py", "pickle.loads"):
         "the cache folder of this user: Numba's own format; see SECURITY.md",
+    ("fastconv/backends/cuda/activation.py", "exec"): "fastconv's own expressions",
+    ("fastconv/backends/cuda/activation.py", "compile"): "fastconv's own expressions",
     ("fastconv/backends/cuda/engine/source.py", "exec"): "syntax trees of fastconv's own kernels",
     ("fastconv/backends/cuda/engine/source.py", "eval"): "constants of fastconv's own kernels",
     ("fastconv/backends/cuda/engine/source.py", "compile"): "fastconv's own kernels",

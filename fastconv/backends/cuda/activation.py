@@ -1,151 +1,69 @@
 """Activations of one float32, as kernels' epilogues and elementwise kernels do them.
 
-A NaN stays one: comparisons are written so that it takes the side that gives it back.
+What they are is in `backends.native.scalar_functions`; CUDA's own exp, tanh and erfc serve.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
-from numba import float32 as f32
+from numba import float32
 
 from fastconv.backends.cuda.engine.intrinsics import erfc, exp, expm1, log1p, tanh
+from fastconv.backends.native import coefficients, scalar_functions
+from fastconv.backends.native.pointwise import kernel_of
+from fastconv.backends.native.scalar_functions import Value, Vocabulary
 from fastconv.problem.activation import Activation
 
 Scalar = Callable[[Any], Any]
 
-# Klambauer et al., Self-normalizing neural networks (2017).
-_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-_SQRT_HALF = 0.7071067811865476
-# Hendrycks, Gimpel: Gaussian error linear units (2016), the form with tanh.
-_GELU_SLOPE, _GELU_CUBE = 0.7978845608028654, 0.044715
+# What functions read, by the names that they have in the text.
+_NAMES = {
+    "f32": float32, "exponential": exp, "exponential_less_one": expm1, "hyperbolic_tangent": tanh,
+    "log_of_more": log1p, "error_complement": erfc, "inf": inf,
+}  # fmt: skip
+_FORMS = {
+    "add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}",
+    "negative": "-{}", "magnitude": "abs({})", "less": "{2} if {0} < {1} else {3}",
+    "smaller": "{0} if {0} < {1} else {1}", "larger": "{0} if {1} < {0} else {1}",
+}  # fmt: skip
 
 
 def scalar(activation: Activation | None) -> Scalar:
-    """Give an activation as a function of one number; None: its argument comes back."""
+    """Return an activation as a function of one number; None: its argument comes back."""
     if activation is None:
         return lambda x: x
-    return _MAKERS[activation.name](*activation.parameters)
+    name, parameters = kernel_of(activation)
+    words = _Text("float32", coefficients)
+    numbers = (Value(words, words.number(p)) for p in parameters)
+    result = scalar_functions.value_of(words, name, Value(words, "x"), *numbers)
+    text = f"def {name}(x):\n{''.join(words.lines)}    return {result.raw}\n"
+    names: dict[str, Any] = dict(_NAMES)
+    exec(compile(text, f"<{activation}>", "exec"), names)
+    return names[name]
 
 
-def _clamp(low: float, high: float) -> Scalar:
-    def clamp(x: Any) -> Any:
-        x = f32(low) if x < f32(low) else x
-        return f32(high) if x > f32(high) else x
+class _Text(Vocabulary):
+    """Operations as lines of Python, which Numba compiles and its simulator runs."""
 
-    return clamp
+    def __init__(self, dtype: str, coefficients: Any) -> None:
+        super().__init__(dtype, coefficients)
+        self.lines: list[str] = []
 
+    def number(self, value: float) -> str:
+        return f"f32({float(value)!r})"
 
-def _relu() -> Scalar:
-    def relu(x: Any) -> Any:
-        return f32(0) if x < f32(0) else x
+    def operation(self, name: str, *operands: str) -> str:
+        # relu is a clamp whose upper limit is no limit.
+        if name == "smaller" and operands[0] == self.number(inf):
+            return operands[1]
+        return self._line(_FORMS[name].format(*operands))
 
-    return relu
+    def call(self, function: Callable[[Any, Value], Value], x: Value) -> Value:
+        return Value(self, self._line(f"{function.__name__}({x.raw})"))
 
-
-def _leaky_relu(slope: float) -> Scalar:
-    def leaky_relu(x: Any) -> Any:
-        return x * f32(slope) if x < f32(0) else x
-
-    return leaky_relu
-
-
-def _elu(alpha: float, scale: float = 1.0, steepness: float = 1.0) -> Scalar:
-    def elu(x: Any) -> Any:
-        bent = f32(alpha) * expm1(x * f32(steepness)) if x < f32(0) else x
-        return f32(scale) * bent
-
-    return elu
-
-
-def _sigmoid() -> Scalar:
-    def sigmoid(x: Any) -> Any:
-        return f32(1) / (f32(1) + exp(-x))
-
-    return sigmoid
-
-
-def _silu() -> Scalar:
-    def silu(x: Any) -> Any:
-        return x / (f32(1) + exp(-x))
-
-    return silu
-
-
-def _tanh() -> Scalar:
-    def hyperbolic(x: Any) -> Any:
-        return tanh(x)
-
-    return hyperbolic
-
-
-def _gelu(by_tanh: float) -> Scalar:
-    def exact(x: Any) -> Any:
-        return f32(0.5) * x * erfc(-x * f32(_SQRT_HALF))
-
-    def approximate(x: Any) -> Any:
-        inner = f32(_GELU_SLOPE) * (x + f32(_GELU_CUBE) * x * x * x)
-        return f32(0.5) * x * (f32(1) + tanh(inner))
-
-    return approximate if by_tanh else exact
-
-
-def _softplus(beta: float, threshold: float) -> Scalar:
-    def softplus(x: Any) -> Any:
-        scaled = x * f32(beta)
-        return x if scaled > f32(threshold) else log1p(exp(scaled)) / f32(beta)
-
-    return softplus
-
-
-def _mish() -> Scalar:
-    def mish(x: Any) -> Any:
-        return x * tanh(x if x > f32(20) else log1p(exp(x)))
-
-    return mish
-
-
-def _hardsigmoid() -> Scalar:
-    def hardsigmoid(x: Any) -> Any:
-        shifted = x + f32(3)
-        shifted = f32(0) if shifted < f32(0) else shifted
-        return (f32(6) if shifted > f32(6) else shifted) / f32(6)
-
-    return hardsigmoid
-
-
-def _hardswish() -> Scalar:
-    def hardswish(x: Any) -> Any:
-        shifted = x + f32(3)
-        shifted = f32(0) if shifted < f32(0) else shifted
-        return x * ((f32(6) if shifted > f32(6) else shifted) / f32(6))
-
-    return hardswish
-
-
-def _softsign() -> Scalar:
-    def softsign(x: Any) -> Any:
-        return x / (f32(1) + abs(x))
-
-    return softsign
-
-
-_MAKERS: dict[str, Callable[..., Scalar]] = {
-    "relu": _relu,
-    "relu6": lambda: _clamp(0.0, 6.0),
-    "leaky_relu": _leaky_relu,
-    "elu": _elu,
-    "selu": lambda: _elu(_SELU_ALPHA, _SELU_SCALE),
-    "celu": lambda alpha: _elu(alpha, 1.0, 1.0 / alpha),
-    "gelu": _gelu,
-    "silu": _silu,
-    "mish": _mish,
-    "hardswish": _hardswish,
-    "hardsigmoid": _hardsigmoid,
-    "hardtanh": _clamp,
-    "sigmoid": _sigmoid,
-    "tanh": _tanh,
-    "softplus": _softplus,
-    "softsign": _softsign,
-}
+    def _line(self, value: str) -> str:
+        self.lines.append(f"    v{len(self.lines)} = {value}\n")
+        return f"v{len(self.lines) - 1}"

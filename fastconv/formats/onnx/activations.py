@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv.backends.native.scalar_functions import SELU_ALPHA, SELU_SCALE
 from fastconv.formats.onnx.call import Call, Unsupported, translates
 from fastconv.network import Node
-
-_PLAIN = {
-    "Relu": "relu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "Softsign": "softsign",
-    "HardSwish": "hardswish",
-    "Mish": "mish",
-}
+from fastconv.problem.activation import BY_ONNX
 
 
-@translates(*_PLAIN)
+@translates(*BY_ONNX)
 def plain(call: Call) -> list[Node]:
-    return call.node(_PLAIN[call.op])
+    return call.node(BY_ONNX[call.op])
 
 
 @translates("Softplus")
@@ -40,8 +33,8 @@ def elu(call: Call) -> list[Node]:
 
 @translates("Selu")
 def selu(call: Call) -> list[Node]:
-    alpha = call.get("alpha", 1.6732632423543772)
-    gamma = call.get("gamma", 1.0507009873554805)
+    alpha = call.get("alpha", SELU_ALPHA)
+    gamma = call.get("gamma", SELU_SCALE)
     return call.node("scaled_elu", alpha=alpha, gamma=gamma)
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastconv.backends.native.scalar_functions import SELU_ALPHA, SELU_SCALE
 from fastconv.formats.onnx.call import Call, Unsupported
 from fastconv.network import Node
+from fastconv.problem.activation import BY_ONNX
 
 # The names of activations and of their parameters in order, with defaults.
-_PLAIN = {
-    "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hardswish",
-    "Softplus": "softplus", "Softsign": "softsign",
-}  # fmt: skip
+_PLAIN = {**BY_ONNX, "Softplus": "softplus"}
 _WITH_PARAMETERS: dict[str, tuple[str, dict[str, float]]] = {
     "LeakyRelu": ("leaky_relu", {"negative_slope": 0.01}),
     "Clip": ("clip", {"low": float("-inf"), "high": float("inf")}),
     "HardSigmoid": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
     "Elu": ("elu", {"alpha": 1.0}),
     "ThresholdedRelu": ("thresholded_relu", {"alpha": 1.0}),
-    "Selu": ("scaled_elu", {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}),
+    "Selu": ("scaled_elu", {"alpha": SELU_ALPHA, "gamma": SELU_SCALE}),
 }
 
 

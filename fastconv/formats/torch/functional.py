@@ -7,10 +7,12 @@ from typing import Any
 import torch
 
 from fastconv.formats.torch.builder import is_translated, live_nodes
+from fastconv.problem.activation import BY_TORCH
 
 # Operators whose result never shares memory with what they read.
 _FRESH = frozenset(
     [
+        *BY_TORCH,
         "add",
         "adaptive_avg_pool1d",
         "adaptive_avg_pool2d",
@@ -30,8 +32,6 @@ _FRESH = frozenset(
         "elu",
         "gelu",
         "group_norm",
-        "hardsigmoid",
-        "hardswish",
         "hardtanh",
         "layer_norm",
         "leaky_relu",
@@ -40,15 +40,9 @@ _FRESH = frozenset(
         "max_pool2d",
         "max_pool3d",
         "mean",
-        "mish",
         "mul",
-        "relu",
-        "relu6",
-        "sigmoid",
-        "silu",
         "sub",
         "sym_size",
-        "tanh",
         "upsample_bilinear2d",
         "upsample_nearest2d",
     ]

@@ -10,6 +10,7 @@ import torch
 from fastconv.formats.torch.attention import without_empty_rows
 from fastconv.formats.torch.call import Call, Unsupported, numpy_dtype, refuse_integers, translates
 from fastconv.nn.foreign import to_array
+from fastconv.problem.activation import BY_TORCH
 
 
 @translates("linear")
@@ -171,17 +172,11 @@ def layer_norm(call: Call) -> None:
         call.several("layer_norm_from", inputs, 1, axis=axis, eps=call.get("eps"))
 
 
-_PLAIN = {
-    "relu": "relu", "relu6": "relu6", "selu": "selu", "silu": "silu", "mish": "mish",
-    "hardswish": "hardswish", "hardsigmoid": "hardsigmoid", "sigmoid": "sigmoid", "tanh": "tanh",
-}  # fmt: skip
-
-
-@translates(*_PLAIN)
+@translates(*BY_TORCH)
 def plain(call: Call) -> None:
     if not call.fake().dtype.is_floating_point and call.op != "relu":
         raise Unsupported("of integers")
-    call.answer(_PLAIN[call.op])
+    call.answer(BY_TORCH[call.op])
 
 
 @translates("leaky_relu")

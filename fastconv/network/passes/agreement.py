@@ -17,17 +17,17 @@ import numpy as np
 from fastconv.backends.reference.activation import activate
 from fastconv.backends.reference.pointwise import applied
 from fastconv.network.program import Call, Op
-from fastconv.problem import Activation, ElementwiseProblem, FunctionProblem
+from fastconv.problem import ACTIVATIONS, Activation, ElementwiseProblem, FunctionProblem
 
 _Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 _FIXED = tuple(
     Activation.of(given)
     for given in (
-        "relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", "gelu", ("gelu", "tanh"),
-        "mish", "tanh", "softplus", ("softplus", 1.0, math.inf), "softsign", "selu",
+        *(name for name, row in ACTIVATIONS.items() if not row.parameters),
+        *("gelu", ("gelu", "tanh"), "softplus", ("softplus", 1.0, math.inf)),
     )
-)  # fmt: skip
+)
 # Roundings of a constant's last digit and of a few operations, in units of the dtype's eps.
 _ROUNDINGS = 4
 # What a constant that is no short number is off by, at most: rounded twice, and to nearest.

@@ -136,7 +136,7 @@ def _elementwise(problem: Any) -> Posing:
     name, values = problem.activation.name, problem.activation.parameters
     if name == "gelu":
         return Posing(name, ("input",), (), {"approximate": "tanh" if values[0] else "none"})
-    names, _ = problems.ACTIVATIONS[name]
+    names = problems.ACTIVATIONS[name].parameters
     return Posing(name, ("input",), (), dict(zip(names, values, strict=True)))
 
 

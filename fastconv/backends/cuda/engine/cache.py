@@ -11,6 +11,7 @@ from pathlib import Path
 from fastconv import kept, settings
 from fastconv.backends.cuda.engine.compiler import Cubin, compile_kernel, toolchain
 from fastconv.backends.cuda.engine.kernel import Kernel
+from fastconv.backends.native import scalar_functions
 
 
 def cubin_of(kernel: Kernel, arch: str) -> Cubin:
@@ -35,9 +36,9 @@ def _path(kernel: Kernel, arch: str) -> Path:
 
 @functools.cache
 def _vocabulary() -> str:
-    """Give a digest of the files that kernels take their words from: their sources name these."""
+    """Return a digest of the files that kernels are made from: their sources name these."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+    for path in (*sorted(Path(__file__).parents[1].rglob("*.py")), Path(scalar_functions.__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
