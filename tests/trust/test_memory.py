@@ -255,7 +255,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
         monkeypatch.setattr(module, "take_address", noted)
     before = settings._threads
-    yield sizes
+    with objects.repeats_paused():
+        yield sizes
     settings._threads = before
 
 
