@@ -58,12 +58,8 @@ def _is_long(value: Any, axis: Any) -> bool:
 
 
 def _mean(value: Any, *, axis: Any, keepdims: bool) -> Any:
-    """Average; whole planes go through the pool that is made for them, and all as a sum."""
+    """Average; whole planes go through the pool that is made for them."""
     rank = len(value.shape)
-    if value.dtype.kind == "f" and (axis is None or len({a % rank for a in axis}) == rank):
-        total = _reduced(value, "sum", axis, keepdims)
-        if total is not None:
-            return total / value.dtype.type(prod(value.shape))
     if value.dtype.name in ("float32", "float64") and rank in (3, 4, 5) and 0 not in value.shape:
         places = range(rank) if axis is None else axis
         if sorted(a % rank for a in places) == list(range(2, rank)):
