@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +34,8 @@ def test_operations_traced_for_the_card_pose_no_problem_that_it_lacks() -> None:
     def posed() -> set[str]:
         spec = [((1, 2, 3, 4), np.float32)]
         sigmoid = functools.partial(operation("hard_sigmoid"), alpha=0.2, beta=0.5)
-        traces = [trace(function, spec) for function in (sigmoid, operation("reduce_mean"))]
+        functions: list[Callable[..., Any]] = [sigmoid, operation("reduce_mean")]
+        traces = [trace(function, spec) for function in functions]
         return {type(step.problem).__name__ for each in traces for step in each.steps}
 
     assert {"FunctionProblem", "ReduceProblem"} <= posed()
