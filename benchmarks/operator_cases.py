@@ -228,9 +228,23 @@ def _choosing(normal: Any, rng: Any) -> Iterator[Case]:
     adaptive = pooled | {"sampling_ratio": 0}
     yield Case("RoiAlign adaptive", "RoiAlign", (normal(1, 64, 100, 100), regions, where), (),
                adaptive)  # fmt: skip
+    yield from _sampling(normal, rng)
     yield Case("NonZero", "NonZero", (normal(1, 8400) > 1,))
     yield Case("NonZero map", "NonZero", (normal(*MAP) > 1,))
     yield Case("Unique", "Unique", (rng.integers(0, 500, 20000),), (), {"sorted": 1}, 4)
+
+
+def _sampling(normal: Any, rng: Any) -> Iterator[Case]:
+    x, grid = normal(*MAP), rng.uniform(-1.1, 1.1, (1, 56, 56, 2)).astype("f4")
+    for mode, padding in (("linear", "zeros"), ("linear", "border"), ("nearest", "zeros"),
+                          ("cubic", "reflection")):  # fmt: skip
+        options = {"mode": mode, "padding_mode": padding}
+        yield Case(f"GridSample {mode} {padding}", "GridSample", (x, grid), (), options,
+                   tolerance=1e-4)  # fmt: skip
+    offset, mask = normal(1, 18, 56, 56), rng.uniform(0, 1, (1, 9, 56, 56)).astype("f4")
+    filters = normal(64, 64, 3, 3)
+    yield Case("DeformConv", "DeformConv", (x, filters, offset, normal(64), mask), (),
+               {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, tolerance=1e-4)  # fmt: skip
 
 
 def _moving(normal: Any, rng: Any) -> Iterator[Case]:

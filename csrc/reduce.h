@@ -54,12 +54,10 @@ INLINE REAL NAME(extreme_row)(const REAL *row, int64_t count, const int largest)
         best[k] = NAME(nearer)(best[k], NAME(load_some)(row + i, count - i, none), largest);
     }
     const V both = NAME(nearer)(best[0], best[1], largest);
-    REAL found = both[0];
-    UNROLL for (int lane = 1; lane < LANES; lane++) {
-        const REAL x = both[lane];
-        found = found != found || (largest ? x <= found : x >= found) ? found : x;
+    if (NAME(any)(NAME(unordered)(both, both))) {
+        return (REAL)NAN;
     }
-    return found;
+    return largest ? NAME(largest_lane)(both) : -NAME(largest_lane)(-both);
 }
 
 /* Elements after the axis, side by side. */

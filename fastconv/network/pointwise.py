@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv import settings
 from fastconv.dispatch import solve
 from fastconv.network.trace import Traced
 from fastconv.network.wide import in_float32
@@ -119,7 +120,7 @@ def hard_sigmoid(value: Any, *, alpha: float, beta: float) -> Any:
     """Clamp alpha x + beta to [0, 1]."""
     if alpha in _SIXTHS and beta == 0.5 and value.dtype.name in _FAST:
         return functional.hardsigmoid(value)
-    if value.dtype.name in _KERNELS:
+    if value.dtype.name in _KERNELS and settings.backend() != "cuda":
         return solve(FunctionProblem.of(value, "hard_sigmoid", (alpha, beta)), (value,))
     return clip(value * _own(value, alpha) + _own(value, beta), 0, 1)
 

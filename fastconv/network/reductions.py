@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastconv.functional as functional
+from fastconv import settings
 from fastconv.dispatch import solve
 from fastconv.network.wide import all_in_float32
 from fastconv.problem import ReduceProblem
@@ -28,6 +29,8 @@ def _reduced(value: Any, function: str, axis: Any, keepdims: bool) -> Any:
     """Reduce by a kernel; None where there is none for these axes or this dtype."""
     shape = tuple(value.shape)
     if value.dtype.name not in ("float32", "float64") or 0 in shape or not shape:
+        return None
+    if settings.backend() == "cuda":
         return None
     ends = side_by_side(axis, shape)
     if ends is None:
@@ -58,8 +61,12 @@ def _is_long(value: Any, axis: Any) -> bool:
 
 
 def _mean(value: Any, *, axis: Any, keepdims: bool) -> Any:
-    """Average; whole planes go through the pool that is made for them."""
+    """Average; whole planes go through the pool that is made for them, and all as a sum."""
     rank = len(value.shape)
+    if value.dtype.kind == "f" and (axis is None or len({a % rank for a in axis}) == rank):
+        total = _reduced(value, "sum", axis, keepdims)
+        if total is not None:
+            return total / value.dtype.type(prod(value.shape))
     if value.dtype.name in ("float32", "float64") and rank in (3, 4, 5) and 0 not in value.shape:
         places = range(rank) if axis is None else axis
         if sorted(a % rank for a in places) == list(range(2, rank)):
