@@ -19,7 +19,7 @@ INLINE V NAME(from_halves)(M bits)
 {
     const M exponent = bits & 0x7C00;
     const M normal = ((bits & 0x7FFF) << 13) + (112 << 23), special = normal | 0x7F800000;
-    V small;
+    V small = {0};
     for (int i = 0; i < LANE_COUNT; i++) {
         small[i] = (REAL)(bits[i] & 0x3FF);
     }
@@ -43,7 +43,7 @@ INLINE V NAME(load_sixteen)(int kind, const char *p, int64_t n)
 #else
     uint16_t words[LANE_COUNT] = {0};
     memcpy(words, p, (size_t)(2 * lesser(LANES, greater(n, 0))));
-    M bits;
+    M bits = {0};
     for (int i = 0; i < LANE_COUNT; i++) {
         bits[i] = words[i];
     }
@@ -94,6 +94,14 @@ INLINE void NAME(place_columns)(int kind, const struct place_row *table, const c
         const int64_t run = lesser(row->run, lesser(LANES, to - e));
         if (step == size || run < SHORTEST_RUN) {
             REAL *put = target + row->row * pitch;
+            if (step != size && kind == OWN) {
+                /* By elements: a vector of them would wait for its lanes to be stored. */
+                for (int64_t j = 0; j < width; j++) {
+                    put[j] = j < some ? *(const REAL *)(p + j * step) : (REAL)0;
+                }
+                e++;
+                continue;
+            }
             for (int64_t j = 0; j < width; j += LANES) {
                 const V v = step == size ? NAME(load_kind)(kind, p + j * step, some - j)
                                          : NAME(load_apart)(kind, p + j * step, step, some - j);

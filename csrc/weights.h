@@ -150,35 +150,25 @@ INLINE void NAME(load_filters)(REAL *filters, const char *p, int64_t step, int64
     }
 }
 
-/* The same of weights whose elements are stored anywhere: channels `channel_step` bytes
- * apart, and taps where a table says. Output channels side by side are a vector as they are. */
+/* The same of weights whose output channels are side by side: vectors as they are, channels
+ * `channel_step` bytes apart, and taps where a table says. */
 INLINE void NAME(load_placed_filters)(const struct transformed_args *args, REAL *filters,
-                                      const char *p, int64_t from, int64_t to, int64_t taps, int64_t some)
+                                      const char *p, int64_t from, int64_t to, int64_t taps,
+                                      int64_t some)
 {
-    const int64_t step = args->out_channel_step, channel = args->channel_step;
+    const int64_t channel = args->channel_step;
     const int64_t *places = words_at(args->tap_places, 0);
-    if (step == (int64_t)sizeof(REAL)) {
-        const NAME(lanes) inside = NAME(between)(from, to);
+    const NAME(lanes) inside = NAME(between)(from, to);
+    for (int64_t t = 0; t < taps; t++) {
         for (int64_t s = 0; s < some; s++) {
-            for (int64_t t = 0; t < taps; t++) {
-                const REAL *tap = (const REAL *)(p + s * channel + places[t]);
-                NAME(store)(filters + (s * taps + t) * LANES, NAME(load_lanes)(tap, inside));
-            }
-        }
-        return;
-    }
-    REAL lines[LANE_COUNT][MOST_FILTER_TAPS * TRANSFORMED_FEW_CHANNELS];
-    for (int64_t i = greater(from, 0); i < lesser(to, LANES); i++) {
-        REAL *line = lines[i];
-        for (int64_t s = 0; s < some; s++) {
-            for (int64_t t = 0; t < taps; t++) {
-                *line++ = *(const REAL *)(p + i * step + s * channel + places[t]);
-            }
+            const char *tap = p + s * channel + places[t];
+            NAME(store)(filters + (s * taps + t) * LANES,
+                        NAME(load_lanes)((const REAL *)tap, inside));
+            __builtin_prefetch(tap + TRANSFORMED_FEW_CHANNELS * channel, 0, 2);
         }
     }
-    NAME(load_filters)(filters, (const char *)lines, (int64_t)sizeof lines[0], from, to,
-                       some * taps);
 }
+
 
 /* Minimal filters' weights: a work item is a few rows of channels of one panel of one group. */
 static void NAME(weights_winograd_items)(const struct transformed_args *args, int64_t first,

@@ -48,7 +48,12 @@ def copied(array: Array | None, chance: random.Random) -> Array | None:
     """Give a guarded copy."""
     if array is None or array.nbytes == 0:
         return array
-    copy = guarded(array.nbytes, chance).view(array.dtype).reshape(array.shape)
+    # What is strided stays so: from its lowest byte to its highest.
+    reaches = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
+    before = -sum(min(0, reach) for reach in reaches)
+    size = before + sum(max(0, reach) for reach in reaches) + array.itemsize
+    memory = guarded(size, chance)
+    copy: Array = np.ndarray(array.shape, array.dtype, memory, before, array.strides)
     copy[...] = array
     return copy
 

@@ -130,12 +130,13 @@ def test_scattered_parameters_give_the_bits_of_contiguous_copies(case: str) -> N
     for algorithm in algorithms(type(problem)):
         if algorithm.backend != "c" or algorithm.why_not(problem) is not None:
             continue
-        for _ in range(3):
+        for draw in range(3):
             weight, bias = (drawn(rng, *shape, dtype=problem.dtype) for shape in shapes)
             if getattr(problem, "separable", False):
                 weight = weight[:, :, :, :1] * weight[:, :, :1]
             wanted = algorithm.packing_plan(problem).run(x, parameters=(weight, bias))
             given = tuple(scattered(rng, p) for p in (weight, bias))
+            given = given if draw else (weight.T.copy().T, bias[::-1].copy()[::-1])
             made = algorithm.packing_plan(problem, tuple(map(source_of, given)))
             arena.poison()
             result = made.run(x, parameters=given)
@@ -188,8 +189,12 @@ def test_scattered_parameters_are_packed_to_the_bytes_of_contiguous_copies(
         given = [None, None, None, None]
         given[number] = values.astype(wide)
         wanted = weights.packed(given)
-        for draw in range(4):
-            given[number] = scattered(rng, values) if draw else values
+        # Contiguous, the other way round (HWIO), and in any order.
+        for given[number] in (
+            values,
+            values.T.copy().T,
+            *[scattered(rng, values) for _ in range(3)],
+        ):
             sources = tuple(map(source_of, given))
             if not any(sources):
                 continue

@@ -356,8 +356,8 @@ class Transformed(Args):
     # Numba's kernel has a column of taps, and of lines, there.
     scratch_base: Address
     scratch_stride: Int
-    # Where filters are not contiguous, bytes from an input channel to the next, and a table of the
-    # bytes to each tap; else 0.
+    # Where output channels are side by side, bytes from an input channel to the next, and a table
+    # of the bytes to each tap; else 0.
     channel_step: Int
     tap_places: Address
 

@@ -36,9 +36,10 @@ from fastconv.backends.native.plan import (
 from fastconv.problem.record import record
 from fastconv.problem.values import SIXTEEN
 
-# Elements that a work item packs where columns are side by side, so that a row of them is a piece
-# of memory, and where they are apart.
-ROWS_OF_ITEM, CHUNK_ELEMENTS = 64, 512
+# Rows that a work item packs where columns are side by side, so that each is a piece of memory: as
+# many as prefetchers follow (of 64, weights from memory took 3.0 ms where of 8 they took 2.4, 512
+# channels of 3x3). Elements where columns are apart, and rows of a copy: whole lines of columns.
+ROWS_OF_ITEM, CHUNK_ELEMENTS, ROWS_OF_COPY = 8, 512, 64
 OWN = ("float32", "float64")
 
 
@@ -154,7 +155,7 @@ def gathered(
         apart = columns * step
     lead = Source(tuple(n for n, _ in pairs), tuple(s for _, s in pairs), source.dtype)
     table = place_table(lead.offsets(np.arange(prod(lead.shape))), source.itemsize)
-    chunk = max(ROWS_OF_ITEM, CHUNK_ELEMENTS * 16 // columns)
+    chunk = max(ROWS_OF_COPY, CHUNK_ELEMENTS * 16 // columns)
     address = placed_kernel(library, source, dtype)
     places = constant(table)
     items = groups * -(-len(table) // chunk)

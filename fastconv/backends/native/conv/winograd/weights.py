@@ -62,8 +62,10 @@ def packed_weights(library: Library, layout: Layout) -> Packed:
     nbytes = layout.groups * layout.weights_group
 
     def placed(source: Source) -> Weights | None:
-        # Each filter is read once, and its transform takes longer than a cast of its own.
-        if source.dtype != tile.dtype:
+        # Read in place where output channels are side by side (HWIO): a copy would turn them, and
+        # packing turn them back (256 channels of 3x3 on 14x14: 1.75 and 2.05 ms, contiguous 1.23).
+        # Others are copied first: reversed taps took 2.4 ms gathered lane by lane, 1.67 by a copy.
+        if source.dtype != tile.dtype or source.strides[0] != tile.size:
             return None
         steps = source.offsets(np.array([whole, filters]) % prod(source.shape))
         own = replaced(
