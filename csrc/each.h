@@ -6,11 +6,14 @@
  */
 #include "fastconv.h"
 #include "tables.h"
+#include "tiles_cpu.h"
 #include "words.h"
 
 #ifndef ELEMENT_TYPES
 #define ELEMENT_TYPES "both.h"
 #endif
+/* Families WITH_TILES are compiled for the processor's matrix tiles too. */
+#define TILES_REAL 0
 
 #define JOIN_(a, b, c) a##_##b##_##c
 #define JOIN(a, b, c) JOIN_(a, b, c)
@@ -78,6 +81,15 @@
 #include ELEMENT_TYPES
 #undef ISA
 #undef VECTOR_BYTES
+#if defined(WITH_TILES) && defined(CAN_HAVE_TILES)
+#undef TILES_REAL
+#define TILES_REAL 1
+#define ISA amx
+#define VECTOR_BYTES 64
+#include ELEMENT_TYPES
+#undef ISA
+#undef VECTOR_BYTES
+#endif
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
@@ -95,5 +107,8 @@ const struct fastconv_entry *const FAMILY__(FAMILY)[] = {
     TABLE(FAMILY, generic),
 #if defined(__x86_64__) || defined(_M_X64)
     TABLE(FAMILY, avx2), TABLE(FAMILY, avx512),
+#endif
+#if defined(WITH_TILES) && defined(CAN_HAVE_TILES)
+    TABLE(FAMILY, amx),
 #endif
     0};

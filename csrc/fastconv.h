@@ -20,6 +20,10 @@ int64_t fastconv_find(const char *name);
 /* Give the digest of the plans whose argument blocks the kernels were built for. */
 const char *fastconv_plans(void);
 
+/* Ask the system for this process's matrix tiles, where the processor has them: 1 where kernels may
+ * use them from now on, in forked children too, else 0. */
+int fastconv_tiles(void);
+
 /* Run stages in order, each one's items shared out over `threads` workers. Arrays of int64 come as
  * addresses:
  *

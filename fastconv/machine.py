@@ -15,7 +15,7 @@ import numpy as np
 from fastconv import settings
 from fastconv.problem.record import record
 
-ISAS = ("avx512", "avx2", "generic")
+ISAS = ("amx", "avx512", "avx2", "generic")
 
 
 @record(frozen=True)
@@ -43,7 +43,8 @@ class KernelFigures:
     compiled). ``flops_per_second`` is float32 on one core at its nominal clock,
     ``bytes_per_second`` what one core streams from memory: fixed figures of a common machine, so
     that choices never follow a stopwatch. ``near_bytes`` is what of the last cache one core reads
-    faster than memory; None: all of it. ``packing`` is what packing weights takes.
+    faster than memory; None: all of it. ``packing`` is what packing weights takes;
+    ``filter_steps`` the time of minimal filters' operations, as counted, that of others being 1.
     """
 
     vector_bytes: int
@@ -57,6 +58,7 @@ class KernelFigures:
     bytes_per_second: float
     near_bytes: int | None = None
     packing: PackingFigures = PackingFigures(2.0, 2.0, 3.5, 8.0)
+    filter_steps: float = 1.0
 
 
 _WIDE = ((14, 2), (8, 3), (9, 3), (6, 4), (16, 1))
@@ -68,6 +70,8 @@ FIGURES = {
     "avx2": KernelFigures(32, 6, 2, _NARROW, (6,), _NARROW, True, 110e9, 28e9),
     "generic": KernelFigures(16, 6, 2, _NARROW, (6,), _NARROW, False, 28e9, 20e9),
 }
+# AVX-512 and matrix tiles.
+FIGURES["amx"] = FIGURES["avx512"]
 # By instruction set and family, where a family's processors differ from those of FIGURES, which
 # were fitted to AMD's Zen 4. Intel's servers have two 512-bit multiply-add units, and a last cache
 # in slices, one per core, of which all but the nearest are as slow as memory.
@@ -78,8 +82,10 @@ FAMILY_FIGURES = {
         flops_per_second=230e9,
         near_bytes=4 << 20,
         packing=PackingFigures(3.5, 0.0, 2.2, 3.0),
+        filter_steps=1.4,
     ),
 }
+FAMILY_FIGURES["amx", INTEL_SERVER] = FAMILY_FIGURES["avx512", INTEL_SERVER]
 
 
 @record(frozen=True)
@@ -138,7 +144,7 @@ def detected_isa() -> str:
     """Give the best instruction set that the CPU and the operating system support."""
     features = cpu_features()
     if all(features.get(f) for f in ("AVX512F", "AVX512BW", "AVX512DQ", "AVX512VL")):
-        return "avx512"
+        return "amx" if {"amx_tile", "amx_bf16"} <= _flags() else "avx512"
     if features.get("AVX2") and features.get("FMA3"):
         return "avx2"
     return "generic"
@@ -173,6 +179,15 @@ def cache_sizes() -> tuple[int, int, int]:
         if kind != "Instruction" and text.endswith("K"):
             sizes[level] = int(text[:-1]) << 10
     return sizes[1], sizes[2], sizes[3]
+
+
+def _flags() -> set[str]:
+    """Return what Linux lists of the CPU: NumPy does not look for tiles."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    return next((set(s.split()) for s in text.splitlines() if s.startswith("flags")), set())
 
 
 @functools.cache

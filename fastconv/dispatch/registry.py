@@ -25,6 +25,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd4"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd5"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd6"),
+    ("ConvProblem", "c", "conv.tiles.algorithm", "Tiles"),
     ("ConvProblem", "c", "dot", "DotConv"),
     ("ConvProblem", "cuda", "conv.hopper", "DirectHopper"),
     ("ConvProblem", "cuda", "conv.direct_tensor", "DirectTensor"),

@@ -43,7 +43,8 @@ def kernel(name: str, *constants: Any) -> int:
     """
     address = _address(name, constants)
     if address == 0:
-        raise LookupError(f"the C extension has no kernel {_symbol(name, constants)}")
+        symbol = f"{_symbol(name, constants)}_{get_machine().isa}"
+        raise LookupError(f"the C extension has no kernel {symbol}")
     return address
 
 
@@ -53,11 +54,15 @@ def has(name: str, *constants: Any) -> bool:
 
 
 def _address(name: str, constants: tuple[Any, ...]) -> int:
-    return int(_find(_symbol(name, constants).encode()))
+    symbol, isa = _symbol(name, constants), get_machine().isa
+    if isa != "amx":
+        return int(_find(f"{symbol}_{isa}".encode()))
+    own = name.startswith("tiles.") and has_tiles()
+    return int(_find(f"{symbol}_{'amx' if own else 'avx512'}".encode()))
 
 
 def _symbol(name: str, constants: tuple[Any, ...]) -> str:
-    """Name a kernel as the extension's table does: name, kinds, dtype, instruction set.
+    """Name a kernel as the extension's table does before the instruction set: name, kinds, dtype.
 
     Numbers are read at run time, from the argument block.
     """
@@ -68,7 +73,20 @@ def _symbol(name: str, constants: tuple[Any, ...]) -> str:
     dtypes = [c.dtype for c in constants if isinstance(c, Tile)]
     dtypes += [word for word in words if word in _DTYPES]
     kinds = [word.replace(" ", "_") for word in words if word not in _DTYPES]
-    return "_".join([name.replace(".", "_"), *kinds, *flags, *shapes, *dtypes, get_machine().isa])
+    return "_".join([name.replace(".", "_"), *kinds, *flags, *shapes, *dtypes])
+
+
+def has_tiles() -> bool:
+    """Tell whether kernels of matrix tiles run on the processor's own, not emulated.
+
+    The system is asked for them when this is first called.
+    """
+    return get_machine().isa == "amx" and _permitted_tiles()
+
+
+@functools.cache
+def _permitted_tiles() -> bool:
+    return bool(_lib.fastconv_tiles())
 
 
 @functools.cache
