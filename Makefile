@@ -18,23 +18,23 @@ SHARED = -n $(JOBS) --dist worksteal
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.installed-onnx ## Run the digits example.
+demo: $(VENV)/.built $(VENV)/.installed-onnx ## Run the digits example.
 	$(PY) examples/digits/demo.py
 
-test: $(VENV)/.installed-test ## Run the tests; ARGS= goes to pytest, JOBS= is the number of processes.
+test: $(VENV)/.built $(VENV)/.installed-test ## Run the tests; ARGS= goes to pytest, JOBS= is the number of processes.
 	$(strip $(PY) -m pytest $(SHARED) $(ARGS))
 
-test-c: $(VENV)/.installed-test ## Run the tests as where there is no Numba, on buffers between guard pages.
+test-c: $(VENV)/.built $(VENV)/.installed-test ## Run the tests as where there is no Numba, on buffers between guard pages.
 	PYTHONPATH="$(CURDIR)/tests/without/numba" $(strip $(PY) -m pytest $(SHARED) --guard-pages --ignore tests/trust $(ARGS))
 
-test-numba: $(VENV)/.installed-test ## Run the tests of the kernels as where the C extension was not built.
+test-numba: $(VENV)/.built $(VENV)/.installed-test ## Run the tests of the kernels as where the C extension was not built.
 	PYTHONPATH="$(CURDIR)/tests/without/c" $(strip $(PY) -m pytest $(SHARED) tests/backends tests/dispatch $(ARGS))
 
 # `make test` runs the short form among the rest. The table is printed where a check failed, too.
 TRUST ?= full
 TRUST_TABLE := build/trust.jsonl
 
-trust: $(VENV)/.installed-test ## Check the promises of docs/reliability.md within 40 minutes and print their table; TRUST=short within 6.
+trust: $(VENV)/.built $(VENV)/.installed-test ## Check the promises of docs/reliability.md within 40 minutes and print their table; TRUST=short within 6.
 	@mkdir -p build
 	@rm -f $(TRUST_TABLE)
 	@status=0; \
@@ -42,10 +42,10 @@ trust: $(VENV)/.installed-test ## Check the promises of docs/reliability.md with
 	$(PY) -m tests.trust.table $(TRUST_TABLE) || status=$$?; \
 	exit $$status
 
-fuzz: $(VENV)/.installed-test ## Draw 20,000 problems and hold every algorithm to its answer; ARGS="--seed 3 --only conv2d".
+fuzz: $(VENV)/.built $(VENV)/.installed-test ## Draw 20,000 problems and hold every algorithm to its answer; ARGS="--seed 3 --only conv2d".
 	$(strip $(PY) -m tests.trust.fuzz $(ARGS))
 
-mutations: $(VENV)/.installed-test ## Break each promise in a copy of the source, and look that a test turns red; ARGS= are topics.
+mutations: $(VENV)/.built $(VENV)/.installed-test ## Break each promise in a copy of the source, and look that a test turns red; ARGS= are topics.
 	$(strip $(PY) -m tests.mutations --jobs $(JOBS) $(ARGS))
 
 # In an environment of its own, so that all else is tested as where there is no numba-cuda.
@@ -70,7 +70,7 @@ gpu: ## On a machine with an NVIDIA GPU: check against float64, under compute-sa
 	$(GPU_ENV) $(SANITIZER) --tool racecheck $(PYTHON) $(GPU_TESTS) -m small
 	$(GPU_ENV) $(PYTHON) -m benchmarks.gpu --out "$(GPU_OUT)" --seconds 270 $(ARGS)
 
-bench: $(VENV)/.installed-bench ## Time against peers that are installed; ARGS= goes to the report (ARGS=--quick, ARGS=--help).
+bench: $(VENV)/.built $(VENV)/.installed-bench ## Time against peers that are installed; ARGS= goes to the report (ARGS=--quick, ARGS=--help).
 	$(strip $(PY) -m benchmarks.report $(ARGS))
 
 # Enough of the tests to reach every C kernel.
@@ -86,6 +86,9 @@ sanitize: $(VENV)/.installed-test ## Test the C kernels under gcc's address, und
 		FASTCONV_REQUIRE_C=1 "$(CURDIR)/$(PY)" setup.py -q build_ext --inplace
 	cd build/sanitized && LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONMALLOC=malloc PYTHONPATH="tests/without/numba:." "$(CURDIR)/$(PY)" -m pytest -q -p no:cacheprovider $(SANITIZED) -k "not compile"
+	for source in csrc/*.c; do \
+		gcc -std=c11 -O2 -Wall -Wextra -Wconversion -Werror -ffp-contract=off -Icsrc -isystem "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))')" -c "$$source" -o build/warned.o || exit 1; \
+	done
 	gcc -std=c11 -g -O1 -fsanitize=thread -Icsrc tests/backends/driver_threads.c csrc/driver.c -o build/driver_threads -lpthread
 	setarch -R build/driver_threads
 
@@ -108,10 +111,16 @@ clean: ## Remove what the other targets and the tools made.
 	rm -rf $(VENV) $(VENV_CUDA) $(VENV_PACKAGES) benchmarks/report build dist fastconv.egg-info .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp for each extra; the tools among them have the versions of constraints.txt. The install is editable: only a change of these files needs another.
-$(VENV)/.installed-%: pyproject.toml constraints.txt setup.py $(wildcard csrc/*.[ch] csrc/*.py) $(shell find fastconv/backends/native -name '*.py') | $(VENV)/.made
+# The package once, with its C extension; the editable install takes the rest of it from this folder.
+$(VENV)/.built: pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*.py) $(shell find fastconv/backends/native -name '*.py') | $(VENV)/.made
+	@echo "Building fastconv."
+	@$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+# A stamp for each extra; the tools among them have the versions of constraints.txt. The extension is built by the stamp above alone.
+$(VENV)/.installed-%: pyproject.toml constraints.txt setup.py | $(VENV)/.made
 	@echo "Installing fastconv[$*] into $(VENV); the first time takes a few minutes."
-	@$(PIP) install --quiet --constraint constraints.txt --editable ".[$*]"
+	@FASTCONV_SKIP_C=1 $(PIP) install --quiet --constraint constraints.txt --editable ".[$*]"
 	@touch $@
 
 # The C extension has no part in it.

@@ -1,4 +1,4 @@
-/* The kernels of KERNELS at one instruction set: ISA and VECTOR_BYTES are given.
+/* The kernels of KERNELS at the instruction set in force, for both floats.
  *
  * Doubles come first: kernels for floats may use their vectors. */
 #define REAL double

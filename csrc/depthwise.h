@@ -27,7 +27,7 @@ struct NAME(pixel) {
     NAME(lanes) lanes;
 };
 
-static const REAL NAME(zeros)[VECTOR_BYTES / sizeof(REAL)];
+static const REAL NAME(zeros)[LANE_COUNT];
 
 /* Read a pixel; at an edge, zeros where it is outside. `whole`: all lanes. */
 INLINE V NAME(read_pixel)(int edge, int whole, const struct NAME(pixel) *at)
@@ -129,7 +129,7 @@ INLINE void NAME(add_some_lines)(int rows, V *tile, const int64_t *args, int64_t
                                  int64_t depth, int64_t height, const struct NAME(pixel) *at,
                                  int64_t channels, const REAL *weights)
 {
-    const int whole = VECTOR_BYTES < 64;
+    const int whole = !HAS_AVX512;
     const int known = args[DILATION + 2] == 1 && (!whole || channels >= LANES);
     const int64_t span = (rows - 1) * args[STRIDE + 2] + args[KERNEL_SIZE + 2];
     const int edge = at->number < 0 || at->number + span > args[INPUT_SIZE + 2];
@@ -191,7 +191,7 @@ INLINE void NAME(sum_lines)(int rows, const int64_t *args, struct NAME(panel) *p
 /* The tiles of PIXELS in fastconv/backends/native/conv/depthwise.py. */
 typedef void (*NAME(lines_function))(const int64_t *args, struct NAME(panel) *panel, int64_t first,
                                      int64_t last, int64_t begin);
-#if VECTOR_BYTES == 64
+#if VECTOR_REGISTERS == 32
 #define PIXELS(X) X(14) X(8) X(7) X(4)
 #else
 #define PIXELS(X) X(8) X(7) X(4)

@@ -33,7 +33,7 @@ struct NAME(corner) {
 /* Vector v of the corner's line; at an edge, its lanes inside the plane. */
 INLINE V NAME(read_line)(int edge, const struct NAME(corner) *at, const NAME(lanes) *inside, int v)
 {
-    static const REAL zeros[VECTOR_BYTES / sizeof(REAL)];
+    static const REAL zeros[LANE_COUNT];
     const REAL *place = AT(at->address + v * VECTOR_BYTES);
     if (!edge) {
         return NAME(load)(place);
@@ -112,7 +112,7 @@ INLINE void NAME(add_taps)(int rows, int vectors, int taps, int step, int edge, 
             continue;
         }
         int64_t t = 0;
-#if VECTOR_BYTES == 64
+#if VECTOR_REGISTERS == 32
         for (; step > 0 && t + 8 <= down; t += 8) {
             NAME(add_column)(rows, vectors, 8, step, edge, tile, at, inside, weights);
             NAME(move_down)(&at, 8);

@@ -3,17 +3,16 @@
  * A family's file gives FAMILY, its name; KERNELS, the header that is read once for each pair; and
  * ENTRIES(dtype), the rows of its tables: ENTRY(name, dtype) for a kernel of that name.
  * ELEMENT_TYPES is the header that goes through them: both floats, unless the file gives another.
+ * A file of kernels for an instruction set that extends another defines ONLY_ and its name, as in
+ * ONLY_AMX.
  */
 #include "fastconv.h"
 #include "tables.h"
-#include "tiles_cpu.h"
 #include "words.h"
 
 #ifndef ELEMENT_TYPES
 #define ELEMENT_TYPES "both.h"
 #endif
-/* Families WITH_TILES are compiled for the processor's matrix tiles too. */
-#define TILES_REAL 0
 
 #define JOIN_(a, b, c) a##_##b##_##c
 #define JOIN(a, b, c) JOIN_(a, b, c)
@@ -39,76 +38,13 @@
 #include <immintrin.h>
 #endif
 
-/* gcc moves halves of vectors by way of MMX registers, and leaves them in the way of long
- * doubles. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC push_options
-#pragma GCC target("no-mmx")
-#endif
-#define ISA generic
-#define VECTOR_BYTES 16
-#include ELEMENT_TYPES
-#undef ISA
-#undef VECTOR_BYTES
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC pop_options
-#endif
-
-#if defined(__x86_64__) || defined(_M_X64)
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-#define ISA avx2
-#define VECTOR_BYTES 32
-#include ELEMENT_TYPES
-#undef ISA
-#undef VECTOR_BYTES
-#if defined(__clang__)
-#pragma clang attribute pop
-#pragma clang attribute push(                                                                      \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
-#else
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
-#endif
-#define ISA avx512
-#define VECTOR_BYTES 64
-#include ELEMENT_TYPES
-#undef ISA
-#undef VECTOR_BYTES
-#if defined(WITH_TILES) && defined(CAN_HAVE_TILES)
-#undef TILES_REAL
-#define TILES_REAL 1
-#define ISA amx
-#define VECTOR_BYTES 64
-#include ELEMENT_TYPES
-#undef ISA
-#undef VECTOR_BYTES
-#endif
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-
-#endif
+/* KERNELS at each instruction set: ISA, VECTOR_BYTES, VECTOR_REGISTERS, HAS_AVX2, ... are given. */
+#include "instruction_sets.h"
 
 /* What table.c finds the family by. */
 #define FAMILY_(family) fastconv_##family
 #define FAMILY__(family) FAMILY_(family)
 #define TABLE_(family, isa) family##_##isa
-#define TABLE(family, isa) TABLE_(family, isa)
-const struct fastconv_entry *const FAMILY__(FAMILY)[] = {
-    TABLE(FAMILY, generic),
-#if defined(__x86_64__) || defined(_M_X64)
-    TABLE(FAMILY, avx2), TABLE(FAMILY, avx512),
-#endif
-#if defined(WITH_TILES) && defined(CAN_HAVE_TILES)
-    TABLE(FAMILY, amx),
-#endif
-    0};
+#define TABLE__(family, isa) TABLE_(family, isa)
+#define TABLE(isa) TABLE__(FAMILY, isa)
+const struct fastconv_entry *const FAMILY__(FAMILY)[] = {TABLES(TABLE) 0};

@@ -57,7 +57,7 @@ INLINE V NAME(exponential)(V x)
 {
     const struct NAME(parts) p =
         NAME(exp_parts)(REAL_IS_FLOAT ? NAME(clamped)(x, -110, 95) : NAME(clamped)(x, -760, 720));
-#if VECTOR_BYTES == 64
+#if HAS_AVX512
     return MM(_mm512_scalef_)(p.less_one + S(1), p.n);
 #else
     return FMA(p.less_one, p.first, p.first) * p.second;

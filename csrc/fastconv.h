@@ -22,7 +22,7 @@ const char *fastconv_plans(void);
 
 /* Ask the system for this process's matrix tiles, where the processor has them: 1 where kernels may
  * use them from now on, in forked children too, else 0. */
-int fastconv_tiles(void);
+int fastconv_permit_tiles(void);
 
 /* Run stages in order, each one's items shared out over `threads` workers. Arrays of int64 come as
  * addresses:

@@ -189,7 +189,7 @@ INLINE void NAME(im2col)(int rows, int vectors, const int64_t *args, int64_t fir
 /* The shapes that fastconv/machine.py names, and those of few rows or columns;
  * beside them the one of a single vector. */
 #undef GEMM_SHAPES
-#if VECTOR_BYTES == 64
+#if VECTOR_REGISTERS == 32
 #define GEMM_SHAPES(X)                                                                             \
     X(12, 2) X(10, 2) X(14, 2) X(8, 3) X(9, 3) X(6, 4) X(16, 1) X(12, 1) X(10, 1) X(1, 2) X(1, 3) X(1, 4)
 #else

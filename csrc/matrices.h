@@ -119,7 +119,7 @@ INLINE void NAME(tile_rows_apart)(int rows, int64_t *addresses, int64_t base, in
 
 /* The shapes that fastconv/machine.py names, and those of few rows or columns. */
 #undef PRODUCT_SHAPES
-#if VECTOR_BYTES == 64
+#if VECTOR_REGISTERS == 32
 #define PRODUCT_SHAPES(X)                                                                           \
     X(12, 2) X(10, 2) X(14, 2) X(8, 3) X(9, 3) X(6, 4) X(16, 1) X(12, 1) X(10, 1) X(1, 2) X(1, 3) X(1, 4)
 #else

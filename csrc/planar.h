@@ -226,7 +226,7 @@ INLINE void NAME(planar)(int rows, int vectors, const int64_t *args, int64_t fir
 /* As many rows as some number of output channels fills, and the vectors that registers are left
  * for; 1 x 8 beside them. */
 #undef PLANAR_SHAPES
-#if VECTOR_BYTES == 64
+#if VECTOR_REGISTERS == 32
 #define PLANAR_SHAPES(X) X(2, 8) X(3, 8) X(4, 6) X(6, 4) X(8, 3) X(12, 2)
 #else
 #define PLANAR_SHAPES(X) X(2, 6) X(3, 4) X(4, 3) X(6, 2)

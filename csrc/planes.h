@@ -106,7 +106,7 @@ static void NAME(copy_by_table)(const int64_t *words, const REAL *plane, const i
             memset(target, 0, (size_t)length * sizeof(REAL));
             continue;
         }
-#if VECTOR_BYTES == 64
+#if HAS_AVX512
         for (; i + LANES <= length; i += LANES) {
             NAME(store)(target + i, NAME(load_at)(line, columns + i));
         }

@@ -378,7 +378,7 @@ INLINE void NAME(whole_rows)(enum NAME(operation) operation, int mean, const int
     for (int64_t item = first; item < last; item++) {
         const int64_t plane = item * LANES, left = args[WHOLE_PLANES] - plane;
         const int64_t count = left < LANES ? left : LANES;
-        V totals[VECTOR_BYTES / sizeof(REAL)];
+        V totals[LANE_COUNT];
         for (int64_t row = 0; row < LANES; row++) {
             const int64_t shown = row < count ? row : count - 1;
             const REAL *values = AT(args[WHOLE_SOURCE]) + (plane + shown) * cells;

@@ -130,7 +130,7 @@ static V __attribute__((noinline)) NAME(run_apart)(const REAL *from, int64_t spa
     if ((int64_t)(intptr_t)from + spacing * VECTOR_BYTES <= end) {
         return NAME(every)(from, spacing);
     }
-    REAL lanes[VECTOR_BYTES / sizeof(REAL)] = {0};
+    REAL lanes[LANE_COUNT] = {0};
     for (int64_t i = 0; i < LANES && i < count; i++) {
         lanes[i] = from[i * spacing];
     }

@@ -63,7 +63,7 @@ INLINE void NAME(indices_store)(const int whole, int64_t at, int64_t count, V va
 INLINE void NAME(indices_store_wide)(const int whole, int64_t at, int64_t count, M where)
 {
     int64_t *to = (int64_t *)(intptr_t)at;
-    INTEGER places[VECTOR_BYTES / sizeof(REAL)];
+    INTEGER places[LANE_COUNT];
     memcpy(places, &where, sizeof where);
     if (whole) {
         for (int64_t i = 0; i < LANES; i++) {

@@ -39,7 +39,7 @@ INLINE V NAME(separable_given)(const int narrow, const int whole, int64_t at, in
         if (whole) {
             return NAME(load_floats)(from);
         }
-        REAL lanes[VECTOR_BYTES / sizeof(REAL)] = {0};
+        REAL lanes[LANE_COUNT] = {0};
         for (int64_t i = 0; i < LANES && i < count; i++) {
             lanes[i] = (REAL)from[i * spacing];
         }
@@ -53,7 +53,7 @@ INLINE V NAME(separable_given)(const int narrow, const int whole, int64_t at, in
 /* The first `count` lanes to the power p. */
 static V __attribute__((noinline, unused)) NAME(separable_pow)(V value, double p, int64_t count)
 {
-    REAL lanes[VECTOR_BYTES / sizeof(REAL)];
+    REAL lanes[LANE_COUNT];
     NAME(store)(lanes, value);
     for (int64_t i = 0; i < LANES && i < count; i++) {
         lanes[i] = (REAL)pow((double)lanes[i], p);
@@ -207,7 +207,7 @@ static REAL NAME(separable_long)(const int sums, const REAL *cells, int64_t step
         }
         return total;
     }
-    V parts[RUN_LANES * sizeof(REAL) / VECTOR_BYTES];
+    V parts[RUN_LANES / LANE_COUNT];
     const int vectors = (int)(sizeof parts / sizeof parts[0]);
     int64_t done = RUN_LANES;
     UNROLL for (int v = 0; v < vectors; v++) {

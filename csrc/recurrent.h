@@ -415,7 +415,7 @@ INLINE void NAME(recurrent)(int kind, int rows, const int64_t *args, int64_t fir
 
 /* Batch entries of a tile, beside one. */
 #undef RECURRENT_ROWS
-#if VECTOR_BYTES == 64
+#if VECTOR_REGISTERS == 32
 #define RECURRENT_ROWS(X) X(2) X(4) X(6)
 #else
 #define RECURRENT_ROWS(X) X(2) X(3)

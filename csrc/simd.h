@@ -86,7 +86,7 @@ INLINE V NAME(splat)(REAL x)
     return x - (V){0};
 }
 
-#if VECTOR_BYTES == 64
+#if HAS_AVX512
 
 /* Of 16 or 8 lanes, the first n: none below 1 (and above -2^31), and nothing branches. */
 #if REAL_IS_FLOAT
@@ -204,7 +204,7 @@ INLINE V NAME(load_at)(const REAL *line, const int64_t *places)
 #endif
 }
 
-#else /* 32 or 16 bytes */
+#else /* masks are vectors */
 
 typedef M NAME(lanes);
 /* All bits of the first n lanes. */
@@ -218,7 +218,7 @@ INLINE NAME(lanes) NAME(between)(int64_t from, int64_t to)
     return NAME(first)(to) & ~NAME(first)(from);
 }
 
-#if VECTOR_BYTES == 32
+#if HAS_AVX2
 
 INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
 {
@@ -303,7 +303,7 @@ INLINE V NAME(load_lanes)(const REAL *p, NAME(lanes) lanes)
 }
 INLINE V NAME(load_first)(const REAL *p, int64_t n, V fill)
 {
-    REAL lanes[VECTOR_BYTES / sizeof(REAL)];
+    REAL lanes[LANE_COUNT];
     NAME(store)(lanes, fill);
     for (int64_t i = 0; i < LANES && i < n; i++) {
         lanes[i] = p[i];
@@ -377,7 +377,7 @@ INLINE V NAME(load_between)(const REAL *p, int64_t from, int64_t to)
 /* The first n lanes, and zeros. */
 INLINE V NAME(only_first)(int64_t n, V v)
 {
-#if VECTOR_BYTES == 64
+#if HAS_AVX512
     return MM(_mm512_maskz_mov_)(NAME(between)(0, n), v);
 #else
     return (V)(NAME(between)(0, n) & (M)v);
@@ -411,7 +411,7 @@ INLINE V NAME(signed_as)(V size, V sign)
     return (V)((M)size | ((M)sign & ~(none + INTEGER_MAX)));
 }
 
-#if VECTOR_BYTES < 64
+#if !HAS_AVX512
 typedef M NAME(mask);
 INLINE NAME(mask) NAME(above)(V v, V most)
 {
@@ -444,10 +444,10 @@ INLINE void NAME(store_floats)(float *p, V v)
 /* Two vectors of doubles as one of floats. */
 INLINE V NAME(narrowed)(JOIN(vector, float64, ISA) low, JOIN(vector, float64, ISA) high)
 {
-#if VECTOR_BYTES == 64
+#if HAS_AVX512
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high),
                               1);
-#elif VECTOR_BYTES == 32
+#elif HAS_AVX2
     return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
 #else
     V narrow = {0};
@@ -475,12 +475,12 @@ INLINE V NAME(odds)(V a, V b)
 /* Elements 0, step, 2 step, ... of the memory at p: one a lane. Reads whole vectors from p on. */
 INLINE V NAME(every)(const REAL *p, int64_t step)
 {
-#if VECTOR_BYTES >= 32
+#if HAS_AVX2
     if (step == 2) {
         return NAME(evens)(NAME(load)(p), NAME(load)(p + LANES));
     }
 #endif
-    REAL lanes[VECTOR_BYTES / sizeof(REAL)];
+    REAL lanes[LANE_COUNT];
     for (int64_t i = 0; i < LANES; i++) {
         lanes[i] = p[i * step];
     }

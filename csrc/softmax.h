@@ -132,8 +132,8 @@ INLINE void NAME(softmax_block)(int logarithm, const REAL *source, REAL *target,
 INLINE void NAME(softmax_short_rows)(int logarithm, const REAL *source, REAL *target,
                                      int64_t length, int64_t count)
 {
-    REAL block[SHORT_ROW * VECTOR_BYTES / sizeof(REAL)], tops[VECTOR_BYTES / sizeof(REAL)];
-    double sums[VECTOR_BYTES / sizeof(REAL)];
+    REAL block[SHORT_ROW * LANE_COUNT], tops[LANE_COUNT];
+    double sums[LANE_COUNT];
     for (int64_t row = 0; row < LANES; row++) {
         const REAL *from = source + lesser(row, count - 1) * length;
         for (int64_t k = 0; k < length; k++) {

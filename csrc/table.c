@@ -35,7 +35,8 @@ extern const struct fastconv_entry *const fastconv_response[];
 extern const struct fastconv_entry *const fastconv_roi_align[];
 extern const struct fastconv_entry *const fastconv_softmax[];
 extern const struct fastconv_entry *const fastconv_suppress[];
-extern const struct fastconv_entry *const fastconv_tiles_kernels[];
+extern const struct fastconv_entry *const fastconv_tiles[];
+extern const struct fastconv_entry *const fastconv_tiles_amx[];
 extern const struct fastconv_entry *const fastconv_topk[];
 extern const struct fastconv_entry *const fastconv_unpool[];
 extern const struct fastconv_entry *const fastconv_weights[];
@@ -72,7 +73,8 @@ static const struct fastconv_entry *const *const families[] = {
     fastconv_roi_align,
     fastconv_softmax,
     fastconv_suppress,
-    fastconv_tiles_kernels,
+    fastconv_tiles,
+    fastconv_tiles_amx,
     fastconv_topk,
     fastconv_unpool,
     fastconv_weights,

@@ -1,5 +1,5 @@
 /* Matrix tiles: eight of 16 rows of 64 bytes, numbered where the code is written, and products of
- * bf16 pairs. With TILES_REAL they are the processor's (AMX); else they are emulated bit for bit.
+ * bf16 pairs. With HAS_AMX they are the processor's; else they are emulated bit for bit.
  *
  * A row of a left tile is 32 bf16 numbers of one pixel; a row of a right one holds two of each of 16
  * columns; a sum's rows are float32. An instruction adds for each pair of a row and a column the
@@ -51,7 +51,7 @@ typedef uint32_t B __attribute__((vector_size(VECTOR_BYTES)));
 /* a * b + c with one rounding on every machine. */
 INLINE V NAME(fused)(V a, V b, V c)
 {
-#if VECTOR_BYTES >= 32
+#if HAS_AVX2
     return NAME(multiply_add)(a, b, c);
 #elif defined(__FP_FAST_FMAF)
     UNROLL for (int i = 0; i < LANES; i++) {
@@ -84,7 +84,7 @@ INLINE V NAME(fused)(V a, V b, V c)
 #undef TILE_STORE
 #undef TILE_ZERO
 #undef TILE_DOT
-#if TILES_REAL
+#if HAS_AMX
 #define TILE_LOAD(tile, from, step)                                                                \
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile                                            \
                      :                                                                             \

@@ -175,7 +175,7 @@ INLINE int NAME(finite_rows)(const float *sums, int64_t mask)
 /* The numbers of the pixels that are outputs, closed up. */
 INLINE void NAME(close_up)(float *line, int64_t mask)
 {
-#if VECTOR_BYTES == 64
+#if HAS_AVX512
     NAME(store)(line, _mm512_maskz_compress_ps((__mmask16)mask, NAME(load)(line)));
 #else
     int64_t count = 0;
@@ -383,3 +383,8 @@ KERNEL(tiles_convolve_bf16x3, NAME(convolve)(2, args, first, last, worker))
 KERNEL(tiles_convolve_bf16, NAME(convolve)(1, args, first, last, worker))
 KERNEL(tiles_weights_bf16x3, NAME(tile_weights)(2, args, first, last, worker))
 KERNEL(tiles_weights_bf16, NAME(tile_weights)(1, args, first, last, worker))
+
+#undef ENTRIES
+#define ENTRIES(dtype)                                                                             \
+    ENTRY(tiles_convolve_bf16x3, dtype), ENTRY(tiles_convolve_bf16, dtype),                        \
+        ENTRY(tiles_weights_bf16x3, dtype), ENTRY(tiles_weights_bf16, dtype)

@@ -2,9 +2,8 @@
 /* For syscall. */
 #define _DEFAULT_SOURCE
 #include "fastconv.h"
-#include "tiles_cpu.h"
 
-#ifdef CAN_HAVE_TILES
+#if defined(__linux__) && defined(__x86_64__) && !defined(__ILP32__)
 
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -39,7 +38,7 @@ static int are_there(void)
            (c & 0xffff) == 16;
 }
 
-int fastconv_tiles(void)
+int fastconv_permit_tiles(void)
 {
     unsigned long permitted = 0;
     if (!are_there()) {
@@ -51,7 +50,7 @@ int fastconv_tiles(void)
 
 #else
 
-int fastconv_tiles(void)
+int fastconv_permit_tiles(void)
 {
     return 0;
 }

@@ -33,7 +33,7 @@ INLINE W NAME(widened)(V v, int part)
     (void)part;
     return v;
 }
-#elif VECTOR_BYTES == 64
+#elif HAS_AVX512
 #define FIRST(n) (__mmask8)((n) >= WIDE_LANES ? ~0u : (1u << (n)) - 1u)
 INLINE W NAME(load_wide)(const REAL *p)
 {
@@ -57,7 +57,7 @@ INLINE W NAME(widened)(V v, int part)
 }
 #undef FIRST
 #else
-#if VECTOR_BYTES == 32
+#if HAS_AVX2
 INLINE W NAME(load_wide)(const REAL *p)
 {
     return _mm256_cvtps_pd(_mm_loadu_ps(p));

@@ -331,7 +331,7 @@ INLINE void NAME(multiply)(int rows, int vectors, const int64_t *args, int64_t f
 
 /* The shapes of fastconv/machine.py for operands in blocks. */
 #undef BLOCK_SHAPES
-#if VECTOR_BYTES == 64
+#if VECTOR_REGISTERS == 32
 #define BLOCK_SHAPES(X) X(14, 2) X(8, 3) X(9, 3) X(6, 4) X(16, 1) X(7, 3)
 #else
 #define BLOCK_SHAPES(X) X(6, 2) X(5, 2) X(4, 3) X(3, 4) X(12, 1)

@@ -50,6 +50,7 @@ def show_config() -> Config:
         **{name: _version(name) for name in ("numpy", "numba", "llvmlite", "onnx")},
         "cpu": machine.cpu_model(),
         "instruction set": f"{here.isa}{forced}",
+        "processor family": machine.family() or "other",
         "caches": caches,
         "limits": "not measured yet (profile does)" if limits is None else str(limits),
         "cores allowed": settings.cores_allowed(),

@@ -1,4 +1,4 @@
-"""The tests choose by prediction: no table that this machine was tuned with may move them."""
+"""For all tests: algorithms are chosen by prediction alone, and drawn examples are the same ones."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,17 @@ from collections.abc import Iterator
 import pytest
 
 os.environ["FASTCONV_TUNING"] = "off"
+
+try:
+    from hypothesis import settings
+except ImportError:
+    pass
+else:
+    # The same examples in each run: Numba's kernels for them are compiled once and kept on disk.
+    # `--hypothesis-profile drawn` draws others.
+    settings.register_profile("same", derandomize=True)
+    settings.register_profile("drawn", derandomize=False)
+    settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import fastconv.functional as F
 from fastconv.dispatch.registry import backend_available
-from fastconv.machine import available_isas
 from tests.exact import assert_drawn_exact, assert_exact, assert_stays_in_windows
+from tests.libraries import ISAS
 from tests.planes import assert_same_bits
 
 BACKENDS = [name for name in ("numba", "c") if backend_available(name)]
@@ -60,7 +60,7 @@ ALGORITHMS = ("depthwise", "depthwise_planar")
 
 
 @needs_c
-@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_drawn_problems_are_exact_at_every_instruction_set(
     algorithm: str, isa: str, monkeypatch: pytest.MonkeyPatch
@@ -77,7 +77,7 @@ def test_drawn_problems_are_exact(algorithm: str, backend: str, data: Any) -> No
 
 
 @needs_c
-@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_each_tile_of_rows_covers_whole_and_ragged_edges(
     isa: str, dtype: str, monkeypatch: pytest.MonkeyPatch

@@ -13,12 +13,12 @@ import fastconv.functional as F
 from fastconv.backends.native.conv.direct import Direct
 from fastconv.dispatch import Parameter
 from fastconv.dispatch.registry import backend_available
-from fastconv.machine import available_isas
 from fastconv.problem import ConvProblem
 from fastconv.problem.conv import DEFAULT_RTOL
+from tests.libraries import ISAS
 
 pytestmark = pytest.mark.skipif(not backend_available("c"), reason="these kernels are in C alone")
-every_isa = pytest.mark.parametrize("isa", available_isas())
+every_isa = pytest.mark.parametrize("isa", ISAS)
 
 
 def drawn(*shape: int, dtype: Any = "f4", seed: int = 0) -> Any:

@@ -16,8 +16,9 @@ import fastconv.functional as F
 from fastconv.backends.native import INPUT, OUTPUT, NativePlan, Stage
 from fastconv.backends.native.arena import poison
 from fastconv.dispatch import choose
-from fastconv.machine import available_isas, get_machine
+from fastconv.machine import get_machine
 from fastconv.problem import ConvProblem
+from tests.libraries import ISAS
 from tests.tolerance import poisoned, sum_tolerance
 
 cast = pytest.importorskip("fastconv.backends.numba.cast")
@@ -238,7 +239,7 @@ def test_sixteen_bits_of_any_shape(data: st.DataObject) -> None:
     assert (np.abs(result.astype("f8") - exact) <= allowed).all()
 
 
-@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("isa", ISAS)
 def test_sixteen_bits_at_every_instruction_set(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTCONV_ISA", isa)
     for dtype in SIXTEEN:

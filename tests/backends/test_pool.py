@@ -14,14 +14,13 @@ import fastconv.functional as F
 from fastconv.backends.native import arena
 from fastconv.backends.native.pool.geometry import FLAT, PER_OUTPUT, STRIDED, Geometry
 from fastconv.dispatch import choose
-from fastconv.machine import available_isas
 from fastconv.problem import AdaptivePoolProblem, PoolProblem
-from tests.libraries import COMPILED, FIRST, LIBRARIES, use
+from tests.libraries import COMPILED, FIRST, ISAS, LIBRARIES, use
 from tests.tolerance import poisoned, small_integers
 
 # C at every instruction set: its kernels are there.
 KERNELS = [("numba", None)] if "numba" in COMPILED else []
-KERNELS += [("c", isa) for isa in available_isas() if "c" in COMPILED]
+KERNELS += [("c", isa) for isa in ISAS if "c" in COMPILED]
 
 
 @pytest.fixture(params=KERNELS, ids=lambda p: " ".join(filter(None, p)))

@@ -12,8 +12,8 @@ import fastconv.functional as F
 from fastconv.backends.native import arena
 from fastconv.dispatch import choose
 from fastconv.dispatch.registry import backend_available
-from fastconv.machine import available_isas
 from fastconv.problem import InterpolateProblem, PadProblem
+from tests.libraries import ISAS
 from tests.tolerance import poisoned
 
 BACKENDS = [name for name in ("numba", "c") if backend_available(name)]
@@ -83,7 +83,7 @@ def assert_untouched(memory: Any) -> None:
     np.testing.assert_array_equal(ends, poisoned(256, memory.dtype))
 
 
-@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("case", calls()[::3], ids=str)
 @pytest.mark.skipif("c" not in BACKENDS, reason="the extension was not built")
 def test_every_instruction_set_gives_the_same_bits(
@@ -105,7 +105,7 @@ def test_every_instruction_set_gives_the_same_bits(
         assert_untouched(memory)
 
 
-@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "int64", "complex128"])
 @pytest.mark.skipif("c" not in BACKENDS, reason="the extension was not built")
 def test_rows_of_any_length_are_moved(
@@ -135,7 +135,7 @@ def test_rows_of_any_length_are_moved(
             assert_untouched(memory)
 
 
-@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "int64", "complex128"])
 @pytest.mark.skipif("c" not in BACKENDS, reason="the extension was not built")
 def test_pixels_are_shuffled(dtype: str, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -297,13 +297,16 @@ def test_tiles_are_asked_for_when_a_convolution_is_chosen_and_serve_after_a_fork
 
 
 def test_tiles_that_are_refused_are_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    run.plans.clear()
     from fastconv.backends.c import library
 
     in_force(None, monkeypatch)
     x, w = np.ones((1, 32, 9, 9), "f4"), np.ones((32, 32, 3, 3), "f4")
-    monkeypatch.setattr(library, "_permitted_tiles", lambda: False)
+    monkeypatch.setattr(library, "_may_use_tiles", lambda: False)
+    library._found.cache_clear()
     assert not library.has_tiles()
     problem = ConvProblem.of(2, x, w)
     tiles = next(a for a in algorithms(ConvProblem) if isinstance(a, Tiles))
     np.testing.assert_array_equal(tiles.plan(problem, w, None).run(x), np.full((1, 32, 7, 7), 288))
     assert tiles.cost(problem, get_machine()).seconds > 1e-5
+    library._found.cache_clear()

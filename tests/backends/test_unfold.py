@@ -11,7 +11,7 @@ import fastconv
 import fastconv.functional as F
 from fastconv.backends.native import arena
 from fastconv.dispatch.registry import backend_available
-from fastconv.machine import available_isas
+from tests.libraries import ISAS
 from tests.tolerance import poisoned
 
 BACKENDS = [name for name in ("numba", "c") if backend_available(name)]
@@ -57,7 +57,7 @@ def test_bits_do_not_depend_on_batch_or_threads(
     np.testing.assert_allclose(image, wide, rtol=0, atol=bound)
 
 
-@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.skipif("c" not in BACKENDS, reason="the extension was not built")
 def test_every_instruction_set_gives_the_same_sums(

@@ -27,9 +27,10 @@ from fastconv.backends.native.weights import (
 )
 from fastconv.dispatch import Parameter, algorithms, choose
 from fastconv.dispatch.registry import LIBRARIES, backend_available
-from fastconv.machine import available_isas, get_machine
+from fastconv.machine import get_machine
 from fastconv.problem import ConvProblem, ConvTransposeProblem
 from fastconv.problem.remember import Spec
+from tests.libraries import ISAS
 
 NAMES = [name for name in LIBRARIES if backend_available(name)]
 Where = tuple[Any, str]
@@ -39,7 +40,7 @@ def drawn(*shape: int, dtype: Any = "f4", seed: int = 0) -> Any:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-@pytest.fixture(params=list(itertools.product(NAMES, available_isas())), ids="-".join)
+@pytest.fixture(params=list(itertools.product(NAMES, ISAS)), ids="-".join)
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A library of kernels, at one of the instruction sets here."""
     import importlib

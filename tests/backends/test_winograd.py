@@ -13,12 +13,13 @@ from fastconv.backends.native import arena
 from fastconv.backends.native.conv.winograd import algorithm as winograd
 from fastconv.dispatch import algorithms
 from fastconv.dispatch.registry import backend_available
-from fastconv.machine import FIGURES, Machine, available_isas, get_machine
+from fastconv.machine import FIGURES, Machine, get_machine
 from fastconv.problem import ConvProblem
+from tests.libraries import ISAS
 
 pytestmark = pytest.mark.skipif(not backend_available("c"), reason="the extension was not built")
 FILTERS = ("winograd", "winograd3", "winograd4", "winograd5", "winograd6")
-SHAPES = [(isa, shape) for isa in available_isas() for shape in FIGURES[isa].block_tiles]
+SHAPES = [(isa, shape) for isa in ISAS for shape in FIGURES[isa].block_tiles]
 
 
 def machine_of(shape: tuple[int, int]) -> Machine:

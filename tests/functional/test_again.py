@@ -181,14 +181,18 @@ def test_parameters_that_are_replaced_are_not_taken_for_others() -> None:
 
 def test_bias_of_a_deleted_parameter_is_not_taken_for_a_new_one() -> None:
     weight = Parameter(W)
-    for seed in range(20):
-        bias = Parameter(drawn(6, seed=seed))
-        first = F.conv2d(X, weight, bias)
-        np.testing.assert_allclose(
-            first - F.conv2d(X, weight), np.array(bias)[None, :, None, None] + 0 * first, atol=1e-4
-        )
-        del bias
-        gc.collect()
+    # All that lives already is left out of the collections: with torch loaded each takes a second.
+    gc.freeze()
+    try:
+        for seed in range(20):
+            bias = Parameter(drawn(6, seed=seed))
+            first = F.conv2d(X, weight, bias)
+            expected = np.array(bias)[None, :, None, None] + 0 * first
+            np.testing.assert_allclose(first - F.conv2d(X, weight), expected, atol=1e-4)
+            del bias
+            gc.collect()
+    finally:
+        gc.unfreeze()
 
 
 def test_weights_looked_at_for_their_values_decide_at_each_call() -> None:

@@ -20,9 +20,8 @@ from fastconv.backends.native import arena
 from fastconv.backends.native.bounds import sum_bound
 from fastconv.dispatch import algorithms
 from fastconv.dispatch.registry import backend_available
-from fastconv.machine import available_isas
 from fastconv.problem import ConvProblem
-from tests.libraries import BACKENDS, COMPILED
+from tests.libraries import BACKENDS, COMPILED, ISAS
 from tests.pairs import pairs
 from tests.tolerance import poisoned, small_integers, sum_tolerance
 
@@ -161,8 +160,8 @@ def filtered_cases(draw: Any) -> dict[str, Any]:
 
 
 # Numba's kernels are compiled for one instruction set here: C's are there for all.
-INSTRUCTIONS = [("numba", available_isas()[0])] * backend_available("numba")
-INSTRUCTIONS += [("c", isa) for isa in available_isas()] * backend_available("c")
+INSTRUCTIONS = [("numba", ISAS[0])] * backend_available("numba")
+INSTRUCTIONS += [("c", isa) for isa in ISAS] * backend_available("c")
 
 
 @pytest.mark.parametrize(("backend", "isa"), INSTRUCTIONS)

@@ -14,9 +14,9 @@ from fastconv import machine as machines
 from fastconv.backends.native import arena
 from fastconv.backends.native import recurrent as native
 from fastconv.dispatch import algorithms
-from fastconv.machine import available_isas
 from fastconv.problem import RecurrentProblem
 from fastconv.problem.recurrent import FUNCTIONS
+from tests.libraries import ISAS
 from tests.tolerance import Array, poisoned, sum_tolerance
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -97,7 +97,7 @@ def test_recurrent_sizes_close_to_reference(
 
 
 @pytest.mark.skipif("c" not in BACKENDS, reason="C's kernels alone are compiled for all")
-@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kind", [*GATES, "reset"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_recurrent_instruction_set_close_to_reference(

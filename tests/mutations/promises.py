@@ -108,7 +108,7 @@ MUTATIONS = [
         "threads keep to the cores that the process may use",
     ),
     Mutation(
-        "fastconv/machine.py",
+        "fastconv/machine/__init__.py",
         "    return max(wanted, best, key=ISAS.index)\n",
         "    return wanted\n",
         f"{SETTINGS} -k instruction_set",

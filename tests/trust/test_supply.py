@@ -32,7 +32,7 @@ ALLOWED = {
     ("fastconv/backends/numba/library.py", "importlib.import_module"):
         "names of the table in the same file",
     ("fastconv/dispatch/registry.py", "importlib.import_module"): "names of the registry's rows",
-    ("fastconv/machine.py", "importlib.import_module"): "NumPy's own core",
+    ("fastconv/machine/cpu.py", "importlib.import_module"): "NumPy's own core",
     ("fastconv/backends/numba/engine/cache.py", "pickle.loads"):
         "the cache folder of this user: Numba's own format; see SECURITY.md",
     ("fastconv/backends/cuda/engine/source.py", "exec"): "syntax trees of fastconv's own kernels",

@@ -13,7 +13,7 @@ import numpy as np
 from fastconv.backends.c import objects
 from fastconv.backends.native import driver
 from fastconv.backends.native.tile import Tile, register_tile
-from fastconv.machine import Machine, get_machine
+from fastconv.machine import Machine, forced_isa, with_extended
 
 BACKEND = "c"
 
@@ -23,6 +23,9 @@ _TILED = {
     "attention", "gemm", "gemm.fresh", "im2col", "matmul", "planar", "recurrent.gru",
     "recurrent.lstm", "recurrent.reset", "recurrent.rnn", "winograd.multiply",
 }  # fmt: skip
+
+# A kernel that has a form for the processor's tiles.
+_TILES = "tiles_convolve_bf16x3_float32"
 
 _lib = importlib.import_module("fastconv.backends.c._native").lib
 _find, _drive = _lib.fastconv_find, _lib.fastconv_drive
@@ -43,7 +46,7 @@ def kernel(name: str, *constants: Any) -> int:
     """
     address = _address(name, constants)
     if address == 0:
-        symbol = f"{_symbol(name, constants)}_{get_machine().isa}"
+        symbol = f"{_symbol(name, constants)}_{forced_isa()}"
         raise LookupError(f"the C extension has no kernel {symbol}")
     return address
 
@@ -54,11 +57,17 @@ def has(name: str, *constants: Any) -> bool:
 
 
 def _address(name: str, constants: tuple[Any, ...]) -> int:
-    symbol, isa = _symbol(name, constants), get_machine().isa
-    if isa != "amx":
-        return int(_find(f"{symbol}_{isa}".encode()))
-    own = name.startswith("tiles.") and has_tiles()
-    return int(_find(f"{symbol}_{'amx' if own else 'avx512'}".encode()))
+    return _found(_symbol(name, constants), forced_isa())
+
+
+@functools.cache
+def _found(symbol: str, isa: str) -> int:
+    """Find a kernel of an instruction set, or of one that it extends; 0: none has it."""
+    for name in with_extended(isa):
+        address = int(_find(f"{symbol}_{name}".encode()))
+        if address != 0 and (name != "amx" or _may_use_tiles()):
+            return address
+    return 0
 
 
 def _symbol(name: str, constants: tuple[Any, ...]) -> str:
@@ -77,16 +86,14 @@ def _symbol(name: str, constants: tuple[Any, ...]) -> str:
 
 
 def has_tiles() -> bool:
-    """Tell whether kernels of matrix tiles run on the processor's own, not emulated.
-
-    The system is asked for them when this is first called.
-    """
-    return get_machine().isa == "amx" and _permitted_tiles()
+    """Tell whether kernels of matrix tiles run on the processor's own, not emulated."""
+    return forced_isa() == "amx" and _found(_TILES, "amx") != _found(_TILES, "avx512")
 
 
 @functools.cache
-def _permitted_tiles() -> bool:
-    return bool(_lib.fastconv_tiles())
+def _may_use_tiles() -> bool:
+    """Ask the system for the processor's tiles, when they are first needed."""
+    return bool(_lib.fastconv_permit_tiles())
 
 
 @functools.cache

@@ -72,8 +72,8 @@ CANDIDATE_PANELS = (1, 4)
 GEMM_VECTORS = 4
 # Fewer rows go one by one: the weights are read from a cache more often, but no row is idle.
 FEW_ROWS = 2
-# Batch entries of a tile: those that are compiled, by the bytes of a vector.
-ROWS = {64: (1, 2, 4, 6), 32: (1, 2, 3), 16: (1, 2, 3)}
+# Batch entries of a tile: those that are compiled, by the number of vector registers.
+ROWS = {32: (1, 2, 4, 6), 16: (1, 2, 3)}
 # Tiles of an item whose weights do not stay in the second cache, so that one reading of them serves
 # more entries.
 MOST_TILES = 3
@@ -121,7 +121,7 @@ class Recurrent(NativeAlgorithm):
 
 def entries_of(problem: RecurrentProblem, machine: Machine) -> tuple[int, int]:
     """Return the rows of a tile and the tiles of a work item: as few idle rows as can be."""
-    shapes = ROWS[machine.figures.vector_bytes]
+    shapes = ROWS[machine.figures.vector_registers]
     tiles = -(-problem.batch // shapes[-1])
     wanted = -(-problem.batch // max(1, tiles))
     rows = next(n for n in shapes if n >= wanted)
@@ -140,6 +140,7 @@ class _Steps:
         self._library = algorithm.library
         machine = get_machine()
         self._tile = tile_for(self._library, problem.dtype, machine)
+        self._most_rows = ROWS[machine.figures.vector_registers][-1]
         self._rows, tiles = entries_of(problem, machine)
         self._entries = self._rows * tiles
         self._kernel = problem.kind
@@ -186,7 +187,7 @@ class _Steps:
         return self._problem.steps - first - count if backwards else first
 
     def _gemm_tile(self, rows: int) -> Tile:
-        own = 1 if rows <= FEW_ROWS else {64: 6}.get(self._tile.lanes * self._size, 3)
+        own = 1 if rows <= FEW_ROWS else self._most_rows
         return dataclasses.replace(self._tile, rows=own, vectors=GEMM_VECTORS)
 
     def _products(self, first: int, count: int, apart: int, scratch: int) -> Iterator[Stage]:

@@ -16,7 +16,7 @@ import numpy as np
 from fastconv.formats.onnx.call import TRANSLATIONS, Call, Unsupported, translates_foreign
 from fastconv.formats.onnx.chain import Chain
 from fastconv.formats.onnx.windows import window
-from fastconv.machine import detected_isa
+from fastconv.machine import available_isas
 from fastconv.network import Node
 from fastconv.network.resizing import Way
 
@@ -94,7 +94,7 @@ def _from_machine() -> int:
     """Return the size of the blocks that onnxruntime takes on this machine."""
     if platform.machine().lower() in ("aarch64", "arm64"):
         return _LARGE
-    return _LARGE if detected_isa() in ("avx512", "amx") else _SMALL
+    return _LARGE if "avx512" in available_isas() else _SMALL
 
 
 @translates_foreign(*_own("ReorderInput"))

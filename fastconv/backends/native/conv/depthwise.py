@@ -149,7 +149,7 @@ def item_count(problem: ConvProblem, tile: Tile) -> int:
 def line_tile(library: Library, problem: ConvProblem, machine: Machine) -> Tile:
     """Give a tile of outputs of a line of which few lie past the last one."""
     width = problem.output_size[-1]
-    pixels = WIDE_PIXELS if machine.figures.vector_bytes == 64 else PIXELS
+    pixels = WIDE_PIXELS if machine.figures.vector_registers == 32 else PIXELS
     # What a tile takes beside its multiply-adds is about what two outputs do.
     rows = min(pixels, key=lambda r: (-(-width // r) * (r + 2), -r))
     return dataclasses.replace(tile_for(library, problem.dtype, machine), rows=rows, vectors=1)

@@ -34,9 +34,8 @@ from fastconv.backends.native.plan import (
     scratch_stride,
 )
 from fastconv.backends.native.weights import packed_bias
-from fastconv.machine import Machine, get_machine
+from fastconv.machine import Machine, TileFigures, get_machine
 from fastconv.problem import ConvProblem
-from fastconv.problem.record import record
 
 # Taps above which other algorithms need fewer operations, and tables would be long.
 MOST_TAPS = 256
@@ -49,32 +48,14 @@ LEAST_CHANNELS = 16
 MISSING, MOST_MEAN = 2.0**-17.7, 2.0
 # Time of an emulated product, that of as many multiply-adds being 1.
 EMULATION = 4.0
-
-
-@record(frozen=True)
-class TileFigures:
-    """Seconds on one core.
-
-    ``dot``: of a product of two tiles; ``copy``: of a number that is split; ``weights``: of a byte
-    of weights that a block reads; ``moved``: of a byte of the problem's arrays; ``packing``: of a
-    byte of weights that is packed.
-    """
-
-    dot: float
-    copy: float
-    weights: float
-    moved: float
-    packing: float
-
-
-# Of Intel's servers with AMX: fitted to the layer table on one of them.
-INTEL_SERVER = TileFigures(6.6e-9, 0.045e-9, 0.022e-9, 0.065e-9, 0.1e-9)
+# Setting tiles up and releasing them, and the first tiles' wait for their packed rows.
+BEGIN_SECONDS = 3e-6
 
 
 def figures_of(machine: Machine, library: Library) -> TileFigures:
     """Return the figures of the processor's tiles, or of the emulation."""
-    if library.has_tiles():
-        return INTEL_SERVER
+    if machine.figures.tiles is not None and library.has_tiles():
+        return machine.figures.tiles
     dot = EMULATION * 2 * ROWS * COLUMNS * DEPTH / machine.peak_flops(np.dtype(np.float32))
     return TileFigures(dot, 1e-9, 1e-10, 1e-10, 1e-9)
 
@@ -114,13 +95,20 @@ class Tiles(NativeConv):
             copied = blocks * DEPTH * prod(layout.places) * layout.axes[2].step
         weights = problem.batch * layout.blocks * problem.parameter_bytes
         seconds = (
-            tiles * layout.chunk_count * products * figures.dot * alone
+            BEGIN_SECONDS
+            + tiles * layout.chunk_count * products * figures.dot * alone
             + copied * figures.copy
             + weights * figures.weights
             + (problem.bytes - problem.parameter_bytes) * figures.moved
         )
         packing = problem.parameter_bytes * figures.packing
         return Cost(seconds, layout.scratch_bytes, packing)
+
+    def limits(self, problem: ConvProblem, machine: Machine) -> tuple[float, float]:
+        products = 1 if problem.precision == "bf16" else 3
+        operations = 2 * ROWS * COLUMNS * DEPTH
+        dot = figures_of(machine, self.library).dot
+        return operations / (products * dot), machine.memory_bandwidth
 
     def error_bound(self, problem: ConvProblem) -> float:
         """Bound the error of three products, relative to the output's standard deviation.
