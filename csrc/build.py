@@ -69,6 +69,7 @@ ffibuilder.cdef(
     """
     int64_t fastconv_find(const char *name);
     const char *fastconv_schema(void);
+    int fastconv_permit_tiles(void);
     int fastconv_drive(int64_t stages_at, int64_t stage_count, int64_t block_at,
                        int64_t word_count, int64_t places_at, int64_t place_count,
                        const char *addresses, int64_t address_count, int64_t threads);

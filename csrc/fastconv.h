@@ -21,6 +21,10 @@ int64_t fastconv_find(const char *name);
 /* Return the digest of the declarations that the kernels were built for. */
 const char *fastconv_schema(void);
 
+/* Ask the system for this process's matrix tiles, where the processor has them: 1 where kernels may
+ * use them from now on, in forked children too, else 0. */
+int fastconv_permit_tiles(void);
+
 /* Run stages in order, each one's items shared out over `threads` workers. Arrays of int64 come as
  * addresses:
  *

@@ -137,6 +137,15 @@ class Algorithm(abc.ABC):
         """Say in what dtype ``problem`` is computed, where that is not its own."""
         return None
 
+    def arithmetic(self, problem: Any) -> str:
+        """Name what products are made in: "f32", "f64", "int", "bf16x3" or "bf16".
+
+        "bf16x3" are float32 products, each by three products of bf16 pieces.
+        """
+        if problem.dtype.kind in "fc":
+            return "f64" if problem.dtype in (np.float64, np.complex128) else "f32"
+        return "int" if problem.dtype.kind in "iub" else "f32"
+
     @abc.abstractmethod
     def plan(self, problem: Any, *parameters: Array | None) -> Plan:
         """Pack ``parameters`` for ``problem``."""

@@ -26,6 +26,7 @@ from fastconv.machine.figures import (
     FIGURES,
     KernelFigures,
     PackingFigures,
+    TileFigures,
     figures_of,
 )
 from fastconv.machine.instruction_sets import (
@@ -39,8 +40,8 @@ from fastconv.problem.record import record
 __all__ = [
     "AMD_ZEN4", "AMD_ZEN5", "FAMILY_FIGURES", "FIGURES", "INSTRUCTION_SETS", "INTEL_CLIENT",
     "INTEL_SERVER", "ISAS", "InstructionSet", "KernelFigures", "Machine", "PackingFigures",
-    "available_isas", "cache_sizes", "cpu_features", "cpu_id", "cpu_model", "detected_isa",
-    "family", "figures_of", "forced_isa", "get_machine", "with_extended",
+    "TileFigures", "available_isas", "cache_sizes", "cpu_features", "cpu_id", "cpu_model",
+    "detected_isa", "family", "figures_of", "forced_isa", "get_machine", "with_extended",
 ]  # fmt: skip
 
 # Best first.

@@ -28,6 +28,22 @@ class PackingFigures:
 
 
 @record(frozen=True)
+class TileFigures:
+    """Seconds that convolution on matrix tiles takes on one core.
+
+    ``dot``: of a product of two tiles; ``copy``: of a number that is split into pieces;
+    ``weights``: of a byte of weights that a block reads; ``moved``: of a byte of the problem's
+    arrays; ``packing``: of a byte of weights that is packed.
+    """
+
+    dot: float
+    copy: float
+    weights: float
+    moved: float
+    packing: float
+
+
+@record(frozen=True)
 class KernelFigures:
     """What the kernels are shaped by, and what costs are counted from, for one instruction set.
 
@@ -39,6 +55,8 @@ class KernelFigures:
     cache one core reads faster than memory; None: all of it. ``packing`` is what packing
     weights takes. Butterflies of Fourier transforms reach ``butterfly_share`` of the peak, and
     a tap of a plane's large filter takes as long as ``tap_steps`` multiply-adds at the peak.
+    ``filter_steps`` is the time of minimal filters' operations, as counted, that of others being
+    1; ``tiles`` what matrix tiles take, None where there are none.
     """
 
     instruction_set: InstructionSet
@@ -51,6 +69,8 @@ class KernelFigures:
     packing: PackingFigures = PackingFigures(2.0, 2.0, 3.5, 8.0, 2.0)
     butterfly_share: float = 0.78
     tap_steps: float = 1.1
+    filter_steps: float = 1.0
+    tiles: TileFigures | None = None
 
     @property
     def vector_bytes(self) -> int:
@@ -82,6 +102,7 @@ FAMILY_FIGURES = {
         packing=PackingFigures(3.5, 0.0, 2.2, 3.0, 0.0),
         butterfly_share=0.43,
         tap_steps=1.5,
+        filter_steps=1.4,
     ),
     # Not measured. Two 256-bit multiply-add units at clocks of 4 to 5 GHz: 32 operations a cycle.
     ("avx2", INTEL_CLIENT): dataclasses.replace(FIGURES["avx2"], flops_per_second=140e9),
@@ -91,6 +112,10 @@ FAMILY_FIGURES = {
         FIGURES["avx512"], flops_per_second=265e9, bytes_per_second=42e9
     ),
 }
+FAMILY_FIGURES["amx", INTEL_SERVER] = dataclasses.replace(
+    FAMILY_FIGURES["avx512", INTEL_SERVER],
+    tiles=TileFigures(6.6e-9, 0.045e-9, 0.022e-9, 0.065e-9, 0.1e-9),
+)
 
 
 def figures_of(isa: str, family: str) -> KernelFigures:

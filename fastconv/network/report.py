@@ -101,6 +101,7 @@ class StepReport:
     work_bytes: float = 0
     limits: str = FIXED
     packing_seconds: float | None = None
+    arithmetic: str = ""
 
     @classmethod
     def of(
@@ -140,6 +141,7 @@ class StepReport:
             work_bytes=roof.work.bytes,
             limits=limits,
             packing_seconds=_packing_seconds(choice),
+            arithmetic=choice.algorithm.arithmetic(problem),
         )
 
     @property
@@ -168,6 +170,8 @@ class StepReport:
         if self.roof_seconds is None:
             return "\n".join([*lines, f"  {self.algorithm}: {self.reason}"])
         lines.append(f"  {self.algorithm}: {self.reason}")
+        if self.arithmetic.startswith("bf16"):
+            lines.append(f"  arithmetic {self.arithmetic}")
         if self.packing_seconds is not None:
             took = duration(self.packing_seconds)
             lines.append(f"  weights packed at each call, {took} of the predicted time")

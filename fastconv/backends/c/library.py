@@ -18,6 +18,9 @@ from fastconv.machine import Machine, forced_isa, with_extended
 
 BACKEND = "c"
 
+# A kernel that has a form for the processor's tiles.
+_TILES = "tiles.convolve", ("bf16x3", "float32")
+
 _lib = importlib.import_module("fastconv.backends.c._native").lib
 _find, _drive = _lib.fastconv_find, _lib.fastconv_drive
 
@@ -47,10 +50,30 @@ def has(name: str, *constants: Any) -> bool:
 
 
 def _address(name: str, constants: tuple[Any, ...]) -> int:
-    """Find a kernel of the instruction set in force, or of one that it extends; 0: none has it."""
+    return _found(name, constants, forced_isa())
+
+
+@functools.cache
+def _found(name: str, constants: tuple[Any, ...], isa: str) -> int:
+    """Find a kernel of an instruction set, or of one that it extends; 0: none has it."""
     row = MANIFEST[name]
-    symbols = (row.symbol(constants, isa) for isa in with_extended(forced_isa()))
-    return next((int(_find(symbol.encode())) for symbol in symbols if symbol is not None), 0)
+    for own in with_extended(isa):
+        symbol = row.symbol(constants, own)
+        address = 0 if symbol is None else int(_find(symbol.encode()))
+        if address != 0 and (own != "amx" or _may_use_tiles()):
+            return address
+    return 0
+
+
+def has_tiles() -> bool:
+    """Tell whether kernels of matrix tiles run on the processor's own, not emulated."""
+    return forced_isa() == "amx" and _found(*_TILES, "amx") != _found(*_TILES, "avx512")
+
+
+@functools.cache
+def _may_use_tiles() -> bool:
+    """Ask the system for the processor's tiles, when they are first needed."""
+    return bool(_lib.fastconv_permit_tiles())
 
 
 @functools.cache

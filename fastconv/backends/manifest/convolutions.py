@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastconv.backends.manifest.schema import (
+    BASIC,
     FLAG,
     FLOATS,
     Address,
@@ -13,6 +14,7 @@ from fastconv.backends.manifest.schema import (
     Kernel,
     Record,
     dtype,
+    kind,
     tile,
 )
 
@@ -412,6 +414,107 @@ class Winograd(Args):
 
 _FILTERS = ("down_outputs", "across_outputs")
 
+
+class ConvolveTiles(Args):
+    """Convolution on matrix tiles; how blocks lie says `native.conv.tiles.layout`.
+
+    Steps are bytes, of the input and of the output from image to image, group to group, channel to
+    channel and pixel to pixel.
+    """
+
+    source: Address
+    source_image: Int
+    source_group: Int
+    source_channel: Int
+    source_pixel: Int
+    # Input channels of a group; their blocks of 32, and bytes of a block's rows, to the second
+    # pieces of a row, of a pixel in a row, and of the padding that is cleared first.
+    channels: Int
+    depth_blocks: Int
+    depth_bytes: Int
+    low_bytes: Int
+    pixel_bytes: Int
+    cleared: Int
+    # Slices that blocks show (from block to block, of a block), bytes to each in a block, pixels of
+    # a slice and bytes to each of a block's.
+    slices: Address
+    slice_step: Int
+    slice_count: Int
+    slice_targets: Address
+    slice_pixels: Int
+    pixel_targets: Address
+    # Rows are `TileEdge`.
+    edges: Address
+    edge_count: Int
+    weights: Address
+    weights_group: Int
+    bias: Address
+    # Bytes to each chunk of a sum, and its numbers.
+    chunks: Address
+    chunk_count: Int
+    chunk_depths: Address
+    # Rows are `TileRow`; bytes from one row of a tile to the next.
+    tiles: Address
+    tile_count: Int
+    tile_step: Int
+    target: Address
+    out_image: Int
+    out_group: Int
+    out_pixel: Int
+    out_channel: Int
+    # Output channels of a group.
+    out_channels: Int
+    residual: Address
+    slope: Float
+    low: Float
+    high: Float
+    groups: Int
+    blocks: Int
+    # Outputs of a block and of an image; parts of the output channels, an item each.
+    block_pixels: Int
+    image_pixels: Int
+    parts: Int
+    scratch_base: Address
+    scratch_stride: Int
+
+
+class TileEdge(Record):
+    """A cell at the edge: bytes from its slice's start, and the slice's pixel that it shows."""
+
+    target: Int
+    source: Int
+
+
+class TileRow(Record):
+    """Bytes to the first pixel, which of 16 are outputs, the first one's place, and how many."""
+
+    place: Int
+    mask: Int
+    out: Int
+    pixels: Int
+
+
+class TileWeights(Args):
+    """Weights as right tiles."""
+
+    source: Address
+    target: Address
+    # Elements of a column, and columns of a group.
+    column: Int
+    columns: Int
+    # Elements of each chunk's depth, -1 for zeros.
+    places: Address
+    chunks: Int
+    # Chunks of a work item, and elements of a column that it turns.
+    part: Int
+    run: Int
+    scratch_base: Address
+    scratch_stride: Int
+
+
+# Pieces of products, and where there are kernels of them: emulated, or the processor's own.
+_PIECES = (kind("bf16x3", "bf16"), dtype("float32"))
+_WITH_AMX = (*BASIC, "amx")
 KERNELS = (
     Kernel("pack", Pack, "conv.pack:pack", "pack.h", (tile(),)),
     Kernel("depthwise", Depthwise, "conv.depthwise:depthwise", "depthwise.h", (tile(),),
@@ -437,8 +540,10 @@ KERNELS = (
            (tile("blocks"),), ("columns",)),
     Kernel("winograd.output", Winograd, "conv.winograd.kernels:transform_output", "winograd.h",
            (tile(),), _FILTERS),
+    Kernel("tiles.convolve", ConvolveTiles, None, "tiles_convolve.h", _PIECES, isas=_WITH_AMX),
+    Kernel("tiles.weights", TileWeights, None, "tiles_convolve.h", _PIECES, isas=_WITH_AMX),
 )  # fmt: skip
-RECORDS = (FftPass, PlanarPixels)
+RECORDS = (FftPass, PlanarPixels, TileEdge, TileRow)
 # See `ALGORITHMS` of the package.
 ALGORITHMS = (
     ("ConvProblem", "c numba", "conv.direct", "Direct"),
@@ -454,6 +559,7 @@ ALGORITHMS = (
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd4"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd5"),
     ("ConvProblem", "c numba", "conv.winograd.algorithm", "Winograd6"),
+    ("ConvProblem", "c", "conv.tiles.algorithm", "Tiles"),
     ("ConvProblem", "c", "dot", "DotConv"),
     ("ConvTransposeProblem", "c numba", "conv.transposed", "Transposed"),
 )

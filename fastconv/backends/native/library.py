@@ -24,3 +24,6 @@ class Library(Protocol):
 
     def has(self, name: str, *constants: Any) -> bool:
         """Tell whether there is a kernel ``name`` for ``constants``."""
+
+    def has_tiles(self) -> bool:
+        """Tell whether kernels of matrix tiles run on the processor's own, not emulated."""

@@ -38,3 +38,8 @@ def kernel(name: str, *constants: Any) -> int:
 def has(name: str, *constants: Any) -> bool:
     """Tell whether there is a kernel for these constants: it can be compiled for any."""
     return MANIFEST[name].numba is not None
+
+
+def has_tiles() -> bool:
+    """Tell whether kernels of matrix tiles run on the processor's own: there are none here."""
+    return False

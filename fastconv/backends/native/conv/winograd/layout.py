@@ -410,7 +410,8 @@ class Layout:
             operations += SCATTER_OPERATIONS * prod(self.output_size) * problem.out_channels
         transforms = operations / machine.peak_flops(problem.dtype)
         moved = (problem.bytes + packed) / CACHE_SPEED + weights / speed * (1 + (blocks - 1) / 4)
-        seconds = self.products_seconds(machine) + transforms + moved / machine.memory_bandwidth
+        seconds = (self.products_seconds(machine) + transforms) * machine.figures.filter_steps
+        seconds += moved / machine.memory_bandwidth
         return Cost(
             problem.batch * seconds,
             problem.batch * packed + self.scratch_bytes,
