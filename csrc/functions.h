@@ -152,7 +152,7 @@ FUNCTION(hardsigmoid)
 
 FUNCTION(hardswish)
 {
-    return x * NAME(hardsigmoid)(x, a, b);
+    return a * (x * NAME(hardsigmoid)(x, a, b)) + b;
 }
 
 FUNCTION(sigmoid)

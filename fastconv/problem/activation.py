@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "gelu": (("tanh",), (0.0,)),
     "silu": ((), ()),
     "mish": ((), ()),
-    "hardswish": ((), ()),
+    "hardswish": (("scale", "shift"), (1.0, 0.0)),
     "hardsigmoid": ((), ()),
     "hardtanh": (("min_val", "max_val"), (-1.0, 1.0)),
     "sigmoid": ((), ()),
@@ -64,7 +64,7 @@ class Activation:
         return cls(name, parameters)
 
     def __str__(self) -> str:
-        if not self.parameters:
+        if not self.parameters or (self.name, self.parameters) == ("hardswish", (1.0, 0.0)):
             return self.name
         return f"{self.name}({', '.join(f'{p:g}' for p in self.parameters)})"
 

@@ -115,11 +115,12 @@ def _hardsigmoid() -> Scalar:
     return hardsigmoid
 
 
-def _hardswish() -> Scalar:
+def _hardswish(scale: float, shift: float) -> Scalar:
     def hardswish(x: Any) -> Any:
         shifted = x + f32(3)
         shifted = f32(0) if shifted < f32(0) else shifted
-        return x * ((f32(6) if shifted > f32(6) else shifted) / f32(6))
+        gate = (f32(6) if shifted > f32(6) else shifted) / f32(6)
+        return f32(scale) * (x * gate) + f32(shift or -0.0)
 
     return hardswish
 

@@ -98,7 +98,7 @@ def _hardsigmoid(name: str) -> Function:
 
 def _hardswish(name: str) -> Function:
     gate = inlined(_hardsigmoid(name))
-    return lambda x, a, b: x * gate(x, a, b)
+    return lambda x, a, b: a * (x * gate(x, a, b)) + b
 
 
 def _sigmoid(name: str) -> Function:
