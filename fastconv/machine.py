@@ -44,6 +44,8 @@ class KernelFigures:
     ``bytes_per_second`` what one core streams from memory: fixed figures of a common machine, so
     that choices never follow a stopwatch. ``near_bytes`` is what of the last cache one core reads
     faster than memory; None: all of it. ``packing`` is what packing weights takes.
+    Planar convolutions of single pixels copy a block's inputs where they have ``panel_tiles`` tiles
+    of output channels or more: of images that the second cache holds, and of larger ones.
     """
 
     vector_bytes: int
@@ -57,6 +59,7 @@ class KernelFigures:
     bytes_per_second: float
     near_bytes: int | None = None
     packing: PackingFigures = PackingFigures(2.0, 2.0, 3.5, 8.0)
+    panel_tiles: tuple[int, int] = (1 << 30, 1 << 30)
 
 
 _WIDE = ((14, 2), (8, 3), (9, 3), (6, 4), (16, 1))
@@ -78,6 +81,7 @@ FAMILY_FIGURES = {
         flops_per_second=230e9,
         near_bytes=4 << 20,
         packing=PackingFigures(3.5, 0.0, 2.2, 3.0),
+        panel_tiles=(5, 3),
     ),
 }
 

@@ -14,6 +14,7 @@ from math import log2, prod
 import numpy as np
 
 from fastconv.backends.base import Array, Cost
+from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.planes import Planes
 from fastconv.backends.native.gemm import clamp_words, fused, tile_for
@@ -42,6 +43,8 @@ CHUNKS = 4
 LINE_CHUNK_BYTES = 12 << 10
 # Where a line's lines take more than this, it is cut into chunks.
 LONG_LINE_BYTES = 64 << 10
+# Inputs of a block of pixels that are not copied: they stay in the first cache as they are.
+FEWEST_PANEL_BYTES = 4 << 10
 # Tiles that a chunk has at least: fewer copy more than they multiply.
 FEWEST_TILES = 4
 
@@ -51,7 +54,7 @@ CUTS = ("rows", "pixels", "columns", "spans")
 (PLANES, IMAGE_BYTES, PLANE_BYTES, WEIGHTS, BIAS, OUT, OUT_IMAGE, OUT_PLANE, RESIDUAL, SLOPE, LOW,
  HIGH, GROUPS, IN_CHANNELS, OUT_CHANNELS, STEPS, OFFSETS, PIXELS, CHUNK, HEIGHT, WIDTH, CUT, SINGLE,
  TAPS_DOWN, STRIDE_DOWN, APART_DOWN, ROWS, COLUMNS, IN_WIDTH, BEFORE, PHASE, STEP, PHASES, BY_TABLE,
- SCRATCH_BASE, SCRATCH_STRIDE, PARTS) = range(37)  # fmt: skip
+ SCRATCH_BASE, SCRATCH_STRIDE, PARTS, PANEL) = range(38)  # fmt: skip
 
 
 class Planar(NativeConv):
@@ -87,7 +90,7 @@ class Planar(NativeConv):
         seconds = flops / machine.peak_flops(problem.dtype) + moved / machine.memory_bandwidth / 2
         beyond = max(0, shape.lines_bytes - machine.l2_bytes // 2)
         seconds *= 1 + beyond / machine.l2_bytes
-        if shape.flat:
+        if shape.flat and not shape.panel_bytes:
             # Vectors read across cache lines, from planes that leave the first cache in between.
             panel = problem.sum_length * tile.columns * size
             if panel > machine.l1_bytes:
@@ -105,6 +108,9 @@ class Planar(NativeConv):
         filters = packed_panels(self.library, tile.dtype, channels=steps, **panels)
         activation = problem.activation if fused(problem.activation) else None
         scratch = 0 if shape.flat else shape.lines_bytes + tile.columns * size
+        # Where the panel of a block of pixels is in scratch memory.
+        panel = rounded(scratch) if shape.panel_bytes else -1
+        scratch = panel + shape.panel_bytes if shape.panel_bytes else scratch
         height, width = shape.size
         way = CUTS.index(shape.cut), int(planes.single)
         out_plane = prod(problem.output_size) * size
@@ -115,7 +121,7 @@ class Planar(NativeConv):
             INPUT(1) if problem.residual else 0, *clamp_words(activation), groups, per_group,
             columns, steps, constant(shape.offsets(), np.int64),
             constant(shape.pixels(), np.int64), shape.chunk, height, width, *way, *planes.down,
-            *planes.words(problem), SCRATCH, scratch_stride(scratch), shape.parts,
+            *planes.words(problem), SCRATCH, scratch_stride(scratch), shape.parts, panel,
         ]  # fmt: skip
         address = self.library.kernel("planar", tile, *planes.constants(), *way)
         items = problem.batch * shape.items_image
@@ -268,6 +274,23 @@ class Shape:
         problem = self.problem
         per_group = problem.in_channels // problem.groups
         return 0 if self.flat else per_group * self.plane_lines * problem.dtype.itemsize
+
+    @property
+    def panel_bytes(self) -> int:
+        """Bytes of a block's inputs, where they are copied; 0: they are read where they are.
+
+        It pays where single pixels of many channels are read for many output channels, and by
+        kernels that can: those of C.
+        """
+        problem, machine = self.problem, get_machine()
+        size = problem.dtype.itemsize
+        room = problem.in_channels // problem.groups * self.tile.columns * size
+        near, far = machine.figures.panel_tiles
+        image = problem.in_channels * prod(problem.input_size) * size
+        few = self.tiles < (near if image <= machine.l2_bytes else far)
+        if few or not self.planes.single or self.cut not in ("rows", "pixels"):
+            return 0
+        return room if FEWEST_PANEL_BYTES <= room <= machine.l2_bytes // 4 else 0
 
     def offsets(self) -> Array:
         """Give the bytes from an output's pixel to what each weight multiplies."""
