@@ -283,6 +283,8 @@ INLINE void NAME(planar)(int rows, int vectors, const int64_t *args, int64_t fir
     }
 }
 
+#include "interleaved.h"
+
 /* As many rows as some number of output channels fills, and the vectors that registers are left
  * for; 1 x 8 beside them. */
 #undef PLANAR_SHAPES

@@ -33,6 +33,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("ConvProblem", "cuda", "conv.winograd", "Winograd2"),
     ("ConvProblem", "cuda", "conv.winograd", "Winograd4"),
     ("ConvProblem", "reference", "conv", "Conv"),
+    ("ConvTransposeProblem", "c", "conv.interleaved", "Interleaved"),
     ("ConvTransposeProblem", "c numba", "conv.transposed", "Transposed"),
     ("ConvTransposeProblem", "cuda", "conv.transposed_tensor", "TransposedTensor"),
     ("ConvTransposeProblem", "cuda", "conv.transposed", "Transposed"),

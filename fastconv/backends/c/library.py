@@ -20,7 +20,7 @@ BACKEND = "c"
 _DTYPES = ("float32", "float64")
 # Whose register tiles are compiled in.
 _TILED = {
-    "attention", "gemm", "gemm.fresh", "im2col", "matmul", "planar", "recurrent.gru",
+    "attention", "gemm", "gemm.fresh", "im2col", "interleaved", "matmul", "planar", "recurrent.gru",
     "recurrent.lstm", "recurrent.reset", "recurrent.rnn", "winograd.multiply",
 }  # fmt: skip
 
