@@ -86,10 +86,56 @@ INLINE void NAME(multiply_pixels)(int rows, int vectors, V *tile, const char *co
     }
 }
 
-/* Make output channels t * rows, ... of some pixels, and store those inside the output. */
+/* The same of a panel: rows of the tile's vectors, one after the other. */
+INLINE void NAME(multiply_panel)(int rows, int vectors, V *tile, const REAL *panel,
+                                 const REAL *weights, int64_t count)
+{
+    for (int64_t k = 0; k < count; k++) {
+        V held[MOST_PIXELS];
+        UNROLL for (int v = 0; v < vectors; v++) {
+            held[v] = NAME(held)(NAME(load)(panel + v * LANES));
+        }
+        UNROLL for (int r = 0; r < rows; r++) {
+            const V factor = NAME(splat)(weights[r]);
+            UNROLL for (int v = 0; v < vectors; v++) {
+                V *sum = tile + r * vectors + v;
+                *sum = NAME(multiply_add)(factor, held[v], *sum);
+            }
+        }
+        panel += vectors * LANES;
+        weights += rows;
+    }
+}
+
+/* Bring the vectors of all steps together, so that none drives another out of the first cache:
+ * planes are often a multiple of some KB apart. */
+INLINE void NAME(copy_vectors)(int vectors, REAL *panel, const char *const *inputs,
+                               const int64_t *offsets, int64_t count)
+{
+    for (int64_t k = 0; k < count; k++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            NAME(store)(panel + v * LANES, NAME(load)((const REAL *)(inputs[v] + offsets[k])));
+        }
+        panel += vectors * LANES;
+    }
+}
+
+/* Ask for the vectors of steps `from` to `to` - 1 of the next block's pixels. */
+INLINE void NAME(ask_for_next)(int vectors, const char *const *inputs, const int64_t *offsets,
+                               int64_t from, int64_t to)
+{
+    for (int64_t k = from; k < to; k++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            __builtin_prefetch(inputs[v] + vectors * VECTOR_BYTES + offsets[k], 0, 2);
+        }
+    }
+}
+
+/* Make output channels t * rows, ... of some pixels, and store those inside the output; `panel` has
+ * their inputs where it is not 0. */
 INLINE void NAME(multiply_tile)(int rows, int vectors, const struct planar_args *args,
-                                const struct NAME(pixels) *pixels, int64_t shift,
-                                const REAL *weights, const REAL *bias, int64_t t)
+                                const struct NAME(pixels) *pixels, const REAL *panel,
+                                int64_t shift, const REAL *weights, const REAL *bias, int64_t t)
 {
     V tile[MOST_ROWS * MOST_PIXELS];
     UNROLL for (int r = 0; r < rows; r++) {
@@ -97,8 +143,13 @@ INLINE void NAME(multiply_tile)(int rows, int vectors, const struct planar_args 
             tile[r * vectors + v] = NAME(splat)(bias[t * rows + r]);
         }
     }
-    NAME(multiply_pixels)(rows, vectors, tile, pixels->inputs, words_at(args->offsets, 0),
-                          weights + t * args->steps * rows, args->steps);
+    weights += t * args->steps * rows;
+    if (panel != 0) {
+        NAME(multiply_panel)(rows, vectors, tile, panel, weights, args->steps);
+    } else {
+        NAME(multiply_pixels)(rows, vectors, tile, pixels->inputs, words_at(args->offsets, 0),
+                              weights, args->steps);
+    }
     const int64_t line = args->out_plane, target = shift + t * rows * line;
     const int64_t valid = lesser(args->out_channels - t * rows, rows);
     if (args->residual != 0) {
@@ -157,13 +208,13 @@ static void NAME(copy_chunk)(const struct planar_args *args, const REAL *source,
  * the next, so that inputs are read once; or channel by channel, where the chunk's inputs stay in
  * the first cache. */
 INLINE void NAME(multiply_chunk)(int rows, int vectors, const struct planar_args *args,
-                                 int64_t source,
-                                 int64_t shift, const REAL *weights, const REAL *bias, int64_t left,
-                                 int64_t first, int64_t last)
+                                 int64_t source, REAL *panel, int64_t shift, const REAL *weights,
+                                 const REAL *bias, int64_t left, int64_t first, int64_t last)
 {
     const int by_channels = args->cut == CUT_COLUMNS;
     const int64_t tiles = last - first;
     const int64_t blocks = parts_of(parts_of(left, LANES), vectors);
+    const int64_t *offsets = words_at(args->offsets, 0), steps = args->steps;
     struct NAME(pixels) pixels = {0};
     for (int64_t outer = 0; outer < (by_channels ? tiles : blocks); outer++) {
         for (int64_t inner = 0; inner < (by_channels ? blocks : tiles); inner++) {
@@ -172,14 +223,20 @@ INLINE void NAME(multiply_chunk)(int rows, int vectors, const struct planar_args
             if (by_channels || inner == 0) {
                 NAME(find_pixels)(vectors, &pixels, args, source, block * vectors, left);
             }
-            NAME(multiply_tile)(rows, vectors, args, &pixels, shift, weights, bias, t);
+            if (panel != 0 && inner == 0) {
+                NAME(copy_vectors)(vectors, panel, pixels.inputs, offsets, steps);
+            }
+            if (panel != 0 && outer + 1 < blocks) {
+                NAME(ask_for_next)(vectors, pixels.inputs, offsets, steps * inner / tiles,
+                                   steps * (inner + 1) / tiles);
+            }
+            NAME(multiply_tile)(rows, vectors, args, &pixels, panel, shift, weights, bias, t);
         }
     }
 }
 
 INLINE void NAME(planar)(int rows, int vectors, const struct planar_args *args, int64_t first,
-                         int64_t last,
-                         int64_t worker)
+                         int64_t last, int64_t worker)
 {
     const int64_t size = (int64_t)sizeof(REAL), width = args->width;
     const int in_rows = args->cut == CUT_ROWS;
@@ -190,6 +247,7 @@ INLINE void NAME(planar)(int rows, int vectors, const struct planar_args *args, 
     const int64_t lines = args->scratch_base + worker * args->scratch_stride;
     /* Lines that lie as outputs do are one line; others fill whole vectors. */
     const int64_t line = args->single ? width : parts_of(width, LANES) * LANES;
+    REAL *panel = args->panel < 0 ? 0 : AT(lines + args->panel);
     int64_t before = -1;
     for (int64_t item = first; item < last; item++) {
         const int64_t whole = item / parts, part = item % parts;
@@ -210,13 +268,15 @@ INLINE void NAME(planar)(int rows, int vectors, const struct planar_args *args, 
             }
             source = lines;
         }
-        NAME(multiply_chunk)(rows, vectors, args, source, shift,
+        NAME(multiply_chunk)(rows, vectors, args, source, panel, shift,
                              AT(args->weights) + group * filters * args->steps,
                              AT(args->bias) + group * filters,
                              (stop - start) * (in_rows ? line : 1), tiles * part / parts,
                              tiles * (part + 1) / parts);
     }
 }
+
+#include "interleaved.h"
 
 #define PLANAR_KERNEL(rows, vectors)                                                               \
     KERNEL(planar_##rows##x##vectors, planar_args,                                                 \

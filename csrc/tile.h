@@ -131,11 +131,26 @@ INLINE void NAME(tile_store_apart)(int rows, int vectors, const V *tile, int64_t
     }
 }
 
-/* The activations of an epilogue: what is negative times `slope`, then within [low, high]. NaN
- * passes through. */
+/* x times a sixth of x + 3 within [0, 6], times `scale`, plus `shift`. */
+INLINE void NAME(tile_hardswish)(int rows, int vectors, V *tile, double scale, double shift)
+{
+    const V zero = {0}, three = NAME(splat)(3), six = NAME(splat)(6);
+    const V factor = NAME(splat)((REAL)(scale / 6)), term = NAME(splat)((REAL)shift);
+    UNROLL for (int i = 0; i < rows * vectors; i++) {
+        const V gate = NAME(smaller)(six, NAME(larger)(zero, tile[i] + three));
+        tile[i] = NAME(multiply_add)(gate * factor, tile[i], term);
+    }
+}
+
+/* The activations of an epilogue: what is negative times `slope`, then within [low, high]. Where
+ * `low` is infinite and `high` is not: hard swish, times `slope`, plus `high`. NaN passes through. */
 INLINE void NAME(tile_activate)(int rows, int vectors, V *tile, double slope, double low,
                                 double high)
 {
+    if (low == INFINITY && high < INFINITY) {
+        NAME(tile_hardswish)(rows, vectors, tile, slope, high);
+        return;
+    }
     if (slope != 1.0) {
         const V factor = NAME(splat)((REAL)slope), zero = {0};
         UNROLL for (int i = 0; i < rows * vectors; i++) {

@@ -200,15 +200,17 @@ def hardswish(
     input: ArrayLike,
     inplace: bool = False,
     *,
+    scale: float = 1.0,
+    shift: float = 0.0,
     algorithm: str | None = None,
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x relu6(x + 3) / 6; arguments as in `relu`.
+    """Return scale x relu6(x + 3) / 6 + shift; other arguments as in `relu`.
 
     Howard et al.: Searching for MobileNetV3 (2019).
     """
-    return _apply(input, ("hardswish",), inplace, algorithm, backend, out)
+    return _apply(input, ("hardswish", scale, shift), inplace, algorithm, backend, out)
 
 
 @remembered

@@ -56,7 +56,9 @@ class KernelFigures:
     weights takes. Butterflies of Fourier transforms reach ``butterfly_share`` of the peak, and
     a tap of a plane's large filter takes as long as ``tap_steps`` multiply-adds at the peak.
     ``filter_steps`` is the time of minimal filters' operations, as counted, that of others being
-    1; ``tiles`` what matrix tiles take, None where there are none.
+    1; ``tiles`` what matrix tiles take, None where there are none. Planar convolutions of single
+    pixels copy a block's inputs where they have ``panel_tiles`` tiles of output channels or more:
+    of images that the second cache holds, and of larger ones.
     """
 
     instruction_set: InstructionSet
@@ -70,6 +72,7 @@ class KernelFigures:
     butterfly_share: float = 0.78
     tap_steps: float = 1.1
     filter_steps: float = 1.0
+    panel_tiles: tuple[int, int] = (1 << 30, 1 << 30)
     tiles: TileFigures | None = None
 
     @property
@@ -103,6 +106,7 @@ FAMILY_FIGURES = {
         butterfly_share=0.43,
         tap_steps=1.5,
         filter_steps=1.4,
+        panel_tiles=(5, 3),
     ),
     # Not measured. Two 256-bit multiply-add units at clocks of 4 to 5 GHz: 32 operations a cycle.
     ("avx2", INTEL_CLIENT): dataclasses.replace(FIGURES["avx2"], flops_per_second=140e9),

@@ -31,7 +31,7 @@ ACTIVATIONS: dict[str, Row] = {
     "gelu": Row(("tanh",), (0.0,)),
     "silu": Row(torch="silu"),
     "mish": Row(onnx="Mish", torch="mish"),
-    "hardswish": Row(onnx="HardSwish", torch="hardswish"),
+    "hardswish": Row(("scale", "shift"), (1.0, 0.0), onnx="HardSwish", torch="hardswish"),
     "hardsigmoid": Row(torch="hardsigmoid"),
     "hardtanh": Row(("min_val", "max_val"), (-1.0, 1.0)),
     "sigmoid": Row(onnx="Sigmoid", torch="sigmoid"),
@@ -80,7 +80,7 @@ class Activation:
         return cls(name, parameters)
 
     def __str__(self) -> str:
-        if not self.parameters:
+        if not self.parameters or (self.name, self.parameters) == ("hardswish", (1.0, 0.0)):
             return self.name
         return f"{self.name}({', '.join(f'{p:g}' for p in self.parameters)})"
 

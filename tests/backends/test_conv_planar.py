@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastconv.functional as F
+from fastconv.backends.native.conv import planar
 from fastconv.dispatch.registry import backend_available
+from fastconv.machine import available_isas, get_machine
 from tests.exact import assert_drawn_exact, assert_exact, assert_stays_in_windows
 from tests.libraries import ISAS
 from tests.planes import assert_same_bits
@@ -107,3 +110,28 @@ def test_bits_depend_neither_on_batch_nor_on_threads(backend: str, stride: int) 
     w = rng.standard_normal((13, 3, 5, 5)).astype("f4")
     how: dict[str, Any] = {"backend": backend, "algorithm": "planar", "stride": stride}
     assert_same_bits(lambda v: F.conv2d(v, w, padding=2, **how), x)
+
+
+@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("stride", [1, 2])
+def test_copied_panels_are_exact(isa: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTCONV_ISA", isa)
+    machine = get_machine()
+    figures = dataclasses.replace(machine.figures, panel_tiles=(1, 1))
+    monkeypatch.setattr(planar, "FEWEST_PANEL_BYTES", 1)
+    monkeypatch.setattr(
+        planar, "get_machine", lambda: dataclasses.replace(machine, figures=figures)
+    )
+    # Not those of other tests, whose plans are kept.
+    for out, width in ((1, 17), (5, 35), (13, 131), (26, 66)):
+        case = {
+            "n": 2,
+            "input": (1, 19, 7, width),
+            "weight": (2 * out, 19, 1, 1),
+            "options": {"stride": stride},
+            "bias": True,
+            "residual": width == 35,
+            "dtype": "float32",
+        }
+        for backend in BACKENDS:
+            assert_exact(case, "planar", backend)

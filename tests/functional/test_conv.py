@@ -333,7 +333,8 @@ def test_convolve_in_one_dimension_is_numpy_convolve() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize(
-    "activation", [None, "relu", "relu6", ("leaky_relu", 0.25), ("hardtanh", -2, 3), "silu", "gelu"]
+    "activation",
+    [None, "relu", "relu6", ("leaky_relu", 0.25), ("hardtanh", -2, 3), "silu", "gelu", "hardswish"],
 )
 def test_epilogue_is_bias_then_residual_then_activation(
     backend: str, layout: str, activation: Any
@@ -355,6 +356,29 @@ def test_epilogue_is_bias_then_residual_then_activation(
     )  # fmt: skip
     # The argument is exact; an activation is a handful of operations on it.
     np.testing.assert_allclose(result, expected.numpy().transpose(axes), rtol=1e-14, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("backend", "algorithm"),
+    pairs("direct", "planar", "im2col", "depthwise", "depthwise_planar", "winograd", "fft", "dot"),
+)
+def test_scaled_hardswish_ends_every_algorithm(backend: str, algorithm: str) -> None:
+    rng = np.random.default_rng(5)
+    groups = 6 if algorithm in ("depthwise", "depthwise_planar", "fft") else 1
+    channels, size, kernel = (160, (1, 1), 1) if algorithm == "dot" else (6, (9, 21), 3)
+    x = rng.standard_normal((1, channels, *size)).astype("f4")
+    w = rng.standard_normal((6, channels // groups, kernel, kernel)).astype("f4")
+    common: dict[str, Any] = {"groups": groups}
+    if algorithm == "depthwise":
+        x, common["layout"] = x.transpose(0, 2, 3, 1), "NHWC"
+    plain = F.conv2d(x.astype("f8"), w.astype("f8"), backend="reference", **common)
+    expected = -1.5 * torch_f.hardswish(torch.from_numpy(plain)).numpy() + 0.25
+    result = F.conv2d(
+        x, w, activation=("hardswish", -1.5, 0.25), backend=backend, algorithm=algorithm, **common
+    )
+    # A slope of at most 2.25 on the sum's own error, and roundings of the result.
+    tolerance = 3 * sum_tolerance("float32", 160) + 8 * np.finfo("f4").eps * np.abs(expected)
+    assert (np.abs(result - expected) <= tolerance).all()
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "uint32"])

@@ -24,7 +24,12 @@ from fastconv.network.passes.clean import (
     remove_dead,
 )
 from fastconv.network.passes.fold import fold_affine, fold_padding
-from fastconv.network.passes.fuse import fuse_activation, fuse_light_activation, fuse_residual
+from fastconv.network.passes.fuse import (
+    fuse_activation,
+    fuse_light_activation,
+    fuse_residual,
+    fuse_scale,
+)
 from fastconv.network.passes.layout import channels_last, last_from
 from fastconv.network.passes.recognise import recognise_activations
 from fastconv.network.planner import plan_program
@@ -155,6 +160,25 @@ def test_activations_end_the_operation_before() -> None:
     assert kinds(fuse_activation(twice)) == ["conv2d", "relu"]
     shared = lowered(lambda x: (lambda y: F.relu(y) + y)(conv(x)))
     assert fuse_activation(shared) is shared
+
+
+def test_a_factor_and_a_term_after_hardswish_are_its_own() -> None:
+    def scaled(x: Any, *others: float) -> Any:
+        value = F.hardswish(conv(x)) * np.float32(1.25) + np.float32(-0.5)
+        for number in others:
+            value = value + np.float32(number)
+        return value
+
+    before = lowered(scaled)
+    after = fuse_scale(fuse_activation(before))
+    assert kinds(after) == ["conv2d"]
+    assert str(after.ops[0].problem.activation) == "hardswish(1.25, -0.5)"  # type: ignore[attr-defined]
+    agree(before, after)
+    # A second term stays: the rounding between both may be meant. So does a channel's own factor.
+    more = fuse_scale(fuse_activation(lowered(lambda x: scaled(x, 0.5))))
+    assert kinds(more) == ["conv2d", "add"]
+    by_channel = lowered(lambda x: F.hardswish(conv(x)) * GAIN[:, None, None])
+    assert kinds(fuse_scale(fuse_activation(by_channel))) == ["conv2d", "multiply"]
 
 
 def test_activations_end_sums_and_normalisations_that_stay() -> None:

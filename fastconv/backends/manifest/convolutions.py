@@ -204,6 +204,8 @@ class Planar(Lines):
     scratch_base: Address
     scratch_stride: Int
     parts: Int
+    # Bytes to the panel of a block's inputs in scratch memory, -1: they are read where they are.
+    panel: Int
 
 
 class PlanarPixels(Record):
@@ -212,6 +214,34 @@ class PlanarPixels(Record):
     source: Int
     target: Int
     lanes: Int
+
+
+class Interleaved(Args):
+    """Transposed convolution of planes whose patches lie side by side."""
+
+    source: Address
+    source_image: Int
+    source_plane: Int
+    weights: Address
+    bias: Address
+    target: Address
+    out_image: Int
+    out_plane: Int
+    residual: Address
+    slope: Float
+    low: Float
+    high: Float
+    groups: Int
+    channels: Int
+    # Of a group: (channel, tap down, tap across), and taps down.
+    columns: Int
+    down: Int
+    height: Int
+    width: Int
+    # Input lines of a work item.
+    lines: Int
+    scratch_base: Address
+    scratch_stride: Int
 
 
 class Fft(Args):
@@ -526,6 +556,7 @@ KERNELS = (
            "depthwise_planar.h", (tile(),), ("taps_down", "step_down", "apart_down")),
     Kernel("planar", Planar, "conv.planar:planar", "planar.h", (tile("planar"),),
            ("line_step", "line_phases", "line_by_table", "cut", "single")),
+    Kernel("interleaved", Interleaved, None, "planar.h", (tile("interleaved"),)),
     Kernel("skinny", Skinny, "conv.skinny:skinny", "skinny.h", (tile("skinny"),)),
     Kernel("skinny.lower", Lower, "conv.skinny:lower", "skinny.h", (dtype(*FLOATS),)),
     Kernel("fft.overlap_save", Fft, "conv.fft.kernels:overlap_save", "fft.h",
@@ -562,4 +593,5 @@ ALGORITHMS = (
     ("ConvProblem", "c", "conv.tiles.algorithm", "Tiles"),
     ("ConvProblem", "c", "dot", "DotConv"),
     ("ConvTransposeProblem", "c numba", "conv.transposed", "Transposed"),
+    ("ConvTransposeProblem", "c", "conv.interleaved", "Interleaved"),
 )

@@ -19,7 +19,8 @@ class Tiles(NamedTuple):
     ``products`` are the GEMM's to choose from, ``narrow`` those of one vector, for few columns;
     ``blocks`` are for operands in blocks (others were measured to run at two thirds of the peak
     or less, as compiled). ``planar`` has as many rows as some number of output channels fills, and
-    the vectors that registers are left for. ``steps`` are batch entries and gates of recurrent
+    the vectors that registers are left for; so has ``interleaved`` for few columns, and for many.
+    ``steps`` are batch entries and gates of recurrent
     layers, ``pixels`` outputs of a line, ``planes`` rows and vectors of a plane: up to 8 vectors,
     enough independent sums to hide a multiply-add's latency.
     """
@@ -28,6 +29,7 @@ class Tiles(NamedTuple):
     narrow: Shapes
     blocks: Shapes
     planar: Shapes
+    interleaved: Shapes
     steps: Shapes
     pixels: Shapes
     planes: Shapes
@@ -58,6 +60,7 @@ TILES = {
         narrow=((12, 1), (10, 1)),
         blocks=(*_WIDE, (7, 3)),
         planar=((1, 8), (2, 8), (3, 8), (4, 6), (6, 4), (8, 3), (12, 2)),
+        interleaved=((4, 6), (12, 2)),
         steps=((1, 4), (2, 4), (4, 4), (6, 4)),
         pixels=((14, 1), (8, 1), (7, 1), (4, 1)),
         planes=_PLANES,
@@ -67,6 +70,7 @@ TILES = {
         narrow=((6, 1),),
         blocks=_SMALL,
         planar=((1, 8), (2, 6), (3, 4), (4, 3), (6, 2)),
+        interleaved=((4, 3), (6, 2)),
         steps=((1, 4), (2, 4), (3, 4)),
         pixels=((8, 1), (7, 1), (4, 1)),
         planes=_PLANES,

@@ -90,16 +90,24 @@ def tile_steps(tile: Tile) -> float:
 
 def fused(activation: Activation | None) -> bool:
     """Tell whether the GEMM's epilogue does an activation by itself."""
-    return activation is None or activation.name in (*CLAMPS, "leaky_relu", "hardtanh")
+    names = (*CLAMPS, "leaky_relu", "hardtanh", "hardswish")
+    return activation is None or activation.name in names
 
 
 def clamp(activation: Activation | None) -> dict[str, Any]:
-    """Return an activation as an argument block's fields: slope, low and high."""
+    """Return an activation as an argument block's fields: slope, low and high.
+
+    Hard swish is a scale, an infinite ``low``, which no clamp has below another ``high``, and a
+    shift.
+    """
     slope, low, high = 1.0, -_INF, _INF
     if activation is not None and activation.name == "leaky_relu":
         slope = activation.parameters[0]
     elif activation is not None and activation.name == "hardtanh":
         low, high = activation.parameters
+    elif activation is not None and activation.name == "hardswish":
+        # A sum with -0 leaves -0 as it is.
+        slope, low, high = activation.parameters[0], _INF, activation.parameters[1] or -0.0
     elif activation is not None and activation.name in CLAMPS:
         slope, low, high = CLAMPS[activation.name]
     return {"slope": slope, "low": low, "high": high}

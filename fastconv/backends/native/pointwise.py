@@ -64,6 +64,8 @@ def kernel_of(activation: Activation) -> tuple[str, tuple[float, ...]]:
         return "hardtanh", (0.0, 6.0)
     if name == "gelu":
         return ("gelu_tanh" if parameters[0] else "gelu"), ()
+    if name == "hardswish":
+        return name, (parameters[0], parameters[1] or -0.0)
     return name, parameters
 
 

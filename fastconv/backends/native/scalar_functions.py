@@ -261,8 +261,8 @@ def thresholded_relu(m: Vocabulary, x: Value, threshold: Value) -> Value:
     return m.less(threshold, x, x, 0)
 
 
-def hardswish(m: Vocabulary, x: Value) -> Value:
-    return x * hardsigmoid(m, x)
+def hardswish(m: Vocabulary, x: Value, scale: Value, shift: Value) -> Value:
+    return scale * (x * hardsigmoid(m, x)) + shift
 
 
 def sigmoid(m: Vocabulary, x: Value) -> Value:

@@ -18,6 +18,7 @@ from fastconv.backends.numba.simd import (
     tile_add_row,
     tile_addresses,
     tile_bound,
+    tile_hardswish,
     tile_multiply_add,
     tile_scale_negative,
     tile_store,
@@ -37,6 +38,8 @@ def make_activate(tile: Tile) -> Callable[..., Any]:
 
     @inlined
     def activate(values, slope, low, high):  # type: ignore[no-untyped-def]
+        if low == np.inf and high < np.inf:
+            return tile_hardswish(tile, values, slope, high)
         if slope != 1.0:
             values = tile_scale_negative(tile, values, slope)
         if low != -np.inf or high != np.inf:

@@ -19,7 +19,8 @@ from fastconv.problem.record import record
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
-_ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int64": I64}
+F64 = ir.DoubleType()
+_ELEMENTS = {"float32": ir.FloatType(), "float64": F64, "int64": I64}
 # How LLVM's intrinsics name them.
 KINDS = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
@@ -410,6 +411,28 @@ def tile_bound(typingctx: Any, shape: Any, tile: Any, low: Any, high: Any) -> An
         for x in parts_of(builder, tile):
             x = builder.select(builder.fcmp_ordered("<", x, low), low, x)
             parts.append(builder.select(builder.fcmp_ordered(">", x, high), high, x))
+        return join(builder, tile.type, parts)
+
+    return tile(shape, tile, types.float64, types.float64), codegen
+
+
+@intrinsic
+def tile_hardswish(typingctx: Any, shape: Any, tile: Any, scale: Any, shift: Any) -> Any:
+    """Multiply by a sixth of x + 3 within [0, 6] and by ``scale``, and add ``shift``."""
+    s = shape.shape
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, tile, scale, shift = args
+        factor = splat_number(builder, s, builder.fdiv(scale, F64(6.0)))
+        term, zero = splat_number(builder, s, shift), ir.Constant(s.vector, None)
+        three, six = (splat_number(builder, s, F64(n)) for n in (3.0, 6.0))
+        parts = []
+        for x in parts_of(builder, tile):
+            gate = builder.fadd(x, three)
+            gate = builder.select(builder.fcmp_ordered("<", gate, zero), zero, gate)
+            gate = builder.select(builder.fcmp_ordered(">", gate, six), six, gate)
+            product = builder.fmul(builder.fmul(gate, factor), x)
+            parts.append(builder.fadd(product, term))
         return join(builder, tile.type, parts)
 
     return tile(shape, tile, types.float64, types.float64), codegen

@@ -45,6 +45,11 @@ def clamp(x: Array, low: float, high: float) -> Array:
     return np.where(x < low, low, np.where(x > high, high, x))
 
 
+def hardswish(x: Array, scale: float, shift: float) -> Array:
+    """Return scale x relu6(x + 3) / 6 + shift; a shift of 0 leaves -0 as it is."""
+    return scale * x * (clamp(x + 3, 0, 6) / 6) + (shift or -0.0)
+
+
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 
@@ -58,7 +63,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "gelu": gelu,
     "silu": lambda x: x * sigmoid(x),
     "mish": lambda x: x * np.tanh(softplus(x)),
-    "hardswish": lambda x: x * (clamp(x + 3, 0, 6) / 6),
+    "hardswish": hardswish,
     "hardsigmoid": lambda x: clamp(x + 3, 0, 6) / 6,
     "hardtanh": clamp,
     "sigmoid": sigmoid,

@@ -14,7 +14,12 @@ from fastconv.network.passes.clean import (
 )
 from fastconv.network.passes.fold import fold_affine, fold_padding
 from fastconv.network.passes.forms import one_form
-from fastconv.network.passes.fuse import fuse_activation, fuse_light_activation, fuse_residual
+from fastconv.network.passes.fuse import (
+    fuse_activation,
+    fuse_light_activation,
+    fuse_residual,
+    fuse_scale,
+)
 from fastconv.network.passes.images import by_images
 from fastconv.network.passes.layout import channels_last
 from fastconv.network.passes.products import (
@@ -42,6 +47,7 @@ ONCE: tuple[tuple[str, Pass], ...] = (
     ("fuse_activation", fuse_activation),
     ("fuse_residual", fuse_residual),
     ("fuse_activation", fuse_activation),
+    ("fuse_scale", fuse_scale),
     ("fuse_light_activation", fuse_light_activation),
     ("join_concatenations", join_concatenations),
 )

@@ -25,7 +25,7 @@ _FIXED = tuple(
     Activation.of(given)
     for given in (
         *(name for name, row in ACTIVATIONS.items() if not row.parameters),
-        *("gelu", ("gelu", "tanh"), "softplus", ("softplus", 1.0, math.inf)),
+        *("gelu", ("gelu", "tanh"), "hardswish", "softplus", ("softplus", 1.0, math.inf)),
     )
 )
 # Roundings of a constant's last digit and of a few operations, in units of the dtype's eps.

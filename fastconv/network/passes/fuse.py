@@ -7,9 +7,10 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from fastconv.network.passes.patterns import arithmetic, only_reader, pairs
+from fastconv.network.passes.patterns import arithmetic, only_reader, pairs, with_constant
 from fastconv.network.program import Operand, Program, Solve
 from fastconv.problem import (
+    Activation,
     ArithmeticProblem,
     BatchNormProblem,
     ConvProblem,
@@ -49,6 +50,56 @@ def _ended(program: Program, kinds: Any) -> Program:
             break
         else:
             return program
+
+
+def fuse_scale(program: Program) -> Program:
+    """Multiply hard swish's results by a number, and add one, where they are computed.
+
+    Ma et al.: PP-LCNet (2021) and its successors do so after each activation.
+    """
+    while True:
+        for first, second in pairs(program):
+            activation = _scaled(first, second)
+            if activation is None:
+                continue
+            scaled = functools.partial(_with, activation=activation)
+            fused = first.changed(
+                scaled, program.values, outputs=second.outputs, fused=first.taking(second)
+            )
+            program = program.replaced({first: [], second: [fused]})
+            break
+        else:
+            return program
+
+
+def _scaled(first: Solve, second: Solve) -> Activation | None:
+    """Return the first problem's hard swish with the second's number in it; None: it has no place.
+
+    Each number is taken once, the factor first: of two that are added the first one's rounding may
+    be meant.
+    """
+    problem: Any = first.problem
+    activation = getattr(problem, "activation", None)
+    total = arithmetic(second, "add", "multiply")
+    if activation is None or activation.name != "hardswish" or total is None:
+        return None
+    known, number = with_constant(total), 0.0
+    if known is not None and known[1].size == 1:
+        number = float(known[1].reshape(-1)[0])
+    own: Any = total.problem
+    same = own.output_shape == problem.output_shape and own.dtype == problem.dtype
+    if not same or own.activation is not None or getattr(problem, "rtol", None) == 0:
+        return None
+    scale, shift = activation.parameters
+    # Powers of 2 that leave the range of float32 as it is, for the most part.
+    if shift != 0 or not 2.0**-_POWERS < abs(number) < 2.0**_POWERS:
+        return None
+    if total.problem.function == "add":  # type: ignore[attr-defined]
+        return Activation("hardswish", (scale, number))
+    return Activation("hardswish", (number, 0.0)) if scale == 1 else None
+
+
+_POWERS = 24
 
 
 def fuse_residual(program: Program) -> Program:

@@ -44,7 +44,15 @@ def _layout(channels_last: bool, n: int) -> str:
 
 def _activation(problem: Any) -> Any:
     found = problem.activation
-    return None if found is None else (found.name, *found.parameters)
+    return None if found is None else (found.name, *_parameters(found).values())
+
+
+def _parameters(activation: Any) -> dict[str, Any]:
+    """Return an activation's parameters by name; files that older versions read have some alone."""
+    names, defaults, *_ = problems.ACTIVATIONS[activation.name]
+    if activation.name == "hardswish" and activation.parameters == defaults:
+        return {}
+    return dict(zip(names, activation.parameters, strict=True))
 
 
 def _precision(problem: Any) -> dict[str, str]:
@@ -136,8 +144,7 @@ def _elementwise(problem: Any) -> Posing:
     name, values = problem.activation.name, problem.activation.parameters
     if name == "gelu":
         return Posing(name, ("input",), (), {"approximate": "tanh" if values[0] else "none"})
-    names = problems.ACTIVATIONS[name].parameters
-    return Posing(name, ("input",), (), dict(zip(names, values, strict=True)))
+    return Posing(name, ("input",), (), _parameters(problem.activation))
 
 
 def _prelu(problem: Any) -> Posing:

@@ -16,6 +16,7 @@ import numpy as np
 from fastconv.backends.base import Array, Cost
 from fastconv.backends.manifest.convolutions import Planar as PlanarArgs
 from fastconv.backends.manifest.tiles import tiles_of
+from fastconv.backends.native.arena import rounded
 from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.planes import Planes
 from fastconv.backends.native.gemm import clamp, fused, tile_for
@@ -42,6 +43,8 @@ CHUNKS = 4
 LINE_CHUNK_BYTES = 12 << 10
 # Where a line's lines take more than this, it is cut into chunks.
 LONG_LINE_BYTES = 64 << 10
+# Inputs of a block of pixels that are not copied: they stay in the first cache as they are.
+FEWEST_PANEL_BYTES = 4 << 10
 # Tiles that a chunk has at least: fewer copy more than they multiply.
 FEWEST_TILES = 4
 
@@ -82,7 +85,7 @@ class Planar(NativeConv):
         seconds = flops / machine.peak_flops(problem.dtype) + moved / machine.memory_bandwidth / 2
         beyond = max(0, shape.lines_bytes - machine.l2_bytes // 2)
         seconds *= 1 + beyond / machine.l2_bytes
-        if shape.flat:
+        if shape.flat and not shape.panel_bytes:
             # Vectors read across cache lines, from planes that leave the first cache in between.
             panel = problem.sum_length * tile.columns * size
             if panel > machine.l1_bytes:
@@ -100,6 +103,9 @@ class Planar(NativeConv):
         filters = packed_panels(self.library, tile.dtype, channels=steps, **panels)
         activation = problem.activation if fused(problem.activation) else None
         scratch = 0 if shape.flat else shape.lines_bytes + tile.columns * size
+        # Where the panel of a block of pixels is in scratch memory.
+        panel = rounded(scratch) if shape.panel_bytes else -1
+        scratch = panel + shape.panel_bytes if shape.panel_bytes else scratch
         height, width = shape.size
         way = CUTS.index(shape.cut), int(planes.single)
         out_plane = prod(problem.output_size) * size
@@ -116,6 +122,7 @@ class Planar(NativeConv):
             width=width, cut=way[0], single=way[1], taps_down=taps_down,
             stride_down=stride_down, apart_down=apart_down, **planes.fields(problem),
             scratch_base=SCRATCH, scratch_stride=scratch_stride(scratch), parts=shape.parts,
+            panel=panel,
         )  # fmt: skip
         address = self.library.kernel("planar", tile, *planes.constants(), *way)
         items = problem.batch * shape.items_image
@@ -268,6 +275,23 @@ class Shape:
         problem = self.problem
         per_group = problem.in_channels // problem.groups
         return 0 if self.flat else per_group * self.plane_lines * problem.dtype.itemsize
+
+    @property
+    def panel_bytes(self) -> int:
+        """Bytes of a block's inputs, where they are copied; 0: they are read where they are.
+
+        It pays where single pixels of many channels are read for many output channels, and by
+        kernels that can: those of C.
+        """
+        problem, machine = self.problem, get_machine()
+        size = problem.dtype.itemsize
+        room = problem.in_channels // problem.groups * self.tile.columns * size
+        near, far = machine.figures.panel_tiles
+        image = problem.in_channels * prod(problem.input_size) * size
+        few = self.tiles < (near if image <= machine.l2_bytes else far)
+        if few or not self.planes.single or self.cut not in ("rows", "pixels"):
+            return 0
+        return room if FEWEST_PANEL_BYTES <= room <= machine.l2_bytes // 4 else 0
 
     def offsets(self) -> Array:
         """Give the bytes from an output's pixel to what each weight multiplies."""
