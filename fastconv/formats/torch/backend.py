@@ -21,6 +21,7 @@ from fastconv.formats.torch.builder import build, can_take
 from fastconv.formats.torch.call import Unsupported, dtype_name, length, numpy_dtype
 from fastconv.formats.torch.held import Held, put
 from fastconv.network import Network, Port
+from fastconv.network.widening import in_float32
 
 _log = logging.getLogger("fastconv.torch")
 # A part without any of these is left to torch: it would cost a call, and win nothing.
@@ -269,7 +270,7 @@ class Part(torch.nn.Module):
         names = [f"output{place}" for place in range(len(self._results))]
         with torch.no_grad(), torch.utils._python_dispatch._disable_current_modes():
             graph = build(self._module.graph, known, {}, names, "compiled", _port)
-        return Network.from_graph(graph)
+        return Network.from_graph(in_float32(graph))
 
 
 def _port(node: Any, name: str) -> Port:
