@@ -11,19 +11,18 @@ the tile, the batch or the thread, so that the bits of an output element never c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from fastconv.backends.base import Array
 from fastconv.backends.native.items import LEAST_ITEMS, part_of
-from fastconv.backends.native.library import Library
+from fastconv.backends.native.library import Library, cached
 from fastconv.backends.native.plan import Argument, Packed, Slot, constant, float_bits
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import Activation
-from fastconv.problem.record import record
+from fastconv.problem.record import record, replaced
 
 _INF = float("inf")
 # Elements of weights that are looked at together.
@@ -34,6 +33,7 @@ CLAMPS: dict[str, tuple[float, float, float]] = {
 }
 
 
+@cached
 def tile_for(
     library: Library,
     dtype: np.dtype[Any],
@@ -55,6 +55,7 @@ def vector_tile(tile: Tile) -> Tile:
     return dataclasses.replace(tile, rows=1, vectors=1)
 
 
+@cached
 def fitting_tile(
     library: Library, dtype: np.dtype[Any], machine: Machine, rows: int, columns: int
 ) -> Tile:
@@ -65,7 +66,7 @@ def fitting_tile(
     figures = machine.figures
     narrow = [(count, 1) for count in figures.vector_rows]
     few = columns <= machine.lanes(dtype)
-    shapes = shaped_tiles(library, dtype, machine, narrow if few else figures.row_tiles)
+    shapes = shaped_tiles(library, dtype, machine, tuple(narrow) if few else figures.row_tiles)
 
     def steps(tile: Tile) -> float:
         covered = -(-rows // tile.rows) * tile.rows * -(-columns // tile.columns) * tile.columns
@@ -74,12 +75,13 @@ def fitting_tile(
     return min(shapes, key=steps)
 
 
+@cached
 def shaped_tiles(
-    library: Library, dtype: np.dtype[Any], machine: Machine, shapes: Iterable[tuple[int, int]]
-) -> list[Tile]:
-    """Give register tiles of so many rows and vectors."""
+    library: Library, dtype: np.dtype[Any], machine: Machine, shapes: tuple[tuple[int, int], ...]
+) -> tuple[Tile, ...]:
+    """Return register tiles of so many rows and vectors."""
     widest = tile_for(library, dtype, machine)
-    return [dataclasses.replace(widest, rows=rows, vectors=vectors) for rows, vectors in shapes]
+    return tuple(replaced(widest, rows=rows, vectors=vectors) for rows, vectors in shapes)
 
 
 def tile_steps(tile: Tile) -> float:

@@ -146,7 +146,7 @@ def product_tile(
     few = max(columns, default=1) <= lanes
     wide = [shape for shape in figures.row_tiles if shape[1] > 1]
     shapes = [(count, 1) for count in figures.vector_rows] if few else wide
-    tiles = shaped_tiles(library, dtype, machine, shapes)
+    tiles = shaped_tiles(library, dtype, machine, tuple(shapes))
     return min(tiles, key=lambda tile: covered(tile, rows, columns) * tile_steps(tile))
 
 

@@ -22,6 +22,7 @@ from fastconv.problem import (
     PadProblem,
     Problem,
 )
+from fastconv.problem.record import replaced
 from fastconv.problem.remember import Spec
 
 _WEIGHTED = (ConvProblem, ConvTransposeProblem, LinearProblem)
@@ -67,7 +68,7 @@ def _folded(first: Solve, second: Solve, values: Mapping[int, Spec]) -> Solve | 
 
 
 def _biased(values: Mapping[int, Spec], problem: Any) -> Problem:
-    found: Problem = dataclasses.replace(problem, bias=True)
+    found: Problem = replaced(problem, bias=True)
     return found
 
 
@@ -260,5 +261,5 @@ def _padded(values: Mapping[int, Spec], conv: Any, pad: Any) -> Problem:
     added = [pad.pads[axis] for axis in spatial]
     padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(conv.padding, added, strict=True))
     size = tuple(pad.shape[axis] for axis in spatial)
-    found: Problem = dataclasses.replace(conv, padding=padding, input_size=size)
+    found: Problem = replaced(conv, padding=padding, input_size=size)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from fastconv.problem import (
     LinearProblem,
     Problem,
 )
+from fastconv.problem.record import replaced
 from fastconv.problem.remember import Spec
 
 _ENDING = (ConvProblem, ConvTransposeProblem, LinearProblem)
@@ -86,7 +86,7 @@ def _residuals(program: Program) -> Any:
 
 def _with(values: Mapping[int, Spec], problem: Any, **fields: Any) -> Problem:
     """Return a problem with other fields, which no size is part of."""
-    found: Problem = dataclasses.replace(problem, **fields)
+    found: Problem = replaced(problem, **fields)
     return found
 
 
