@@ -474,7 +474,7 @@ def pack_program(
                 kept.append(argument.array)
                 block.append(address_of(argument.array))
             else:
-                assert not isinstance(argument, Packed)
+                assert not isinstance(argument, (Packed, Slot, Constant))
                 block.append(int(argument))
     program = Program(
         np.array(rows, np.int64).reshape(-1, 3),

@@ -239,7 +239,7 @@ def write_in_place(program: Program) -> Program:
         if target is None:
             continue
         changes |= {each: [] for each in before}
-        problem: Any = replaced(source.problem, output=view.view, target=target)  # type: ignore[call-arg]
+        problem: Any = replaced(source.problem, output=view.view, target=target)
         changes[source] = []
         changes[op] = [source.having(outputs=op.outputs, problem=problem, fused=source.taking(op))]
     return program.replaced(changes)
