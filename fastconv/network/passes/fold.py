@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from fastconv.dispatch.stored import values_of
 from fastconv.forks import cached_property
-from fastconv.network.passes.patterns import pairs, with_constant
+from fastconv.network.passes.patterns import join_pairs, with_constant
 from fastconv.network.program import Program, Solve
 from fastconv.problem import (
     ArithmeticProblem,
@@ -35,14 +36,7 @@ def fold_affine(program: Program) -> Program:
     Jacob et al.: Quantization and training of neural networks (2018), section 3.2. The new
     weights are worked out in float64 and rounded once.
     """
-    while True:
-        for first, second in pairs(program):
-            folded = _folded(first, second, program.values)
-            if folded is not None:
-                program = program.replaced({first: [], second: [folded]})
-                break
-        else:
-            return program
+    return join_pairs(program, functools.partial(_folded, values=program.values))
 
 
 def _folded(first: Solve, second: Solve, values: Mapping[int, Spec]) -> Solve | None:
@@ -228,17 +222,14 @@ def _per_channel(
 
 def fold_padding(program: Program) -> Program:
     """Fold zeros around an image into the convolution that reads it."""
-    while True:
-        for first, second in pairs(program):
-            if _may_pad(first.problem, second.problem):
-                inputs = (first.inputs[0], *second.inputs[1:])
-                folded = second.changed(
-                    _padded, program.values, first, inputs=inputs, fused=second.taking(first)
-                )
-                program = program.replaced({first: [], second: [folded]})
-                break
-        else:
-            return program
+
+    def padded(first: Solve, second: Solve) -> Solve | None:
+        if not _may_pad(first.problem, second.problem):
+            return None
+        inputs, fused = (first.inputs[0], *second.inputs[1:]), second.taking(first)
+        return second.changed(_padded, program.values, first, inputs=inputs, fused=fused)
+
+    return join_pairs(program, padded)
 
 
 def _may_pad(pad: Any, conv: Any) -> bool:

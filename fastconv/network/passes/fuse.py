@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from fastconv.network.passes.patterns import arithmetic, only_reader, pairs
+from fastconv.network.passes.patterns import arithmetic, join_pairs, only_reader
 from fastconv.network.program import Operand, Program, Solve
 from fastconv.problem import (
     ArithmeticProblem,
@@ -36,19 +36,15 @@ def fuse_light_activation(program: Program) -> Program:
 
 
 def _ended(program: Program, kinds: Any) -> Program:
-    while True:
-        for first, second in pairs(program):
-            problem: Any = first.problem
-            if not isinstance(second.problem, ElementwiseProblem) or not _open(problem, kinds):
-                continue
-            ended = functools.partial(_with, activation=second.problem.activation)
-            fused = first.changed(
-                ended, program.values, outputs=second.outputs, fused=first.taking(second)
-            )
-            program = program.replaced({first: [], second: [fused]})
-            break
-        else:
-            return program
+
+    def ended(first: Solve, second: Solve) -> Solve | None:
+        if not isinstance(second.problem, ElementwiseProblem) or not _open(first.problem, kinds):
+            return None
+        change = functools.partial(_with, activation=second.problem.activation)
+        taken = first.taking(second)
+        return first.changed(change, program.values, outputs=second.outputs, fused=taken)
+
+    return join_pairs(program, ended)
 
 
 def fuse_residual(program: Program) -> Program:
