@@ -87,7 +87,8 @@ def _seconds(op: Op) -> float:
     if isinstance(op.problem, ConcatenateProblem) and op.problem.runs[0] == 1:
         return 0.0
     choice = choose(op.problem, algorithm=op.algorithm, backend=op.backend)
-    taken = next(c for c in choice.candidates if c.algorithm is choice.algorithm)
+    # Of what was offered: error bounds of all others would take longer than their costs.
+    taken = next(c for c in choice.offers if c.algorithm is choice.algorithm)
     if taken.measured_seconds is not None:
         return taken.measured_seconds
     return taken.cost.seconds if taken.cost is not None else 0.0
