@@ -57,6 +57,15 @@ def random_feeds(
     return feeds
 
 
+def shapes_of_inputs(network: Network, input_shape: tuple[int, ...] | None) -> Any:
+    """Return ``--input-shape``, of several inputs for each whose own shape has open sizes."""
+    if input_shape is None or len(network.inputs) == 1:
+        return input_shape
+    known = [tuple(s for s in port.shape if isinstance(s, int)) for port in network.inputs]
+    pairs = zip(network.inputs, known, strict=True)
+    return [sizes if len(sizes) == len(port.shape) else input_shape for port, sizes in pairs]
+
+
 def read_values(
     texts: Sequence[str], ports: Sequence[Port]
 ) -> dict[str, np.ndarray[Any, Any]] | None:

@@ -22,6 +22,7 @@ from fastconv.cli.common import (
     random_feeds,
     read_shape,
     read_values,
+    shapes_of_inputs,
     threads_option,
     use_threads,
     values_option,
@@ -189,7 +190,8 @@ def summary(model: str, input_shape: str | None, values: tuple[str, ...]) -> Non
     """Tabulate MODEL's layers: shapes, parameters, work, receptive field, algorithm."""
     network = fastconv.load(model)
     decided = read_values(values, network.inputs)
-    click.echo(str(network.summary(read_shape(input_shape), values=decided)))
+    shapes = shapes_of_inputs(network, read_shape(input_shape))
+    click.echo(str(network.summary(shapes, values=decided)))
 
 
 @cli.command()
@@ -210,7 +212,7 @@ def explain(
     """Tell for each of MODEL's layers which algorithm runs, why, and why not the others."""
     network = fastconv.load(model)
     told = network.explain(
-        read_shape(input_shape),
+        shapes_of_inputs(network, read_shape(input_shape)),
         measure=measure,
         passes=passes,
         values=read_values(values, network.inputs),
