@@ -1,7 +1,8 @@
 """Models that packages ship, by fastconv, ONNX Runtime and OpenVINO.
 
 ``python -m benchmarks.packages FOLDER``, where FOLDER is what the packages are installed in:
-`make test-packages` installs them into ``.venv-packages/lib/python3.*/site-packages``.
+`make test-packages` installs them into ``.venv-packages/lib/python3.*/site-packages``. With
+``--sizes``, pictures of 20 sizes go through rapidocr (`benchmarks.pictures`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ours
+from benchmarks import ours, pictures
 from benchmarks.measure import Result, measure
 from benchmarks.rival import Rival, Timed, silence
 
@@ -166,9 +167,16 @@ def contest(path: Path, feeds: Feeds, threads: int, seconds: float) -> Mapping[s
 @click.argument("names", nargs=-1)
 @click.option("--threads", default=1, show_default=True)
 @click.option("--seconds", default=3.0, show_default=True, help="For one model, all together.")
-def main(folder: Path, names: tuple[str, ...], threads: int, seconds: float) -> None:
+@click.option("--sizes", is_flag=True, help="Run pictures of many sizes through rapidocr instead.")
+@click.option("--rounds", default=3, show_default=True, help="Runs of all pictures with --sizes.")
+def main(
+    folder: Path, names: tuple[str, ...], threads: int, seconds: float, sizes: bool, rounds: int
+) -> None:
     """Print each model's median milliseconds, and the better peer's time over fastconv's."""
     warnings.simplefilter("ignore")
+    if sizes:
+        Console().print(pictures.report(pictures.contest(folder, threads, rounds)))
+        return
     table = Table("model", "fastconv", *PEERS, "ratio", "error")
     ratios = []
     for name in names or MODELS:

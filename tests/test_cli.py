@@ -120,6 +120,18 @@ def test_profile_tells_times_and_draws_them(tmp_path: Path) -> None:
     assert "pass fold_affine: " in good("explain", LENET, "--passes")
 
 
+def test_values_of_inputs_choose_the_branch_that_is_told_of(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from tests.network.test_sizes import branching
+
+    model = str(tmp_path / "model.onnx")
+    onnx.save(branching(onnx, nested=False), model)
+    shape = ("--input-shape", "1,3,40")
+    assert "conv" in good("explain", model, *shape, "--value", "rate=16000").lower()
+    assert "conv" not in good("profile", model, *shape, "--value", "rate=8000", "--runs", "1")
+    assert "decides which branch" in refused("explain", model, *shape)
+
+
 def test_tune_keeps_a_table_that_later_commands_follow(tmp_path: Path) -> None:
     table = str(tmp_path / "table.json")
     shown = json.loads(

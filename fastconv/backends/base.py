@@ -113,6 +113,10 @@ class Algorithm(abc.ABC):
     def why_not(self, problem: Any) -> str | None:
         """Say why this algorithm cannot solve ``problem``; None: it can."""
 
+    def objects_as_twin(self, problem: Any) -> bool:
+        """Return whether it has the objection that its twin has, so that it need not be asked."""
+        return False
+
     @abc.abstractmethod
     def cost(self, problem: Any, machine: Machine) -> Cost:
         """Predict the cost from fixed figures; no clock is read."""

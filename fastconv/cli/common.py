@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,18 @@ import click
 import numpy as np
 
 import fastconv
-from fastconv.network import Network
+from fastconv.network import Network, Port
 
 model_argument = click.argument("model", type=click.Path(dir_okay=False))
 input_shape_option = click.option(
     "--input-shape", help="Such as 1,3,224,224; default: the model's."
+)
+
+values_option = click.option(
+    "--value",
+    "values",
+    multiple=True,
+    help="An input's value that decides a branch, such as sr=16000; may be repeated.",
 )
 
 threads_option = click.option("--threads", type=click.IntRange(1), help="Threads to use.")
@@ -28,17 +35,63 @@ def use_threads(threads: int | None) -> None:
 
 
 def random_feeds(
-    network: Network, input_shape: tuple[int, ...] | None, batch_size: int
+    network: Network,
+    input_shape: tuple[int, ...] | None,
+    batch_size: int,
+    values: Mapping[str, np.ndarray[Any, Any]] | None = None,
 ) -> list[np.ndarray[Any, Any]]:
-    """Give random inputs: of the shape given, or of the network's with an open batch closed."""
+    """Return random inputs: of the shape given, or of the network's with an open batch closed.
+
+    ``values`` are those of some inputs by name.
+    """
     rng = np.random.default_rng(0)
     feeds = []
     for port in network.inputs:
+        if values and port.name in values:
+            feeds.append(values[port.name])
+            continue
         given = input_shape or tuple(s if isinstance(s, int) else 1 for s in port.shape)
-        fixed = isinstance(port.shape[0], int) or input_shape is not None
+        fixed = input_shape is not None or not port.shape or isinstance(port.shape[0], int)
         shape = given if fixed else (batch_size, *given[1:])
         feeds.append(drawn(rng, shape, port.dtype))
     return feeds
+
+
+def shapes_of_inputs(network: Network, input_shape: tuple[int, ...] | None) -> Any:
+    """Return ``--input-shape``, of several inputs for each whose own shape has open sizes."""
+    if input_shape is None or len(network.inputs) == 1:
+        return input_shape
+    known = [tuple(s for s in port.shape if isinstance(s, int)) for port in network.inputs]
+    pairs = zip(network.inputs, known, strict=True)
+    return [sizes if len(sizes) == len(port.shape) else input_shape for port, sizes in pairs]
+
+
+def read_values(
+    texts: Sequence[str], ports: Sequence[Port]
+) -> dict[str, np.ndarray[Any, Any]] | None:
+    """Read ``--value`` options such as "sr=16000"; None: there are none.
+
+    Raises
+    ------
+    ValueError
+        For other texts, and for names that no input of one element has.
+    """
+    known = {port.name: port for port in ports}
+    values = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            value = int(number)
+        except ValueError:
+            raise ValueError(f"--value takes a name and a number, not {text!r}") from None
+        if name not in known or any(size != 1 for size in known[name].shape):
+            single = [port.name for port in ports if all(size == 1 for size in port.shape)]
+            raise ValueError(
+                f"--value: there is no input {name!r} of one element; "
+                f"there are {', '.join(single) or 'none'}"
+            )
+        values[name] = np.full((1,) * len(known[name].shape), value, known[name].dtype)
+    return values or None
 
 
 def drawn(

@@ -21,8 +21,11 @@ from fastconv.cli.common import (
     model_argument,
     random_feeds,
     read_shape,
+    read_values,
+    shapes_of_inputs,
     threads_option,
     use_threads,
+    values_option,
 )
 from fastconv.cli.compare import compare
 from fastconv.cli.images import Form, read_images
@@ -182,23 +185,38 @@ def _as_dict(prediction: Prediction, names: list[str]) -> dict[str, Any]:
 @cli.command()
 @model_argument
 @input_shape_option
-def summary(model: str, input_shape: str | None) -> None:
+@values_option
+def summary(model: str, input_shape: str | None, values: tuple[str, ...]) -> None:
     """Tabulate MODEL's layers: shapes, parameters, work, receptive field, algorithm."""
-    click.echo(str(fastconv.load(model).summary(read_shape(input_shape))))
+    network = fastconv.load(model)
+    decided = read_values(values, network.inputs)
+    shapes = shapes_of_inputs(network, read_shape(input_shape))
+    click.echo(str(network.summary(shapes, values=decided)))
 
 
 @cli.command()
 @model_argument
 @input_shape_option
+@values_option
 @click.option("--measure", is_flag=True, help="Time every algorithm now, on one thread.")
 @click.option("--passes", is_flag=True, help="Tell what was folded and fused, and the memory.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def explain(
-    model: str, input_shape: str | None, measure: bool, passes: bool, as_json: bool
+    model: str,
+    input_shape: str | None,
+    values: tuple[str, ...],
+    measure: bool,
+    passes: bool,
+    as_json: bool,
 ) -> None:
     """Tell for each of MODEL's layers which algorithm runs, why, and why not the others."""
     network = fastconv.load(model)
-    told = network.explain(read_shape(input_shape), measure=measure, passes=passes)
+    told = network.explain(
+        shapes_of_inputs(network, read_shape(input_shape)),
+        measure=measure,
+        passes=passes,
+        values=read_values(values, network.inputs),
+    )
     click.echo(json.dumps(told.as_dict(), indent=2) if as_json else str(told))
 
 
@@ -230,6 +248,7 @@ def warmup(model: str | None, input_shape: str | None, dtypes: tuple[str, ...]) 
 @cli.command()
 @model_argument
 @input_shape_option
+@values_option
 @click.option("--batch-size", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--repeat", default=50, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -237,6 +256,7 @@ def warmup(model: str | None, input_shape: str | None, dtypes: tuple[str, ...]) 
 def bench(
     model: str,
     input_shape: str | None,
+    values: tuple[str, ...],
     batch_size: int,
     repeat: int,
     as_json: bool,
@@ -245,7 +265,8 @@ def bench(
     """Time MODEL on random data: the median latency of a batch, and images a second."""
     use_threads(threads)
     network = fastconv.load(model)
-    feeds = random_feeds(network, read_shape(input_shape), batch_size)
+    decided = read_values(values, network.inputs)
+    feeds = random_feeds(network, read_shape(input_shape), batch_size, decided)
     times = _latencies(network, feeds, repeat)
     result = {
         "model": model,

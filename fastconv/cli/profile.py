@@ -12,14 +12,17 @@ from fastconv.cli.common import (
     model_argument,
     random_feeds,
     read_shape,
+    read_values,
     threads_option,
     use_threads,
+    values_option,
 )
 
 
 @click.command()
 @model_argument
 @input_shape_option
+@values_option
 @click.option("--batch-size", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--runs", default=20, show_default=True, type=click.IntRange(1))
 @click.option("--trace", type=click.Path(dir_okay=False), help="Write JSON for chrome://tracing.")
@@ -29,6 +32,7 @@ from fastconv.cli.common import (
 def profile(
     model: str,
     input_shape: str | None,
+    values: tuple[str, ...],
     batch_size: int,
     runs: int,
     trace: str | None,
@@ -39,7 +43,8 @@ def profile(
     """Time MODEL's operations one by one on random data, against the machine's limit."""
     use_threads(threads)
     network = fastconv.load(model)
-    feeds = random_feeds(network, read_shape(input_shape), batch_size)
+    decided = read_values(values, network.inputs)
+    feeds = random_feeds(network, read_shape(input_shape), batch_size, decided)
     taken = network.profile(*feeds, runs=runs)
     if trace is not None:
         taken.save_trace(trace)

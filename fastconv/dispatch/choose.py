@@ -132,8 +132,11 @@ def _choose(
     offers: list[Candidate] = []
     for a in every if len(wanted) != 1 else wanted:
         last = offers[-1] if offers else None
-        if last is not None and last.why_not is None and a.twin is last.algorithm:
+        is_twin = last is not None and a.twin is last.algorithm
+        if last is not None and is_twin and last.why_not is None:
             offers.append(_as_its_twin(a, last, row, without))
+        elif last is not None and is_twin and last.cost is None and a.objects_as_twin(problem):
+            offers.append(Candidate(a, last.why_not, None, None))
         else:
             offers.append(_ask(a, problem, limit, row, without))
     asked = offers if len(wanted) == len(offers) else [c for c in offers if c.algorithm in wanted]

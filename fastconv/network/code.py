@@ -23,7 +23,7 @@ from fastconv.backends.native.plan import (
     constant,
     inner,
     pack_program,
-    with_arguments,
+    with_other_arguments,
 )
 from fastconv.forks import cached_property
 from fastconv.network.memory import Buffer, Layout, arrange
@@ -379,16 +379,21 @@ def _close(
 
 
 def _rebound(stages: Sequence[Stage], bound: Mapping[int, Slot | Constant | None]) -> list[Stage]:
-    """Give stages whose slots are others, constants, or nothing."""
-
-    def new(argument: Argument) -> Argument:
-        if not isinstance(argument, Slot):
-            return argument
-        target = bound[argument.buffer]
-        if isinstance(target, Slot):
-            return target + argument.offset
-        if target is None:
-            return 0
-        return inner(target, argument.offset)
-
-    return with_arguments(stages, new)
+    """Return stages whose slots are others, constants, or nothing."""
+    made = []
+    for stage in stages:
+        arguments: list[Argument] = []
+        for argument in stage.arguments:
+            if type(argument) is Slot:
+                target, offset = bound[argument.buffer], argument.offset
+                if target is None:
+                    arguments.append(0)
+                elif type(target) is Slot:
+                    arguments.append(target + offset if offset else target)
+                else:
+                    assert isinstance(target, Constant)
+                    arguments.append(inner(target, offset))
+            else:
+                arguments.append(argument)
+        made.append(with_other_arguments(stage, arguments))
+    return made

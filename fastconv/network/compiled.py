@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from fastconv.dispatch import tuning
 from fastconv.network.code import NativePart
 from fastconv.network.deciding import decided, deciding_inputs
 from fastconv.network.executor import Executor
+from fastconv.network.graph import Port
 from fastconv.network.kept import KeptPrograms
 from fastconv.network.limits import allow, memory_limit
 from fastconv.network.lowering import lower
@@ -26,6 +27,7 @@ from fastconv.network.report import Footprint
 from fastconv.network.trace import trace
 from fastconv.network.turns import OpenSizes, Turns
 from fastconv.problem import Shape
+from fastconv.problem.values import shown
 
 if TYPE_CHECKING:
     from fastconv.network.on_device import DeviceExecutor
@@ -97,13 +99,14 @@ class Shapes:
         max_memory: int | None = None,
         open_sizes: OpenSizes = (),
     ) -> None:
-        self._function = function
+        self.function = function
         self._max_memory = max_memory
         self._open_sizes = open_sizes
         self._kept = KeptPrograms()
         self._rewrites = rewrites()
         self._turns = Turns(self._rewrites, self._lower, open_sizes)
-        self._deciding = deciding_inputs(function)
+        # The places of the inputs that decide branches.
+        self.places = deciding_inputs(function)
         self._decided: collections.OrderedDict[Any, Shapes] = collections.OrderedDict()
         self._on_devices: collections.OrderedDict[Any, DeviceExecutor | None]
         self._on_devices = collections.OrderedDict()
@@ -114,8 +117,8 @@ class Shapes:
         """Give what runs plain, contiguous arrays of shapes that were met before; else None."""
         if self._generation != tuning.generation():
             return None
-        if self._deciding:
-            enough = len(inputs) > self._deciding[-1]
+        if self.places:
+            enough = len(inputs) > self.places[-1]
             own = self.deciding(inputs) if enough else self
             return None if own is self else own.known(inputs)
         key: tuple[Any, ...] = ()
@@ -128,7 +131,7 @@ class Shapes:
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """Run forward; give all outputs."""
-        if self._deciding and (own := self.deciding(inputs)) is not self:
+        if self.places and (own := self.deciding(inputs)) is not self:
             return own.run(inputs)
         on_device = any(isinstance(value, DeviceArray) for value in inputs)
         if on_device or settings.backend() == "cuda":
@@ -141,7 +144,7 @@ class Shapes:
 
     def deciding(self, inputs: Sequence[Any]) -> Shapes:
         """Return the programs for the values of the inputs that decide branches."""
-        function = decided(self._function, self._deciding, inputs) if self._deciding else None
+        function = decided(self.function, self.places, inputs) if self.places else None
         if function is None:
             return self
         key = tuple((v.tobytes(), v.dtype, v.shape) for v in function.values.values())
@@ -156,7 +159,7 @@ class Shapes:
             return found
 
     def _run_as_written(self, inputs: Sequence[Any]) -> list[Any]:
-        results = self._function(*inputs)
+        results = self.function(*inputs)
         return list(results) if isinstance(results, (tuple, list)) else [results]
 
     def _run_on_device(self, inputs: Sequence[Any], on_device: bool) -> list[Any]:
@@ -225,7 +228,7 @@ class Shapes:
         return self._passed(lowered, specs)[0]
 
     def _lower(self, specs: Sequence[tuple[Shape, Any]]) -> Program | None:
-        traced = trace(self._function, specs)
+        traced = trace(self.function, specs)
         known = all(hasattr(value, "shape") for value in traced.outputs)
         return lower(traced) if known else None
 
@@ -278,4 +281,45 @@ class Shapes:
             limit = largest // 2
 
     def __reduce__(self) -> Any:
-        return Shapes, (self._function, self._max_memory, self._open_sizes)
+        return Shapes, (self.function, self._max_memory, self._open_sizes)
+
+
+# Values of inputs by name.
+Values = Mapping[str, Any] | None
+
+
+def with_values(shapes: Shapes, ports: Sequence[Port], values: Values) -> Shapes:
+    """Return the programs for the values of those inputs that decide branches.
+
+    Raises
+    ------
+    ValueError
+        Where one is missing, is not of the input's dtype and shape, or decides nothing.
+    TypeError
+        For ``values`` that are not a mapping.
+    """
+    if values is not None and not isinstance(values, Mapping):
+        raise TypeError(f"values must be a mapping of input names to arrays, not {shown(values)}")
+    given = dict(values or {})
+    inputs: list[Any] = [None] * len(ports)
+    for place in shapes.places:
+        port = ports[place]
+        if port.name not in given:
+            raise ValueError(
+                f"the value of input {port.name!r} decides which branch of the network runs: add "
+                f"values={{{port.name!r}: ...}}"
+            )
+        value, single = np.asarray(given.pop(port.name)), (1,) * len(port.shape)
+        try:
+            inputs[place] = value.astype(port.dtype, casting="same_kind").reshape(single)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"values: input {port.name!r} takes {port.dtype} of shape {list(port.shape)}, but "
+                f"got {value.dtype} of shape {list(value.shape)}"
+            ) from None
+    if given:
+        known = ", ".join(ports[place].name for place in shapes.places) or "none of its inputs"
+        raise ValueError(
+            f"values: {', '.join(map(shown, given))} decides no branch of the network; {known} does"
+        )
+    return shapes.deciding(inputs)

@@ -30,6 +30,7 @@ from fastconv.problem.arithmetic import DTYPES, FUNCTIONS
 from fastconv.problem.moves import strides_of
 from fastconv.problem.pointwise import FUNCTIONS as ONE_NUMBER
 from fastconv.problem.remember import Spec
+from fastconv.problem.values import name_of
 
 # NumPy's functions that give views of contiguous arrays, or copies in another order.
 _VIEWING = frozenset(
@@ -67,8 +68,10 @@ class _Lowering:
         return Program(self._values, tuple(self._ops), inputs, outputs)
 
     def _number(self, value: Traced) -> int:
-        number = self._numbers.setdefault(id(value), len(self._values))
-        self._values.setdefault(number, Spec(value.shape, value.dtype))
+        number = self._numbers.get(id(value))
+        if number is None:
+            number = self._numbers[id(value)] = len(self._values)
+            self._values[number] = Spec(value.shape, value.dtype)
         return number
 
     def _fresh(self, shape: tuple[int, ...], dtype: Any) -> int:
@@ -152,7 +155,7 @@ class _Lowering:
 
     def _arithmetic(self, step: Step, call: NumpyCall, name: str) -> bool:
         (result,) = step.results if len(step.results) == 1 else (None,)
-        if result is None or name not in FUNCTIONS or result.dtype.name not in DTYPES:
+        if result is None or name not in FUNCTIONS or name_of(result.dtype) not in DTYPES:
             return False
         if len(call.arguments) != 2 or call.options:
             return False
@@ -170,7 +173,7 @@ class _Lowering:
     def _product(self, step: Step, call: NumpyCall, name: str) -> bool:
         """Multiply matrices by kernels, so that NumPy's BLAS has no threads in a network."""
         (result,) = step.results if len(step.results) == 1 else (None,)
-        if name != "matmul" or result is None or result.dtype.name not in DTYPES:
+        if name != "matmul" or result is None or name_of(result.dtype) not in DTYPES:
             return False
         if call.options or any(not hasattr(v, "dtype") for v in call.arguments):
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from collections.abc import Sequence
 
@@ -33,25 +34,22 @@ def arrange(buffers: Sequence[Buffer]) -> Layout:
     size". Sizes are rounded up to whole cache lines.
     """
     sizes = [rounded(buffer.size) for buffer in buffers]
-    placed: list[tuple[int, int]] = []
+    # Offset, size, first and last place, by offset.
+    placed: list[tuple[int, int, int, int]] = []
     offsets = [0] * len(buffers)
     for number in sorted(range(len(buffers)), key=lambda i: (-sizes[i], buffers[i].first)):
-        own = buffers[number]
-        beside = sorted(
-            (offset, sizes[other])
-            for offset, other in placed
-            if buffers[other].first <= own.last and own.first <= buffers[other].last
-        )
-        offsets[number] = _best_gap(beside, sizes[number])
-        placed.append((offsets[number], number))
+        begin, end = buffers[number].first, buffers[number].last
+        meanwhile = [(o, size) for o, size, first, last in placed if first <= end and begin <= last]
+        offsets[number] = _best_gap(meanwhile, sizes[number])
+        bisect.insort(placed, (offsets[number], sizes[number], begin, end))
     total = max((o + s for o, s in zip(offsets, sizes, strict=True)), default=0)
     return Layout(tuple(offsets), total, _most_live(buffers, sizes))
 
 
-def _best_gap(beside: list[tuple[int, int]], size: int) -> int:
+def _best_gap(placed: list[tuple[int, int]], size: int) -> int:
     """Give the offset of the smallest gap between what lies there that is large enough."""
     end, best, least = 0, -1, 0
-    for offset, length in beside:
+    for offset, length in placed:
         gap = offset - end
         if gap >= size and (best < 0 or gap < least):
             best, least = end, gap

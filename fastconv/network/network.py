@@ -13,7 +13,7 @@ import numpy as np
 
 from fastconv.arrays import check_unmasked, ready
 from fastconv.device_arrays import as_device_array
-from fastconv.network.compiled import Compiled, Shapes
+from fastconv.network.compiled import Compiled, Shapes, Values, with_values
 from fastconv.network.explanation import Explanation, explain_compiled, explain_trace
 from fastconv.network.graph import Graph, Port
 from fastconv.network.layers import Layers
@@ -331,15 +331,24 @@ class Network:
         ValueError, TypeError
             As a call of the network does.
         """
-        return run_timed(self.function, self._shapes, self.checked(inputs), self.max_memory)
+        arrays = self.checked(inputs)
+        return run_timed(self.function, self._shapes.deciding(arrays), arrays, self.max_memory)
 
-    def trace(self, input_shape: Any = None) -> Trace:
-        """Trace the network on shapes alone; open sizes are taken as 1 unless shapes are given."""
-        return trace(self.function, self._specs(input_shape))
+    def trace(self, input_shape: Any = None, *, values: Values = None) -> Trace:
+        """Trace the network on shapes alone; open sizes are taken as 1 unless shapes are given.
 
-    def compiled(self, input_shape: Any = None) -> Compiled | None:
-        """Give what runs for a shape: its program, passes and memory; None: it cannot be traced."""
-        return self._shapes.compiled(self._specs(input_shape))
+        ``values``: as `explain` takes them.
+        """
+        specs = self._specs(input_shape)
+        return trace(with_values(self._shapes, self.inputs, values).function, specs)
+
+    def compiled(self, input_shape: Any = None, *, values: Values = None) -> Compiled | None:
+        """Return what runs for a shape: program, passes and memory; None: it cannot be traced.
+
+        ``values``: as `explain` takes them.
+        """
+        specs = self._specs(input_shape)
+        return with_values(self._shapes, self.inputs, values).compiled(specs)
 
     def _specs(self, input_shape: Any) -> list[tuple[tuple[int, ...], str]]:
         if input_shape is None:
@@ -353,22 +362,24 @@ class Network:
             )
         return [(s, port.dtype) for s, port in zip(shapes, self.inputs, strict=True)]
 
-    def summary(self, input_shape: Any = None) -> Summary:
+    def summary(self, input_shape: Any = None, *, values: Values = None) -> Summary:
         """Tabulate the layers: shapes, parameters, work, receptive field, algorithm; memory.
 
-        The layers are those of the network as it was given; `explain` tells what runs.
+        The layers are those of the network as it was given; `explain` tells what runs, and takes
+        the same arguments.
         """
-        table = tabulate(self.trace(input_shape), self.name)
+        table = tabulate(self.trace(input_shape, values=values), self.name)
         try:
-            compiled = self.compiled(input_shape)
+            compiled = self.compiled(input_shape, values=values)
         except ValueError as error:
             return dataclasses.replace(table, memory=f"memory: {error}")
         memory = "" if compiled is None else str(compiled.footprint)
         return dataclasses.replace(table, memory=memory)
 
     def explain(
-        self, input_shape: Any = None, *, measure: bool = False, passes: bool = False
-    ) -> Explanation:
+        self, input_shape: Any = None, *, measure: bool = False, passes: bool = False,
+        values: Values = None,
+    ) -> Explanation:  # fmt: skip
         """Tell for every operation what runs, why, and why the others do not.
 
         Operations are those of the program that runs for the shape: what was folded or fused into
@@ -383,16 +394,21 @@ class Network:
         passes : bool
             Tell too what each pass over the program changed, how much memory a forward pass takes
             and how near that is to the least, and how many native calls it is.
+        values : mapping of names to arrays, optional
+            Of inputs whose value decides which branch of the network runs, such as a sample rate:
+            for each value the network is compiled with that branch alone. A network that has such
+            inputs needs them here.
 
         Raises
         ------
         ValueError
-            For a shape that the network does not take, or a program beyond ``max_memory``.
+            For a shape that the network does not take, a program beyond ``max_memory``, and where
+            the value of an input that decides a branch is missing.
         """
         flag(measure, "measure"), flag(passes, "passes")
-        compiled = self.compiled(input_shape)
+        compiled = self.compiled(input_shape, values=values)
         if compiled is None:
-            return explain_trace(self.trace(input_shape), measure=measure)
+            return explain_trace(self.trace(input_shape, values=values), measure=measure)
         return explain_compiled(compiled, measure=measure, passes=passes)
 
     def profile(self, *inputs: Any, runs: int = 20) -> Profile:
@@ -419,7 +435,8 @@ class Network:
         if integer(runs, "runs") < 1:
             raise ValueError(f"runs: a profile takes one run or more, but got {runs}")
         arrays = self.checked(inputs)
-        compiled = self._shapes.compiled([(value.shape, value.dtype) for value in arrays])
+        shapes = self._shapes.deciding(arrays)
+        compiled = shapes.compiled([(value.shape, value.dtype) for value in arrays])
         if compiled is None:
             raise ValueError(
                 f"the network {self.name!r} looks at data, so that it runs as it is written and "

@@ -126,4 +126,4 @@ def _parameters(op: Op) -> int:
 
 
 def _without_parameters(op: Op) -> Op:
-    return dataclasses.replace(op, parameters=()) if isinstance(op, Solve) else op
+    return op.having(parameters=()) if isinstance(op, Solve) else op

@@ -1,8 +1,8 @@
 """Where networks turn channels last, chosen for few sizes that stand for all of them.
 
 The choice compares the times of all operations in both layouts, which takes longer than all else
-that a new size asks for. Sizes that are open are rounded down to two binary digits for it: so it
-follows from the sizes alone, whatever sizes came before, and is made twice an octave.
+that a new size asks for. For it one size stands for all those with the same first two binary
+digits: so it follows from the sizes alone, whatever sizes came before, and is made twice an octave.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ Specs = Sequence[tuple[Shape, Any]]
 OpenSizes = tuple[tuple[bool, ...], ...]
 # How many choices are kept.
 KEPT = 256
+# Lengths from LARGE on are stood for by one that is STEP above a round one: still a multiple of the
+# strides of most networks.
+LARGE, STEP = 256, 32
 
 
 class Turn(NamedTuple):
@@ -118,12 +121,16 @@ def _of_one_image(specs: Specs) -> list[tuple[Shape, Any]] | None:
 
 
 def _rounded(shape: Shape, opened: tuple[bool, ...]) -> Shape:
-    """Round open lengths down to two binary digits."""
+    """Let a length stand for all open ones that have its first two binary digits."""
     if len(shape) != len(opened) + 1:
         return tuple(shape)
     pairs = zip(shape[1:], opened, strict=True)
-    digits = (max(0, n.bit_length() - 2) for n in shape[1:])
-    return (
-        shape[0],
-        *(n >> d << d if is_open else n for (n, is_open), d in zip(pairs, digits, strict=True)),
-    )
+    return (shape[0], *(_standing(n) if is_open else n for n, is_open in pairs))
+
+
+def _standing(length: int) -> int:
+    digits = max(0, length.bit_length() - 2)
+    rounded = length >> digits << digits
+    # Small multiples of powers of two are what networks have of channels, too. Lengths that are
+    # equal by chance would make it another program than those of the sizes that it stands for.
+    return rounded + STEP if length >= LARGE else rounded

@@ -48,6 +48,8 @@ class ArithmeticProblem(Problem):
 
     @property
     def output_shape(self) -> Shape:
+        if self.left == self.right:
+            return self.left
         return tuple(np.broadcast_shapes(self.left, self.right))
 
     @property

@@ -47,7 +47,7 @@ else:
         return make
 
 
-def replaced(value: R, **changes: Any) -> R:
+def replaced(value: R, /, **changes: Any) -> R:
     """Return a record with other fields: `dataclasses.replace`, without looking at their names."""
     made = object.__new__(type(value))
     held = value.__dict__
@@ -57,6 +57,15 @@ def replaced(value: R, **changes: Any) -> R:
 
 
 def _init(self: Any, *values: Any, **named: Any) -> None:
+    held = self.__dict__
+    if not named and len(values) <= len(self._places):
+        held.update(self._defaults)
+        held.update(zip(self._places, values, strict=False))
+        if len(held) == len(self._names):
+            return
+    elif not values and named.keys() == self._known:
+        held.update(named)
+        return
     given = dict(zip(self._places, values, strict=False))
     known = {**self._defaults, **given, **named}
     once = len(given) == len(values) and (not named or given.keys().isdisjoint(named))

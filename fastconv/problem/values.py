@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import operator
 import reprlib
@@ -22,6 +23,12 @@ LAYOUTS = {
     2: ("NCHW", "NHWC"),
     3: ("NCDHW", "NDHWC"),
 }
+
+
+@functools.cache
+def name_of(dtype: np.dtype[Any]) -> str:
+    """Return a dtype's name, which NumPy puts together each time that it is asked."""
+    return dtype.name
 
 
 # The most items that an argument is read to: what has more is no list of sizes.

@@ -32,14 +32,15 @@ def busy_taps(
     Taps are left out at either end only as far as the padding there is left out with them.
     """
     before, after = padding
-    if outputs == 0:
-        return 0, kernel
-    seen = []
-    for tap in range(kernel):
+
+    def sees(tap: int) -> bool:
         start = tap * dilation - before
         low = max(0, -(start // stride))
-        if low < outputs and low * stride + start < size:
-            seen.append(tap)
+        return low < outputs and low * stride + start < size
+
+    if outputs == 0 or not (before or after) or (sees(0) and sees(kernel - 1)):
+        return 0, kernel
+    seen = [tap for tap in range(kernel) if sees(tap)]
     first, last = (seen[0], seen[-1] + 1) if seen else (kernel // 2, kernel // 2 + 1)
     return min(first, before // dilation), max(last, kernel - after // dilation)
 

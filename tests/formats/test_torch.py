@@ -213,6 +213,50 @@ def test_dtypes_stay(dtype: Any) -> None:
     np.testing.assert_allclose(result.astype("f8"), expected, rtol=0, atol=4 * eps * 4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_modules_of_16_bit_floats_round_their_outputs_alone(dtype: Any) -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 16, 3)
+            self.norm = nn.LayerNorm(16)
+            self.up, self.down = nn.Linear(16, 32), nn.Linear(32, 16)
+
+        def forward(self, x: Any) -> Any:
+            rows = self.conv(x).flatten(2).transpose(1, 2)
+            # Modules cast on the way, so that norms do not overflow.
+            rows = rows + self.norm(rows.float().to(rows.dtype))
+            return rows, rows + self.down(nn.functional.gelu(self.up(rows)))
+
+    torch.manual_seed(0)
+    module = Block().to(dtype).eval()
+    x = image(*X, dtype=dtype)
+    network = fastconv.torch.convert(module, x)
+    array = x.numpy() if dtype != torch.bfloat16 else x.float().numpy().astype(ml_dtypes.bfloat16)
+    results = network(array)
+    with torch.no_grad():
+        wanted = [value.double().numpy() for value in module.to(torch.float32)(x.float())]
+    for result, expected in zip(results, wanted, strict=True):
+        assert str(dtype).endswith(result.dtype.name)
+        # Half a unit in the last place, and float32's own errors.
+        np.testing.assert_allclose(
+            result.astype("f8"), expected, rtol=torch.finfo(dtype).eps / 2, atol=1e-5
+        )
+    program = network.compiled(X).program
+    narrow = [v for v, spec in program.values.items() if spec.dtype.itemsize == 2]
+    assert set(narrow) == {*program.inputs, *program.outputs}
+
+
+def test_rounding_that_a_float32_module_asks_for_stays() -> None:
+    class Rounding(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return (x * 3).half().float()
+
+    x = image(*X)
+    result = fastconv.torch.convert(Rounding(), x)(x.numpy())
+    np.testing.assert_array_equal(result, (x * 3).half().float().numpy())
+
+
 def test_several_inputs_and_outputs_keep_names() -> None:
     class Two(nn.Module):
         def forward(self, left: Any, right: Any) -> Any:

@@ -107,7 +107,19 @@ def test_orders_run_here(parts: Any) -> None:
     assert len(parts) == 1
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_products_of_16_bit_activations_are_one_part_with_the_rest(dtype: Any, parts: Any) -> None:
+    x = torch.randn(2, 9, 64).to(dtype)
+    module = classifiers.Encoder(64, 2).eval().to(dtype)
+    with torch.no_grad():
+        result = torch.compile(module, backend="fastconv")(x)
+        wanted = module.float()(x.float())
+        close(result.float(), wanted, torch.finfo(dtype).eps)
+    assert len(parts) == 1
+    assert any("attention" in name for name in parts[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_products_of_activations_stay_with_torch(dtype: Any, parts: Any) -> None:
     x = torch.randn(2, 9, 64).to(dtype)
     module = classifiers.Encoder(64, 2).eval().to(dtype)

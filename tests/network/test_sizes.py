@@ -388,6 +388,34 @@ def test_branches_on_a_scalar_input_compile_for_each_value(nested: bool) -> None
             assert own.known((x, given)) is not None
 
 
+def test_reports_of_a_network_with_branches_show_the_branch_that_runs() -> None:
+    onnx = pytest.importorskip("onnx")
+    network = fastconv.load(branching(onnx, nested=False).SerializeToString())
+    shapes, x = ((1, 3, 40), ()), drawn(1, 3, 40)
+    for rate, convolves in ((16000, True), (8000, False)):
+        given = np.array(rate, np.int64)
+        values = {"rate": rate}
+        timed, spans = network.run_timed([x, given])
+        np.testing.assert_array_equal(timed[0], network(x, given))
+        reports = [
+            [row.kind.lower() for row in network.profile(x, given, runs=1).rows],
+            [step.kind.lower() for step in network.explain(shapes, values=values).steps],
+            [step.kind.lower() for step in network.trace(shapes, values={"rate": given}).steps],
+            [span.kind.lower() for span in spans],
+        ]
+        for kinds in reports:
+            assert ("conv" in kinds) is convolves
+            assert "branch" not in kinds
+        assert ("conv" in str(network.summary(shapes, values=values)).lower()) is convolves
+    for wrong, words in (
+        (None, "'rate' decides which branch"),
+        ({"rate": 0.5}, "takes int64"),
+        ({"rate": 1, "x": 2}, "'x' decides no branch"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            network.explain(shapes, values=wrong)
+
+
 def test_branches_on_data_run_as_written() -> None:
     onnx = pytest.importorskip("onnx")
     made = branching(onnx, nested=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import pickle
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 import fastconv
 import fastconv.functional as F
 from fastconv import models, nn
-from fastconv.dispatch import Parameter
+from fastconv.dispatch import Parameter, stored
 from fastconv.network import Graph, Network, Node, Port, compile_module
 from fastconv.network.resizing import Way
 from fastconv.network.storage import read_graph, record, write_graph
@@ -140,6 +141,31 @@ def test_random_networks_give_the_same_bits(seed: int) -> None:
     network = compile_module(RandomNetwork(seed), (1, 4, 9, 9))
     graph = record(network.function, network.inputs, network.outputs, "")
     same_bits(network, Network.from_graph(graph), (1, 4, 9, 9))
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_weights_tied_by_a_transpose_are_stored_once(
+    in_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if in_file:
+        monkeypatch.setattr(stored, "LEAST_FILE_BYTES", 1)
+        monkeypatch.setattr(stored, "LEAST_BYTES", 1)
+    weight = drawn((40, 60))
+    nodes = (
+        Node("linear", ("x", "encode"), ("h",), {}, "encoder"),
+        Node("linear", ("h", "decode"), ("y",), {}, "decoder"),
+        Node("add", ("y", "x"), ("z",), {}, "sum"),
+    )
+    port = Port("x", ("n", 60), "float32")
+    constants = {"encode": Parameter(weight), "decode": Parameter(weight.T)}
+    graph = Graph((port,), (dataclasses.replace(port, name="z"),), nodes, constants)
+    network = Network.from_graph(graph)
+    other = saved(network, tmp_path)
+    same_bits(network, other, (1, 60))
+    assert (tmp_path / "network.fastconv").stat().st_size < 1.5 * weight.nbytes
+    # What was read is stored once again.
+    saved(other, tmp_path)
+    assert (tmp_path / "network.fastconv").stat().st_size < 1.5 * weight.nbytes
 
 
 def test_a_batch_that_is_built_in_is_kept(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from fastconv.backends.native.library import Library
 from fastconv.backends.native.plan import NativePlan, Stage
 from fastconv.backends.native.sources import Sources, can_read, read_from
 from fastconv.machine import get_machine
+from fastconv.problem.values import name_of
 
 DTYPES = ("float32", "float64")
 
@@ -24,9 +25,12 @@ class NativeAlgorithm(Algorithm):
 
     def why_not(self, problem: Any) -> str | None:
         for dtype in (problem.dtype, problem.output_dtype):
-            if dtype.name not in DTYPES:
+            if name_of(dtype) not in DTYPES:
                 return f"dtype {dtype.name}: these kernels are for {' and '.join(DTYPES)}"
         return None
+
+    def objects_as_twin(self, problem: Any) -> bool:
+        return True
 
     def geometry(self, problem: Any) -> NativePlan:
         """Plan ``problem`` for any parameters: they are packed as the plan runs, or ahead.

@@ -11,7 +11,6 @@ the tile, the batch or the thread, so that the bits of an output element never c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,12 @@ from fastconv.backends.base import Array
 from fastconv.backends.manifest.products import Gemm as GemmArgs
 from fastconv.backends.manifest.tiles import tiles_of
 from fastconv.backends.native.items import LEAST_ITEMS, part_of
-from fastconv.backends.native.library import Library
+from fastconv.backends.native.library import Library, cached
 from fastconv.backends.native.plan import SCRATCH, Packed, Slot, constant, scratch_stride
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import Activation
-from fastconv.problem.record import record
+from fastconv.problem.record import record, replaced
 
 _INF = float("inf")
 # Elements of weights that are looked at together.
@@ -36,6 +35,7 @@ CLAMPS: dict[str, tuple[float, float, float]] = {
 }
 
 
+@cached
 def tile_for(
     library: Library,
     dtype: np.dtype[Any],
@@ -57,6 +57,7 @@ def vector_tile(tile: Tile) -> Tile:
     return dataclasses.replace(tile, rows=1, vectors=1)
 
 
+@cached
 def fitting_tile(
     library: Library, dtype: np.dtype[Any], machine: Machine, rows: int, columns: int
 ) -> Tile:
@@ -75,12 +76,13 @@ def fitting_tile(
     return min(shapes, key=steps)
 
 
+@cached
 def shaped_tiles(
-    library: Library, dtype: np.dtype[Any], machine: Machine, shapes: Iterable[tuple[int, int]]
-) -> list[Tile]:
-    """Give register tiles of so many rows and vectors."""
+    library: Library, dtype: np.dtype[Any], machine: Machine, shapes: tuple[tuple[int, int], ...]
+) -> tuple[Tile, ...]:
+    """Return register tiles of so many rows and vectors."""
     widest = tile_for(library, dtype, machine)
-    return [dataclasses.replace(widest, rows=rows, vectors=vectors) for rows, vectors in shapes]
+    return tuple(replaced(widest, rows=rows, vectors=vectors) for rows, vectors in shapes)
 
 
 def tile_steps(tile: Tile) -> float:

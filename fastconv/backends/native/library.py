@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
 from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def cached(function: F) -> F:
+    """Keep the results of a function of a library, a machine and what else is hashable.
+
+    Libraries are modules, and so keys, which their protocol does not say.
+    """
+    return cast(F, functools.lru_cache(maxsize=4096)(function))
 
 
 class Library(Protocol):

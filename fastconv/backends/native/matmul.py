@@ -139,9 +139,8 @@ def product_tile(
     """
     known, lanes = tiles_of(machine.isa), machine.lanes(dtype)
     few = max(columns, default=1) <= lanes
-    wide = [shape for shape in known.products if shape[1] > 1]
-    shapes = known.narrow if few else wide
-    tiles = shaped_tiles(library, dtype, machine, shapes)
+    wide = tuple(shape for shape in known.products if shape[1] > 1)
+    tiles = shaped_tiles(library, dtype, machine, known.narrow if few else wide)
     return min(tiles, key=lambda tile: covered(tile, rows, columns) * tile_steps(tile))
 
 

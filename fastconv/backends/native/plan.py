@@ -32,7 +32,11 @@ class Slot:
     offset: int = 0
 
     def __add__(self, offset: int) -> Slot:
-        return Slot(self.buffer, self.offset + offset)
+        # Written out: a network's code is thousands of these.
+        made = object.__new__(Slot)
+        held = made.__dict__
+        held["buffer"], held["offset"] = self.buffer, self.offset + offset
+        return made
 
 
 # Buffers: the inputs come first (a missing one's address is 0), then these, counted from the end.
@@ -235,7 +239,7 @@ class NativePlan(PackingPlan):
         self._shape, self._dtype = problem.output_shape, problem.output_dtype
         self._extra = tuple(extra_outputs)
         self.seconds, self.packing_seconds = seconds, packing_seconds
-        found = (a.weights for s in self.stages for a in s.arguments if isinstance(a, Packed))
+        found = [a.weights for s in self.stages for a in s.arguments if type(a) is Packed]
         self.weights: tuple[AnyWeights, ...] = tuple(dict.fromkeys(found))
         self.packed_bytes = _packed_bytes(self.weights)
 
@@ -253,7 +257,7 @@ class NativePlan(PackingPlan):
         found: dict[int, Array] = {}
         for stage in itertools.chain(self.stages, *packing):
             for a in stage.arguments:
-                if isinstance(a, Constant):
+                if type(a) is Constant:
                     base = a.array.base
                     owner = base if isinstance(base, np.ndarray) else a.array
                     found[id(owner)] = owner
@@ -431,10 +435,11 @@ def _threads_within(threads: int, shared: int, scratch: int) -> int:
 
 def with_arguments(stages: Sequence[Stage], change: Callable[[Argument], Argument]) -> list[Stage]:
     """Return stages with each argument changed."""
-    return [_with_arguments(s, [change(a) for a in s.arguments]) for s in stages]
+    return [with_other_arguments(s, [change(a) for a in s.arguments]) for s in stages]
 
 
-def _with_arguments(stage: Stage, arguments: list[Argument]) -> Stage:
+def with_other_arguments(stage: Stage, arguments: list[Argument]) -> Stage:
+    """Return a stage with other arguments."""
     # `replace` takes several times as long; a card's launches are stages with more in them.
     if type(stage) is Stage:
         return Stage(stage.kernel, stage.items, arguments)
@@ -443,7 +448,10 @@ def _with_arguments(stage: Stage, arguments: list[Argument]) -> Stage:
 
 def _with_packed(stages: Sequence[Stage], change: Callable[[Packed], Argument]) -> list[Stage]:
     """Return stages with each argument in packed weights changed."""
-    return with_arguments(stages, lambda a: change(a) if isinstance(a, Packed) else a)
+    return [
+        with_other_arguments(s, [change(a) if type(a) is Packed else a for a in s.arguments])
+        for s in stages
+    ]
 
 
 def inner(whole: Constant, offset: int) -> Constant:
@@ -464,14 +472,16 @@ def pack_program(
     for stage in stages:
         rows.append((stage.kernel, 8 * len(block), stage.items))
         for argument in stage.arguments:
-            if isinstance(argument, Slot):
+            if type(argument) is int:
+                block.append(argument)
+            elif type(argument) is Slot:
                 places.append((len(block), argument.buffer, argument.offset))
                 block.append(0)
-            elif isinstance(argument, Constant):
+            elif type(argument) is Constant:
                 kept.append(argument.array)
-                block.append(argument.array.ctypes.data)
+                block.append(address_of(argument.array))
             else:
-                assert not isinstance(argument, Packed)
+                assert not isinstance(argument, (Packed, Slot, Constant))
                 block.append(int(argument))
     program = Program(
         np.array(rows, np.int64).reshape(-1, 3),

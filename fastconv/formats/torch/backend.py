@@ -21,17 +21,22 @@ from fastconv.formats.torch.builder import build, can_take
 from fastconv.formats.torch.call import Unsupported, dtype_name, length, numpy_dtype
 from fastconv.formats.torch.held import Held, put
 from fastconv.network import Network, Port
+from fastconv.network.widening import in_float32
 
 _log = logging.getLogger("fastconv.torch")
 # A part without any of these is left to torch: it would cost a call, and win nothing.
 _WORK = ("conv", "pool", "norm", "linear", "mm", "upsample", "softmax", "silu", "elu", "pad", "col")
-# Products of two activations, for which torch's kernels are as fast, need less memory, and keep to
-# torch's threads; and what would run in NumPy here.
+# What would run in NumPy here.
 _LEFT = (
-    "scaled_dot_product", "bmm", "grid_sampler", "_fft", "complex", "polar", "scatter", "index_put",
-    "cdist", "cummax", "cummin", "logcumsumexp", "kthvalue", "median", "bucketize", "searchsorted",
-    "aten.unfold.", "bilinear.default", "aten.dot.", "aten.mv.", "diagonal",
+    "grid_sampler", "_fft", "complex", "polar", "scatter", "index_put", "cdist", "cummax", "cummin",
+    "logcumsumexp", "kthvalue", "median", "bucketize", "searchsorted", "aten.unfold.",
+    "bilinear.default", "aten.dot.", "aten.mv.", "diagonal",
 )  # fmt: skip
+# Products of two activations, for which torch's kernels are as fast, need less memory, and keep to
+# torch's threads. Those of 16-bit floats are not left to torch: each edge of a part casts, which
+# takes longer, and its float16 is slow.
+_PRODUCTS = ("scaled_dot_product", "bmm")
+_NARROW = (torch.float16, torch.bfloat16)
 
 _KEPT = (
     *(getattr(torch.ops.aten, f"upsample_nearest{n}d").vec for n in (1, 2, 3)),
@@ -118,8 +123,13 @@ class _Support(OperatorSupportBase):
         if node.op != "call_function" or not _is_tensors(node) or not can_take(node):
             return False
         giver = node.args[0] if node.target is operator.getitem else node
-        if any(word in str(giver.target) for word in _LEFT):
+        name = str(giver.target)
+        if any(word in name for word in _LEFT):
             return False
+        if any(word in name for word in _PRODUCTS):
+            given = pytree.tree_leaves(giver.meta["val"])
+            if not isinstance(given[0], torch.Tensor) or given[0].dtype not in _NARROW:
+                return False
         # Parts give tensors, not tuples: all that a call gives must be taken apart inside.
         if isinstance(node.meta["val"], (tuple, list)):
             return all(can_take(user) for user in node.users)
@@ -269,7 +279,7 @@ class Part(torch.nn.Module):
         names = [f"output{place}" for place in range(len(self._results))]
         with torch.no_grad(), torch.utils._python_dispatch._disable_current_modes():
             graph = build(self._module.graph, known, {}, names, "compiled", _port)
-        return Network.from_graph(graph)
+        return Network.from_graph(in_float32(graph))
 
 
 def _port(node: Any, name: str) -> Port:

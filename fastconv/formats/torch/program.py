@@ -23,6 +23,7 @@ from fastconv.formats.torch.exporting import (
 from fastconv.formats.torch.functional import made_functional
 from fastconv.formats.torch.recurrent import is_taken_apart
 from fastconv.network import Graph, Network, Port
+from fastconv.network.widening import in_float32
 from fastconv.problem.values import one_of
 
 
@@ -32,6 +33,7 @@ def convert(module: Any, example_inputs: Any = None, *, open_sizes: str = "all")
     The module is traced by ``torch.export`` in evaluation mode: dropout does nothing, batch
     normalisation takes its running statistics. Its own mode and weights stay as they are. Weights
     are copied: what is packed from them must stay right whatever is done to the module later.
+    Modules of 16-bit floats compute in float32, and round their outputs alone.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def convert(module: Any, example_inputs: Any = None, *, open_sizes: str = "all")
     if found.single is not None:
         single = _graph(found.single, name, kept)
         graph = by_batch(graph, single, found.batch)
-    return Network.from_graph(graph)
+    return Network.from_graph(in_float32(graph))
 
 
 def _graph(found: Exported, name: str, kept: dict[Any, Parameter]) -> Graph:

@@ -20,6 +20,7 @@ from fastconv.problem import (
     Problem,
     StridedProblem,
 )
+from fastconv.problem.record import replaced
 from fastconv.problem.remember import Spec
 
 
@@ -58,7 +59,7 @@ def lift_over_views(program: Program) -> Program:
         over = functools.partial(_over, source=view.inputs[0])
         lifted = op.changed(over, values, inputs=inputs, outputs=(number,))
         changes[view] = []
-        changes[op] = [lifted, dataclasses.replace(view, inputs=(number,), outputs=op.outputs)]
+        changes[op] = [lifted, view.having(inputs=(number,), outputs=op.outputs)]
     return dataclasses.replace(program.replaced(changes), values=values, like=like)
 
 
@@ -77,8 +78,8 @@ def _over(values: Mapping[int, Spec], problem: Any, *, source: int) -> Problem:
     """Return an operation's problem over the same elements in the shape of a value."""
     shape = tuple(values[source].shape)
     if isinstance(problem, (ElementwiseProblem, FunctionProblem)):
-        return dataclasses.replace(problem, shape=shape)
-    found: Problem = dataclasses.replace(problem, left=shape)
+        return replaced(problem, shape=shape)
+    found: Problem = replaced(problem, left=shape)
     return found
 
 
@@ -94,19 +95,19 @@ def merge_views(program: Program) -> Program:
             continue
         inputs = source.inputs
         if isinstance(op, View):
-            changes[op] = [dataclasses.replace(op, inputs=inputs, start=op.start + source.start)]
+            changes[op] = [op.having(inputs=inputs, start=op.start + source.start)]
         elif isinstance(op, Solve) and isinstance(op.problem, StridedProblem):
             shape = tuple(program.values[inputs[0]].shape)
             start = op.problem.start + source.start
-            problem = dataclasses.replace(op.problem, shape=shape, start=start)
-            changes[op] = [dataclasses.replace(op, inputs=inputs, problem=problem)]
+            problem = replaced(op.problem, shape=shape, start=start)
+            changes[op] = [op.having(inputs=inputs, problem=problem)]
     return program.replaced(changes)
 
 
 def _after(values: Mapping[int, Spec], problem: Any, *, first: int, count: int) -> Problem:
     """Return a concatenation's problem with one value instead of the first ``count`` parts."""
     shapes = (tuple(values[first].shape), *problem.shapes[count:])
-    found: Problem = dataclasses.replace(problem, shapes=shapes)
+    found: Problem = replaced(problem, shapes=shapes)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from fastconv.dispatch.stored import values_of
 from fastconv.forks import cached_property
-from fastconv.network.passes.patterns import pairs, with_constant
+from fastconv.network.passes.patterns import join_pairs, with_constant
 from fastconv.network.program import Program, Solve
 from fastconv.problem import (
     ArithmeticProblem,
@@ -22,6 +23,7 @@ from fastconv.problem import (
     PadProblem,
     Problem,
 )
+from fastconv.problem.record import replaced
 from fastconv.problem.remember import Spec
 
 _WEIGHTED = (ConvProblem, ConvTransposeProblem, LinearProblem)
@@ -34,14 +36,7 @@ def fold_affine(program: Program) -> Program:
     Jacob et al.: Quantization and training of neural networks (2018), section 3.2. The new
     weights are worked out in float64 and rounded once.
     """
-    while True:
-        for first, second in pairs(program):
-            folded = _folded(first, second, program.values)
-            if folded is not None:
-                program = program.replaced({first: [], second: [folded]})
-                break
-        else:
-            return program
+    return join_pairs(program, functools.partial(_folded, values=program.values))
 
 
 def _folded(first: Solve, second: Solve, values: Mapping[int, Spec]) -> Solve | None:
@@ -67,7 +62,7 @@ def _folded(first: Solve, second: Solve, values: Mapping[int, Spec]) -> Solve | 
 
 
 def _biased(values: Mapping[int, Spec], problem: Any) -> Problem:
-    found: Problem = dataclasses.replace(problem, bias=True)
+    found: Problem = replaced(problem, bias=True)
     return found
 
 
@@ -227,17 +222,14 @@ def _per_channel(
 
 def fold_padding(program: Program) -> Program:
     """Fold zeros around an image into the convolution that reads it."""
-    while True:
-        for first, second in pairs(program):
-            if _may_pad(first.problem, second.problem):
-                inputs = (first.inputs[0], *second.inputs[1:])
-                folded = second.changed(
-                    _padded, program.values, first, inputs=inputs, fused=second.taking(first)
-                )
-                program = program.replaced({first: [], second: [folded]})
-                break
-        else:
-            return program
+
+    def padded(first: Solve, second: Solve) -> Solve | None:
+        if not _may_pad(first.problem, second.problem):
+            return None
+        inputs, fused = (first.inputs[0], *second.inputs[1:]), second.taking(first)
+        return second.changed(_padded, program.values, first, inputs=inputs, fused=fused)
+
+    return join_pairs(program, padded)
 
 
 def _may_pad(pad: Any, conv: Any) -> bool:
@@ -260,5 +252,5 @@ def _padded(values: Mapping[int, Spec], conv: Any, pad: Any) -> Problem:
     added = [pad.pads[axis] for axis in spatial]
     padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(conv.padding, added, strict=True))
     size = tuple(pad.shape[axis] for axis in spatial)
-    found: Problem = dataclasses.replace(conv, padding=padding, input_size=size)
+    found: Problem = replaced(conv, padding=padding, input_size=size)
     return found

@@ -7,7 +7,6 @@ would pack one after the other, which takes as long as many runs, and hold them 
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from fastconv.network.program import Op, Program, Solve
@@ -29,5 +28,5 @@ def _is_heavy(op: Op) -> bool:
 
 
 def _for_any_size(op: Any) -> Op:
-    changed: Op = dataclasses.replace(op, problem=replaced(op.problem, any_size=True))
+    changed: Op = op.having(problem=replaced(op.problem, any_size=True))
     return changed

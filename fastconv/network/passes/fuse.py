@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
 
-from fastconv.network.passes.patterns import arithmetic, only_reader, pairs, with_constant
+from fastconv.network.passes.patterns import (
+    arithmetic,
+    join_pairs,
+    only_reader,
+    with_constant,
+)
 from fastconv.network.program import Operand, Program, Solve
 from fastconv.problem import (
     Activation,
@@ -20,6 +24,7 @@ from fastconv.problem import (
     LinearProblem,
     Problem,
 )
+from fastconv.problem.record import replaced
 from fastconv.problem.remember import Spec
 
 _ENDING = (ConvProblem, ConvTransposeProblem, LinearProblem)
@@ -37,19 +42,15 @@ def fuse_light_activation(program: Program) -> Program:
 
 
 def _ended(program: Program, kinds: Any) -> Program:
-    while True:
-        for first, second in pairs(program):
-            problem: Any = first.problem
-            if not isinstance(second.problem, ElementwiseProblem) or not _open(problem, kinds):
-                continue
-            ended = functools.partial(_with, activation=second.problem.activation)
-            fused = first.changed(
-                ended, program.values, outputs=second.outputs, fused=first.taking(second)
-            )
-            program = program.replaced({first: [], second: [fused]})
-            break
-        else:
-            return program
+
+    def ended(first: Solve, second: Solve) -> Solve | None:
+        if not isinstance(second.problem, ElementwiseProblem) or not _open(first.problem, kinds):
+            return None
+        change = functools.partial(_with, activation=second.problem.activation)
+        taken = first.taking(second)
+        return first.changed(change, program.values, outputs=second.outputs, fused=taken)
+
+    return join_pairs(program, ended)
 
 
 def fuse_scale(program: Program) -> Program:
@@ -57,19 +58,16 @@ def fuse_scale(program: Program) -> Program:
 
     Ma et al.: PP-LCNet (2021) and its successors do so after each activation.
     """
-    while True:
-        for first, second in pairs(program):
-            activation = _scaled(first, second)
-            if activation is None:
-                continue
-            scaled = functools.partial(_with, activation=activation)
-            fused = first.changed(
-                scaled, program.values, outputs=second.outputs, fused=first.taking(second)
-            )
-            program = program.replaced({first: [], second: [fused]})
-            break
-        else:
-            return program
+
+    def scaled(first: Solve, second: Solve) -> Solve | None:
+        activation = _scaled(first, second)
+        if activation is None:
+            return None
+        change = functools.partial(_with, activation=activation)
+        taken = first.taking(second)
+        return first.changed(change, program.values, outputs=second.outputs, fused=taken)
+
+    return join_pairs(program, scaled)
 
 
 def _scaled(first: Solve, second: Solve) -> Activation | None:
@@ -137,7 +135,7 @@ def _residuals(program: Program) -> Any:
 
 def _with(values: Mapping[int, Spec], problem: Any, **fields: Any) -> Problem:
     """Return a problem with other fields, which no size is part of."""
-    found: Problem = dataclasses.replace(problem, **fields)
+    found: Problem = replaced(problem, **fields)
     return found
 
 

@@ -28,6 +28,7 @@ from fastconv.problem import (
     SoftmaxProblem,
     StridedProblem,
 )
+from fastconv.problem.record import replaced
 from fastconv.problem.remember import Spec
 
 # What is done at a time may take this part of a core's second cache.
@@ -117,7 +118,7 @@ def _some(op: Op, count: int, batch: int) -> Op | None:
     if not isinstance(op, Solve) or not all(map(_fits, op.inputs, [op.problem] * len(op.inputs))):
         return None
     posed = _OF_IMAGES.get(type(op.problem), _of_batch)(op.problem, count, batch)
-    return None if posed is None else dataclasses.replace(op, problem=posed)
+    return None if posed is None else op.having(problem=posed)
 
 
 def _fits(operand: Operand, problem: Problem) -> bool:
@@ -136,13 +137,13 @@ def _of_batch(problem: Any, count: int, batch: int) -> Problem | None:
     rows = getattr(problem, "batch", 0)
     if rows == 0 or rows % batch:
         return None
-    return dataclasses.replace(problem, batch=rows // batch * count)  # type: ignore[no-any-return]
+    return replaced(problem, batch=rows // batch * count)  # type: ignore[no-any-return]
 
 
 def _of_shape(problem: Any, count: int, batch: int) -> Problem | None:
     if _length(problem.shape) != batch:
         return None
-    return dataclasses.replace(problem, shape=(count, *problem.shape[1:]))  # type: ignore[no-any-return]
+    return replaced(problem, shape=(count, *problem.shape[1:]))  # type: ignore[no-any-return]
 
 
 def _of_softmax(problem: SoftmaxProblem, count: int, batch: int) -> Problem | None:
@@ -161,7 +162,7 @@ def _of_layer_norm(problem: LayerNormProblem, count: int, batch: int) -> Problem
 def _of_shuffle(problem: PixelShuffleProblem, count: int, batch: int) -> Problem | None:
     if _length(problem.lead) != batch:
         return None
-    return dataclasses.replace(problem, lead=(count, *problem.lead[1:]))
+    return replaced(problem, lead=(count, *problem.lead[1:]))
 
 
 def _of_arithmetic(problem: ArithmeticProblem, count: int, batch: int) -> Problem | None:
@@ -172,14 +173,14 @@ def _of_arithmetic(problem: ArithmeticProblem, count: int, batch: int) -> Proble
             return None
         own = len(shape) == rank and shape[0] == batch
         sides.append((count, *shape[1:]) if own else shape)
-    return dataclasses.replace(problem, left=sides[0], right=sides[1])
+    return replaced(problem, left=sides[0], right=sides[1])
 
 
 def _of_concatenation(problem: ConcatenateProblem, count: int, batch: int) -> Problem | None:
     if problem.axis == 0 or any(_length(shape) != batch for shape in problem.shapes):
         return None
     shapes = tuple((count, *shape[1:]) for shape in problem.shapes)
-    return dataclasses.replace(problem, shapes=shapes)
+    return replaced(problem, shapes=shapes)
 
 
 def _of_view(problem: StridedProblem, count: int, batch: int) -> Problem | None:
@@ -194,7 +195,7 @@ def _of_view(problem: StridedProblem, count: int, batch: int) -> Problem | None:
     if lowest < 0 or highest >= cells:
         return None
     shape, view = (count, *problem.shape[1:]), (count, *problem.view[1:])
-    return dataclasses.replace(problem, shape=shape, view=view)
+    return replaced(problem, shape=shape, view=view)
 
 
 def _of_products(problem: Any, count: int, batch: int) -> Problem | None:
@@ -214,7 +215,7 @@ def _of_products(problem: Any, count: int, batch: int) -> Problem | None:
             return None
         if not problem.lengths or matrices.steps[0] != cells:
             return None
-        changed[name] = dataclasses.replace(matrices, shape=(count, *matrices.shape[1:]))
+        changed[name] = replaced(matrices, shape=(count, *matrices.shape[1:]))
     whole = prod(problem.output[1:])
     if _length(problem.output) != batch or _length(problem.lengths) != batch:
         return None
@@ -222,7 +223,7 @@ def _of_products(problem: Any, count: int, batch: int) -> Problem | None:
         return None
     changed["lengths"] = (count, *problem.lengths[1:])
     changed["output"] = (count, *problem.output[1:])
-    return dataclasses.replace(problem, **changed)  # type: ignore[no-any-return]
+    return replaced(problem, **changed)  # type: ignore[no-any-return]
 
 
 _OF_IMAGES: dict[type, Callable[[Any, int, int], Problem | None]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +25,7 @@ from fastconv.problem import (
     SoftmaxProblem,
 )
 from fastconv.problem.norm import ChannelsProblem
+from fastconv.problem.record import replaced
 from fastconv.problem.remember import Spec
 
 
@@ -87,7 +87,8 @@ def _seconds(op: Op) -> float:
     if isinstance(op.problem, ConcatenateProblem) and op.problem.runs[0] == 1:
         return 0.0
     choice = choose(op.problem, algorithm=op.algorithm, backend=op.backend)
-    taken = next(c for c in choice.candidates if c.algorithm is choice.algorithm)
+    # Of what was offered: error bounds of all others would take longer than their costs.
+    taken = next(c for c in choice.offers if c.algorithm is choice.algorithm)
     if taken.measured_seconds is not None:
         return taken.measured_seconds
     return taken.cost.seconds if taken.cost is not None else 0.0
@@ -142,7 +143,7 @@ class _ChannelsLast:
             return
         inputs = tuple([self._in_first(v) if isinstance(v, int) else v for v in op.inputs])
         same = all(a is b for a, b in zip(inputs, op.inputs, strict=True))
-        self._ops.append(op if same else dataclasses.replace(op, inputs=inputs))
+        self._ops.append(op if same else op.having(inputs=inputs))
         self._first.update({number: number for number in op.outputs})
 
     # Problems
@@ -180,7 +181,7 @@ class _ChannelsLast:
         inputs = tuple(self._operand_last(v, rank) for v in op.inputs)
         (old,) = op.outputs
         new = self._fresh(last_shape(self._old.values[old].shape), self._old.values[old].dtype)
-        self._ops.append(dataclasses.replace(op, inputs=inputs, outputs=(new,), problem=problem))
+        self._ops.append(op.having(inputs=inputs, outputs=(new,), problem=problem))
         self._last[old] = new
 
     def _operand_last(self, operand: Operand, rank: int) -> Operand:
@@ -222,7 +223,7 @@ class _ChannelsLast:
         spec = self._values[number]
         for op, out in movement.operations(spec, layer, kind):
             new = self._fresh(out, spec.dtype)
-            self._ops.append(dataclasses.replace(op, inputs=(number,), outputs=(new,)))
+            self._ops.append(op.having(inputs=(number,), outputs=(new,)))
             number = new
         return number
 
@@ -290,14 +291,14 @@ def _axis(axis: int, rank: int) -> int:
 
 
 def _turn_flag(problem: Any) -> Any:
-    return dataclasses.replace(problem, channels_last=True)
+    return replaced(problem, channels_last=True)
 
 
 def _turn_shape(problem: Any) -> Any:
     shape = last_shape(problem.shape)
     if isinstance(problem, PreluProblem):
-        return dataclasses.replace(problem, shape=shape, channels_last=True)
-    return dataclasses.replace(problem, shape=shape)
+        return replaced(problem, shape=shape, channels_last=True)
+    return replaced(problem, shape=shape)
 
 
 def _turn_arithmetic(problem: ArithmeticProblem) -> Any:
@@ -305,18 +306,16 @@ def _turn_arithmetic(problem: ArithmeticProblem) -> Any:
     left, right = (
         last_shape((1,) * (rank - len(shape)) + shape) for shape in (problem.left, problem.right)
     )
-    return dataclasses.replace(problem, left=left, right=right)
+    return replaced(problem, left=left, right=right)
 
 
 def _turn_concatenation(problem: ConcatenateProblem) -> Any:
     shapes = tuple(last_shape(shape) for shape in problem.shapes)
-    return dataclasses.replace(
-        problem, shapes=shapes, axis=_axis(problem.axis, len(problem.shapes[0]))
-    )
+    return replaced(problem, shapes=shapes, axis=_axis(problem.axis, len(problem.shapes[0])))
 
 
 def _turn_softmax(problem: SoftmaxProblem) -> Any:
-    return dataclasses.replace(
+    return replaced(
         problem, shape=last_shape(problem.shape), axis=_axis(problem.axis, len(problem.shape))
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,24 @@ def pairs(program: Program) -> Iterator[tuple[Solve, Solve]]:
         first = producers.get(op.reads[0])
         if isinstance(first, Solve) and only_reader(first, readers, kept) is op:
             yield first, op
+
+
+def join_pairs(program: Program, joined: Callable[[Solve, Solve], Solve | None]) -> Program:
+    """Replace each of the `pairs` that can be by the one operation ``joined`` gives, until none is.
+
+    All pairs that share no operation are replaced at once: going through a program takes longer
+    than a change.
+    """
+    while True:
+        changes: dict[Op, list[Op]] = {}
+        for first, second in pairs(program):
+            if first not in changes and second not in changes:
+                made = joined(first, second)
+                if made is not None:
+                    changes[first], changes[second] = [], [made]
+        if not changes:
+            return program
+        program = program.replaced(changes)
 
 
 def only_reader(op: Op, readers: dict[int, list[Op]], kept: set[int]) -> Op | None:

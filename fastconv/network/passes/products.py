@@ -19,6 +19,7 @@ from fastconv.problem import (
 )
 from fastconv.problem.matmul import Matrices
 from fastconv.problem.moves import strides_of
+from fastconv.problem.record import replaced
 
 # The operands of each kind of product, in the order of its inputs.
 _OPERANDS = {
@@ -181,9 +182,9 @@ def read_in_place(program: Program) -> Program:
             if name == "mask" and matrices.steps[-1] not in (0, 1):
                 continue
             inputs[place] = value
-            problem = dataclasses.replace(problem, **{name: matrices})
+            problem = replaced(problem, **{name: matrices})
         if problem is not op.problem and tuple(inputs) != op.inputs:
-            changes[op] = [dataclasses.replace(op, inputs=tuple(inputs), problem=problem)]
+            changes[op] = [op.having(inputs=tuple(inputs), problem=problem)]
     return program.replaced(changes)
 
 
@@ -238,13 +239,9 @@ def write_in_place(program: Program) -> Program:
         if target is None:
             continue
         changes |= {each: [] for each in before}
-        problem: Any = dataclasses.replace(source.problem, output=view.view, target=target)  # type: ignore[call-arg]
+        problem: Any = replaced(source.problem, output=view.view, target=target)
         changes[source] = []
-        changes[op] = [
-            dataclasses.replace(
-                source, outputs=op.outputs, problem=problem, fused=source.taking(op)
-            )
-        ]
+        changes[op] = [source.having(outputs=op.outputs, problem=problem, fused=source.taking(op))]
     return program.replaced(changes)
 
 

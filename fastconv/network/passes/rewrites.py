@@ -1,16 +1,17 @@
 """Passes that look at no size: run once for a program, and done again for the same of other sizes.
 
 They look at how operations are joined, at what is fixed in a problem, at constants of a number
-or of one for each channel, and at which lengths are equal. Where all of that is the same for a
-program of other sizes, they would make the same of it: it is told from the two programs, and what
-they made is filled with the other problems.
+or of one for each channel, and at which lengths are equal of what an operation reads and makes,
+and of what those before it read. Where all of that is the same for a program of other sizes, they
+would make the same of it: it is told from the two programs, and what they made is filled with the
+other problems. (Equal lengths in other places say nothing: among a network's hundreds of lengths
+some are equal by chance at every other size.)
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from itertools import chain
 from math import prod
 from operator import attrgetter
 from typing import Any
@@ -48,7 +49,7 @@ OWN_SIZES: dict[type, frozenset[str]] = {
     DeformProblem: frozenset(("image", "out")),
 }
 # How many structures are kept for a network: sizes that are equal by chance make others.
-KEPT = 8
+KEPT = 16
 Run = Callable[[Program], tuple[Program, list[Any]]]
 
 
@@ -80,13 +81,18 @@ class Structure:
     def __init__(self, program: Program) -> None:
         self.program = program
         specs = program.values
-        lengths: list[int] = list(chain.from_iterable([spec[0] for spec in specs.values()]))
+        shapes = {number: tuple(spec[0]) for number, spec in specs.items()}
+        # What the operation that gives a value reads.
+        before: dict[int, tuple[int, ...]] = {}
+        # For each operation, the lengths that passes may compare.
+        lengths: list[tuple[int, ...]] = []
         fixed: list[Any] = [
             *specs, *[len(spec[0]) for spec in specs.values()],
             *[spec[1] for spec in specs.values()], program.inputs,
             *[v if isinstance(v, int) else None for v in program.outputs],
         ]  # fmt: skip
         for op in program.ops:
+            near: list[int] = []
             fixed += (type(op), op.layer, op.kind, op.outputs, len(op.inputs))
             if isinstance(op, Solve):
                 problem = op.problem
@@ -102,17 +108,32 @@ class Structure:
             for value in op.inputs:
                 if isinstance(value, np.ndarray):
                     fixed.append((value.dtype, value.ndim, _content(value)))
-                    lengths += value.shape
+                    near += value.shape
                 else:
                     fixed.append(value)
+                    if value is not None:
+                        near += shapes[value]
+            read = tuple(near)
+            for value in op.reads:
+                near += before.get(value, ())
+            for value in op.outputs:
+                near += shapes[value]
+                before[value] = read
+            lengths.append(tuple(near))
         self.fixed, self.lengths = fixed, lengths
 
     def is_of(self, other: Structure) -> bool:
         """Tell whether another program differs in sizes alone, equal ones here equal there."""
         if self.fixed != other.fixed:
             return False
-        pairs = {(0, 0), (1, 1), *zip(self.lengths, other.lengths, strict=True)}
-        return len({a for a, _ in pairs}) == len(pairs) == len({b for _, b in pairs})
+        near = set(zip(self.lengths, other.lengths, strict=True))
+        return all(len(a) == len(b) and _are_equal_alike(a, b) for a, b in near)
+
+
+def _are_equal_alike(some: tuple[int, ...], others: tuple[int, ...]) -> bool:
+    """Tell whether lengths are equal to one another, to 0 and to 1 where others are."""
+    pairs = {(0, 0), (1, 1), *zip(some, others, strict=True)}
+    return len({a for a, _ in pairs}) == len(pairs) == len({b for _, b in pairs})
 
 
 def _content(value: Any) -> bytes | None:

@@ -194,7 +194,7 @@ def _encode_constant(name: str, value: Any, arrays: Arrays) -> Json:
         if all(isinstance(item, str) for item in flat):
             return {"words": flat, "shape": list(value.shape)}
     try:
-        return arrays.add(value)
+        return arrays.add_weight(value)
     except ValueError as error:
         raise ValueError(f"constant {name!r}: {error}") from None
 
@@ -238,6 +238,9 @@ def _decode_port(told: Json) -> Port:
 
 
 def _decode_constant(told: Json, arrays: list[Any]) -> Any:
+    if isinstance(told, dict) and told.keys() == {"turned"}:
+        # A view: a small file cannot ask for much memory.
+        return arrays[whole(told["turned"], least=0)].transpose()
     if isinstance(told, dict):
         words = np.array([_word(word) for word in told["words"]], object)
         return words.reshape([whole(n, least=0) for n in told["shape"]])

@@ -55,6 +55,10 @@ def dtype_of(name: Json) -> np.dtype[Any]:
     return found
 
 
+# A transpose of fewer bytes is not looked for.
+LEAST_TURNED = 1 << 12
+
+
 @dataclasses.dataclass(frozen=True)
 class Absent:
     """What stands for a function of another package's, which files do not hold."""
@@ -81,6 +85,8 @@ class Arrays:
         self._by_identity: dict[int, int] = {}
         self._by_content: dict[Any, int] = {}
         self._kept: list[Any] = []
+        # Of those held: dtype and shape.
+        self._forms: set[tuple[str, tuple[int, ...]]] = set()
 
     def add(self, array: Any) -> int:
         """Give an array's number.
@@ -92,19 +98,46 @@ class Arrays:
         """
         if id(array) in self._by_identity:
             return self._by_identity[id(array)]
-        plain = values_of(array)
-        if plain.dtype.name not in BUILTIN | _SMALL:
-            raise ValueError(f"an array of dtype {plain.dtype} cannot be saved")
-        plain = np.asarray(plain.astype(plain.dtype.newbyteorder("="), copy=False), order="C")
-        digest = hashlib.blake2b(plain.reshape(-1).view(np.uint8).data, digest_size=16).digest()
-        key = (plain.dtype.name, plain.shape, digest)
+        plain = self._plain(array)
+        key = _content(plain)
         number = self._by_content.setdefault(key, len(self.held))
         if number == len(self.held):
             self.held.append(array if isinstance(array, StoredParameter) else plain)
+            self._forms.add(key[:2])
         # The array stays, so that no other one is given its identity.
         self._kept.append(array)
         self._by_identity[id(array)] = number
         return number
+
+    def add_weight(self, array: Any) -> Json:
+        """Return an array's number, or as ``{"turned": number}`` that of its transpose.
+
+        Weights that two layers share may be read by one of them as they are and by the other
+        transposed: the file holds them once.
+
+        Raises
+        ------
+        ValueError
+            As `add` does.
+        """
+        form = (array.dtype.name, tuple(array.shape[::-1]))
+        if array.ndim == 2 and array.nbytes >= LEAST_TURNED and form in self._forms:
+            number = self._by_content.get(_content(np.ascontiguousarray(self._plain(array).T)))
+            if number is not None and id(array) not in self._by_identity:
+                return {"turned": number}
+        return self.add(array)
+
+    def _plain(self, array: Any) -> Array:
+        plain = values_of(array)
+        if plain.dtype.name not in BUILTIN | _SMALL:
+            raise ValueError(f"an array of dtype {plain.dtype} cannot be saved")
+        return np.asarray(plain.astype(plain.dtype.newbyteorder("="), copy=False), order="C")
+
+
+def _content(array: Array) -> tuple[str, tuple[int, ...], bytes]:
+    """Return what arrays are the same by: dtype, shape, and a digest of a contiguous one's bits."""
+    digest = hashlib.blake2b(array.reshape(-1).view(np.uint8).data, digest_size=16).digest()
+    return array.dtype.name, array.shape, digest
 
 
 def encode(value: Any, arrays: Arrays, graph: Callable[[Graph, Arrays], Json]) -> Json:

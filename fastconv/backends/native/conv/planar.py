@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from itertools import takewhile
 from math import log2, prod
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from fastconv.backends.native.conv.common import NativeConv
 from fastconv.backends.native.conv.planes import Planes
 from fastconv.backends.native.gemm import clamp, fused, tile_for
 from fastconv.backends.native.items import LEAST_ITEMS, items_wanted, part_of
-from fastconv.backends.native.library import Library
+from fastconv.backends.native.library import Library, cached
 from fastconv.backends.native.plan import (
     INPUT,
     OUTPUT,
@@ -35,7 +36,7 @@ from fastconv.backends.native.tile import Tile
 from fastconv.backends.native.weights import packed_bias, packed_panels, packing_seconds
 from fastconv.machine import Machine, get_machine
 from fastconv.problem import ConvProblem
-from fastconv.problem.record import record
+from fastconv.problem.record import record, replaced
 
 # Work items of one image: enough for some threads.
 CHUNKS = 4
@@ -71,7 +72,7 @@ class Planar(NativeConv):
         rows = -(-columns // tile.rows) * tile.rows
         # The last chunk is shorter than the others.
         length = shape.size[0] if shape.cut == "rows" else shape.size[1]
-        last = dataclasses.replace(shape, chunk=length - (shape.chunks - 1) * shape.chunk)
+        last = replaced(shape, chunk=length - (shape.chunks - 1) * shape.chunk)
         vectors = tile.vectors * (
             (shape.chunks - 1) * -(-shape.vectors // tile.vectors)
             + -(-last.vectors // tile.vectors)
@@ -158,7 +159,7 @@ class Shape:
         planes = Planes(problem, lanes)
         pointwise = prod(problem.kernel_size) == 1
         flat = pointwise and not any(map(any, problem.padding)) and set(problem.stride) == {1}
-        tile = _tile(library, problem, machine)
+        tile = _tile(library, problem.dtype, machine, problem.out_channels // problem.groups)
         pixels = prod(problem.output_size)
         if flat and pixels >= lanes:
             chunk = -(-pixels // (CHUNKS * tile.columns)) * tile.columns
@@ -323,12 +324,12 @@ class Shape:
         return np.concatenate([table, spare])
 
 
-def _tile(library: Library, problem: ConvProblem, machine: Machine) -> Tile:
+@cached
+def _tile(library: Library, dtype: np.dtype[Any], machine: Machine, columns: int) -> Tile:
     """Choose the tile whose rows waste least on the output channels of a group."""
-    tile = tile_for(library, problem.dtype, machine)
-    columns = problem.out_channels // problem.groups
+    tile = tile_for(library, dtype, machine)
     shapes = tiles_of(machine.isa).planar
-    tiles = [dataclasses.replace(tile, rows=rows, vectors=vectors) for rows, vectors in shapes]
+    tiles = [replaced(tile, rows=rows, vectors=vectors) for rows, vectors in shapes]
     return min(tiles, key=lambda t: (-(-columns // t.rows) * t.rows / _efficiency(t), -t.rows))
 
 

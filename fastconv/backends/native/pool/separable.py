@@ -45,6 +45,10 @@ class Separable(NativeAlgorithm):
             return None
         return f"dtype {dtype}: these kernels are for {' and '.join(DTYPES)}"
 
+    def objects_as_twin(self, problem: AnyPoolProblem) -> bool:
+        # Libraries have kernels of other dtypes.
+        return False
+
     def cost(self, problem: AnyPoolProblem, machine: Machine) -> Cost:
         # An operation a cell for each row that sees it, and one an output and column.
         geometry = Geometry.of(problem)

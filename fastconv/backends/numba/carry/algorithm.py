@@ -18,7 +18,7 @@ from fastconv.backends.base import (
 )
 from fastconv.backends.native.sources import Sources
 from fastconv.machine import Machine
-from fastconv.problem.values import COMPLEX, INTEGERS, SIXTEEN
+from fastconv.problem.values import COMPLEX, INTEGERS, SIXTEEN, name_of
 
 if TYPE_CHECKING:
     from fastconv.backends.numba.carry.contract import Carrier
@@ -47,7 +47,7 @@ class Carried(Algorithm):
 
     def _carrier(self, problem: Any) -> Carrier | None:
         """Give what carries the problem's dtype; None: the algorithm's own kernels serve it."""
-        name = problem.dtype.name
+        name = name_of(problem.dtype)
         if name in NATIVE or self.algorithm.why_not(problem) is None:
             return None
         return _carrier_of(name)
@@ -57,6 +57,9 @@ class Carried(Algorithm):
         if carrier is None:
             return self.algorithm.why_not(problem)
         return carrier.why_not(problem, self.algorithm)
+
+    def objects_as_twin(self, problem: Any) -> bool:
+        return name_of(problem.dtype) in NATIVE and self.algorithm.objects_as_twin(problem)
 
     def cost(self, problem: Any, machine: Machine) -> Cost:
         carrier = self._carrier(problem)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from math import prod
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -47,6 +46,11 @@ TURN_OPERATIONS = 12
 SCATTER_OPERATIONS = 90
 # Vector operations an element of a transform, with its loads and stores.
 TRANSFORM_OPERATIONS = 9
+# What depends on the problem, the filters and the width of a vector alone.
+_COUNTED = (
+    "output_size", "subs", "sub_size", "tiles_across", "tiles_band", "tiles_image", "frequencies",
+    "phases", "channel_blocks", "columns", "vectors", "segment_count",
+)  # fmt: skip
 
 
 def filter_axes(problem: ConvProblem, m: int) -> tuple[Axis, Axis] | None:
@@ -65,7 +69,7 @@ def axes_of(kernel: Shape, strides: Shape, m: int) -> tuple[Axis, Axis] | None:
 
 def line_tile(tile: AnyTile, m: int) -> AnyTile:
     """Give the register tile of a line of outputs: as many tiles of m beside each other as fit."""
-    return dataclasses.replace(tile, rows=max(1, tile.lanes // m) * m, vectors=1)
+    return replaced(tile, rows=max(1, tile.lanes // m) * m, vectors=1)
 
 
 @record(frozen=True)
@@ -118,32 +122,39 @@ class Layout:
             # The width in which the fewest columns are zeros: weights are packed for one.
             wide = min((-(-vectors // t.vectors) * t.vectors, -t.vectors) for t in shapes)
             shapes = tuple(t for t in shapes if t.vectors == -wide[1])
-        choices = [cls(problem, *axes, tile, groups, tile.rows, 1, 1) for tile in shapes]
-        choices = [replaced(c, parts=c.panels) for c in choices]
-        fastest = min(choice.products_seconds(machine) for choice in choices)
+        first = cls(problem, *axes, shapes[0], groups, 1, 1, 1)
+        choices = [first._changed(tile=tile, block=tile.rows) for tile in shapes]
+        times = [choice.products_seconds(machine) for choice in choices]
+        fastest = min(times)
         wanted = items_wanted(problem.flops / problem.batch) if shared else 1
 
-        def order(choice: Layout) -> tuple[bool, int, bool, float]:
-            seconds = choice.products_seconds(machine)
+        def order(number: int) -> tuple[bool, int, bool, float]:
+            choice, seconds = choices[number], times[number]
             panels = choice.groups * choice.panels
             most = min(wanted, panels * choice.register_tiles)
             # Of blocks that suit the caches, with one panel each.
             few = panels * choice.blocks_within(machine) < wanted
             return seconds > fastest * PANELS_PRICE, -most, few, seconds
 
-        best = min(choices, key=order if shared else lambda c: c.products_seconds(machine))
+        best = choices[min(range(len(choices)), key=order if shared else times.__getitem__)]
         whole = best.register_tiles
         # An even number of blocks, with as many register tiles in each, or fewer in the last.
         blocks = best.blocks_within(machine)
         blocks = max(blocks, min(whole, -(-wanted // (groups * best.panels))))
         count = -(-whole // (blocks + blocks % 2 if blocks > 1 else 1))
-        best = replaced(best, block=count * best.tile.rows)
+        best = best._changed(block=count * best.tile.rows, parts=best.panels)
         items = -(-best.tiles_image // best.block) * groups
         panel = best.frequencies * best.p_frequency
         part = max(1, int(machine.l2_bytes * PRODUCTS_SHARE) // panel)
         rounds = -(-best.panels // part)
         parts = min(best.panels, max(rounds, -(-wanted // items)))
-        return replaced(best, parts=parts, part=-(-best.panels // rounds))
+        return best._changed(parts=parts, part=-(-best.panels // rounds))
+
+    def _changed(self, **changes: Any) -> Layout:
+        """Return the layout with other tiles, blocks or parts; what all share is counted once."""
+        made = replaced(self, **changes)
+        made.__dict__.update({name: getattr(self, name) for name in _COUNTED})
+        return made
 
     @cached_property
     def register_tiles(self) -> int:
