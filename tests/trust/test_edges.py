@@ -195,7 +195,7 @@ def packed(call: Call, algorithm: Algorithm) -> list[Array]:
 
 
 # What these read are the weights themselves, turned; kernels take subnormal ones for zeros.
-COPYING = ("direct", "planar", "im2col", "depthwise", "depthwise_planar", "dot")
+COPYING = ("direct", "planar", "im2col", "depthwise", "depthwise_planar", "dot", "tiles")
 
 
 def test_no_packed_weight_is_subnormal(told: Told) -> None:
