@@ -112,7 +112,7 @@ clean: ## Remove what the other targets and the tools made.
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What csrc/generate.py reads besides the manifest.
-GENERATORS = $(patsubst %, fastconv/backends/native/%.py, coefficients cook_toom linear_map scalar_functions) fastconv/machine/instruction_sets.py
+GENERATORS = $(patsubst %, fastconv/backends/native/%.py, coefficients cook_toom linear_map) fastconv/machine/instruction_sets.py
 
 # The package once, with its C extension; the editable install takes the rest of it from this folder.
 $(VENV)/.built: pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*.py fastconv/backends/manifest/*.py) $(GENERATORS) | $(VENV)/.made

@@ -1,6 +1,6 @@
 """Activations of one float32, as kernels' epilogues and elementwise kernels do them.
 
-What they are is in `backends.native.scalar_functions`; CUDA's own exp, tanh and erfc serve.
+What they are is in `backends.manifest.scalar_functions`; CUDA's own exp, tanh and erfc serve.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 from numba import float32
 
 from fastconv.backends.cuda.engine.intrinsics import erfc, exp, expm1, log1p, tanh
-from fastconv.backends.native import coefficients, scalar_functions
+from fastconv.backends.manifest import scalar_functions
+from fastconv.backends.manifest.scalar_functions import Value, Vocabulary
+from fastconv.backends.native import coefficients
 from fastconv.backends.native.pointwise import kernel_of
-from fastconv.backends.native.scalar_functions import Value, Vocabulary
 from fastconv.problem.activation import Activation
 
 Scalar = Callable[[Any], Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastconv.backends.manifest.scalar_functions import FUNCTIONS
 from fastconv.backends.manifest.schema import (
     FLAG,
     FLOATS,
@@ -257,12 +258,6 @@ class ComplexPlanes(Args):
 # What kernels compute, by the names of their C functions.
 _BINARY = kind("add", "subtract", "multiply", "divide", "maximum", "minimum")
 _CHANNELWISE = kind("affine", "prelu")
-FUNCTIONS = kind(
-    "leaky_relu", "hardtanh", "elu", "selu", "celu", "gelu", "gelu_tanh", "silu", "mish",
-    "hardsigmoid", "hardswish", "sigmoid", "tanh", "softplus", "softsign", "absolute", "ceil",
-    "erf", "exp", "floor", "hard_sigmoid", "negative", "reciprocal", "rint", "sqrt",
-    "thresholded_relu",
-)  # fmt: skip
 _NARROW = dtype("int8", "uint8", "int16", "uint16")
 _INTEGERS = dtype("int8", "uint8", "int16", "uint16", "int32")
 
@@ -274,7 +269,7 @@ KERNELS = (
            (_CHANNELWISE, FLOAT)),
     # Numba's kernel in place is another: it knows that its arrays are one.
     Kernel("pointwise.elementwise", Elementwise, "pointwise:elementwise", "pointwise.h",
-           (FUNCTIONS, FLOAT), ("target",)),
+           (kind(*FUNCTIONS), FLOAT), ("target",)),
     Kernel("softmax.rows", SoftmaxRows, "softmax:softmax_rows", "softmax.h", (FLOAT, FLAG)),
     Kernel("softmax.columns", SoftmaxColumns, "softmax:softmax_columns", "softmax.h",
            (FLOAT, FLAG)),

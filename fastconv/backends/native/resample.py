@@ -112,7 +112,7 @@ class Weighted(NativeAlgorithm):
             kind = problem.dtype if axis == "c" else np.float64
             tables |= {f"{axis}_first": constant(t.first), f"{axis}_index": constant(t.index)}
             tables[f"{axis}_weight"] = constant(t.weight, kind)
-        blocks: tuple[Any, Any, Any] = (0, 0, 0)
+        blocks: tuple[Any, ...] = (0, 0, 0)
         if inner == 1:
             blocks = _blocks(c, sizes[2], each, lanes, problem.dtype)
         plain = sizes[2] * inner >= 2 * lanes and all((t.weight == 1).all() for t in (a, b))

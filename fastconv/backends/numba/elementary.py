@@ -1,6 +1,6 @@
 """Functions of one number as LLVM's instructions, so that a loop over them becomes vector code.
 
-What they are is in `backends.native.scalar_functions`. Nothing branches, and a loop's vector body
+What they are is in `backends.manifest.scalar_functions`. Nothing branches, and a loop's vector body
 and its remainder give the same bits.
 """
 
@@ -15,8 +15,9 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv.backends.native import coefficients, scalar_functions
-from fastconv.backends.native.scalar_functions import Value, Vocabulary
+from fastconv.backends.manifest import scalar_functions
+from fastconv.backends.manifest.scalar_functions import Value, Vocabulary
+from fastconv.backends.native import coefficients
 from fastconv.backends.numba.engine import part
 
 Function = Callable[..., Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.backends.native.scalar_functions import SELU_ALPHA, SELU_SCALE
+from fastconv.backends.manifest.scalar_functions import SELU_ALPHA, SELU_SCALE
 from fastconv.formats.onnx.call import Call, Unsupported, translates
 from fastconv.network import Node
 from fastconv.problem.activation import BY_ONNX

@@ -11,7 +11,7 @@ from pathlib import Path
 from fastconv import kept, settings
 from fastconv.backends.cuda.engine.compiler import Cubin, compile_kernel, toolchain
 from fastconv.backends.cuda.engine.kernel import Kernel
-from fastconv.backends.native import scalar_functions
+from fastconv.backends.manifest import scalar_functions
 
 
 def cubin_of(kernel: Kernel, arch: str) -> Cubin:
