@@ -110,7 +110,7 @@ def missing(kernel: Kernel) -> list[str]:
                 found.append(f"Numba: {function} reads {family.args.__name__}")
     if kernel.c is not None and c.why_not() is None:
         lib = importlib.import_module("fastconv.backends.c._native").lib
-        for isa in available_isas():
+        for isa in set(kernel.isas) & set(available_isas()):
             for function, element in kernel.functions(isa):
                 symbol = symbol_of(function, element, isa if kernel.each_isa else None)
                 if lib.fastconv_find(symbol.encode()) == 0:
