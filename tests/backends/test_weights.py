@@ -256,7 +256,7 @@ def test_packing_counts_for_plain_weights_alone() -> None:
     plain, frozen = choose(problem, frozen=False), choose(problem)
     costs = {str(c.algorithm): c for c in plain.candidates if c.cost is not None}
     for name, candidate in costs.items():
-        if candidate.algorithm.backend == "reference":
+        if candidate.algorithm.backend == "reference" or candidate.algorithm.name == "skinny":
             continue
         assert candidate.seconds(frozen=False) > candidate.seconds(frozen=True), name
     best = min(
@@ -288,6 +288,9 @@ def test_every_algorithm_of_ours_packs_by_kernels() -> None:
     for problem in (dense, planes, dataclasses.replace(planes, separable=True)):
         for algorithm in algorithms(ConvProblem):
             if algorithm.backend not in LIBRARIES or algorithm.why_not(problem) is not None:
+                continue
+            # It reads weights as they are.
+            if algorithm.name == "skinny":
                 continue
             made: Any = algorithm.packing_plan(problem)
             assert made.weights

@@ -269,6 +269,8 @@ class Kernel(NamedTuple):
     def _specialised(self, constants: list[Any], isa: str) -> tuple[list[str], str | None] | None:
         words: list[str] = []
         dtype = None
+        if len(constants) != sum(1 + (t.what == "kinds") for t in self.takes) + len(self.reads):
+            return None
         for take in self.takes:
             given: list[Any] = [constants.pop(0) for _ in range(1 + (take.what == "kinds"))]
             if take.what == "tile":
@@ -286,7 +288,7 @@ class Kernel(NamedTuple):
                 words += map(word_of, given)
             else:
                 return None
-        return (words, dtype) if len(constants) == len(self.reads) else None
+        return words, dtype
 
     @property
     def each_isa(self) -> bool:

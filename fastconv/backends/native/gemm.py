@@ -35,7 +35,6 @@ CLAMPS: dict[str, tuple[float, float, float]] = {
 }
 
 
-@cached
 def tile_for(
     library: Library,
     dtype: np.dtype[Any],
@@ -46,7 +45,15 @@ def tile_for(
 
     Few ``columns`` take one vector of them: more would be zeros.
     """
-    tile = library.tile(dtype, machine or get_machine())
+    # What is in force now may be another one at the next call: it is part of what is looked up.
+    return _tile_for(library, dtype, machine or get_machine(), columns)
+
+
+@cached
+def _tile_for(
+    library: Library, dtype: np.dtype[Any], machine: Machine, columns: int | None
+) -> Tile:
+    tile = library.tile(dtype, machine)
     if columns is None:
         return tile
     return dataclasses.replace(tile, vectors=min(tile.vectors, -(-columns // tile.lanes)))
