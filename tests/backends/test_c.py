@@ -51,7 +51,7 @@ WITHOUT_NUMBA = """
 def test_a_kernel_that_is_not_there_is_a_lookup_error() -> None:
     from fastconv.backends.c import library
 
-    with pytest.raises(LookupError, match="pool.fold for .*median"):
+    with pytest.raises(LookupError, match=r"pool\.fold for .*median"):
         library.kernel("pool.fold", library.tile(np.dtype("f4"), machine.get_machine()), "median")
 
 
