@@ -92,8 +92,11 @@ def test_every_algorithm_stays_inside_its_own_bound(seed: int) -> None:
     exact = F.conv2d(x.astype("f8"), w.astype("f8"), backend="reference", **options)
     # The bound is relative to the standard deviation of a full sum: edges sum less.
     scale = np.sqrt(problem.sum_length)
+    # Numba compiles minimal filters of each size for many seconds: few seeds have most of them, and
+    # `make fuzz` draws all.
+    backends = {"c", "numba"} if seed < 10 else {"c"}
     for algorithm in algorithms(ConvProblem):
-        if algorithm.backend != "reference" and algorithm.why_not(problem) is None:
+        if algorithm.backend in backends and algorithm.why_not(problem) is None:
             how: dict[str, Any] = {"backend": algorithm.backend, "algorithm": algorithm.name}
             result = F.conv2d(x, w, **how, rtol=1, **options)
             error = np.abs(result - exact).max() / scale
