@@ -102,15 +102,32 @@ def test_conv_is_exact_on_small_integers(backend: str, case: dict[str, Any]) -> 
     np.testing.assert_allclose(chosen, expected, rtol=0, atol=1e-4 * deviation)
 
 
-@pytest.mark.parametrize(
-    ("backend", "algorithm"),
-    pairs("direct", "im2col", "skinny", "planar", "depthwise", "depthwise_planar", "winograd"),
+ALGORITHMS = pairs(
+    "direct", "im2col", "skinny", "planar", "depthwise", "depthwise_planar", "winograd"
 )
+
+
+@pytest.mark.parametrize(("backend", "algorithm"), [p for p in ALGORITHMS if p[0] != "numba"])
 @COMMON
 @given(case=conv_cases())
 def test_every_algorithm_is_exact_on_small_integers(
     backend: str, algorithm: str, case: dict[str, Any]
 ) -> None:
+    check_exact(backend, algorithm, case)
+
+
+# Numba compiles a kernel for most cases: seconds each. `make fuzz` draws many.
+@pytest.mark.parametrize(("backend", "algorithm"), [p for p in ALGORITHMS if p[0] == "numba"])
+@settings(max_examples=15, deadline=None)
+@given(case=conv_cases())
+def test_every_algorithm_by_numba_is_exact_on_small_integers(
+    backend: str, algorithm: str, case: dict[str, Any]
+) -> None:
+    check_exact(backend, algorithm, case)
+
+
+def check_exact(backend: str, algorithm: str, case: dict[str, Any]) -> None:
+    """Hold an algorithm to the reference's sums of small whole numbers."""
     if algorithm.startswith("depthwise"):
         groups = case["input"][1]
         assume(groups > 1)
