@@ -22,33 +22,42 @@ WORDS_INLINE float cast_float(uint32_t bits)
     memcpy(&number, &bits, sizeof number);
     return number;
 }
+
+/* Where a condition holds, the first; by masks, since a branch around a sum of floats keeps
+ * compilers from making vectors of a loop. */
+WORDS_INLINE uint32_t cast_either(int condition, uint32_t yes, uint32_t no)
+{
+    const uint32_t mask = -(uint32_t)condition;
+    return (yes & mask) | (no & ~mask);
+}
 #endif
 
 INLINE uint16_t NAME(half_of)(float number)
 {
-    const uint32_t bits = cast_bits(number), size = bits & 0x7FFFFFFF;
+    const uint32_t bits = cast_bits(number);
+    /* Signed: few instruction sets compare vectors of other integers. */
+    const int32_t size = (int32_t)(bits & 0x7FFFFFFF);
     /* Half of the last place, less one where that is even. */
-    const uint32_t normal = (size - (112u << 23) + 0xFFF + ((size >> 13) & 1)) >> 13;
+    const uint32_t normal = (uint32_t)(size - (112 << 23) + 0xFFF + ((size >> 13) & 1)) >> 13;
     /* Below 2^-14, the sum with a half leaves the subnormal's bits, rounded, at its end. */
-    const uint32_t small = cast_bits(cast_float(size) + 0.5f) - 0x3F000000;
-    const uint32_t nan = 0x7E00 | ((size >> 13) & 0x3FF);
-    uint32_t half = size < 0x38800000 ? small : normal;
-    half = size >= 0x47800000 ? 0x7C00 : half;
-    half = size > 0x7F800000 ? nan : half;
+    const uint32_t small = cast_bits(cast_float((uint32_t)size) + 0.5f) - 0x3F000000;
+    const uint32_t nan = 0x7E00 | ((uint32_t)size >> 13 & 0x3FF);
+    uint32_t half = cast_either(size < 0x38800000, small, normal);
+    half = cast_either(size >= 0x47800000, 0x7C00, half);
+    half = cast_either(size > 0x7F800000, nan, half);
     return (uint16_t)(half | (bits >> 16 & 0x8000));
 }
 
 INLINE float NAME(of_half)(uint16_t half)
 {
-    const uint32_t bits = half, exponent = bits & 0x7C00;
-    const uint32_t shifted = (bits & 0x7FFF) << 13;
-    const uint32_t small = cast_bits((float)(int32_t)(bits & 0x3FF) * 0x1p-24f);
+    const int32_t bits = half, exponent = bits & 0x7C00, fraction = bits & 0x3FF;
+    const uint32_t shifted = (uint32_t)(bits & 0x7FFF) << 13;
+    const uint32_t small = cast_bits((float)fraction * 0x1p-24f);
     /* As instructions do, a NaN becomes a quiet one. */
-    const uint32_t quiet = (bits & 0x3FF) != 0 ? 0x7FC00000 : 0x7F800000;
-    uint32_t size = shifted + (112u << 23);
-    size = exponent == 0 ? small : size;
-    size = exponent == 0x7C00 ? shifted | quiet : size;
-    return cast_float(size | (bits & 0x8000) << 16);
+    const uint32_t special = shifted | cast_either(fraction > 0, 0x7FC00000, 0x7F800000);
+    uint32_t size = cast_either(exponent == 0, small, shifted + (112u << 23));
+    size = cast_either(exponent == 0x7C00, special, size);
+    return cast_float(size | (uint32_t)(bits & 0x8000) << 16);
 }
 
 INLINE void NAME(halves_of)(uint16_t *restrict to, const float *restrict of, int64_t count)
@@ -98,7 +107,8 @@ INLINE void NAME(to_brains)(uint16_t *restrict to, const float *restrict of, int
         const uint32_t bits = cast_bits(of[i]);
         const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
         const uint32_t nan = 0x7FC0 | (bits >> 16 & 0x8000);
-        to[i] = (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? nan : rounded);
+        const int32_t size = (int32_t)(bits & 0x7FFFFFFF);
+        to[i] = (uint16_t)cast_either(size > 0x7F800000, nan, rounded);
     }
 }
 

@@ -12,7 +12,7 @@ from fastconv.problem.cast import CASTS, CastProblem
 from fastconv.problem.values import name_of
 
 # NumPy casts fewer elements in less time than a call takes.
-_FEWEST = 1024
+_FEWEST = 8192
 
 
 def as_type(value: Any, dtype: Any) -> Any:
