@@ -12,6 +12,8 @@
 #define MOVE_ONCE
 /* Bytes between cells up to which loops over them are unrolled. */
 enum { NEAR = 64 };
+/* Cells of a row of the output from which on it is written at once, if the input's are near. */
+enum { SHORT_ROW = 8 };
 #endif
 
 #define CELLS_AT(address) ((CELL *)(intptr_t)(address))
@@ -255,7 +257,8 @@ static void NAME(permute_plane)(CELL *restrict to, const CELL *restrict of, int6
         NAME(turn)(to, of, rows, 3, 1, column_step);
     } else if (row_step == 1 && columns == 4) {
         NAME(turn)(to, of, rows, 4, 1, column_step);
-    } else if (columns < rows && column_step > 1) {
+    } else if (columns < rows && column_step > 1 &&
+               (column_step > row_step || columns < SHORT_ROW)) {
         for (int64_t j = 0; j < columns; j++) {
             for (int64_t i = 0; i < rows; i++) {
                 to[i * columns + j] = of[i * row_step + j * column_step];

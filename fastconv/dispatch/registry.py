@@ -72,6 +72,7 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("InterpolateProblem", "reference", "resample", "Interpolate"),
     ("PixelShuffleProblem", "cuda", "resample", "PixelShuffle"),
     ("PixelShuffleProblem", "reference", "resample", "PixelShuffle"),
+    ("CastProblem", "reference", "cast", "Casts"),
     ("QuantizeProblem", "reference", "quantised", "Quantize"),
     ("DequantizeProblem", "reference", "quantised", "Dequantize"),
     ("TopKProblem", "reference", "choosing", "TopK"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.dispatch import solve
+from fastconv.network.casting import as_type, as_type_into
 from fastconv.network.limits import allow
 from fastconv.network.trace import Traced
 from fastconv.problem import TopKProblem
@@ -256,8 +257,8 @@ class _Running:
         """Write them into an array."""
         if value.dtype.name in SIXTEEN:
             wide = np.empty(value.shape, np.float32)
-            self.into(wide, value.astype(np.float32))
-            out[...] = wide
+            self.into(wide, as_type(value, np.float32))
+            as_type_into(out, wide, out.dtype)
             return
         if value.ndim == 0:
             out[...] = self._first if self._exclusive else value
@@ -274,8 +275,9 @@ class _Running:
             return
         # Slice by slice: NumPy goes along the axis instead, a cell at a time.
         target[0] = source[0]
-        for i in range(1, len(target)):
-            self._function(target[i - 1], source[i], out=target[i])
+        function = self._function
+        for before, added, to in zip(target[:-1], source[1:], target[1:], strict=True):
+            function(before, added, to)
 
 
 # Cells after an axis from which on a call for each of its slices is worth it.

@@ -43,7 +43,7 @@ _RESHAPING = frozenset(("reshape", "squeeze", "expand_dims", "ravel"))
 _POINTWISE = frozenset(
     ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power", "square", "sqrt",
      "reciprocal", "negative", "absolute", "exp", "expm1", "log", "log1p", "tanh", "where", "clip",
-     "less", "greater", "less_equal", "greater_equal", "_as_type")
+     "less", "greater", "less_equal", "greater_equal", "as_type")
 )  # fmt: skip
 _POOLS = {"mean": "avg", "max": "max", "amax": "max"}
 

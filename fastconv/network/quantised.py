@@ -113,11 +113,13 @@ def _dynamic_quantize(source: Any) -> tuple[Any, Any, Any]:
 
 def _dynamic_quantize_into(outs: tuple[Any, Any, Any], source: Any) -> None:
     result, scale, zero = outs
-    low = np.minimum(np.float32(0), source.min(initial=0))
-    high = np.maximum(np.float32(0), source.max(initial=0))
-    scale[...] = (high - low) / np.float32(255)
-    safe = scale if scale != 0 else np.ones((), np.float32)
-    zero[...] = np.clip(np.rint(-low / safe), 0, 255)
+    # Numbers, not arrays of one: for these each step is a call that costs a microsecond.
+    none, most = np.float32(0), np.float32(255)
+    low, high = source.min(initial=none), source.max(initial=none)
+    step = (high - low) / most
+    scale[...] = step
+    safe = scale if step != 0 else np.ones((), np.float32)
+    zero[...] = np.minimum(np.maximum(np.rint(-low / safe[()]), none), most)
     problem = QuantizeProblem.of(source, safe, result.dtype)
     solve(problem, (source, safe, zero), out=result)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 import fastconv.functional as functional
 from fastconv.network import shapes
+from fastconv.network.casting import as_type
 from fastconv.network.limits import allow
 from fastconv.network.products import matmul
 from fastconv.network.template import filled
@@ -31,7 +32,7 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "getitem": operator.getitem,
     # By kernels: NumPy's BLAS has threads of its own.
     "matmul": matmul,
-    "astype": lambda value, dtype: value.astype(dtype),
+    "astype": as_type,
 }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.network import shapes
+from fastconv.network.casting import as_type
 from fastconv.problem import Problem, Shape
 from fastconv.problem.remember import Spec
 
@@ -219,7 +220,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
         """Give the value in another dtype."""
-        call = NumpyCall(_as_type, (self, np.dtype(dtype)))
+        call = NumpyCall(as_type, (self, np.dtype(dtype)))
         return self._answer("astype", (self,), (self.shape, np.dtype(dtype)), call)
 
     def __getitem__(self, key: Any) -> Any:
@@ -291,18 +292,6 @@ class _Checked:
     def into(self) -> Any:
         """The function's own form that writes its results, see `writing`."""
         return getattr(self._function, "into", None)
-
-
-def _as_type(value: Any, dtype: Any) -> Any:
-    return value.astype(dtype)
-
-
-def _as_type_into(out: Any, value: Any, dtype: Any) -> None:
-    # What is cast is what `astype` casts: its dtype is the output's.
-    np.copyto(out, value, casting="unsafe")
-
-
-_as_type.into = _as_type_into  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.network.casting import as_type
 from fastconv.problem.values import SIXTEEN
 
 Operation = Callable[..., Any]
@@ -16,7 +17,7 @@ Operation = Callable[..., Any]
 def widened(value: Any) -> Any:
     """Return float32 for a value of 16-bit floats, and any other value as it is."""
     name = getattr(getattr(value, "dtype", None), "name", "")
-    return value.astype(np.dtype(np.float32)) if name in SIXTEEN else value
+    return as_type(value, np.float32) if name in SIXTEEN else value
 
 
 def in_float32(function: Operation) -> Operation:
@@ -32,8 +33,8 @@ def in_float32(function: Operation) -> Operation:
             return function(*values, **options)
         result = function(*map(widened, values), **options)
         if isinstance(result, tuple):
-            return tuple(each.astype(dtype) for each in result)
-        return result.astype(dtype)
+            return tuple(as_type(each, dtype) for each in result)
+        return as_type(result, dtype)
 
     return computed
 

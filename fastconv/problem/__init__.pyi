@@ -6,6 +6,7 @@ from .attention import AttentionProblem as AttentionProblem
 from .base import ArraySpec as ArraySpec
 from .base import Problem as Problem
 from .base import Shape as Shape
+from .cast import CastProblem as CastProblem
 from .choosing import NonMaxSuppressionProblem as NonMaxSuppressionProblem
 from .choosing import RoiAlignProblem as RoiAlignProblem
 from .choosing import TopKProblem as TopKProblem

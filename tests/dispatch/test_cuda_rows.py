@@ -16,7 +16,7 @@ from fastconv.network.trace import trace
 
 # What networks alone pose, and no kernel of the card's does yet: such a network says so.
 CPU_ALONE = {
-    "AttentionProblem", "DeformProblem", "DequantizeProblem", "FunctionProblem",
+    "AttentionProblem", "CastProblem", "DeformProblem", "DequantizeProblem", "FunctionProblem",
     "GridSampleProblem", "MatmulProblem", "NonMaxSuppressionProblem", "QuantizeProblem",
     "RecurrentProblem", "ReduceProblem", "RoiAlignProblem", "TopKProblem",
 }  # fmt: skip

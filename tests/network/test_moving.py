@@ -111,3 +111,21 @@ def test_whole_powers_are_products(exponent: float) -> None:
     wanted = x.astype("f8") ** exponent
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, wanted, rtol=2 * float(np.finfo("f4").eps))
+
+
+@pytest.mark.parametrize("block", [2, 3])
+@pytest.mark.parametrize("columns", [3, 7, 8, 28])
+@pytest.mark.parametrize("dtype", ["u1", "f2", "f4", "f8"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_blocks_of_pixels_gathered_into_channels_are_moved(
+    library: str, dtype: str, columns: int, block: int, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("FASTCONV_BACKEND", use(library, monkeypatch))
+    x = np.random.default_rng(0).integers(0, 200, (2, 5, 6 * block, columns * block)).astype(dtype)
+    gathered = operation("space_to_depth")
+    result = compiled(lambda v: gathered(v, block=block), x)
+    split = x.reshape(2, 5, 6, block, columns, block)
+    wanted = np.stack(
+        [split[:, :, :, i, :, j] for i in range(block) for j in range(block)], axis=1
+    ).reshape(2, 5 * block**2, 6, columns)
+    np.testing.assert_array_equal(result, wanted)

@@ -231,6 +231,9 @@ class Cast(Args):
     target: Address
     count: Int
 
+    # Elements of a work item.
+    BLOCK = 8192
+
 
 class FinishIntegers(Args):
     """Integer sums with bias and residual, clamped, in the output's dtype."""
@@ -282,6 +285,9 @@ KERNELS = (
     Kernel("response.planes", Response, "response:response_planes", "response.h", (FLOAT, FLAG)),
     Kernel("quantised.quantize", Quantised, "quantised:quantize", "quantised.h", (_NARROW,)),
     Kernel("quantised.dequantize", Quantised, "quantised:dequantize", "quantised.h", (_INTEGERS,)),
+    # To 16 bits and from them; Numba's are the next row's.
+    Kernel("cast.halves", Cast, None, "cast.h", (kind("to", "from"), FLOAT)),
+    Kernel("cast.brains", Cast, None, "cast.h", (kind("to", "from"), dtype("float32"))),
     Kernel("cast.sixteen", Cast, "cast:cast_sixteen", None),
     Kernel("cast.convert", Cast, "cast:convert", None),
     Kernel("integers.finish", FinishIntegers, "carry.integers:finish", None),
@@ -302,4 +308,5 @@ ALGORITHMS = (
     ("LocalResponseNormProblem", "c numba", "response", "LocalResponseNorm"),
     ("QuantizeProblem", "c numba", "quantised", "Quantize"),
     ("DequantizeProblem", "c numba", "quantised", "Dequantize"),
+    ("CastProblem", "c", "cast", "Casts"),
 )

@@ -22,7 +22,7 @@ from fastconv.machine import Machine, get_machine
 from fastconv.problem.values import SIXTEEN
 
 # Elements of a work item.
-BLOCK = 8192
+BLOCK = Cast.BLOCK
 
 Build = Callable[[Any, int, Any], Any]
 

@@ -250,7 +250,7 @@ def _loosely(values: _Vector, wanted: _Vector, dtype: Any) -> bool:
 
 def _value(op: Op, given: list[Any], wide: bool) -> Any:
     if isinstance(op, Call):
-        if wide and op.key is not None and op.key[0] == "_as_type" and np.ndim(given[0]):
+        if wide and op.key is not None and op.key[0] == "as_type" and np.ndim(given[0]):
             return given[0] if op.key[-1] in _WIDENED else op.function(*given)
         return op.function(*given)
     problem: Any = op.problem  # type: ignore[attr-defined]

@@ -179,7 +179,7 @@ class _Writer:
         return "functional", list(given.values()), attributes
 
     def _numpy(self, call: NumpyCall) -> tuple[str, list[Any], dict[str, Any]]:
-        function = "astype" if call.function.__name__ == "_as_type" else call.function.__name__
+        function = "astype" if call.function.__name__ == "as_type" else call.function.__name__
         if function not in NUMPY or (function != "astype" and NUMPY[function] is not call.function):
             raise ValueError(f"{call.function!r} cannot be saved: it is no function of NumPy's")
         values: list[Any] = []
