@@ -89,7 +89,7 @@ class Remote:
 
 @contextlib.contextmanager
 def workers(baseline: str) -> Iterator[dict[str, Worker]]:
-    """Give a worker for the old fastconv, a git revision or a folder, and one for this one."""
+    """Yield a worker for the old fastconv, a git revision or a folder, and one for this one."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         scratch = Path(folder)
         old = Path(baseline) if Path(baseline).is_dir() else _checked_out(baseline, scratch / "old")

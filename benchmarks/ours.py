@@ -114,7 +114,7 @@ def explained(case: Case, last: bool = False, packed: bool = True) -> Any:
 
 
 def candidates(case: Case, last: bool = False) -> list[Call]:
-    """Give a call for every compiled algorithm that may serve the case; the chosen one first."""
+    """Return a call for every compiled algorithm that may serve the case; the chosen one first."""
     chosen = choice(case, last)
     able = [
         c.algorithm

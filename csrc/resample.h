@@ -237,7 +237,7 @@ static void NAME(sum_line)(const struct weigh_args *args, REAL *to, const REAL *
     }
 }
 
-/* Give the sum of the rows for a line: in scratch memory, or where a lone row stands. */
+/* Return the sum of the rows for a line: in scratch memory, or where a lone row stands. */
 INLINE const REAL *NAME(line_of)(const struct weigh_args *args, REAL *scratch, const REAL *plane,
                                  int64_t a,
                                  int64_t b, int64_t length)

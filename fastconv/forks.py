@@ -19,14 +19,14 @@ _locks: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def lock() -> threading.Lock:
-    """Give a lock that is free in a child, whoever held it."""
+    """Return a lock that is free in a child, whoever held it."""
     made = threading.Lock()
     _locks.add(made)
     return made
 
 
 def reentrant_lock() -> Any:
-    """Give one that its holder may take again."""
+    """Return a lock that its holder may take again."""
     made = threading.RLock()
     _locks.add(made)
     return made

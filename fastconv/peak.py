@@ -287,7 +287,7 @@ def _parsed(content: bytes) -> Peak | None:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[float], Any] | None]:
-    """Return a function to be told how much is done: a line on stderr where that is a terminal."""
+    """Yield a function to be told how much is done: a line on stderr where that is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

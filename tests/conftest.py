@@ -1,4 +1,4 @@
-"""For all tests: algorithms are chosen by prediction alone, and drawn examples are the same ones."""
+"""For all tests: algorithms are chosen by prediction alone; drawn examples are the same ones."""
 
 import os
 from collections.abc import Iterator

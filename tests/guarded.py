@@ -28,7 +28,7 @@ _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 def guarded(size: int, chance: random.Random, alignment: int = 1) -> Array:
-    """Give bytes between two guard pages, full of NaN, touching one of them."""
+    """Return bytes between two guard pages, full of NaN, touching one of them."""
     page = mmap.PAGESIZE
     inner = -(-max(size, 1) // page) * page
     pages = mmap.mmap(-1, inner + 2 * page)
@@ -45,7 +45,7 @@ def guarded(size: int, chance: random.Random, alignment: int = 1) -> Array:
 
 
 def copied(array: Array | None, chance: random.Random) -> Array | None:
-    """Give a guarded copy."""
+    """Return a guarded copy."""
     if array is None or array.nbytes == 0:
         return array
     # What is strided stays so: from its lowest byte to its highest.

@@ -13,7 +13,7 @@ MOST_SETS = 24
 
 
 def sets_for(nbytes: int) -> int:
-    """Give how many sets of arrays of so many bytes are taken in turn."""
+    """Return how many sets of arrays of so many bytes are taken in turn."""
     return max(1, min(MOST_SETS, ceil(SPREAD_BYTES / max(nbytes, 1))))
 
 

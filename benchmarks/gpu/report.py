@@ -65,7 +65,7 @@ class Card:
 
 
 def text(card: Card, figures: Sequence[Figure]) -> str:
-    """Give the whole report."""
+    """Return the whole report."""
     lines = [
         f"# {card.name}, {card.date}", "", f"Driver {card.driver}; {card.versions}.",
         f"A copy moves {card.copy / 1e12:.2f} TB/s, reading and writing; matrix products reach "
@@ -103,7 +103,7 @@ def _us(seconds: float | None) -> str:
 
 
 def _summary(figures: Sequence[Figure]) -> str:
-    """Tell the geometric mean by batch, and the worst layer: losses beside wins."""
+    """Return the geometric mean by batch, and the worst layer: losses beside wins."""
     lines = []
     for batch in dict.fromkeys(figure.batch for figure in figures):
         pairs = [(f.ratio, f.name) for f in figures if f.batch == batch and f.ratio is not None]

@@ -185,7 +185,7 @@ def _key(path: str, names: Sequence[str], key: str | None) -> str:
 
 
 def _as_images(path: str, array: Array) -> Array:
-    """Give an array as (images, height, width, channels)."""
+    """Return an array as (images, height, width, channels)."""
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{path} holds {array.dtype}, not numbers")
     if array.ndim == 2:

@@ -138,7 +138,7 @@ def run(
 
 @contextmanager
 def _progress(images: tuple[str, ...], key: str | None) -> Iterator[Any]:
-    """Give a function to call with the number of images done; a bar on stderr on long work."""
+    """Yield a function to call with the number of images done; a bar on stderr on long work."""
     total = len(images)
     arrays = any(Path(path).suffix in (".npy", ".npz") for path in images)
     if not sys.stderr.isatty() or (total < PROGRESS_FROM and not arrays):
@@ -209,7 +209,7 @@ def explain(
     passes: bool,
     as_json: bool,
 ) -> None:
-    """Tell for each of MODEL's layers which algorithm runs, why, and why not the others."""
+    """Show for each of MODEL's layers which algorithm runs, why, and why not the others."""
     network = fastconv.load(model)
     told = network.explain(
         shapes_of_inputs(network, read_shape(input_shape)),
@@ -287,7 +287,7 @@ def bench(
 
 
 def _latencies(network: Any, feeds: list[Any], repeat: int) -> list[float]:
-    """Give the seconds of ``repeat`` runs, after two that are not counted."""
+    """Return the seconds of ``repeat`` runs, after two that are not counted."""
     times = []
     for count in range(repeat + 2):
         start = time.perf_counter()

@@ -105,7 +105,7 @@ class Plans:
         self.packed: weakref.WeakValueDictionary[Any, Any] = weakref.WeakValueDictionary()
 
     def get(self, key: Any) -> Plan | None:
-        """Give the plan kept for ``key``, if there is one."""
+        """Return the plan kept for ``key``, if there is one."""
         with self._lock:
             plan = self._kept.get(key)
             if plan is not None:
@@ -128,7 +128,7 @@ _sets = forks.lock()
 
 
 def plans_of(parameters: tuple[Any, ...]) -> Plans:
-    """Give the plans kept for ``parameters``, which are all Parameters or None, together."""
+    """Return the plans kept for ``parameters``, which are all Parameters or None, together."""
     first = next(p for p in parameters if p is not None)
     key = tuple(id(p) for p in parameters)
     plans = first._plans.get(key)

@@ -131,12 +131,12 @@ def _class(folder: str, module: str, name: str) -> Any:
 
 @functools.cache
 def backend_available(backend: str) -> bool:
-    """Tell whether what a backend needs is installed; Numba is not imported to find out."""
+    """Return whether what a backend needs is installed; Numba is not imported to find out."""
     return why_not_installed(backend) is None
 
 
 def why_not_installed(backend: str | None) -> str | None:
-    """Say what a backend needs that is not there; None: all is, or nobody knows the backend.
+    """Return what a backend needs that is not there; None: all is, or nobody knows the backend.
 
     Whether there is a GPU is not asked: that would need its driver.
     """

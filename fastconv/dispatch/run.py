@@ -119,7 +119,7 @@ def watched() -> Iterator[list[Solved | None]]:
 
 
 def depends_on_values() -> None:
-    """Say that the call at hand looked at elements: others like it may go another way."""
+    """Note that this call looked at elements: others like it may go another way."""
     if _watch.solved is not None:
         _watch.solved.append(None)
 

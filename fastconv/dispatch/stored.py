@@ -60,7 +60,7 @@ class WeightFile:
         return self._stamp[0]
 
     def read(self, offset: int, length: int) -> Array:
-        """Give bytes of the file as it was opened.
+        """Return bytes of the file as it was opened.
 
         Raises
         ------
@@ -84,13 +84,13 @@ class WeightFile:
         return found
 
     def stream(self) -> BinaryIO:
-        """Give the file from its beginning, to be read before anything else is."""
+        """Return the file from its beginning, to be read before anything else is."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return open(os.dup(self._descriptor), "rb")
 
 
 def can_store() -> bool:
-    """Tell whether parameters can stay in files here.
+    """Return whether parameters can stay in files here.
 
     They cannot on Windows, where an open file can be neither renamed nor deleted.
     """
@@ -167,7 +167,7 @@ class StoredParameter(np.lib.mixins.NDArrayOperatorsMixin):
         return self._turned.setdefault(tuple(order), turned)
 
     def read(self) -> Array:
-        """Give the array.
+        """Return the array.
 
         Raises
         ------
@@ -235,12 +235,12 @@ class Span:
 
 
 def values_of(parameter: Any) -> Array:
-    """Give a parameter's array, which is not kept where it lies in a file."""
+    """Return a parameter's array, which is not kept where it lies in a file."""
     if isinstance(parameter, StoredParameter):
         return parameter.read()
     return np.asarray(parameter)
 
 
 def is_array(value: Any) -> bool:
-    """Tell an array, in memory or in a file, from all else."""
+    """Return whether a value is an array, in memory or in a file."""
     return isinstance(value, (np.ndarray, StoredParameter))

@@ -45,7 +45,7 @@ class Fingerprint:
 
     @classmethod
     def here(cls, isa: str) -> Fingerprint:
-        """Give this machine's, at an instruction set."""
+        """Return this machine's, at an instruction set."""
         return cls(cpu_model(), isa, __version__)
 
     def __str__(self) -> str:
@@ -70,11 +70,11 @@ class Table:
 
     @classmethod
     def of(cls, machine: Fingerprint, rows: Iterable[Row]) -> Table:
-        """Give a table; of two rows for one problem the later stays."""
+        """Return a table; of two rows for one problem the later stays."""
         return cls(machine, {row.problem: row for row in rows})
 
     def row(self, problem: Problem) -> Row | None:
-        """Give the row of a problem, whatever its batch and epilogue."""
+        """Return the row of a problem, whatever its batch and epilogue."""
         return self.rows.get(problem_key(problem))
 
 

@@ -33,7 +33,7 @@ class Tuning:
     note: str = "none"
 
     def row(self, problem: Problem) -> Row | None:
-        """Give what was measured for a problem of one image."""
+        """Return what was measured for a problem of one image."""
         return None if self.table is None else self.table.row(problem)
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ def set_tuning(path: str | os.PathLike[str] | None) -> None:
 
 
 def current(isa: str | None = None) -> Tuning:
-    """Give the table in force; files are looked at once a process, until `forget`."""
+    """Return the table in force; files are looked at once a process, until `forget`."""
     return _current(isa or forced_isa())
 
 
@@ -109,7 +109,7 @@ def generation() -> int:
 
 
 def default_path(isa: str) -> Path:
-    """Give where this machine's own table is kept."""
+    """Return where this machine's own table is kept."""
     from fastconv.dispatch.table import Fingerprint
 
     machine = Fingerprint.here(isa)

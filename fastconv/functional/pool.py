@@ -51,7 +51,7 @@ def max_pool2d(
     ceil_mode : bool
         Round the output's size up; a window that would start in the right padding is dropped.
     return_indices : bool
-        Give, too, where in the flattened H x W plane each result came from.
+        Also return each result's index in the flattened H x W plane.
     layout : {"NCHW", "NHWC"}
         Of input, result and indices.
     algorithm, backend : str, optional

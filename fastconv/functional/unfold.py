@@ -30,7 +30,7 @@ def unfold(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give each window of an image as one column, as ``torch.nn.functional.unfold`` does.
+    """Return each window of an image as one column, as ``torch.nn.functional.unfold`` does.
 
     Parameters
     ----------

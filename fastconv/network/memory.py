@@ -47,7 +47,7 @@ def arrange(buffers: Sequence[Buffer]) -> Layout:
 
 
 def _best_gap(placed: list[tuple[int, int]], size: int) -> int:
-    """Give the offset of the smallest gap between what lies there that is large enough."""
+    """Return the offset of the smallest gap between what lies there that is large enough."""
     end, best, least = 0, -1, 0
     for offset, length in placed:
         gap = offset - end

@@ -110,7 +110,7 @@ class Profile:
         return f"{self.name} {shapes}, {threads}: {duration(self.seconds)}, {part}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values, for programs."""
+        """Return plain values, for programs."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         own["peak"] = None if self.peak is None else dataclasses.asdict(self.peak)
         rows = [
@@ -214,7 +214,7 @@ def take_profile(compiled: Compiled, inputs: Sequence[Array], name: str, runs: i
 
 
 def _begins(seconds: Sequence[float]) -> list[float]:
-    """Give when each operation begins where one follows the other at once."""
+    """Return when each operation begins where one follows the other at once."""
     begins, now = [], 0.0
     for each in seconds:
         begins.append(now)

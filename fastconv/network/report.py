@@ -57,7 +57,7 @@ class Footprint:
         return self.arena_bytes / self.live_bytes if self.live_bytes else 1.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values, for programs."""
+        """Return plain values, for programs."""
         return {**dataclasses.asdict(self), "ratio": self.ratio}
 
     def __str__(self) -> str:
@@ -150,7 +150,7 @@ class StepReport:
         return next((c for c in self.contenders if c.chosen), None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values, for programs."""
+        """Return plain values, for programs."""
         return dataclasses.asdict(self)
 
     @property

@@ -142,7 +142,7 @@ class Module:
         return self
 
     def eval(self: M) -> M:
-        """Give the module itself: it is always in evaluation mode."""
+        """Return the module itself: it is always in evaluation mode."""
         return self
 
     def summary(self, input_shape: Any, **options: Any) -> Any:
@@ -232,7 +232,7 @@ class Module:
                 yield _join(path, name), value
 
     def get_submodule(self, target: str) -> Module:
-        """Give the module of that dotted name; "" is this module."""
+        """Return the module of that dotted name; "" is this module."""
         module: Any = self
         for name in target.split(".") if target else []:
             if name not in getattr(module, "_modules", {}):
@@ -251,7 +251,7 @@ class Module:
     # State.
 
     def state_dict(self, *, prefix: str = "") -> dict[str, Parameter]:
-        """Give all parameters and saved buffers by their dotted names, as torch orders them."""
+        """Return all parameters and saved buffers by their dotted names, as torch orders them."""
         return dict(state.entries(self, prefix))
 
     def load_state_dict(
@@ -317,7 +317,7 @@ class Module:
     # Showing.
 
     def extra_repr(self) -> str:
-        """Give what stands between the brackets of the layer's repr."""
+        """Return what stands between the brackets of the layer's repr."""
         return ""
 
     def __repr__(self) -> str:

@@ -204,7 +204,7 @@ class SoftmaxProblem(Problem):
 
 
 def any_rank_channels_last(layout: Any, rank: int) -> bool:
-    """Tell whether channels are last in an array (N, C, ...) of any rank."""
+    """Return whether channels are last in an array (N, C, ...) of any rank."""
     n = max(1, rank - 2)
     return channels_last(layout, n if n in LAYOUTS else 2)
 

@@ -172,7 +172,7 @@ class FoldProblem(_Windows):
 
 
 def columns_batched(shape: Shape) -> Shape:
-    """Give the shape of ``fold``'s input with its batch dimension."""
+    """Return the shape of ``fold``'s input with its batch dimension."""
     if len(shape) == 2:
         return (1, *shape)
     if len(shape) == 3:

@@ -119,7 +119,7 @@ def _row(tuned: Tuned) -> Row | None:
 def _gathered(
     network: Any, input_shape: Any, shapes: Iterable[str | Problem]
 ) -> list[tuple[str, int, Problem]]:
-    """Give (name, how often, problem) of the convolutions asked for, each once."""
+    """Return (name, how often, problem) of the convolutions asked for, each once."""
     found = [] if network is None else _ways(_traced(network, input_shape))
     asked: list[tuple[str, Any]] = []
     given: Any = shapes
@@ -142,7 +142,7 @@ def _gathered(
 
 
 def _ways(traced: Trace) -> list[list[tuple[str, Any]]]:
-    """Give a network's problems as its layers pose them, and as it does compiled.
+    """Return a network's problems as its layers pose them, and as it does compiled.
 
     Compiled it may lay images out channels last: it does what is measured to be faster.
     """

@@ -32,7 +32,7 @@ _LAYOUTS = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 
 
 def problem_of(text: str) -> Convolution:
-    """Give the convolution of one image that a text describes.
+    """Return the convolution of one image that a text describes.
 
     Raises
     ------

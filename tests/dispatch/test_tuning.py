@@ -46,7 +46,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.fixture
 def stopwatch(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """Give the seconds that every algorithm is said to take; those not named take 1."""
+    """Return the seconds that every algorithm is said to take; those not named take 1."""
     told: dict[str, float] = {}
     monkeypatch.setattr(measure, "sample", lambda name, run: told.get(name, 1.0))
     return told

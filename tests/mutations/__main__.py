@@ -37,7 +37,7 @@ def topics() -> list[str]:
 
 
 def mutations(names: list[str]) -> list[tuple[str, Mutation]]:
-    """Give the rows of some tables, each with its topic."""
+    """Return the rows of some tables, each with its topic."""
     tables = {name: importlib.import_module(f"tests.mutations.{name}") for name in names}
     return [(name, Mutation(*row)) for name, table in tables.items() for row in table.MUTATIONS]
 

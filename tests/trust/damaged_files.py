@@ -38,7 +38,7 @@ FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "o
 
 @functools.cache
 def whole(kind: str) -> list[bytes]:
-    """Give files of a kind that are right."""
+    """Return files of a kind that are right."""
     import numpy as np
 
     import fastconv
@@ -214,7 +214,7 @@ class Hostile:
 
 
 def _pickles() -> list[bytes]:
-    """Give pickles that would run something, or take much memory or depth."""
+    """Return pickles that would run something, or take much memory or depth."""
     values = [Hostile(os.system, "touch ran"), Hostile(eval, "open('ran', 'w')"),
               Hostile(exec, "open('ran', 'w')"), Hostile(getattr, os, "system"),
               Hostile(bytearray, 2**40), Hostile(subprocess.Popen, ["touch", "ran"])]  # fmt: skip
@@ -244,7 +244,7 @@ PICKLES = _pickles()
 
 
 def bombs(kind: str) -> list[bytes]:
-    """Give archives that say little and hold much, and hostile pickles in a file of their own."""
+    """Return archives that say little and hold much, and hostile pickles in a file of their own."""
     if kind == "safetensors":
         return []
     found = list(PICKLES) if kind == "pt" else []

@@ -173,12 +173,12 @@ def images(trial: Trial, how: dict[str, Any], result: Any) -> None:
 
 
 def first(result: Any) -> Any:
-    """Give a result without its indices."""
+    """Return a result without its indices."""
     return result[0] if isinstance(result, tuple) else result
 
 
 def formed(array: Array, form: str) -> Array:
-    """Give an array in one of ``FORMS``."""
+    """Return an array in one of ``FORMS``."""
     if form == "unaligned":
         raw = np.empty(array.nbytes + 1, np.uint8)[1:]
         copy = raw.view(array.dtype).reshape(array.shape)
@@ -194,7 +194,7 @@ def formed(array: Array, form: str) -> Array:
 
 
 def placed(shape: tuple[int, ...], dtype: Any, form: str, values: Any) -> Array:
-    """Give a view of larger memory, every other cell of it or from the end, with ``values``."""
+    """Return a view of larger memory, every other cell of it or from the end, with ``values``."""
     if not shape:
         return np.asarray(values, dtype).copy()
     step = 2 if form == "strided" else -1
@@ -205,7 +205,7 @@ def placed(shape: tuple[int, ...], dtype: Any, form: str, values: Any) -> Array:
 
 
 def output(shape: tuple[int, ...], trial: Trial) -> Array | None:
-    """Give an ``out`` full of NaN in one of ``OUTPUTS``."""
+    """Return an ``out`` full of NaN in one of ``OUTPUTS``."""
     if trial.output == "none":
         return None
     return formed(poisoned(shape, trial.problem.output_dtype), trial.output)

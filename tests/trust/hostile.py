@@ -150,7 +150,7 @@ def named(table: dict[str, Callable[[], Any]]) -> st.SearchStrategy[tuple[str, A
 
 
 def shown(value: Any) -> tuple[str, Any]:
-    """Give a value with its repr as its name."""
+    """Return a value with its repr as its name."""
     text = repr(value) if not isinstance(value, np.ndarray) else f"{value.dtype}{value.shape}"
     return text[:200], value
 

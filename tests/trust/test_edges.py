@@ -163,7 +163,7 @@ def test_an_out_that_overlaps_an_input_is_refused_untouched(backend: str, scale:
 
 
 def calls_with_weights(rng: np.random.Generator) -> list[Call]:
-    """Give small calls that between them every algorithm can serve."""
+    """Return small calls that between them every algorithm can serve."""
 
     def of(*shape: int) -> Array:
         return rng.standard_normal(shape).astype("f4")
@@ -182,7 +182,7 @@ def calls_with_weights(rng: np.random.Generator) -> list[Call]:
 
 
 def packed(call: Call, algorithm: Algorithm) -> list[Array]:
-    """Give what an algorithm's plan keeps of floats, as it lies in memory."""
+    """Return what an algorithm's plan keeps of floats, as it lies in memory."""
     problem = call.problem().without_idle()
     weight = call.arrays["weight"]
     plan = algorithm.plan(problem, weight, None)

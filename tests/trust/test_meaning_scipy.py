@@ -28,7 +28,7 @@ MODES = ("constant", "nearest", "mirror", "wrap", "reflect")
 
 
 def tolerance(dtype: Any, length: int) -> float:
-    """Give the error allowed to a sum of normal numbers, by an algorithm inside its bound."""
+    """Return the error allowed to a sum of normal numbers, by an algorithm inside its bound."""
     real = np.dtype(dtype).type(0).real.dtype
     if real.kind == "i":
         return 0.0
@@ -250,7 +250,7 @@ def test_published_examples(told: Callable[..., None]) -> None:
 
 
 def words(count: collections.Counter[str]) -> str:
-    """Say how many there were of each."""
+    """Return how many there were of each."""
     return ", ".join(f"{number:,} {word}" for word, number in sorted(count.items()))
 
 

@@ -48,7 +48,7 @@ def pools(draw: st.DrawFn) -> tuple[str, tuple[Any, ...]]:
 
 
 def ran(call: Callable[[], Any]) -> list[str]:
-    """Give the algorithms of the plans that a call made."""
+    """Return the algorithms of the plans that a call made."""
     made: list[str] = []
     chosen = run.choose
 

@@ -50,7 +50,7 @@ ALLOWED = {
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
-    """Give every call of a module with the name that it is written with."""
+    """Yield every call of a module with the name that it is written with."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node

@@ -47,7 +47,7 @@ def networks() -> list[Any]:
 
 
 def calls(backend: str) -> list[Callable[[], Any]]:
-    """Give calls whose results hang on nothing but themselves."""
+    """Return calls whose results hang on nothing but themselves."""
     rng = np.random.default_rng(0)
 
     def drawn(*shape: int) -> Any:

@@ -101,7 +101,7 @@ NOT_OFFERED = {
 
 
 def rows_of(rows: tuple[Gap, ...], operator: str) -> set[Gap]:
-    """Give the rows that speak of an operator."""
+    """Return the rows that speak of an operator."""
     return {row for row in rows if re.fullmatch(row.operator, operator)}
 
 

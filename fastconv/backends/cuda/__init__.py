@@ -8,7 +8,7 @@ import importlib.util
 
 @functools.cache
 def why_not_compile() -> str | None:
-    """Say why kernels cannot be compiled here; None: they can. No driver is asked."""
+    """Return why kernels cannot be compiled here; None: they can. No driver is asked."""
     needed = {
         "numba_cuda": "numba-cuda",
         "cuda.core": "cuda-core",

@@ -80,6 +80,6 @@ class HostPlan(Plan):
 
 
 def outputs_of(problem: Any) -> tuple[tuple[Shape, np.dtype[Any]], ...]:
-    """Give the shape and dtype of each output of a problem."""
+    """Return the shape and dtype of each output of a problem."""
     several = getattr(problem, "output_shapes", None)
     return several or ((problem.output_shape, problem.output_dtype),)

@@ -87,7 +87,7 @@ class Linear(CudaAlgorithm):
 
 
 def slices_of(inputs: int, outputs: int) -> list[tuple[int, int]]:
-    """Give the first product of each slice of a sum, and how many it has."""
+    """Return the first product of each slice of a sum, and how many it has."""
     blocks = -(-outputs // (4 * _THREADS))
     count = max(1, min(inputs // LEAST, MOST, -(-BLOCKS // blocks)))
     length = -(-inputs // (count * _AHEAD)) * _AHEAD
@@ -95,7 +95,7 @@ def slices_of(inputs: int, outputs: int) -> list[tuple[int, int]]:
 
 
 def _plan_for(problem: LinearProblem) -> Callable[..., CudaPlan]:
-    """Give what plans so many rows: all of them give the same bits."""
+    """Return what plans so many rows: all of them give the same bits."""
     if problem.batch <= FEW:
         return plan_few_rows
     inputs, outputs = problem.in_features, problem.out_features
@@ -237,7 +237,7 @@ def plan_few_rows(problem: LinearProblem, weight: Array, bias: Array | None) -> 
 def _adding(
     problem: LinearProblem, columns: int, parts: int, steps: tuple[int, int], bias: Argument
 ) -> Launch:
-    """Give the launch that adds the slices' sums in the workspace."""
+    """Return the launch that adds the slices' sums in the workspace."""
     kern = added(
         problem.batch, problem.out_features, columns, parts, steps, bias is not None,
         problem.activation,

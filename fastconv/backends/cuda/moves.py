@@ -126,7 +126,7 @@ def moving(
     starts: tuple[int, int] = (0, 0),
     value: bytes = b"",
 ) -> Launch:
-    """Give the launch that moves cells of ``itemsize`` bytes from the source to the target.
+    """Return the launch that moves cells of ``itemsize`` bytes from the source to the target.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def moving(
 
 
 def merged(axes: Sequence[Axis]) -> list[Axis]:
-    """Give as few axes as move the same cells; at least one."""
+    """Return as few axes as move the same cells; at least one."""
     found: list[Axis] = []
     for axis in axes:
         if axis.length == 1 and axis.table is None:
@@ -185,7 +185,7 @@ def merged(axes: Sequence[Axis]) -> list[Axis]:
 
 
 def _word(itemsize: int, axes: Sequence[Axis], starts: tuple[int, int]) -> int:
-    """Give the bytes of the widest word that never is split."""
+    """Return the bytes of the widest word that never is split."""
     *outer, inner = axes
     if inner.table is not None or (inner.source, inner.target) != (1, 1):
         return itemsize
@@ -204,7 +204,7 @@ def _in_words(axis: Axis, ratio: int) -> Axis:
 
 
 def table_of(values: Any, step: int) -> tuple[int, ...]:
-    """Give cells named by number as steps through a source; -1 stays."""
+    """Return cells named by number as steps through a source; -1 stays."""
     cells = np.asarray(values, np.int64)
     return tuple(np.where(cells < 0, -1, cells * step).tolist())
 
@@ -247,7 +247,7 @@ def plan_strided(problem: StridedProblem) -> CudaPlan:
 def view(
     itemsize: int, axes: list[Axis], source: Argument, target: Argument, start: int = 0
 ) -> Launch:
-    """Give the launch that copies a view: by tiles where its last axis is not the source's."""
+    """Return the launch that copies a view: by tiles where its last axis is not the source's."""
     axes = merged(axes)
     inner = next((a for a in axes if a.source == 1 and a.length >= _LEAST_TURNED), None)
     last = axes[-1]

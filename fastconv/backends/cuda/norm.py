@@ -105,7 +105,7 @@ def standardise(
 
 @kernel
 def scales(channels: int, weight: bool, bias: bool, eps: float) -> tuple[Body, int]:
-    """Give each channel's scale and shift."""
+    """Return each channel's scale and shift."""
     CHANNELS, WEIGHT, BIAS, EPSILON, SIZE = channels, weight, bias, eps, THREADS
 
     def body(
@@ -278,7 +278,7 @@ def _affine(
     activation: Activation | None,
     own: bool = False,
 ) -> Launch:
-    """Give the launch of (x - mean) * scale + shift, tables of a channel, or an image's own."""
+    """Return the launch of (x - mean) * scale + shift, tables of a channel, or an image's own."""
     inner, channels = prod(problem.size), problem.channels
     image = channels if own else 0
     if problem.channels_last:

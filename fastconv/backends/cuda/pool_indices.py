@@ -31,7 +31,7 @@ def pool_indices(
     steps: tuple[int, int, int],
     dtype: str = "float32",
 ) -> tuple[Body, int]:
-    """Give the largest cells, and their places in a plane; ``lanes`` planes lie side by side."""
+    """Return the largest cells, and their places in a plane; ``lanes`` planes lie side by side."""
     _, IN_H, IN_W = input_size
     OUT_D, OUT_H, OUT_W = output_size
     STEP_D, STEP_H, STEP_W = steps

@@ -95,7 +95,7 @@ class Weighted(CudaAlgorithm):
 
 
 def padding(problem: PadProblem, source: Argument, target: Argument) -> Launch:
-    """Give the launch that pads."""
+    """Return the launch that pads."""
     steps, targets = strides_of(problem.shape), strides_of(problem.output_shape)
     axes = [
         Axis(out, step, own, table_of(problem.sources(i), step) if any(problem.pads[i]) else None)
@@ -123,7 +123,7 @@ def plan_nearest(problem: InterpolateProblem) -> CudaPlan:
 
 
 def _around(problem: InterpolateProblem) -> tuple[int, int]:
-    """Give how many images stand before the spatial axes, and how many cells after them."""
+    """Return how many images stand before the spatial axes, and how many cells after them."""
     if problem.channels_last:
         return problem.batch, problem.channels
     return problem.batch * problem.channels, 1
@@ -247,7 +247,7 @@ def _weighing(
     target: Argument,
     dtypes: tuple[str, str],
 ) -> Launch:
-    """Give the launch of `weigh` for up to three dimensions."""
+    """Return the launch of `weigh` for up to three dimensions."""
     every = [_ONE] * (3 - len(taps)) + list(taps)
     uniform = all(t.uniform for t in every)
     lengths = [len(t.first) - 1 for t in every]

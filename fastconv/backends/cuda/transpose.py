@@ -101,7 +101,7 @@ def turning(
     size: int = 4,
     start: int = 0,
 ) -> Launch:
-    """Give the launch of `transpose`."""
+    """Return the launch of `transpose`."""
     tiles = -(-columns.length // _SIDE) * -(-rows.length // _SIDE)
     blocks = tiles * prod(other.length for other in others)
     kern = transpose(rows, columns, others[::-1], size, start)
@@ -111,7 +111,7 @@ def turning(
 def transposing(
     batch: int, rows: int, columns: int, source: Argument, target: Argument, *, size: int = 4
 ) -> Launch:
-    """Give the launch that turns ``batch`` matrices of ``rows`` x ``columns``."""
+    """Return the launch that turns ``batch`` matrices of ``rows`` x ``columns``."""
     return turning(
         Step(rows, columns, 1), Step(columns, 1, rows), source, target,
         others=(Step(batch, rows * columns, rows * columns),), size=size,
@@ -157,7 +157,7 @@ def channels_last(problem: Any, plan: Callable[[Any], CudaPlan]) -> CudaPlan:
 
 
 def moved(launches: Sequence[Launch], bound: dict[int, Slot]) -> list[Launch]:
-    """Give launches whose buffers, where ``bound`` names them, lie elsewhere."""
+    """Return launches whose buffers, where ``bound`` names them, lie elsewhere."""
 
     def new(argument: Argument) -> Argument:
         source = source_of(argument)

@@ -29,7 +29,7 @@ _EACH = 4
 
 
 def _steps(problem: UnfoldProblem | FoldProblem) -> tuple[int, int, int, int]:
-    """Give the cells from an image, a channel, a line and a pixel to the next one."""
+    """Return the cells from an image, a channel, a line and a pixel to the next one."""
     channels, (height, width) = problem.channels, problem.image_size
     if problem.channels_last:
         return height * width * channels, 1, width * channels, channels

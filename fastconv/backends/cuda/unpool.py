@@ -50,7 +50,7 @@ def claim(planes: int, cells: int, places: int, lanes: int) -> tuple[Body, int]:
 
 @kernel
 def settle(size: int, planes: int, cells: int, places: int, lanes: int) -> tuple[Body, int]:
-    """Give each place its owner's value, or zero."""
+    """Store its owner's value at each place, or zero."""
     THREADS, ITEMS = _THREADS, planes * places
     CELLS, PLACES, LANES = cells, places, lanes
 

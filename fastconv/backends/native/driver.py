@@ -151,10 +151,10 @@ def _sees_signals() -> bool:
 
 
 def nested_kernel() -> int:
-    """Give the address of the kernel of `fastconv.backends.native.nested`."""
+    """Return the address of the kernel of `fastconv.backends.native.nested`."""
     return _offers[0].kernel("nested")
 
 
 def ranged_kernel() -> int:
-    """Give the address of the kernel of `fastconv.backends.native.cuts`."""
+    """Return the address of the kernel of `fastconv.backends.native.cuts`."""
     return _offers[0].kernel("ranged")

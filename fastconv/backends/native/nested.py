@@ -40,7 +40,7 @@ class Run:
 
 
 def nested_stage(runs: Sequence[Run], buffers: Sequence[Slot]) -> tuple[Stage, int]:
-    """Give the stage that does all runs, a piece a work item, and its scratch bytes."""
+    """Return the stage that does all runs, a piece a work item, and its scratch bytes."""
     count = len(buffers) + 2
     packed = [pack_program(run.stages) for run in runs]
     words = max(len(program.block) for program, _ in packed)

@@ -48,7 +48,7 @@ _BEFORE_OUTPUT = OUTPUT.buffer - 1
 
 
 def INPUT(number: int) -> Slot:
-    """Give the slot of the plan's input ``number``."""
+    """Return the slot of the plan's input ``number``."""
     return Slot(number)
 
 
@@ -60,7 +60,7 @@ class Constant:
 
 
 def constant(array: Any, dtype: Any = None) -> Constant:
-    """Give an array to a plan: weights packed, tables of offsets. 64-byte aligned."""
+    """Return an array to a plan: weights packed, tables of offsets. 64-byte aligned."""
     given = np.asarray(array, dtype=dtype)
     kept = aligned(given.nbytes).view(given.dtype).reshape(given.shape)
     kept[...] = given
@@ -464,7 +464,7 @@ def inner(whole: Constant, offset: int) -> Constant:
 def pack_program(
     stages: Sequence[Stage], times: Sequence[float] = ()
 ) -> tuple[Program, list[Array]]:
-    """Give stages as the driver reads them, and the arrays whose addresses stand in them."""
+    """Return stages as the driver reads them, and the arrays whose addresses stand in them."""
     block: list[int] = []
     places: list[tuple[int, int, int]] = []
     rows: list[tuple[int, int, int]] = []
@@ -493,7 +493,7 @@ def pack_program(
 
 
 def moved(stages: Sequence[Stage], slots: Mapping[int, Slot]) -> list[Stage]:
-    """Give stages whose buffers, where ``slots`` names them, lie elsewhere."""
+    """Return stages whose buffers, where ``slots`` names them, lie elsewhere."""
 
     def move(argument: Argument) -> Argument:
         if isinstance(argument, Slot) and argument.buffer in slots:

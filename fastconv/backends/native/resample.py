@@ -158,14 +158,14 @@ _ONE = Taps(np.array([0, 1]), np.array([0]), np.ones(1))
 
 
 def _around(problem: InterpolateProblem) -> tuple[int, int]:
-    """Give how many images stand before the spatial axes, and how many cells after them."""
+    """Return how many images stand before the spatial axes, and how many cells after them."""
     if problem.channels_last:
         return problem.batch, problem.channels
     return problem.batch * problem.channels, 1
 
 
 def _repeated(taps: Taps, inner: int) -> Taps:
-    """Give the taps of each of ``inner`` elements that an axis's cells hold."""
+    """Return the taps of each of ``inner`` elements that an axis's cells hold."""
     if inner == 1:
         return taps
     counts = np.repeat(np.diff(taps.first), inner)
@@ -179,7 +179,7 @@ def _repeated(taps: Taps, inner: int) -> Taps:
 def _blocks(
     taps: Taps, size: int, each: int, lanes: int, dtype: np.dtype[Any]
 ) -> tuple[Constant | int, ...]:
-    """Give the taps of an axis of single cells for each vector of outputs.
+    """Return the taps of an axis of single cells for each vector of outputs.
 
     The first of two vectors' cells among which all that it sums lie, or -1 where that is more; for
     each tap each lane's place among them, and its weight.

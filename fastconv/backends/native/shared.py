@@ -26,7 +26,7 @@ _known: weakref.WeakValueDictionary[Any, Array] = weakref.WeakValueDictionary()
 
 
 def shared(array: Array) -> Array:
-    """Give an array of the same bits that a plan holds already, else this one.
+    """Return an array of the same bits that a plan holds already, else this one.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ from fastconv.backends.numba.transpose import transpose
 
 
 def _between(builder: Any, shape: Tile, first: Any, length: Any) -> Any:
-    """Give the mask of the lanes whose place, counted from ``first``, is in [0, length)."""
+    """Return the mask of the lanes whose place, counted from ``first``, is in [0, length)."""
     lane_type = ir.VectorType(I32, shape.lanes)
     lanes = ir.Constant(lane_type, [I32(i) for i in range(shape.lanes)])
     undefined = ir.Constant(lane_type, ir.Undefined)
@@ -179,7 +179,7 @@ def tile_correlate(
 
 @intrinsic
 def tile_fill(typingctx: Any, shape: Any, number: Any) -> Any:
-    """Give a tile filled with a number."""
+    """Return a tile filled with a number."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -283,7 +283,7 @@ def tile_multiply_pixels_inside(
 
 
 def _weighted(builder: Any, s: Tile, taps: int, weights: Any) -> Any:
-    """Give the step that adds a line times a tap's weight."""
+    """Return the step that adds a line times a tap's weight."""
     factors = []
     for t in range(taps):
         scalar = load(builder, s, offset_by(builder, weights, t * s.size), scalar=True)
@@ -316,7 +316,7 @@ def _slide(
 
 @intrinsic
 def tile_splat(typingctx: Any, shape: Any, address: Any, stride: Any) -> Any:
-    """Give a tile whose row r is filled with the scalar at ``address`` + r * ``stride`` bytes."""
+    """Return a tile whose row r is filled with the scalar at ``address`` + r * ``stride`` bytes."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -396,7 +396,7 @@ def tile_store_at(
 def _slot(
     builder: Any, s: Tile, i: int, base: Any, row_bytes: Any, places: Any, counts: Any, rows: Any
 ) -> tuple[Any, Any]:
-    """Give the mask and the address of a tile's vector ``i``."""
+    """Return the mask and the address of a tile's vector ``i``."""
     row, v = divmod(i, s.vectors)
     inside = builder.icmp_signed("<", I64(row), rows)
     count = builder.select(inside, builder.extract_value(counts, v), I64(0))
@@ -406,7 +406,7 @@ def _slot(
 
 @intrinsic
 def beside(typingctx: Any, shape: Any, first: Any, step: Any) -> Any:
-    """Give first, first + step, ...: one number for each vector of a row."""
+    """Return first, first + step, ...: one number for each vector of a row."""
     vectors = shape.shape.vectors
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -419,7 +419,7 @@ def beside(typingctx: Any, shape: Any, first: Any, step: Any) -> Any:
 
 @intrinsic
 def from_table(typingctx: Any, shape: Any, base: Any, table: Any, stride: Any) -> Any:
-    """Give ``base`` + table[v * stride] for each vector of a row; ``table`` is an address."""
+    """Return ``base`` + table[v * stride] for each vector of a row; ``table`` is an address."""
     vectors = shape.shape.vectors
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -436,7 +436,7 @@ def from_table(typingctx: Any, shape: Any, base: Any, table: Any, stride: Any) -
 
 @intrinsic
 def lesser(typingctx: Any, a: Any, b: Any) -> Any:
-    """Give the lesser number of each pair from two tuples."""
+    """Return the lesser number of each pair from two tuples."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pairs = zip(*(parts_of(builder, values) for values in args), strict=True)

@@ -121,7 +121,7 @@ def offset_by(builder: Any, address: Any, offset: int) -> Any:
 
 
 def parts_of(builder: Any, tile: Any) -> list[Any]:
-    """Give the parts of a tile or a tuple."""
+    """Return the parts of a tile or a tuple."""
     return [builder.extract_value(tile, i) for i in range(tile.type.count)]
 
 
@@ -135,7 +135,7 @@ def join(builder: Any, ty: Any, parts: list[Any]) -> Any:
 
 @intrinsic
 def tile_zero(typingctx: Any, shape: Any) -> Any:
-    """Give a tile of zeros."""
+    """Return a tile of zeros."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return ir.Constant(context.get_value_type(signature.return_type), None)
@@ -173,7 +173,7 @@ def tile_addresses(
 
 @intrinsic
 def tile_strided(typingctx: Any, shape: Any, base: Any, stride: Any) -> Any:
-    """Give the addresses of rows that lie ``stride`` bytes apart."""
+    """Return the addresses of rows that lie ``stride`` bytes apart."""
     rows = shape.shape.rows
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -461,12 +461,12 @@ def tile_store(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
 
 
 def shuffle_mask(places: list[int]) -> Any:
-    """Give the constant that a shuffle takes its places from."""
+    """Return the constant that a shuffle takes its places from."""
     return ir.Constant(ir.VectorType(I32, len(places)), [I32(place) for place in places])
 
 
 def first_lanes(builder: Any, shape: Tile, count: Any) -> Any:
-    """Give the mask of a vector's first ``count`` lanes."""
+    """Return the mask of a vector's first ``count`` lanes."""
     lane_type = ir.VectorType(I32, shape.lanes)
     lanes = ir.Constant(lane_type, [I32(i) for i in range(shape.lanes)])
     undefined = ir.Constant(lane_type, ir.Undefined)

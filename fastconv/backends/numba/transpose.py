@@ -152,7 +152,7 @@ def tile_add_columns(
 def _column(
     builder: Any, s: Tile, number: int, base: Any, stride: Any, rows: Any, columns: Any
 ) -> tuple[Any, Any]:
-    """Give where a tile's column lies, and the mask of its elements that are there."""
+    """Return where a tile's column lies, and the mask of its elements that are there."""
     place = builder.add(base, builder.mul(stride, I64(number)))
     there = builder.icmp_signed("<", I64(number), columns)
     mask = first_lanes(builder, s, builder.select(there, rows, I64(0)))

@@ -10,7 +10,7 @@ from fastconv.backends.numba.engine import array, kernel, part
 
 @part
 def _span(length, blocks, stride, offset):  # type: ignore[no-untyped-def]
-    """Give the blocks whose cell, stride * block + offset, lies below ``length`` and above 0."""
+    """Return the blocks whose cell, stride * block + offset, lies below ``length`` and above 0."""
     low = max(0, -(offset // stride))
     high = min(blocks, (length - 1 - offset) // stride + 1)
     return min(low, blocks), max(min(low, blocks), high)

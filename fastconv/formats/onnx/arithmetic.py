@@ -89,7 +89,7 @@ def cast_like(call: Call) -> list[Node]:
 
 
 def element_type(number: int | str) -> np.dtype[np.generic]:
-    """Give the dtype of one of ONNX's element types that arrays are cast to natively."""
+    """Return the dtype of one of ONNX's element types that arrays are cast to natively."""
     import onnx
 
     try:

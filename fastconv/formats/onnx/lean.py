@@ -66,7 +66,7 @@ class _Field:
 
 
 def without_weights(read: Read, size: int) -> Lean | None:
-    """Give a model of ``size`` bytes without its large weights; None: it is not plain enough.
+    """Return a model of ``size`` bytes without its large weights; None: it is not plain enough.
 
     ``read(offset, length)`` gives bytes of the model.
     """
@@ -136,7 +136,7 @@ def _tensor(message: _Message, whole: _Field) -> _Tensor:
 
 
 def _dims(message: _Message, fields: list[_Field]) -> list[int] | None:
-    """Give a tensor's shape, written one by one or packed; None where a length is negative."""
+    """Return a tensor's shape, written one by one or packed; None where a length is negative."""
     found: list[int] = []
     for field in fields:
         if field.number == _DIMS and field.kind == _VARINT:
@@ -164,11 +164,11 @@ class _Message:
         self._first, self._page, self._numbers = 0, b"", 0
 
     def bytes(self, start: int, stop: int) -> bytes:
-        """Give a range of bytes."""
+        """Return a range of bytes."""
         return bytes(self._read(start, stop - start))
 
     def fields(self, start: int, stop: int) -> Iterator[_Field]:
-        """Give the fields of the message between two places.
+        """Yield the fields of the message between two places.
 
         Raises
         ------
@@ -195,7 +195,7 @@ class _Message:
             place = end
 
     def varint(self, place: int, stop: int) -> tuple[int, int]:
-        """Give the number at a place, seven bits a byte, and the place behind it.
+        """Return the number at a place, seven bits a byte, and the place behind it.
 
         Raises
         ------
@@ -222,7 +222,7 @@ class _Message:
 
 
 def _with_length(number: int, pieces: list[bytes]) -> bytes:
-    """Give a field of so many bytes."""
+    """Return a field of so many bytes."""
     return b"".join((_varint(number << 3 | _BYTES), _varint(sum(map(len, pieces))), *pieces))
 
 

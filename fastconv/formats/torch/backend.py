@@ -137,7 +137,7 @@ class _Support(OperatorSupportBase):
 
 
 def _is_tensors(node: Any) -> bool:
-    """Tell whether a call gives nothing but tensors in the CPU's memory of dtypes taken here."""
+    """Return whether a call gives nothing but tensors in the CPU's memory of dtypes taken here."""
     read = [source.meta.get("val") for source in node.all_input_nodes]
     given = pytree.tree_leaves(node.meta.get("val"))
     tensors = [v for v in pytree.tree_leaves(read) + given if isinstance(v, torch.Tensor)]
@@ -307,7 +307,7 @@ Layout = tuple[str, tuple[int, ...]]
 
 
 def _layout(fake: Any) -> Layout:
-    """Tell how torch lays a result out: strides; of open sizes, dimensions from wide to narrow."""
+    """Return a torch result's layout: strides; of open sizes, dimensions from wide to narrow."""
     if all(isinstance(step, int) for step in fake.stride()):
         return "strides", tuple(fake.stride())
     steps = [_hint(step) for step in fake.stride()]

@@ -44,7 +44,7 @@ class Tensor(NamedTuple):
 
 
 def read_checkpoint(path: Path, key: str | None = None) -> dict[str, Array]:
-    """Give the state dict of a file that torch.save wrote, or the one in it under ``key``.
+    """Return the state dict of a file that torch.save wrote, or the one in it under ``key``.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path, key: str | None = None) -> dict[str, Array]:
 
 
 def _chosen(found: Any, key: str | None) -> dict[str, Tensor]:
-    """Give the dict of tensors: the whole, or what is under ``key``."""
+    """Return the dict of tensors: the whole, or what is under ``key``."""
     if not isinstance(found, dict):
         raise ValueError(f"it holds no dict of tensors, but a {type(found).__name__.lower()}")
     if key is not None:
@@ -126,7 +126,7 @@ class _Memory:
         return self._read("data.pkl")
 
     def array(self, name: str, tensor: Tensor) -> Array:
-        """Give a tensor as an array over its storage's memory."""
+        """Return a tensor as an array over its storage's memory."""
         storage, itemsize = tensor.storage, _itemsize(tensor.dtype)
         wanted = storage.length * (1 if storage.dtype is None else _itemsize(storage.dtype))
         there = self._entry(f"data/{storage.key}").file_size
@@ -151,7 +151,7 @@ def _itemsize(dtype: str) -> int:
 
 
 def _storage(reference: Any) -> Storage:
-    """Give the storage that a persistent id stands for: (storage, type, file, place, elements)."""
+    """Return the storage that a persistent id names: (storage, type, file, place, elements)."""
     match reference:
         case ("storage", Global(module=_, name=name), str(key), _, int(count), *_):
             pass
@@ -181,7 +181,7 @@ def _tensor(
 
 
 def _tensor_of_dtype(*arguments: Any) -> Tensor:
-    """Give a tensor whose seventh argument is its dtype: those of dtypes newer than storages."""
+    """Return a tensor whose seventh argument is its dtype: those of dtypes newer than storages."""
     dtype = arguments[6] if len(arguments) > 6 else None
     if not isinstance(dtype, Global):
         raise ValueError("a tensor without a dtype")

@@ -53,7 +53,7 @@ class Reader:
         self._memo: dict[int, Any] = {}
 
     def read(self, data: bytes) -> Any:
-        """Give what a pickle holds.
+        """Return what a pickle holds.
 
         Raises
         ------

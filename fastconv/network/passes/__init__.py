@@ -111,7 +111,7 @@ def before_turning(program: Program, known: Rewrites) -> Program:
 
 
 def run_either_way(program: Program) -> tuple[Program, Program]:
-    """Give what the passes make of a program that stays channels first, and of one that turns."""
+    """Return what the passes make of a program that stays channels first, and of one that turns."""
     first, _ = _run((*ONCE, *SIZED), program)
     return first, _run(_layout(0), first)[0]
 

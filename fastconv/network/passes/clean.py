@@ -64,7 +64,7 @@ def lift_over_views(program: Program) -> Program:
 
 
 def _fits(op: Solve, shape: tuple[int, ...]) -> bool:
-    """Tell whether an operation does the same to the same elements in another shape."""
+    """Return whether an operation does the same to the same elements in another shape."""
     problem = op.problem
     if not isinstance(problem, ArithmeticProblem):
         return isinstance(problem, (ElementwiseProblem, FunctionProblem))

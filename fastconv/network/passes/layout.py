@@ -66,7 +66,7 @@ def _is_tuned(op: Solve) -> bool:
 
 
 def _turning_seconds(program: Program) -> list[float]:
-    """Give what turning the images that live across each place takes."""
+    """Return what turning the images that live across each place takes."""
     rows = [0.0] * len(program.ops)
     made = {number: 0 for number in program.inputs}
     last_read: dict[int, int] = {}
@@ -118,7 +118,7 @@ class _ChannelsLast:
         self._images = 0
 
     def program(self) -> Program:
-        """Give the program; the one that was given where it has no images."""
+        """Return the program; the one that was given where it has no images."""
         for place, op in enumerate(self._old.ops):
             before = len(self._ops)
             if op not in self._done:
@@ -149,7 +149,7 @@ class _ChannelsLast:
     # Problems
 
     def _turn_of(self, op: Solve) -> Callable[[Any], Any] | None:
-        """Give what turns an operation's problem channels last, if it shall be turned."""
+        """Return what turns an operation's problem channels last, if it shall be turned."""
         problem: Any = op.problem
         rank = len(problem.output_shape)
         already = any(v in self._last for v in op.reads)
@@ -252,7 +252,7 @@ class _ChannelsLast:
         self._first[result] = self._emit(self._last[source], placed, op.layer, op.kind)
 
     def _wants_last(self, number: int) -> bool:
-        """Tell whether what reads a value would have its channels last."""
+        """Return whether what reads a value would have its channels last."""
         agnostic = (ElementwiseProblem, FunctionProblem, ArithmeticProblem, ConcatenateProblem)
         return any(
             isinstance(op, Solve)

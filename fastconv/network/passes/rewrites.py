@@ -123,7 +123,7 @@ class Structure:
         self.fixed, self.lengths = fixed, lengths
 
     def is_of(self, other: Structure) -> bool:
-        """Tell whether another program differs in sizes alone, equal ones here equal there."""
+        """Return whether another program differs in sizes alone, equal ones here equal there."""
         if self.fixed != other.fixed:
             return False
         near = set(zip(self.lengths, other.lengths, strict=True))
@@ -131,7 +131,7 @@ class Structure:
 
 
 def _are_equal_alike(some: tuple[int, ...], others: tuple[int, ...]) -> bool:
-    """Tell whether lengths are equal to one another, to 0 and to 1 where others are."""
+    """Return whether lengths are equal to one another, to 0 and to 1 where others are."""
     pairs = {(0, 0), (1, 1), *zip(some, others, strict=True)}
     return len({a for a, _ in pairs}) == len(pairs) == len({b for _, b in pairs})
 

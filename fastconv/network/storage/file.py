@@ -112,7 +112,7 @@ def _member(number: int) -> str:
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Give the archive's members: stored as they are, and together no larger than the file."""
+    """Return the archive's members: stored as they are, and together no larger than the file."""
     members = archive.infolist()
     plain = all(m.compress_type == zipfile.ZIP_STORED for m in members)
     if not plain or sum(max(m.file_size, m.compress_size) for m in members) > size:
@@ -121,7 +121,7 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _kept_open(path: str | os.PathLike[str]) -> WeightFile | None:
-    """Give the file where it is large enough that its arrays may stay in it."""
+    """Return the file where it is large enough that its arrays may stay in it."""
     large = os.path.getsize(path) >= stored.LEAST_FILE_BYTES
     return WeightFile(path) if large and stored.can_store() else None
 
@@ -151,20 +151,20 @@ def _read_array(
 
 
 def _start_of(member: zipfile.ZipInfo, file: WeightFile) -> int:
-    """Give where a member's bytes begin: behind a header that ends with two lengths, and those."""
+    """Return the offset of a member's bytes, after a header that ends with two lengths."""
     header = file.read(member.header_offset, _HEADER)
     name, extra = struct.unpack("<HH", header[-4:].tobytes())
     return int(member.header_offset) + _HEADER + int(name) + int(extra)
 
 
 def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Give the dtype that .npy files have for another: those beyond NumPy's go as raw bits."""
+    """Return the dtype that .npy files have for another: those beyond NumPy's go as raw bits."""
     plain = dtype if dtype.name in BUILTIN else np.dtype(f"u{dtype.itemsize}")
     return plain.newbyteorder("<")
 
 
 def _bits(array: Array) -> Array:
-    """Give an array as it is stored."""
+    """Return an array as it is stored."""
     own = _stored(array.dtype)
     return array.view(own.newbyteorder("=")).astype(own, copy=False)
 

@@ -22,7 +22,7 @@ class Posing(NamedTuple):
 
 
 def posing_of(problem: problems.Problem) -> Posing:
-    """Give the call that poses a problem.
+    """Return the call that poses a problem.
 
     It may ask for a little more than the problem holds (how wide a pool was that is undone), so
     whoever needs the same problem compares.
@@ -56,7 +56,7 @@ def _parameters(activation: Any) -> dict[str, Any]:
 
 
 def _precision(problem: Any) -> dict[str, str]:
-    """Give the argument where it is not None: files that older versions read have none."""
+    """Return the argument where it is not None: files that older versions read have none."""
     return {} if problem.precision is None else {"precision": problem.precision}
 
 

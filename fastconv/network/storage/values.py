@@ -34,7 +34,7 @@ _SMALL = frozenset((
 
 
 def dtype_of(name: Json) -> np.dtype[Any]:
-    """Give the dtype of a name.
+    """Return the dtype of a name.
 
     Raises
     ------
@@ -89,7 +89,7 @@ class Arrays:
         self._forms: set[tuple[str, tuple[int, ...]]] = set()
 
     def add(self, array: Any) -> int:
-        """Give an array's number.
+        """Return an array's number.
 
         Raises
         ------
@@ -141,7 +141,7 @@ def _content(array: Array) -> tuple[str, tuple[int, ...], bytes]:
 
 
 def encode(value: Any, arrays: Arrays, graph: Callable[[Graph, Arrays], Json]) -> Json:
-    """Give an attribute as JSON; ``arrays`` grows by the arrays in it.
+    """Return an attribute as JSON; ``arrays`` grows by the arrays in it.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def encode(value: Any, arrays: Arrays, graph: Callable[[Graph, Arrays], Json]) -
 
 
 def decode(tree: Json, arrays: list[Any], graph: Callable[[Json, list[Any]], Graph]) -> Any:
-    """Give an attribute that `encode` wrote.
+    """Return an attribute that `encode` wrote.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def decode(tree: Json, arrays: list[Any], graph: Callable[[Json, list[Any]], Gra
 
 
 def whole(value: Json, *, least: int | None = None) -> int:
-    """Give a whole number.
+    """Return a whole number.
 
     Raises
     ------

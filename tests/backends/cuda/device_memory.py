@@ -25,7 +25,7 @@ class OnDevice:
 
 
 def on_host(result: Any) -> Any:
-    """Give a result on the simulated card as a NumPy array."""
+    """Return a result on the simulated card as a NumPy array."""
     told = result.__cuda_array_interface__
     return np.asarray(_Told({**told, "version": 3, "data": told["data"]}, result))
 

@@ -28,7 +28,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(driver: Path, *names: str, **variables: str) -> dict[str, list[str]]:
-    """Give what the driver is asked for, by call."""
+    """Return what the driver is asked for, by call."""
     root = HERE.parents[2]
     path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
     found = {**os.environ, "LD_LIBRARY_PATH": str(driver), "PYTHONPATH": path, **variables}

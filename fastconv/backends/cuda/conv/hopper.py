@@ -119,19 +119,19 @@ def _why_not_here() -> str | None:
 
 
 def kind_of(problem: ConvProblem) -> str | None:
-    """Give what warpgroups multiply a problem's factors as; None: they may not."""
+    """Return what warpgroups multiply a problem's factors as; None: they may not."""
     return KINDS.get((problem.dtype.name, problem.precision))
 
 
 def line_of(geometry: Geometry, item: int) -> int:
-    """Give the bytes of a step: few, where more would be zeros, or another group's."""
+    """Return the bytes of a step: few, where more would be zeros, or another group's."""
     size = geometry.group_inputs * item
     given = [line for line in LINES if geometry.groups == 1 or size % line == 0]
     return min(given, key=lambda line: -(-size // line) * line / LINES[line])
 
 
 def steps_of(geometry: Geometry, tile: Tile) -> int:
-    """Give the steps of a sum: each tap's channels in whole ones."""
+    """Return the steps of a sum: each tap's channels in whole ones."""
     return geometry.taps * -(-geometry.group_inputs // tile.depth)
 
 
@@ -156,7 +156,7 @@ def matrix_of(problem: ConvProblem, geometry: Geometry, tile: Tile) -> Matrix:
 
 
 def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
-    """Give weights as (output channels, sum): taps before channels, in whole steps."""
+    """Return weights as (output channels, sum): taps before channels, in whole steps."""
     outputs, columns = geometry.out_channels, steps_of(geometry, tile) * tile.depth
     packed: Any = np.zeros((outputs, geometry.taps, columns // geometry.taps), weight.dtype)
     own = weight.reshape(outputs, -1, geometry.taps)
@@ -165,7 +165,7 @@ def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
 
 
 def tiles_for(geometry: Geometry, item: int) -> list[Tile]:
-    """Give the tiles, with as many channels a step as suit a convolution."""
+    """Return the tiles, with as many channels a step as suit a convolution."""
     line = line_of(geometry, item)
     found = []
     for tile, _ in TILES:
@@ -175,7 +175,7 @@ def tiles_for(geometry: Geometry, item: int) -> list[Tile]:
 
 
 def tile_of(geometry: Geometry, item: int) -> Tile:
-    """Give the tile by which the busiest multiprocessor is done first.
+    """Return the tile by which the busiest multiprocessor is done first.
 
     Every tile sums in the same order, so the batch may have a say in it.
     """

@@ -179,7 +179,7 @@ def hopper_gemm(
         cuda.syncthreads()
 
         def position(quad):  # type: ignore[no-untyped-def]
-            """Give the pixel and the channel of four sums, and how many channels there are."""
+            """Return the pixel and the channel of four sums, and how many channels there are."""
             column = first_column + quad % i32(QUADS) * i32(4)
             pixel = first_row + quad // i32(QUADS)
             return pixel, group * i32(GROUP_OUT) + column, i32(GROUP_OUT) - column

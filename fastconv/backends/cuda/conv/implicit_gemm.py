@@ -276,7 +276,7 @@ def implicit_gemm(
             wait_copies()
 
         def cell_of(pixel):  # type: ignore[no-untyped-def]
-            """Give where an output pixel stands."""
+            """Return where an output pixel stands."""
             cell = i64(pixel)
             if SPREAD:
                 rest = pixel // i32(OUT_W)

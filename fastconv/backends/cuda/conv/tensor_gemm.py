@@ -63,7 +63,7 @@ NARROW_BITS, MOST_BITS = 31, 63
 
 
 def tap_bits(geometry: Geometry, kernel_size: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Give at which bits the taps of each dimension begin, and the first that is of none."""
+    """Return at which bits the taps of each dimension begin, and the first that is of none."""
     at = [PIXEL_BITS]
     for taps, checked in zip(kernel_size, geometry.leaves):
         at.append(at[-1] + (taps if checked else 0))
@@ -153,7 +153,7 @@ def tensor_gemm(
         own_line = thread >> i32(3)
 
         def inside(first, size, taps, step):  # type: ignore[no-untyped-def]
-            """Give the bits of the taps from ``first`` on, ``step`` apart, that are in an image."""
+            """Return the bits of the taps from ``first`` on, at every ``step``, in an image."""
             end = min(max((size - first + step - i32(1)) // step, i32(0)), taps)
             begin = min(max((step - i32(1) - first) // step, i32(0)), end)
             return (bits(1) << bits(end)) - (bits(1) << bits(begin))

@@ -78,10 +78,10 @@ class Products:
 
 
 def stages_of(taps: int, group_inputs: int, products: Products) -> int:
-    """Give the stages of a sum: one, of zeros, where there is nothing to add."""
+    """Return the stages of a sum: one, of zeros, where there is nothing to add."""
     return max(1, -(-taps * group_inputs // products.depth))
 
 
 def swizzle(line: Any) -> Any:
-    """Give what a chunk's number is combined with in a line, by exclusive or."""
+    """Return what a chunk's number is combined with in a line, by exclusive or."""
     return line % CHUNKS

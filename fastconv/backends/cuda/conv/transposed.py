@@ -95,7 +95,7 @@ class Phase:
 
 
 def phases_of(problem: ConvTransposeProblem, weight: Array) -> list[Phase]:
-    """Give the phases that have outputs."""
+    """Return the phases that have outputs."""
     found = (_phase(problem, phase, weight) for phase in product(*map(range, problem.stride)))
     return [phase for phase in found if 0 not in phase.geometry.output_size]
 
@@ -128,7 +128,7 @@ def _geometry(problem: ConvTransposeProblem, phase: Shape) -> Geometry:
 
 
 def _leaves(problem: ConvTransposeProblem, dimension: int) -> bool:
-    """Tell whether a tap of any phase reaches beyond the image, or a phase has none."""
+    """Return whether a tap of any phase reaches beyond the image, or a phase has none."""
     for phase in range(problem.stride[dimension]):
         shifts = [shift for _, shift in phase_taps(problem, dimension, phase)]
         last = phase_length(problem, dimension, phase) - 1

@@ -146,7 +146,7 @@ LARGE = Filtering(4, 32, 4, 1, 3, 16, 1)
 
 
 def tiles_of(geometry: Geometry, m: int) -> tuple[int, int]:
-    """Give an image's tiles down and across."""
+    """Return an image's tiles down and across."""
     _, height, width = geometry.output_size
     return -(-height // m), -(-width // m)
 

@@ -44,19 +44,19 @@ class Device(abc.ABC):
 
     @abc.abstractmethod
     def empty(self, size: int) -> Memory:
-        """Give memory of ``size`` bytes with nothing in it."""
+        """Return memory of ``size`` bytes with nothing in it."""
 
     @abc.abstractmethod
     def adopt(self, pointer: int, size: int, owner: Any) -> Memory:
-        """Give memory that another library keeps as long as ``owner`` is there."""
+        """Return memory that another library keeps as long as ``owner`` is there."""
 
     @abc.abstractmethod
     def address(self, memory: Memory) -> int:
-        """Give where memory begins."""
+        """Return where memory begins."""
 
     @abc.abstractmethod
     def upload(self, array: np.ndarray[Any, Any]) -> Memory:
-        """Give a copy of a contiguous array."""
+        """Return a copy of a contiguous array."""
 
     @abc.abstractmethod
     def download(self, memory: Memory, array: np.ndarray[Any, Any]) -> None:
@@ -64,7 +64,7 @@ class Device(abc.ABC):
 
     @abc.abstractmethod
     def part(self, memory: Memory, start: int) -> Memory:
-        """Give memory from a byte on."""
+        """Return memory from a byte on."""
 
     @abc.abstractmethod
     def copy(self, target: Memory, source: Memory, size: int) -> None:
@@ -76,7 +76,7 @@ class Device(abc.ABC):
 
     @abc.abstractmethod
     def tensor_map(self, spec: Spec, memory: Memory, offset: int) -> Memory:
-        """Give a tensor map of what lies in memory from bytes on, for kernels to copy by."""
+        """Return a tensor map of what lies in memory from bytes on, for kernels to copy by."""
 
     @abc.abstractmethod
     def launch(self, kernel: Kernel, grid: tuple[int, int, int], arguments: Given) -> None:
@@ -156,7 +156,7 @@ def _from(memory: Memory, offset: int, element: np.dtype[Any]) -> Any:
 
 
 def current_arch() -> str:
-    """Give what kernels are compiled for: the first card's architecture, unless one is asked for.
+    """Return what kernels are compiled for: the first card's architecture, unless one is asked for.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def current_arch() -> str:
 
 
 def device_for(ordinal: int = 0, stream: int | None = None) -> Device:
-    """Give a card and the stream of a handle; None: its default stream.
+    """Return a card and the stream of a handle; None: its default stream.
 
     Raises
     ------

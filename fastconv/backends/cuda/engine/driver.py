@@ -25,7 +25,7 @@ _MOST_MAPS = 1024
 
 
 def device(ordinal: int = 0, stream: int | None = None) -> CudaDevice:
-    """Give a card, and the stream of a handle; None: the default stream.
+    """Return a card, and the stream of a handle; None: the default stream.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class _Card:
         self._lock = threading.Lock()
 
     def loaded(self, kernel: Kernel) -> Any:
-        """Give a kernel as it lies on the card."""
+        """Return a kernel as it lies on the card."""
         with self._lock:
             found = self._kernels.get(kernel)
             if found is None:
@@ -76,7 +76,7 @@ class _Card:
         return found
 
     def tensor_map(self, spec: Spec, address: int) -> Memory:
-        """Give the map of what lies at an address: encoded and uploaded where there is none yet."""
+        """Return the map of the data at an address; encode and upload it the first time."""
         with self._lock:
             found = self._maps.get((spec, address))
             if found is None:
@@ -89,7 +89,7 @@ class _Card:
         return found
 
     def _uploader(self) -> CudaDevice:
-        """Give a stream of the card's own: who waits for it waits for nobody's work."""
+        """Return a stream of the card's own: who waits for it waits for nobody's work."""
         if self._own_stream is None:
             self._own_stream = self.handle.create_stream()
         return CudaDevice(self, int(self._own_stream.handle))

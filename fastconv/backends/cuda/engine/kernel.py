@@ -122,7 +122,7 @@ class KernelFamily:
         self._lock = threading.Lock()
 
     def __call__(self, *constants: Any) -> Kernel:
-        """Give the kernel for constants; nothing is compiled yet."""
+        """Return the kernel for constants; nothing is compiled yet."""
         with self._lock:
             if constants not in self._made:
                 body, block = self._factory(*constants)

@@ -22,7 +22,7 @@ ADDRESS = (1 << 18) - 1
 
 
 def descriptor(line: int) -> int:
-    """Give what a matrix descriptor holds beside its address ("Matrix Descriptor Format").
+    """Return what a matrix descriptor holds beside its address ("Matrix Descriptor Format").
 
     The stride between eights of rows stands in 16 bytes at bit 32, the swizzle at bit 62. The
     leading offset (bit 16) is not read for swizzled tiles whose sum runs along a line; 1 by custom.

@@ -140,7 +140,7 @@ def item_count(problem: ConvProblem, tile: Tile) -> int:
 
 
 def line_tile(library: Library, problem: ConvProblem, machine: Machine) -> Tile:
-    """Give a tile of outputs of a line of which few lie past the last one."""
+    """Return a tile of outputs of a line of which few lie past the last one."""
     width = problem.output_size[-1]
     pixels = [rows for rows, _ in tiles_of(machine.isa).pixels]
     # What a tile takes beside its multiply-adds is about what two outputs do.

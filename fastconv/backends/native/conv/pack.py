@@ -54,7 +54,7 @@ class Source:
 def index_table(
     length: int, before: int, padded: int, mode: str, step: int = 1
 ) -> np.ndarray[Any, Any]:
-    """Give for each ``step``th of ``padded`` cells the input cell that it shows, -1 for zero."""
+    """Return for each ``step``th of ``padded`` cells the input cell that it shows, -1 for zero."""
     place = np.arange(0, padded, step) - before
     if mode == "zeros":
         return np.where((place >= 0) & (place < length), place, -1)

@@ -88,7 +88,7 @@ class Planar(ChannelsFirst):
 
 
 def _counts(problem: AnyPoolProblem, cuts: Cuts, tile: Tile) -> tuple[Array, Array]:
-    """Give the cells that means are over, down and across (ones past the end)."""
+    """Return the cells that means are over, down and across (ones past the end)."""
     d, h, w = (np.maximum(x.counted, 1).astype(np.float64) for x in cuts.windows)
     divisor = getattr(problem, "divisor_override", None)
     if divisor is not None:

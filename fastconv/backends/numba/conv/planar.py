@@ -50,7 +50,7 @@ def planar(  # type: ignore[no-untyped-def]
 
     @inlined
     def where(args, source, q, pixels_left):  # type: ignore[no-untyped-def]
-        """Give addresses of vectors of inputs, places of outputs, and the lanes that count.
+        """Return addresses of vectors of inputs, places of outputs, and the lanes that count.
 
         In the image itself the last vector overlaps the one before, so that none is read past the
         end; at least one fits.
@@ -89,7 +89,7 @@ def planar(  # type: ignore[no-untyped-def]
 
     @inlined
     def sweep_pixels(args, source, shift, weights, bias, pixels_left, count, low, high):  # type: ignore[no-untyped-def]
-        """Give each pixel all its channels before the next: inputs are read once."""
+        """Complete each pixel's channels before the next: inputs are read once."""
         for q in range(0, count, vectors):
             pixels, places, counts = where(args, source, q, pixels_left)
             for t in range(low, high):

@@ -123,12 +123,12 @@ class _Layer:
 
 
 def _launched() -> bool:
-    """Tell whether Numba's threads were started, here or before a fork."""
+    """Return whether Numba's threads were started, here or before a fork."""
     return bool(parallel._is_initialized)
 
 
 def _threads_are_missing() -> bool:
-    """Tell whether this process has fewer threads than Numba's would be: they are a parent's."""
+    """Return whether this process has fewer threads than Numba's would be: they are a parent's."""
     try:
         there = len(os.listdir("/proc/self/task"))
     except OSError:
@@ -254,7 +254,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def running(name: str) -> int:
-    """Give the address of a kernel that runs others."""
+    """Return the address of a kernel that runs others."""
     return {"nested": nested, "ranged": ranged}[name]()
 
 

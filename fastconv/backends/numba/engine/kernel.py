@@ -55,14 +55,14 @@ class KernelFamily:
         self.name = f"{factory.__module__.rsplit('.', 1)[-1]}.{factory.__name__}"
 
     def __call__(self, *constants: Any) -> int:
-        """Give the address of the kernel for ``constants``, compiled when it is not there yet.
+        """Return the address of the kernel for ``constants``, compiled when it is not there yet.
 
         Constants are ints, strings, NumPy dtypes, or anything with a stable ``repr``.
         """
         return int(self.compiled(*constants).address)
 
     def compiled(self, *constants: Any) -> CFunc:
-        """Give the compiled kernel itself, for those who want to read its code."""
+        """Return the compiled kernel itself, for those who want to read its code."""
         constants = tuple(map(_as_constant, constants))
         found = self._compiled.get(constants)
         if found is None:
@@ -84,7 +84,7 @@ class KernelFamily:
 
 
 def _as_constant(value: Any) -> Any:
-    """Give a constant as factories take it: tiles come as plans know them."""
+    """Return a constant as factories take it: tiles come as plans know them."""
     if type(value) is not native.Tile:
         return value
     return simd.Tile(value.dtype, value.lanes, value.rows, value.vectors, value.fma)

@@ -29,7 +29,7 @@ from fastconv.backends.numba.simd import Tile
 
 
 def neutral_of(kind: str) -> float:
-    """Give what changes nothing that it is brought together with."""
+    """Return what changes nothing that it is brought together with."""
     return -np.inf if kind.endswith("max") else 0.0
 
 

@@ -319,7 +319,7 @@ class Layout:
 
 
 def _single(axis: Axis) -> bool:
-    """Tell whether an axis has one cell, which nothing is added to."""
+    """Return whether an axis has one cell, which nothing is added to."""
     return axis.size == axis.taps == axis.outputs == 1 and axis.before == 0
 
 

@@ -54,7 +54,7 @@ _COUNTED = (
 
 
 def filter_axes(problem: ConvProblem, m: int) -> tuple[Axis, Axis] | None:
-    """Give the filters down and across, or None where no points are known for them."""
+    """Return the filters down and across, or None where no points are known for them."""
     return axes_of(problem.kernel_size, problem.stride, m)
 
 
@@ -68,7 +68,7 @@ def axes_of(kernel: Shape, strides: Shape, m: int) -> tuple[Axis, Axis] | None:
 
 
 def line_tile(tile: AnyTile, m: int) -> AnyTile:
-    """Give the register tile of a line of outputs: as many tiles of m beside each other as fit."""
+    """Return the register tile of a line of outputs: as many adjacent tiles of m as fit."""
     return replaced(tile, rows=max(1, tile.lanes // m) * m, vectors=1)
 
 
@@ -207,7 +207,7 @@ class Layout:
         return -(-self.sub_size[0] // self.down.m) * self.tiles_band
 
     def pixels(self) -> Array:
-        """Give the output pixel of each place of the sub-images, one after the other."""
+        """Return the output pixel of each place of the sub-images, one after the other."""
         (height, width), (down, across) = self.output_size, self.subs
         rows, columns = self.sub_size
         y = np.arange(down)[:, None] + np.arange(rows) * down
@@ -330,7 +330,7 @@ class Layout:
         return self.scratch_offsets[-1] + self.frequencies * self.p_frequency
 
     def segments(self) -> list[list[int]]:
-        """Give for each frequency the phases that have weights there."""
+        """Return for each frequency the phases that have weights there."""
         across = self.across
         return [
             [
@@ -349,7 +349,7 @@ class Layout:
         return self.down.segments * self.across.segments
 
     def tables(self) -> list[Constant]:
-        """Give panels' starts and bytes, segments' starts (in channel blocks) and counts."""
+        """Return panels' starts and bytes, segments' starts (in channel blocks) and counts."""
         segments = self.segments()
         sizes = np.array([len(s) for s in segments]) * self._segment_bytes
         starts = np.concatenate([[0], np.cumsum(sizes * self.panels)[:-1]])

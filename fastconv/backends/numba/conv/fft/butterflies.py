@@ -43,7 +43,7 @@ def _times_i(builder: Any, a: Complex, sign: int) -> Complex:
 
 
 def _multiply(builder: Any, s: Tile, a: Complex, b: Complex, conjugate: bool = False) -> Complex:
-    """Give a * b, or a times the conjugate of b."""
+    """Return a * b, or a times the conjugate of b."""
     imaginary = builder.fneg(b[1]) if conjugate else b[1]
     real = multiply_add(builder, s, builder.fneg(a[1]), imaginary, builder.fmul(a[0], b[0]))
     return real, multiply_add(builder, s, a[0], imaginary, builder.fmul(a[1], b[0]))

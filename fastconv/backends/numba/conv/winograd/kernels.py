@@ -62,7 +62,7 @@ def make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:
 
 @part
 def find_tile(args, number):  # type: ignore[no-untyped-def]
-    """Give a tile's image, its sub-image down and across, its row and column of tiles.
+    """Return a tile's image, its sub-image down and across, its row and column of tiles.
 
     A band of tiles of all sub-images comes before the next: outputs that share a cache line are
     then written by one worker.
