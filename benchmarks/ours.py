@@ -96,7 +96,7 @@ def module(case: Case, weight: Array | None = None, bias: Array | None = None) -
 
 
 def choice(case: Case, last: bool = False, packed: bool = True) -> Any:
-    """Return what dispatch chose for a case, beside all candidates."""
+    """Return what dispatch chose for a case, with all candidates."""
     return explained(case, last, packed).choices[0]
 
 

@@ -1,4 +1,4 @@
-"""Rows as tables in Markdown, the losses beside the wins, and as a roofline plot."""
+"""Rows as tables in Markdown, the losses with the wins, and as a roofline plot."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ def roofline(rows: Sequence[Row], peak: Peak, folder: Path) -> str | None:
         axes.annotate(row.case, (row.flops / row.bytes, rate), **place)
     axes.set(xscale="log", yscale="log", xlabel="operations a byte that must move at least")
     axes.set_ylabel(f"GFLOP/s, {peak.threads} thread{'s' if peak.threads > 1 else ''}")
-    axes.set_title("Where the layers stand; named: the largest losses")
+    axes.set_title("Where the layers are; named: the largest losses")
     axes.grid(True, which="both", alpha=0.2)
     axes.legend(fontsize=8)
     for kind in ("png", "svg"):

@@ -74,7 +74,7 @@ class Maker(Protocol):
     name: str
 
     def missing(self) -> str | None:
-        """Return what is not installed; None: all is there."""
+        """Return what is not installed; None: everything is."""
         ...
 
     def can(self, case: Case) -> str | None:

@@ -132,7 +132,7 @@ def makers(plan: Plan) -> list[Maker]:
 def _plain(case: Case, plan: Plan) -> _Entries:
     """Return fastconv on plain arrays, and the peers that have plain calls.
 
-    The cases say themselves where the channels lie, whatever the plan does.
+    The cases say themselves where the channels are, whatever the plan does.
     """
     peers = [peer for peer in PEERS if not plan.peers or peer.name in plan.peers]
     wanted: list[Maker] = [ours.Call(packed=False), *(peer for peer in peers if peer.plain)]

@@ -14,7 +14,7 @@ enum pool_kind { POOL_MAX, POOL_AVG, POOL_LARGEST, POOL_LP };
 enum pool_shape { TO_LINE, COLUMNS, WINDOW };
 enum { LARGEST_POWER = 16 };
 
-/* Runs: where elements come from and go to, how far apart their cells lie, what they become.
+/* Runs: where elements come from and go to, how far apart their cells are, what they become.
  * `power` is p where it is a small integer, else 0; `cells` of a mean. */
 struct pool_run {
     struct pool_cells cells;

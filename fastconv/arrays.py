@@ -147,6 +147,6 @@ def _shares_places(array: Array) -> bool:
 
 
 def _is_masked(value: Any) -> bool:
-    # No array has a mask before that module is there.
+    # No array has a mask before that module is loaded.
     module = sys.modules.get("numpy.ma")
     return module is not None and isinstance(value, module.MaskedArray)

@@ -77,7 +77,7 @@ class DeviceArray:
 
     @property
     def is_channels_last(self) -> bool:
-        """Whether an image whose channels are its second dimension lies in memory with them last.
+        """Whether an image whose channels are its second dimension has them last in memory.
 
         Only where that is another order than the plain one.
         """

@@ -238,7 +238,7 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut."""
+    """Two 3 x 3 convolutions with a shortcut."""
 
     expansion = 1
 
@@ -259,7 +259,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3 and 1 x 1 convolutions beside a shortcut; the 3 x 3 one takes the stride."""
+    """1 x 1, 3 x 3 and 1 x 1 convolutions with a shortcut; the 3 x 3 one takes the stride."""
 
     expansion = 4
 

@@ -233,7 +233,7 @@ def _sample(name: str, run: Callable[[], Any]) -> float:
 
 
 def library_here() -> Any:
-    """Return the kernels that are there, compiled ones first; None where there are none."""
+    """Return the kernels that exist, compiled ones first; None where there are none."""
     backend = next(filter(backend_available, LIBRARIES), None)
     if backend is None:
         return None

@@ -97,7 +97,7 @@ def _read(key: Any) -> str | None:
     return found if _environment is os.environ else os.environ.decodevalue(found)
 
 
-# Whether a choice was ever made in a context of its own; until then nobody needs to look.
+# Whether a choice was ever made in a context of its own; until then there is no need to look.
 _contexts = [False]
 
 
@@ -220,7 +220,7 @@ def existing_file(path: Any, name: str) -> Path:
     Raises
     ------
     TypeError
-        For what is no path.
+        For what is not a path.
     ValueError
         Where there is no file.
     """

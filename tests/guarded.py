@@ -1,6 +1,6 @@
 """Memory with guard pages: a kernel that reads or writes outside a buffer ends the process.
 
-While it is in force every input, output, constant and scratch buffer of native plans lies either
+While it is in force every input, output, constant and scratch buffer of native plans is either
 right before a page that may not be touched, or right after one.
 """
 
@@ -103,7 +103,7 @@ def guard_pages(seed: int = 0) -> Iterator[None]:
             patch.setattr(module, "take_address", take_address)
             patch.setattr(module, "empty", empty)
         patch.setattr(plan, "is_large", lambda shape, dtype: True)
-        # Every constant comes by here, those too that were packed where they lie.
+        # Every constant comes by here, those too that were packed where they are.
         patch.setattr(plan, "shared", shared)
         patch.setattr(plan.NativePlan, "run_on", guarded_run)
         patch.setattr(executor.Executor, "run", execute)

@@ -1,6 +1,6 @@
 """onnx's backend tests that do not pass: patterns, each with its reason.
 
-The first pattern that fits a test's name counts. A test that stands here and passes is an error.
+The first pattern that fits a test's name counts. A test that is here and passes is an error.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ def work(seed: int, first: int, last: int) -> None:
         raise TimeoutError("it does not end")
 
     signal.signal(signal.SIGALRM, stop)
-    # What a first call loads is no allocation of the model's.
+    # What a first call loads is not an allocation of the model's.
     outcome(models[0][1], models[0][2])
     before = growth()
     for number in range(first, last):

@@ -38,7 +38,7 @@ is an onnx backend (`prepare`, `run_model`, `run_node`, `supports_device`). Need
   refused, all of them named at once.
 - Sequences are lists, optional values are themselves or None, strings are arrays of objects.
 - A loop may take 1,000,000 passes, those of loops inside it counted. One that can be seen never to
-  end (its condition hangs on nothing that changes, and there is no count) is refused at once.
+  end (its condition depends on nothing that changes, and there is no count) is refused at once.
 - Sums of quantised convolutions are exact: in float32 where constant weights of 8 bits add up, in
   size, to 2^24 / 255 at most for each output channel (about twice as fast), in float64 elsewhere.
 - Models are checked before anything of them is allocated: `max_memory` (bytes; the memory that

@@ -1,4 +1,4 @@
-"""fastconv's side: plans, compiled beside each other beforehand, and their replays."""
+"""fastconv's side: plans, compiled together beforehand, and their replays."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def names(problem: ConvProblem) -> list[str]:
 
 
 def planned(layer: Layer, algorithm: str) -> HostPlan:
-    """Plan a layer by an algorithm, with weights drawn anew from the same seed."""
+    """Plan a layer by an algorithm, with weights drawn again from the same seed."""
     problem = layer.problem()
     _, weight = layer.case.operands()
     assert weight is not None

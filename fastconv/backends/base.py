@@ -98,7 +98,7 @@ class Algorithm(abc.ABC):
     """A way to solve problems on one backend. Stateless: one instance serves all.
 
     Which parameters go to ``plan`` and which inputs go to ``Plan.run`` is the same for every
-    algorithm of a problem type, and stands in that type's functional module.
+    algorithm of a problem type, and is exported by that type's functional module.
     """
 
     name: str

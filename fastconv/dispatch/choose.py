@@ -47,7 +47,7 @@ class Candidate:
 
 @record(frozen=True)
 class Choice:
-    """The algorithm taken for a problem; beside it, when looked at, all that were asked, and why.
+    """The algorithm taken for a problem; with it, when looked at, all that were asked, and why.
 
     ``offers`` are not yet held against ``rtol``: a bound takes longer to find than a cost, and only
     those of the cheapest are needed to choose.

@@ -36,10 +36,10 @@ class Parameter(np.ndarray[Any, Any]):
     """
 
     __fastconv_passes__ = True
-    # Whether its matrices are outer products; None: nobody has looked.
+    # Whether its matrices are outer products; None: not looked at yet.
     outer_products: bool | None = None
     # The largest of its sizes for each output channel, and the groups of a transposed convolution
-    # that it was counted for; None: nobody has looked.
+    # that it was counted for; None: not looked at yet.
     largest_by_channel: tuple[int, Any] | None = None
     _frozen: bool | None = None
     _turned: dict[tuple[int, ...], Any] | None = None

@@ -26,7 +26,7 @@ _generation = 0
 
 @record(frozen=True, eq=False)
 class Tuning:
-    """The table in force, if any, where it lies, and what there is to say of it."""
+    """The table in force, if any, where it is, and any remark on it."""
 
     path: Path | None = None
     table: Table | None = None
@@ -55,7 +55,7 @@ def set_tuning(path: str | os.PathLike[str] | None) -> None:
     Raises
     ------
     ValueError
-        For a file that is no tuning table; nothing is changed then.
+        For a file that is not a tuning table; nothing is changed then.
     OSError
         For a file that cannot be read.
 

@@ -20,7 +20,7 @@ def with_batch(value: Any, single: bool) -> Any:
 
     Of an array it is a view, so that writing to it writes to the caller's.
     """
-    # What is no array stays as it is: `check_out` says so.
+    # What is not an array stays as it is: `check_out` says so.
     return value[None] if single and hasattr(value, "shape") else value
 
 

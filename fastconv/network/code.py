@@ -37,7 +37,7 @@ ARENA = WORKSPACE
 
 @dataclasses.dataclass(frozen=True)
 class NativePart:
-    """Operations that run by one native call, and the arrays whose addresses stand in it.
+    """Operations that run by one native call, and the arrays whose addresses are in it.
 
     ``spans`` has each operation's stages: from which one on, up to which.
     """
@@ -57,7 +57,7 @@ class LaunchPart:
 
 @dataclasses.dataclass(frozen=True)
 class PythonPart:
-    """One operation that runs in Python: where its arrays lie, and what makes the results.
+    """One operation that runs in Python: where its arrays are, and what makes the results.
 
     ``into`` writes results where they are stored, see `Call`.
     """
@@ -74,7 +74,7 @@ Part = NativePart | LaunchPart | PythonPart
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a value lies: a slot, and its shape and dtype."""
+    """Where a value is: a slot, and its shape and dtype."""
 
     slot: Slot
     shape: tuple[int, ...]
@@ -120,7 +120,7 @@ class _Writer:
         self._portions = {
             op: tuple(_Writer(each) for each in several) for op, several in planned.portions.items()
         }
-        # A value that lies inside another one: which, and how many bytes from its start.
+        # A value that is inside another one: which, and how many bytes from its start.
         self._inside: dict[int, tuple[int, int]] = {}
         self._alias()
         self._slots: dict[int, Slot] = {}
@@ -140,7 +140,7 @@ class _Writer:
         self._alias_concatenations()
 
     def _alias_concatenations(self) -> None:
-        """Let the parts of a concatenation of one row be computed where they shall lie."""
+        """Let the parts of a concatenation of one row be computed where they belong."""
         fixed = set(self._program.inputs) | self._program.kept()
         owned = {number for op in self._program.ops for number in op.outputs}
         for op in self._program.ops:
@@ -338,7 +338,7 @@ class _Writer:
         return bound
 
     def _joining_stages(self, op: Op, plan: NativePlan) -> list[Stage]:
-        """Return the stages of a concatenation for the parts that do not lie there already."""
+        """Return the stages of a concatenation for the parts that are not in place already."""
         problem: Any = op.problem  # type: ignore[attr-defined]
         _, lengths = problem.runs
         starts = [sum(lengths[:i]) * problem.dtype.itemsize for i in range(len(lengths))]

@@ -194,7 +194,7 @@ class Shapes:
     def compiled(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
         """Return the program for shapes and dtypes, made now if it is not kept."""
         if not specs:
-            # What hangs on no input may hang on chance.
+            # A function without inputs may be random: do not compile it.
             return None
         key = tuple(part for shape, dtype in specs for part in (tuple(shape), np.dtype(dtype)))
         with self._lock:

@@ -107,7 +107,7 @@ def _counted() -> Iterator[list[int]]:
 
 
 def _refuse_endless(body: Any, before: Sequence[Any], after: Sequence[Any]) -> None:
-    """Raise a ValueError where the condition holds for ever: what it hangs on did not change."""
+    """Raise a ValueError where the condition holds for ever: what it depends on did not change."""
     hangs_on = _condition_hangs_on(body)
     number = body.inputs[0].name
     if hangs_on is None or number in hangs_on:
@@ -116,13 +116,13 @@ def _refuse_endless(body: Any, before: Sequence[Any], after: Sequence[Any]) -> N
     rows = zip(names, before, after, strict=True)
     if all(_is_same(one, other) for name, one, other in rows if name in hangs_on):
         raise ValueError(
-            "a loop never ends: nothing that its condition hangs on changes, and it has no count "
+            "a loop never ends: nothing that its condition depends on changes, and it has no count "
             f"of passes, or one above {MOST_PASSES:,}"
         )
 
 
 def _condition_hangs_on(body: Any) -> set[str] | None:
-    """Return the inputs that a later pass's condition hangs on; None: on chance."""
+    """Return the inputs that a later pass's condition depends on; None: it is random."""
     nodes = {name: node for node in body.nodes for name in node.outputs if name}
     updates = zip(body.inputs[1:], body.outputs, strict=False)
     results = {port.name: result.name for port, result in updates}

@@ -1,4 +1,4 @@
-"""Running code: one native call where nothing of Python's stands in between."""
+"""Running code: one native call where no Python code runs in between."""
 
 from __future__ import annotations
 

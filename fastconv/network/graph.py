@@ -1,6 +1,6 @@
 """A network as a graph: nodes in order, constants, and the values between them, by name.
 
-A node names an operation of `operations`; shapes stand nowhere, so that one graph serves any
+A node names an operation of `operations`; shapes are not stored, so that one graph serves any
 batch and any image size. Constants are `Parameter`s or `StoredParameter`s: what is packed from them
 is kept a shape (but for strings, which are plain arrays).
 """
@@ -233,7 +233,7 @@ def _is_random(node: Node) -> bool:
 def _frozen(results: dict[str, Any], arguments: Sequence[Any]) -> dict[str, Any] | None:
     """Return what a node on constants gave as constants: what is packed of them is kept.
 
-    None: they are arrays made of what lies in a file, which are not kept.
+    None: they are arrays made of what is stored in a file, which are not kept.
     """
     if any(isinstance(v, StoredParameter) for v in arguments) and not all(
         isinstance(v, (StoredParameter, Parameter)) for v in results.values()
@@ -267,5 +267,5 @@ def _by_name(node: Node, results: Any) -> dict[str, Any]:
 
 
 def _as_result(value: Any) -> Any:
-    """Return NumPy's scalars, and what lies in a file, as arrays."""
+    """Return NumPy's scalars, and what is stored in a file, as arrays."""
     return np.asarray(value) if isinstance(value, (np.generic, StoredParameter)) else value

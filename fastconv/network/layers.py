@@ -164,7 +164,7 @@ def _of_nodes(graph: Graph) -> dict[str, str]:
 
 
 def _last(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the last value of each name and of the names above it: "a" stands above "a.b"."""
+    """Return the last value of each name and of the names above it: "a" is above "a.b"."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         parts = name.split(".") if "/" not in name else [name]

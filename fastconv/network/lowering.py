@@ -1,6 +1,6 @@
 """From a trace to a program: NumPy's functions become problems and views where they can.
 
-What hangs on constants alone was worked out while tracing, and appears as an array.
+What depends on constants alone was worked out while tracing, and appears as an array.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Network:
             For a negative ``rtol``. Running a network that looks at data is one too, since it
             cannot be told how deep that is.
         TypeError
-            For an ``rtol`` that is no number.
+            For an ``rtol`` that is not a number.
         """
         function: Callable[..., Any] = self.function
         if isinstance(function, GraphFunction):
@@ -560,7 +560,7 @@ class GraphFunction:
 
 
 def check_max_memory(max_memory: Any) -> None:
-    """Refuse a ``max_memory`` that is no number of bytes."""
+    """Refuse a ``max_memory`` that is not a number of bytes."""
     if max_memory is not None:
         integer(max_memory, "max_memory", least=0)
 

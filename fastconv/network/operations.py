@@ -198,14 +198,14 @@ class _Tiled:
 
 
 def cast(value: Any, *, dtype: Any, otherwise: Callable[..., Any] | None = None) -> Any:
-    """Return a value in another dtype; what is no number goes ``otherwise``."""
+    """Return a value in another dtype; what is not a number goes ``otherwise``."""
     if otherwise is not None and value.dtype.name not in CAST_TO:
         return otherwise(value)
     return _as_dtype(value, np.dtype(dtype))
 
 
 def cast_like(value: Any, like: Any, *, otherwise: Callable[..., Any] | None = None) -> Any:
-    """Return a value in another one's dtype; where one of them is no number, ``otherwise``."""
+    """Return a value in another one's dtype; where one of them is not a number, ``otherwise``."""
     if otherwise is not None and {value.dtype.name, like.dtype.name} - CAST_TO:
         return otherwise(value, like)
     return _as_dtype(value, like.dtype)
@@ -223,7 +223,7 @@ def tile_along(value: Any, *, times: int, axis: int) -> Any:
 
 
 def call(*values: Any, function: Any) -> Any:
-    """Call what is no operation of this package on arrays, sequences, or None.
+    """Call what is not an operation of this package on arrays, sequences, or None.
 
     Traced values go by its own rule of shapes, ``specs``, where that tells all of them.
     """

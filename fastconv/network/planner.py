@@ -71,7 +71,7 @@ def is_staged(plan: Plan | None) -> bool:
 def plan_program(program: Program) -> Planned:
     """Plan every operation."""
     planner = _Planner()
-    # What has the most parameters first: while they are packed, least else is there.
+    # What has the most parameters first: while they are packed, least else is in memory.
     made = {op: planner.planned(op) for op in sorted(program.ops, key=_parameters, reverse=True)}
     ops = tuple(light for op in program.ops for light in made[op])
     return Planned(dataclasses.replace(program, ops=ops), planner.plans, planner.portions)

@@ -27,7 +27,7 @@ _WARM_RUNS = 2
 class ProfileRow:
     """One operation: its median time, and what part that is of all operations' times.
 
-    ``begin_seconds`` is where it stands in a run where each follows the one before at once.
+    ``begin_seconds`` is its start in a run where each follows the one before at once.
     ``roof_seconds`` is the least time that this machine's limits allow what the algorithm
     executes, on the threads that ran. NumPy's own operations, which run in Python, have none, nor
     has what runs no kernel ("in place"). ``flops`` are those of the definition.

@@ -1,6 +1,6 @@
 """Operations on quantised integers: q = round(x / scale) + zero point. Sums are exact.
 
-Products of what is above its zero point are summed as integers by the very kernels that serve
+Products of what is above its zero point are summed as integers by the same kernels that serve
 floats; only the last step, to the output's scale, rounds. Weights that come in float32 are whole
 numbers, so small that float32 holds every sum (`held_in_float32`): such a convolution is one of
 float32 with an ``rtol`` of 0, which leaves plain sums alone, exact in any order.

@@ -1,4 +1,4 @@
-"""What one step of a network takes: every candidate beside the machine's limit, and why."""
+"""What one step of a network takes: every candidate with the machine's limit, and why."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Contender:
 class Footprint:
     """The memory that a forward pass takes besides weights, inputs and outputs, and its calls.
 
-    All values lie in one arena. ``live_bytes`` is the most that lives there at one time, the
+    All values are stored in one arena. ``live_bytes`` is the most that lives there at one time, the
     arena's least size; ``scratch_bytes`` is what each worker has besides for itself.
     """
 

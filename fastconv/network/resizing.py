@@ -33,7 +33,7 @@ class Way:
 
 
 def places(way: Way, length: int, out: int, scale: float, roi: tuple[float, float]) -> Any:
-    """Return where each output cell lies along the input, in cells."""
+    """Return where each output cell is along the input, in cells."""
     # By factors in float32, as onnxruntime and torch compute them: the same cells are nearest. By
     # sizes in exact ratios.
     by_size = scale == out / length

@@ -28,13 +28,13 @@ def elementwise(ufunc: Any, inputs: Sequence[Any]) -> One:
     kinds = [v.dtype if hasattr(v, "dtype") else (type(v), v) for v in inputs]
     try:
         return tuple(shape), _result_dtype(ufunc, *kinds)
-    except TypeError:  # a list is no key
+    except TypeError:  # a list is not a key
         return tuple(shape), _result_dtype.__wrapped__(ufunc, *kinds)
 
 
 @functools.lru_cache(maxsize=1024)
 def _result_dtype(ufunc: Any, *kinds: Any) -> np.dtype[Any]:
-    """Return the dtype of a universal function's result; what is no array comes with its type."""
+    """Return the dtype of a universal function's result; a value that is not an array: its type."""
     # An array of one element has the array's say in promotion, where a scalar has not.
     samples = [np.zeros(1, k) if isinstance(k, np.dtype) else k[1] for k in kinds]
     with np.errstate(all="ignore"):

@@ -76,7 +76,7 @@ def share_out(rtol: float, traced: Trace | None, begin: int, values: Sequence[An
     """Assign the problems of a trace's steps from ``begin`` on a share of ``rtol`` each.
 
     Errors of operations that follow one another add as random numbers do, so that each of ``depth``
-    may err by ``rtol / sqrt(depth)``; those on ways beside each other err apart. A problem whose
+    may err by ``rtol / sqrt(depth)``; those on parallel branches err independently. A problem whose
     own ``rtol`` is smaller keeps it.
 
     Raises

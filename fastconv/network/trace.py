@@ -75,7 +75,7 @@ class Step:
 
     @property
     def runner(self) -> str:
-        """What runs it where it is no problem: NumPy, or a format's reference."""
+        """What runs it where it is not a problem: NumPy, or a format's reference."""
         function = None if self.call is None else self.call.function
         return str(getattr(function, "runner", "numpy"))
 

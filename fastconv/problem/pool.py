@@ -38,7 +38,7 @@ class Windows:
     """What the windows of one dimension see; one entry an output.
 
     Output ``o`` sees the cells ``start[o], start[o] + step, ...`` below ``stop[o]``, all inside
-    the image; the first of them lies under tap ``first_tap[o]`` of the kernel. A mean is taken
+    the image; the first of them is under tap ``first_tap[o]`` of the kernel. A mean is taken
     over the taps from ``counted_from[o]`` up to ``counted_to[o]``.
     """
 
@@ -104,7 +104,7 @@ class AnyPool(Problem):
 
 @record(frozen=True, kw_only=True)
 class PoolProblem(AnyPool):
-    """A pool whose windows all have one shape and lie one stride apart."""
+    """A pool whose windows all have one shape and are one stride apart."""
 
     kernel_size: Shape
     stride: Shape
@@ -246,7 +246,7 @@ def read_input(
 
 
 def read_padding(padding: Any, size: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Pairs:
-    """Return padding as pairs; no window may lie in the padding alone.
+    """Return padding as pairs; no window may be in the padding alone.
 
     An int or a tuple may be half of the kernel, as in torch; (before, after) pairs and names
     need only be smaller than the kernel.

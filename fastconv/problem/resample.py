@@ -418,7 +418,7 @@ def _read_pairs(pad: Any, rank: int) -> list[tuple[int, int]]:
 
 
 def _padded_axes(count: int, rank: int, layout: str) -> list[int]:
-    """Return the axes of the pairs: from the last on, passing over channels that stand last."""
+    """Return the axes of the pairs: from the last on, passing over channels that are last."""
     n = max(1, min(3, rank - 2))
     if not channels_last(layout, n):
         return [rank - 1 - i for i in range(count)]

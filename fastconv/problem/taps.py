@@ -76,7 +76,7 @@ def cubic_taps(real: Floats, size: int) -> Taps:
 
 
 def _split(real: Floats, size: int) -> tuple[Integers, Floats]:
-    """Return the cell at or before each place, and how far past it the place lies."""
+    """Return the cell at or before each place, and how far past it the place is."""
     low = np.minimum(np.floor(real).astype(np.int64), size - 1)
     return low, np.clip(real - low, 0, 1)
 

@@ -107,7 +107,7 @@ class UnfoldProblem(_Windows):
 
 @record(frozen=True)
 class FoldProblem(_Windows):
-    """Columns summed into an image where their windows lie."""
+    """Columns summed into an image where their windows are."""
 
     @classmethod
     @remembered

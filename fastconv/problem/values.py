@@ -31,7 +31,7 @@ def name_of(dtype: np.dtype[Any]) -> str:
     return dtype.name
 
 
-# The most items that an argument is read to: what has more is no list of sizes.
+# The most items that an argument is read to: what has more is not a list of sizes.
 MOST_ITEMS = 128
 _short = reprlib.Repr()
 _short.maxlevel, _short.maxtuple, _short.maxlist = 3, 8, 8

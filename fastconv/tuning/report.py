@@ -62,7 +62,7 @@ class Tuned:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All that was tuned, and where the table lies; printing it gives a table."""
+    """All that was tuned, and where the table is; printing it gives a table."""
 
     rows: tuple[Tuned, ...]
     skipped: tuple[str, ...]

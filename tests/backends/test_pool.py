@@ -18,7 +18,7 @@ from fastconv.problem import AdaptivePoolProblem, PoolProblem
 from tests.libraries import COMPILED, FIRST, ISAS, LIBRARIES, use
 from tests.tolerance import poisoned, small_integers
 
-# C at every instruction set: its kernels are there.
+# C at every instruction set: its kernels exist.
 KERNELS = [("numba", None)] if "numba" in COMPILED else []
 KERNELS += [("c", isa) for isa in ISAS if "c" in COMPILED]
 

@@ -18,7 +18,7 @@ Value = Any
 class RandomNetwork:
     """A function of one image batch (N, C, H, W), the same for the same seed.
 
-    What is drawn hangs on shapes alone, so that a trace and a run draw alike.
+    What is drawn depends on shapes alone, so that a trace and a run draw alike.
     """
 
     seed: int

@@ -24,7 +24,7 @@ from tests.trust import fuzz
 from tests.trust.calls import Array, Call
 
 BATCH = 4
-# Where a call's axis 0 is no batch: these sum over it.
+# Where a call's axis 0 is not a batch: these sum over it.
 MIXING = ("softmax", "log_softmax")
 
 
@@ -84,7 +84,7 @@ def networks() -> dict[str, tuple[Callable[[], Any], tuple[int, ...]]]:
 
 
 def weighted(module: nn.Module) -> nn.Module:
-    """Draw a module's weights anew: the same in every process."""
+    """Draw a module's weights again: the same in every process."""
     rng = np.random.default_rng(0)
     state = {}
     for name, value in module.state_dict().items():

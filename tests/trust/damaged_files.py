@@ -117,7 +117,7 @@ def _zip_field(data: bytes, draw: random.Random) -> bytes:
 
 
 def _member(data: bytes, draw: random.Random) -> bytes:
-    """Write the archive anew with a member changed, gone, twice there, or deflated."""
+    """Write the archive again with a member changed, gone, twice there, or deflated."""
     old, stream = zipfile.ZipFile(io.BytesIO(data)), io.BytesIO()
     chosen = draw.choice(old.namelist())
     deflated = draw.random() < 0.15

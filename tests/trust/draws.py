@@ -80,7 +80,7 @@ def activation_of(rng: Rng, dtype: str) -> Any:
 
 
 def some_size(rng: Rng, n: int) -> tuple[int, ...]:
-    """Draw a spatial size: ones, primes, what is no multiple of anything."""
+    """Draw a spatial size: ones, primes, what is not a multiple of anything."""
     most = (90, 24, 9)[n - 1]
     return tuple(
         int(pick(rng, 1, 2, 3, 7, 8, rng.integers(1, most), rng.integers(1, most), most))

@@ -2,7 +2,7 @@
 
 ``--count N --seed S`` draws problems 0 to N - 1 of a seed; ``--only "conv2d numba"`` runs those
 alone whose line has all these words; ``--index I`` runs one. A failure prints the command that
-runs it again. At the end stands, for each algorithm, the largest error as a part of its bound.
+runs it again. At the end it prints, for each algorithm, the largest error as a part of its bound.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.trust.calls import Array, Call, able
 from tests.trust.draws import drawn, pick
 
 THREADS = (1, 2, 3, 8)
-# What an input and an output may be beside plain arrays.
+# What an input and an output may be besides plain arrays.
 FORMS = (
     "plain",
     "plain",

@@ -123,7 +123,7 @@ COMMON: Makers = {
     "dim": lambda n: 1,
     "seed": lambda n: 1,
 }
-# Given although they have a default, for the parameters beside them to matter.
+# Given although they have a default, for the other parameters to matter.
 ALWAYS = ("weight", "bias", "size", "dim")
 
 

@@ -53,7 +53,7 @@ def correlation(ndim: int) -> Any:
 def correlate(
     input: Any, weights: Any, mode: str = "reflect", cval: float = 0.0, origin: int = 0
 ) -> Array:
-    """ndimage: a window lies from k // 2 + origin cells before each place on."""
+    """ndimage: a window is from k // 2 + origin cells before each place on."""
     x, w = as_floats(input, weights)
     pairs = [(k // 2 + origin, k - 1 - k // 2 - origin) for k in w.shape]
     return filtered(correlation(x.ndim), x, w, pairs, mode, cval)
@@ -197,7 +197,7 @@ def signal_correlate2d(
 def lfilter(b: Any, a: Any, x: Any) -> Array:
     """A filter without feedback: "causal"."""
     if np.size(a) != 1:
-        raise ValueError("a filter with feedback is no convolution")
+        raise ValueError("a filter with feedback is not a convolution")
     x, w = as_alike(x, np.asarray(b) / np.ravel(a)[0])
     return np.asarray(F.convolve(x[None, None], w[None, None], padding="causal")[0, 0])
 

@@ -204,7 +204,7 @@ def test_borders_that_go_round_more_than_once_are_refused(mode: str) -> None:
         calls.correlate(x, w, mode=mode)
 
 
-# What stands in SciPy's own docstrings, by the names that its examples call. (Those of
+# What is in SciPy's own docstrings, by the names that its examples call. (Those of
 # gaussian_filter are of integers, cut down to integers again after each dimension.)
 DOCUMENTED = (
     "convolve", "convolve1d", "correlate1d", "gaussian_filter1d", "maximum_filter1d",

@@ -1,7 +1,7 @@
 """fastconv means what PyTorch means, on PyTorch's own samples of its operators and modules.
 
-Values are compared with torch's in float64, shapes and dtypes with what torch gives for the very
-sample; what torch refuses, fastconv refuses.
+Values are compared with torch's in float64, shapes and dtypes with what torch gives for the sample;
+what torch refuses, fastconv refuses.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Tally(collections.Counter[str]):
         self.rows: set[gaps.Gap] = set()
 
     def refuse(self, name: str, error: Exception, where: str) -> None:
-        """Count a refusal, which must stand in the table."""
+        """Count a refusal, which must be in the table."""
         text = f"{type(error).__name__}: {error}"
         row = gaps.gap(gaps.REFUSED, name, text)
         assert row is not None, f"{where}: {text}"

@@ -22,7 +22,7 @@ RISKY = {
     "importlib.import_module", "ctypes.CDLL", "runpy.run_path", "np.load", "numpy.load",
     "np.lib.format.read_array", "socket.socket", "urllib.request.urlopen",
 }  # fmt: skip
-# (file, call): why it is no danger.
+# (file, call): why it is not a danger.
 ALLOWED = {
     ("fastconv/__init__.py", "importlib.import_module"): "names of the table in the same file",
     ("fastconv/backends/c/__init__.py", "importlib.import_module"): "the extension's own name",

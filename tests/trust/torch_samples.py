@@ -119,14 +119,14 @@ def samples(operator: Operator, dtype: Any) -> Iterator[Sample]:
     drawn = operator.info.reference_inputs("cpu", dtype)
     for sample in drawn:
         kwargs = dict(sample.kwargs)
-        # Training is random or hangs on the batch: see `test_training_is_refused`.
+        # Training is random or depends on the batch: see `test_training_is_refused`.
         if operator.name in TRAINED:
             kwargs["training"] = False
         yield Sample((sample.input, *sample.args), kwargs)
 
 
 def mapped(change: Any, value: Any) -> Any:
-    """Apply a change to what lies in tuples, lists and dicts."""
+    """Apply a change to what is in tuples, lists and dicts."""
     if isinstance(value, dict):
         return {name: mapped(change, item) for name, item in value.items()}
     if type(value) in (tuple, list):

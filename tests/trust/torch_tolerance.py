@@ -1,4 +1,4 @@
-"""How far a result may lie from PyTorch's in float64: by dtype and the length of the sum."""
+"""How far a result may be from PyTorch's in float64: by dtype and the length of the sum."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.trust.torch_samples import Operator, Sample, array, sizes, widened
 
 Array = np.ndarray[Any, Any]
 
-# Nothing is rounded: the very bits.
+# Nothing is rounded: the same bits.
 EXACT = (
     "relu", "relu6", "hardtanh", "pad", "unfold", "pixel_shuffle", "pixel_unshuffle", "dropout",
     "max_pool", "adaptive_max_pool", "max_unpool",
 )  # fmt: skip
 SUMS = ("conv", "linear", "avg_pool", "adaptive_avg_pool", "interpolate")
 NORMS = ("batch_norm", "instance_norm", "group_norm", "layer_norm")
-# Roundings beside those of a sum: of a factor, a bias, a division.
+# Roundings besides those of a sum: of a factor, a bias, a division.
 FEW = 8
 
 

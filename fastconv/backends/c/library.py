@@ -94,6 +94,6 @@ def running(name: str) -> int:
     return int(_find(name.encode()))
 
 
-# Before others, whoever was imported first: a program's threads do not change while it runs, and
+# Before others, whichever was imported first: a program's threads do not change while it runs, and
 # no call sets what other loops of Numba's and PyTorch's have.
 driver.register(drive, running, first=True, arrays=objects.functions().run)

@@ -1,4 +1,4 @@
-"""Kernels on NVIDIA GPUs, compiled by numba-cuda for the very card."""
+"""Kernels on NVIDIA GPUs, compiled by numba-cuda for the installed GPU."""
 
 from __future__ import annotations
 

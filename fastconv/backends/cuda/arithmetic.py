@@ -1,4 +1,4 @@
-"""Arithmetic of two arrays, and PReLU, on the card: both by the kernel of `broadcast`."""
+"""Arithmetic of two arrays, and PReLU, on the GPU: both by the kernel of `broadcast`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The first operand is folded with the others, one function each: a scale and a shift a channel, a
 slope a channel and broadcast arithmetic differ in steps alone. A thread does four results side by
-side where the innermost axis comes in fours, else four that lie a block apart.
+side where the innermost axis comes in fours, else four that are a block apart.
 """
 
 from __future__ import annotations

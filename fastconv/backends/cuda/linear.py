@@ -1,4 +1,4 @@
-"""The fully connected layer on the card: sums cut into slices, which are added in order.
+"""The fully connected layer on the GPU: sums cut into slices, which are added in order.
 
 How a sum is cut depends on the layer alone, and each slice is summed from its first product to its
 last, so a row has the same bits in every batch. Few rows wait for the weights alone: all slices are
@@ -177,7 +177,7 @@ def added(
     bias: bool,
     activation: Activation | None,
 ) -> tuple[Body, int]:
-    """Add slices in order: the first with the bias, each other one to what is there.
+    """Add slices in order: the first with the bias, each other one to the sum so far.
 
     ``steps`` are from a slice's sums, and from a row's, to the next one's.
     """

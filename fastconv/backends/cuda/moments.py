@@ -31,7 +31,7 @@ class Parts:
     """How groups are cut.
 
     ``outer`` x ``length`` x ``inner`` cells are summed along ``length``, in chunks; a group has
-    ``across`` sums that lie beside each other, of each chunk. Steps are from the sums of an image,
+    ``across`` sums that are adjacent, of each chunk. Steps are from the sums of an image,
     a group and a chunk to the next one's.
     """
 
@@ -59,7 +59,7 @@ class Parts:
 
     @classmethod
     def of_rows(cls, images: int, groups: int, channels: int, inner: int) -> Parts:
-        """Cut groups that each lie in one piece: channels of ``inner`` cells."""
+        """Cut groups that each are in one piece: channels of ``inner`` cells."""
         length = channels * inner
         chunks = -(-length // CHUNK)
         return cls(

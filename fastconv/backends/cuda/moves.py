@@ -1,9 +1,9 @@
 """Cells that change their places: a word a cell, or many cells a word where they stay together.
 
 An output's place is split into its axes; each of them steps through the source by a number of
-cells, or by a table, where -1 stands for cells that are not there. So views, concatenation,
+cells, or by a table, where -1 stands for cells that are missing. So views, concatenation,
 padding and nearest neighbours are one kernel. A view that is written across the order in which it
-lies is turned by tiles, see `transpose`.
+is stored is turned by tiles, see `transpose`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def move(
     START, FIRST = starts
     WIDE = size == 16
     NARROW, WORD = not WIDE, type_of(size)
-    # Whether what is written lies one after the other.
+    # Whether what is written is stored one after the other.
     FLAT = all(step == prod(lengths[:a]) for a, step in enumerate(targets))
     BENT = not FLAT
     count = u32 if ITEMS < 2**31 else u64
@@ -135,7 +135,7 @@ def moving(
     starts
         The cells that the first one is read from and written to.
     value
-        The bytes of what stands where there is no cell.
+        The bytes to write where there is no cell.
     """
     axes = merged(axes)
     size = _word(itemsize, axes, starts)

@@ -1,4 +1,4 @@
-"""Weights that lie on the card are packed there: by tables of the places that they go to.
+"""Weights that are on the GPU are packed there: by tables of the places that they go to.
 
 The tables come from the same code that packs weights in main memory: it is given each weight's
 place in place of its value.

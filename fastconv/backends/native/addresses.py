@@ -1,4 +1,4 @@
-"""Where arrays lie in memory."""
+"""Where arrays are stored in memory."""
 
 from __future__ import annotations
 

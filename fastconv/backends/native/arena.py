@@ -19,7 +19,7 @@ import numpy as np
 ALIGNMENT = 64
 # Pieces larger than this are not kept.
 KEPT_BYTES = 256 << 20
-# Pieces from this size on ask for huge pages: their parts then lie apart in the caches as they do
+# Pieces from this size on ask for huge pages: their parts then are spread in the caches as they do
 # in the address space, whatever pages the system hands out.
 HUGE_PAGE = 2 << 20
 

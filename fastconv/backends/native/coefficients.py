@@ -25,7 +25,7 @@ _ERF_DEGREES = {"float32": 6, "float64": 13}
 _EXP_DEGREES = {"float32": 4, "float64": 10}
 # tanh(r) = r + r^3 q(r^2) for abs(r) <= ln 2 / 4.
 _TANH_DEGREES = {"float32": 2, "float64": 6}
-# Arguments are reduced by a rounded factor, and may lie that much outside.
+# Arguments are reduced by a rounded factor, and may be that much outside.
 _OUTSIDE = 1 + 1e-6
 
 

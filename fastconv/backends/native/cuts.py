@@ -1,6 +1,6 @@
 """Long programs in parts, each a program of its own: some of the stages, or of a stage's items.
 
-A kernel takes any range of items, and an item's result does not hang on the range that it is in:
+A kernel takes any range of items, and an item's result does not depend on the range that it is in:
 the bits are those of the whole.
 """
 

@@ -28,7 +28,7 @@ from fastconv.backends.native.plan import (
 class Run:
     """A program that is run once for each of its pieces.
 
-    ``offsets`` say how many bytes from each buffer's start its first piece lies, and how many
+    ``offsets`` say how many bytes from each buffer's start its first piece is, and how many
     further the next one. Buffers are a plan's: its inputs, its outputs but the first, the first.
     """
 

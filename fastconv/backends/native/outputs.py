@@ -39,7 +39,7 @@ class _Pages:
         with self._lock:
             for piece in tuple(self._kept):
                 # It may be gone: while one is looked for, a collection or a signal's handler in
-                # this very thread may take and give memory too.
+                # this thread may take and give memory too.
                 if piece[0] == size and self._taken(piece):
                     return piece[1:]
         return huge_pages(size)

@@ -31,7 +31,7 @@ def activation_stages(
     """Return the stages that apply a problem's activation to its output, by default in place.
 
     ``problem`` has ``output_shape``, ``output_dtype`` and, unless it is given, ``activation``.
-    The output lies at ``target``, contiguous in any layout; with ``source``, results go from
+    The output is at ``target``, contiguous in any layout; with ``source``, results go from
     there to ``target``.
     """
     activation = activation or problem.activation
@@ -93,7 +93,7 @@ class Pointwise(NativeAlgorithm):
         return _OPERATIONS.get(problem.activation.name, 25)
 
     def ended_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
-        """Put stages together whose last one clamps, and the activation that is no clamp."""
+        """Put stages together whose last one clamps, and the activation that is not a clamp."""
         if _limits(problem.activation) is None:
             stages = [*stages, *activation_stages(self.library, problem, OUTPUT)]
         return self.native_plan(problem, stages, **options)

@@ -47,7 +47,7 @@ def converts_halves(machine: Machine) -> bool:
     """Return whether code is compiled for a CPU with instructions for float16.
 
     Numba may be told of a lesser CPU than there is; LLVM would then call functions of a library
-    that is not there.
+    that is missing.
     """
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
     return machine.isa != "generic" and "+f16c" in features.split(",")

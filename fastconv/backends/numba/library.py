@@ -20,7 +20,7 @@ def tile(dtype: np.dtype[Any], machine: Machine) -> Tile:
 
 
 def kernel(name: str, *constants: Any) -> int:
-    """Return the address of a kernel for its constants, compiled when it is not there yet.
+    """Return the address of a kernel for its constants, compiled if it does not exist yet.
 
     Raises
     ------

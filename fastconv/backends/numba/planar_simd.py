@@ -1,6 +1,6 @@
 """The vector vocabulary of planar kernels: lanes are neighbouring pixels of one channel.
 
-A planar tile's rows are output rows (depthwise) or output channels (direct); its vectors lie
+A planar tile's rows are output rows (depthwise) or output channels (direct); its vectors are stored
 side by side, or wherever a table of addresses says.
 """
 
@@ -123,7 +123,7 @@ def transpose_inside(
 ) -> Any:
     """Transpose a square of lanes rows, ``source_stride`` bytes apart, from element ``first`` on.
 
-    What lies outside [0, length) of a row, and rows from ``rows`` on, are zeros and not touched.
+    What is outside [0, length) of a row, and rows from ``rows`` on, are zeros and not touched.
     """
     s = shape.shape
 
@@ -159,7 +159,7 @@ def tile_correlate(
     """Add a column of ``taps`` weights, sliding down the lines at ``base``, to a tile.
 
     Row r of the tile adds, for each tap t in order, weights[t] times the line
-    r * stride + t * dilation; lines lie ``pitch`` bytes apart, and each is loaded once.
+    r * stride + t * dilation; lines are ``pitch`` bytes apart, and each is loaded once.
     """
     s = shape.shape
     steps = tuple(v.literal_value for v in (taps, stride, dilation))
@@ -207,7 +207,7 @@ def tile_correlate_edge(
 ) -> Any:
     """Do as `tile_correlate` over a plane of ``lines`` lines of ``length`` elements.
 
-    The tile starts at ``line`` and ``column``; what lies outside the plane counts as zeros and is
+    The tile starts at ``line`` and ``column``; what is outside the plane counts as zeros and is
     not touched.
     """
     s = shape.shape
@@ -253,7 +253,7 @@ def tile_multiply_pixels_inside(
     """Add a line of ``taps`` vectors of weights, sliding along the pixels of a line, to a tile.
 
     Row r of the tile adds, for each tap t in order, weights[t] times pixel
-    ``first`` + r * stride + t * dilation of ``length``; pixels lie ``pitch`` bytes apart. What lies
+    ``first`` + r * stride + t * dilation of ``length``; pixels are ``pitch`` bytes apart. What is
     outside, and all lanes but the first ``lanes``, counts as zeros and is not touched.
     """
     s = shape.shape
@@ -335,7 +335,7 @@ def tile_add_masked(
     typingctx: Any, shape: Any, tile: Any, base: Any, row_bytes: Any, places: Any, counts: Any,
     rows: Any,
 ) -> Any:  # fmt: skip
-    """Add to a tile what lies where `tile_store_masked` would store it (a residual)."""
+    """Add to a tile what is where `tile_store_masked` would store it (a residual)."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -1,6 +1,6 @@
 """The vector vocabulary: vectors and register tiles that read like arithmetic.
 
-Each word is an intrinsic that emits LLVM vector instructions, so that nothing hangs on the
+Each word is an intrinsic that emits LLVM vector instructions, so that nothing depends on the
 auto-vectoriser. A tile is ``rows`` x ``vectors`` vectors in one value; LLVM keeps its parts in
 registers. Addresses are int64; loads and stores need no alignment beyond the element's.
 """
@@ -173,7 +173,7 @@ def tile_addresses(
 
 @intrinsic
 def tile_strided(typingctx: Any, shape: Any, base: Any, stride: Any) -> Any:
-    """Return the addresses of rows that lie ``stride`` bytes apart."""
+    """Return the addresses of rows that are ``stride`` bytes apart."""
     rows = shape.shape.rows
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -209,7 +209,7 @@ def tile_multiply_add(
 ) -> Any:
     """Add ``count`` outer products to a tile: the micro-kernel.
 
-    Step k adds A[row, k] * B[k, column]: A[row] lies contiguous at ``rows[row] + offset``, B as
+    Step k adds A[row, k] * B[k, column]: A[row] is contiguous at ``rows[row] + offset``, B as
     rows of the tile's width, one after the other, at ``panel``.
     """
     s = shape.shape
@@ -284,7 +284,7 @@ def _outer_products(
 
 @intrinsic
 def tile_multiply_blocks(typingctx: Any, shape: Any, tile: Any, a: Any, b: Any, count: Any) -> Any:
-    """Add ``count`` x lanes outer products to a tile; both operands lie as they are read.
+    """Add ``count`` x lanes outer products to a tile; both operands are stored as they are read.
 
     A is blocks of rows x lanes elements, B rows of the tile's width: no set of a cache is asked
     for more than others, whatever the number of channels.
@@ -366,7 +366,7 @@ def tile_add_row(typingctx: Any, shape: Any, tile: Any, address: Any) -> Any:
 
 @intrinsic
 def tile_add(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
-    """Add to a tile what lies at the addresses of its rows (a residual)."""
+    """Add to a tile what is at the addresses of its rows (a residual)."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

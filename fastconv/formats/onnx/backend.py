@@ -161,7 +161,7 @@ def _check_kind(value: Any, kind: type, name: str) -> None:
 
 
 def _in_order(inputs: Any) -> list[Any]:
-    """Return inputs as a list: several stand in a list or a tuple, one may stand alone."""
+    """Return inputs as a list: several are in a list or a tuple, one may be alone."""
     return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
 
 

@@ -1,10 +1,10 @@
-"""ONNX files without their large weights: read field by field, where the weights lie noted.
+"""ONNX files without their large weights: read field by field, where the weights are noted.
 
 A model is a message of protobuf's: fields that begin with their number and the kind of what
 follows, most of them a length and as many bytes (protobuf's "Encoding" documentation). Only what
 is plain is taken out: a large tensor among the initializers of the one main graph, with a name of
 its own, that holds its elements as raw bytes, exactly as many as its shape says. Its place is taken
-by a tensor without elements. All else is left to onnx as it stands.
+by a tensor without elements. All else is left to onnx as it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DIMS, _TYPE, _NAME, _RAW, _DOC, _METADATA = 1, 2, 8, 9, 12, 16
 # Kinds of what follows a field's number.
 _VARINT, _BYTES = 0, 2
 _FIXED = {1: 8, 5: 4}
-# Element types that lie in a file as NumPy has them, by TensorProto's numbers.
+# Element types that are stored in a file as NumPy has them, by TensorProto's numbers.
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64",
@@ -40,14 +40,14 @@ Read = Callable[[int, int], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Lean:
-    """A model's bytes without its large weights, and where those lie, by name."""
+    """A model's bytes without its large weights, and where those are, by name."""
 
     data: bytes
     weights: dict[str, Span]
 
 
 class _Untold(Exception):
-    """Bytes that are no message, or none that this reads."""
+    """Bytes that are not a message, or not one that this reads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ def without_weights(read: Read, size: int) -> Lean | None:
 
 @dataclasses.dataclass(frozen=True)
 class _Tensor:
-    """An initializer: its name, and where its elements and its other fields lie.
+    """An initializer: its name, and where its elements and its other fields are.
 
     ``span`` is None where it stays what it is.
     """

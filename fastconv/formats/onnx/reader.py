@@ -27,7 +27,7 @@ _LONGEST_PATH = 4096
 class Parsed:
     """A model that was read: its ``onnx.ModelProto``, its file if it has one, its name in errors.
 
-    The large weights may stand in ``weights`` instead of in it.
+    The large weights may be in ``weights`` instead of in it.
     """
 
     proto: Any
@@ -102,7 +102,7 @@ def parse(source: Any, *, in_memory: bool = False) -> Parsed:
     ValueError
         For what onnx cannot read.
     TypeError
-        For a source that is no path, bytes or model.
+        For a source that is not a path, bytes or model.
     """
     onnx = import_onnx()
     if isinstance(source, onnx.ModelProto):
@@ -143,7 +143,7 @@ def parse(source: Any, *, in_memory: bool = False) -> Parsed:
 
 
 def _reason(data: bytes, error: Exception) -> str:
-    """Return why bytes are no model: what they are, else what protobuf says."""
+    """Return why bytes are not a model: what they are, else what protobuf says."""
     if len(data) > _MOST_BYTES:
         return (
             "it has more than 2 GB, which is protobuf's limit: save the model with its weights as "

@@ -105,7 +105,7 @@ class Translator:
         nodes: list[Node] = []
         needed = _read(proto)
         for place, node in enumerate(proto.node):
-            # A node that nobody reads need not be known.
+            # A node without readers need not be known.
             if place in needed:
                 nodes.extend(self._node(node, place, constants, dtypes, proto))
         if self.refused:

@@ -20,7 +20,7 @@ Reader = Callable[[Any], np.ndarray[Any, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Home:
-    """Where files beside a model may be: in the folder that it was named in, or its real one.
+    """Where files next to a model may be: in the folder that it was named in, or its real one.
 
     These differ where the model's file is a symbolic link, as in the cache of a model hub.
     """
@@ -97,14 +97,14 @@ def external_file(tensor: Any, home: Home | None) -> Path:
             )
         )
         raise ValueError(
-            f"tensor {tensor.name!r} lies in {location!r}, which is not a file in the model's "
+            f"tensor {tensor.name!r} is in {location!r}, which is not a file in the model's "
             f"folder: {where}"
         )
     return target
 
 
 def external_span(tensor: Any, name: str, size: int) -> tuple[int, int]:
-    """Return from where on a tensor's bytes lie in a file of so many, and how many they are.
+    """Return from where on a tensor's bytes are stored in a file of so many, and how many they are.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def attribute_value(onnx: Any, attribute: Any, read: Reader) -> Any:
 
 
 def port_of(onnx: Any, value: Any, *, typed: bool = True) -> Port:
-    """Return a declared input or output; inside graphs of control flow no type needs to stand."""
+    """Return a declared input or output; inside graphs of control flow no type is required."""
     label = f"input or output {value.name!r}"
     which = value.type.WhichOneof("value")
     if which != "tensor_type":

@@ -81,10 +81,10 @@ class Builder:
             return self.keep("constant", np.asarray(value))
         if value not in self.names:
             if value not in self.known:
-                raise Unsupported(f"it reads {value.name}, which is no tensor")
+                raise Unsupported(f"it reads {value.name}, which is not a tensor")
             tensor = self.known[value]
             if not isinstance(tensor, torch.Tensor):
-                raise Unsupported(f"it reads {value.name}, which is no tensor")
+                raise Unsupported(f"it reads {value.name}, which is not a tensor")
             dtype_name(tensor.dtype)
             self.names[value] = self._weight(tensor, self.labels.get(value), value.name)
         return self.names[value]
@@ -142,7 +142,7 @@ class Builder:
         self.nodes.append(Node(op, tuple(inputs), (output,), dict(attributes), _layer(source)))
 
     def same(self, source: Any, name: str) -> None:
-        """Let a call's value be one that is there already."""
+        """Let a call's value be an existing one."""
         self.names[source] = name
 
     def several(
@@ -281,7 +281,7 @@ def build(
     graph : torch.fx.Graph
         Of ATen calls without side effects.
     known : mapping of placeholder names to tensors
-        Weights and whatever else is no input.
+        Weights and whatever else is not an input.
     labels : mapping of placeholder names to names
         Under which to keep those.
     output_names : sequence of str
@@ -383,7 +383,7 @@ def _rename(builder: Builder, old: str, new: str) -> None:
 
 
 def live_nodes(graph: Any, results: Sequence[Any]) -> set[Any]:
-    """Return the nodes that the results hang on; checks of what was traced are none of them."""
+    """Return the nodes that the results depend on; checks of what was traced are none of them."""
     live = {value for value in results if is_node(value)}
     for node in reversed(graph.nodes):
         if node in live:

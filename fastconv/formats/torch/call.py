@@ -59,11 +59,11 @@ class Call:
         return default if value is None else self.builder.settled(value)
 
     def given(self, *names: str) -> Any:
-        """Return the first of these arguments that is there, as it stands."""
+        """Return the first of these arguments that is present, as it is."""
         return next((v for n in names if (v := self.arguments.get(n)) is not None), None)
 
     def has(self, name: str) -> bool:
-        """Return whether an argument is there and not None."""
+        """Return whether an argument is present and not None."""
         return self.arguments.get(name) is not None
 
     def value(self, name: str) -> str:
@@ -115,7 +115,7 @@ class Call:
         self.builder.answer(self.node, op, inputs or (self.value("self"),), attributes)
 
     def same(self, name: str) -> None:
-        """Answer with a value that is there already."""
+        """Answer with an existing value."""
         self.builder.same(self.node, name)
 
     def several(self, op: str, inputs: Sequence[str], count: int, **attributes: Any) -> None:

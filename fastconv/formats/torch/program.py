@@ -38,7 +38,7 @@ def convert(module: Any, example_inputs: Any = None, *, open_sizes: str = "all")
     Parameters
     ----------
     module : torch.nn.Module, callable or torch.export.ExportedProgram
-        Its parameters and buffers may lie on any device.
+        Its parameters and buffers may be on any device.
     example_inputs : tensor, tuple of tensors or dict of tensors
         Of the shapes and dtypes that the module takes: one input, several by position, or several
         by the names of ``forward``'s arguments. An argument may itself be a tuple, list or dict of
@@ -151,7 +151,7 @@ def _refuse_mutation(program: Any) -> None:
 
 
 def _output_names(program: Any, taken: set[str]) -> list[str]:
-    """Name outputs: "output" and a number, or by the keys of the dict that they stand in."""
+    """Name outputs: "output" and a number, or by the keys of the dict that they are in."""
     spec = program.call_spec.out_spec
     places = pytree.tree_unflatten(range(spec.num_leaves), spec)
     names: list[str] = []

@@ -55,7 +55,7 @@ def read_checkpoint(path: Path, key: str | None = None) -> dict[str, Array]:
     if not zipfile.is_zipfile(path):
         with path.open("rb") as stream:
             legacy = stream.read(len(_LEGACY)) == _LEGACY
-        kind = "is in the format of PyTorch before 1.6" if legacy else "is no zip archive"
+        kind = "is in the format of PyTorch before 1.6" if legacy else "is not a zip archive"
         raise ValueError(
             f"it {kind}, which is not read; if torch can read it, save it again: "
             f"torch.save(torch.load(path, weights_only=True), path)"
@@ -190,14 +190,14 @@ def _tensor_of_dtype(*arguments: Any) -> Tensor:
 
 def _parameter(data: Any, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
-        raise ValueError("a parameter that is no tensor")
+        raise ValueError("a parameter that is not a tensor")
     return data
 
 
 def _ordered(items: Any = ()) -> dict[Any, Any]:
     pairs = [tuple(pair) for pair in items]
     if not all(isinstance(key, (str, int)) for key, _ in pairs):
-        raise ValueError("a dict's key that is no text")
+        raise ValueError("a dict's key that is not text")
     return dict(pairs)
 
 

@@ -86,7 +86,7 @@ def run_passes(
     """Run all passes, and tell what each did.
 
     ``known`` has what those that look at no size made of other programs of the network.
-    ``turning`` tells from which operation on images shall lie channels last. Without it, on a GPU,
+    ``turning`` tells from which operation on images are stored channels last. Without it, on a GPU,
     they do throughout, and a batch is done as a whole. ``open_sizes``: other sizes will follow.
     """
     result, rewritten = known.of(program)

@@ -30,7 +30,7 @@ _FIXED = tuple(
 )
 # Roundings of a constant's last digit and of a few operations, in units of the dtype's eps.
 _ROUNDINGS = 4
-# What a constant that is no short number is off by, at most: rounded twice, and to nearest.
+# What a constant that is not a short number is off by, at most: rounded twice, and to nearest.
 _OF_CONSTANTS = 0.75
 # How far arithmetic in the dtype itself may be off, relative to the larger of the result and x:
 # more shows that it rounds on purpose, as adding and subtracting a large number does.

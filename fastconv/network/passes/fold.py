@@ -46,7 +46,7 @@ def _folded(first: Solve, second: Solve, values: Mapping[int, Spec]) -> Solve | 
     if problem.activation is not None or getattr(problem, "residual", False):
         return None
     if problem.rtol == 0:
-        return None  # its sums shall be those of the weights that were given
+        return None  # its sums must be those of the weights that were given
     affine = _affine(second, _channels(problem), isinstance(problem, LinearProblem))
     if affine is None or first.inputs[1:] not in ((), (None,)):
         return None

@@ -71,7 +71,7 @@ def _at_a_time(program: Program, ops: list[Op], batch: int) -> int:
 
 
 def _place(program: Program, ops: list[Op], batch: int, each: int) -> int:
-    """Return how many of the operations shall be done for ``each`` images at a time."""
+    """Return how many of the operations are done for ``each`` images at a time."""
     gains = [0, *accumulate(_cells(program, op) // batch - _weights(op) // each for op in ops)]
     place = gains.index(max(gains))
     # Nothing is read from between views.

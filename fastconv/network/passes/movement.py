@@ -35,7 +35,7 @@ class Movement:
 
     @property
     def is_free(self) -> bool:
-        """Whether the result's cells lie one after the other already."""
+        """Whether the result's cells are stored one after the other already."""
         lengths = tuple(length for length, _ in self.axes)
         pairs = zip(self.axes, strides_of(lengths), strict=True)
         return all(length == 1 or step == wanted for (length, step), wanted in pairs)
@@ -76,7 +76,7 @@ class Movement:
         return dataclasses.replace(self, dimensions=(first, *rest, channels))
 
     def placed(self) -> Movement | None:
-        """Return the movement for an input that lies channels last; None: its axes do not tell.
+        """Return the movement for an input with channels last; None: its axes do not tell.
 
         A step in the flattened input is one along one of its dimensions, or along several that
         are gone through from end to end.
@@ -136,7 +136,7 @@ def _single(shape: Shape, steps: tuple[int, ...]) -> tuple[tuple[Axis, ...], ...
 
 
 def _physical(shape: Shape) -> tuple[int, ...]:
-    """Return the cells from one to the next a dimension (N, C, ...) where channels lie last."""
+    """Return the cells from one to the next a dimension (N, C, ...) where channels are last."""
     first, *spatial, channels = strides_of(last_shape(shape))
     return (first, channels, *spatial)
 

@@ -104,7 +104,7 @@ def _spans(
 
 
 def _is_pointwise(op: Op, program: Program, shape: Shape | None) -> bool:
-    """Return whether each cell that an operation gives hangs on one cell of each value it reads."""
+    """Return whether each result cell of an operation depends on one cell of each value read."""
     spec = program.values[op.outputs[0]]
     if shape is None:
         if spec.dtype.name not in ("float32", "float64"):

@@ -37,7 +37,7 @@ SIZES = frozenset(
     ("batch", "channels", "input_size", "output_size", "image_size", "size", "shape", "shapes",
      "left", "right", "lead", "view", "start", "steps")
 )  # fmt: skip
-# Those of some problems, whose names are no sizes elsewhere.
+# Those of some problems, whose names are not sizes elsewhere.
 OWN_SIZES: dict[type, frozenset[str]] = {
     MatmulProblem: frozenset(("lengths", "rows", "depth", "columns", "output", "target")),
     AttentionProblem: frozenset(

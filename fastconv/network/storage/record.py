@@ -181,7 +181,7 @@ class _Writer:
     def _numpy(self, call: NumpyCall) -> tuple[str, list[Any], dict[str, Any]]:
         function = "astype" if call.function.__name__ == "_as_type" else call.function.__name__
         if function not in NUMPY or (function != "astype" and NUMPY[function] is not call.function):
-            raise ValueError(f"{call.function!r} cannot be saved: it is no function of NumPy's")
+            raise ValueError(f"{call.function!r} cannot be saved: it is not a function of NumPy's")
         values: list[Any] = []
         arguments, options = split((tuple(call.arguments), call.options), _is_array, values)
         attributes = {"function": function, "arguments": arguments, "options": options}
@@ -197,7 +197,7 @@ def _parameter(array: Any) -> Any:
 
 
 def _no_graph(*_: Any) -> Any:
-    raise ValueError("a graph cannot stand in a call")
+    raise ValueError("a graph cannot be an argument of a call")
 
 
 # What holds for any batch
@@ -274,7 +274,7 @@ def _closed(port: Port) -> Port:
 
 
 def _check(graph: Graph, function: Callable[..., Any], specs: Any) -> None:
-    """Refuse a graph that does not pose the very problems that the function does.
+    """Refuse a graph that does not pose the same problems that the function does.
 
     Raises
     ------

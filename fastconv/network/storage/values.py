@@ -80,7 +80,7 @@ class Arrays:
     """The arrays that a file holds, each once."""
 
     def __init__(self) -> None:
-        # Those that lie in a file stay there.
+        # Those that are stored in a file stay there.
         self.held: list[Array | StoredParameter] = []
         self._by_identity: dict[int, int] = {}
         self._by_content: dict[Any, int] = {}
@@ -240,7 +240,7 @@ def whole(value: Json, *, least: int | None = None) -> int:
         or isinstance(value, bool)
         or (least is not None and value < least)
     ):
-        raise ValueError(f"{value!r} is no whole number that may stand here")
+        raise ValueError(f"{value!r} is not a whole number allowed here")
     return value
 
 
@@ -251,7 +251,7 @@ def _is_scalar(value: type) -> bool:
 def _way(fields: dict[str, Any]) -> Way:
     way = Way(**fields)
     if any(type(getattr(way, f.name)) is not type(f.default) for f in dataclasses.fields(Way)):
-        raise ValueError(f"{fields} is no way to resize")
+        raise ValueError(f"{fields} is not a way to resize")
     return way
 
 

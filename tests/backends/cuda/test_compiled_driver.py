@@ -61,7 +61,7 @@ def test_arrays_in_main_memory_are_copied_and_waited_for(told: dict[str, list[st
     assert end.startswith("synchronize")
 
 
-@pytest.mark.parametrize(("name", "own"), [("stream", STREAM), ("weights on the card", STREAM)])
+@pytest.mark.parametrize(("name", "own"), [("stream", STREAM), ("weights on the GPU", STREAM)])
 def test_work_goes_to_the_callers_stream(name: str, own: int, told: dict[str, list[str]]) -> None:
     launches = [line for line in told[name] if line.startswith("launch")]
     assert launches

@@ -1,4 +1,4 @@
-"""Whole networks on the card, simulated: one graph, on GPU arrays and on arrays in main memory."""
+"""Whole networks on the GPU, simulated: one graph, on GPU arrays and on arrays in main memory."""
 
 from __future__ import annotations
 

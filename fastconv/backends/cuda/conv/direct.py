@@ -1,4 +1,4 @@
-"""Direct convolution on the card: the implicit GEMM's plan, weights and table packed."""
+"""Direct convolution on the GPU: the implicit GEMM's plan, weights and table packed."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def geometry_of(problem: ConvProblem) -> Geometry:
 
 
 def tile_of(geometry: Geometry) -> Tile:
-    """Return the largest tile of which there are enough for all of the card.
+    """Return the largest tile of which there are enough for all of the GPU.
 
-    What a block adds up of slices lies in the shared memory that every card grants: the largest
+    What a block adds up of slices is in the shared memory that every GPU grants: the largest
     tile has too much of it.
     """
     for tile in TILES if geometry.slices == 1 else TILES[1:]:
@@ -160,7 +160,7 @@ def gemm_launch(
 def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
     """Return weights as (groups, sum, columns): taps before channels, zeros to whole tiles.
 
-    One step more than the sum has is there, which is fetched and never multiplied.
+    There is one step more than the sum has, which is fetched and never multiplied.
     """
     groups, outputs, inputs = geometry.groups, geometry.group_outputs, geometry.group_inputs
     columns = -(-outputs // tile.columns) * tile.columns
@@ -173,7 +173,7 @@ def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
 
 
 def table_of(geometry: Geometry, steps: Sequence[Array]) -> Array:
-    """Return where the sum's terms lie: cells from a window's first, and the tap's place.
+    """Return where the sum's terms are: cells from a window's first, and the tap's place.
 
     ``steps`` are the taps' places in a window, a dimension. A row is a step of 8 channels where
     those are all of one tap, else one term: of a small window, with its coordinates' bits.

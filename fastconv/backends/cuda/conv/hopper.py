@@ -32,7 +32,7 @@ KINDS = {
     ("float32", "bf16"): "tf32",
 }
 ARCH = "sm_90a"
-# A large Hopper card: multiprocessors, clocks a second under such load, and bytes of factors of one
+# A large Hopper GPU: multiprocessors, clocks a second under such load, and bytes of factors of one
 # side that are multiplied in a clock: 2048 halves.
 _PROCESSORS, _CLOCK, _FACTORS = 132, 1.4e9, 4096
 # Clocks before a block's first product, and sums that leave it in a clock.
@@ -115,7 +115,7 @@ def _why_not_here() -> str | None:
         arch = current_arch()
     except ValueError as error:
         return str(error)
-    return None if arch == ARCH else f"this kernel is for {ARCH}, and the card is {arch}"
+    return None if arch == ARCH else f"this kernel is for {ARCH}, and the GPU is {arch}"
 
 
 def kind_of(problem: ConvProblem) -> str | None:
@@ -140,7 +140,7 @@ def images_of(problem: ConvProblem, tile: Tile) -> Images:
     columns = zip(
         problem.input_size, problem.output_size, problem.stride, problem.padding, strict=True
     )
-    # From the first window to the last: what a stride leaves over at the end is no part of it.
+    # From the first window to the last: what a stride leaves over at the end is not part of it.
     corners = [(-a, (out - 1) * s - a - (n - 1)) for n, out, s, (a, _) in columns]
     first, last = zip(*corners[::-1], strict=True)
     return Images(
@@ -183,7 +183,7 @@ def tile_of(geometry: Geometry, item: int) -> Tile:
 
 
 def _clocks(geometry: Geometry, tile: Tile) -> float:
-    """Predict what the busiest multiprocessor takes: a block's ends go beside others' products."""
+    """Predict the busiest multiprocessor's time: a block's ends overlap with others' products."""
     part = {(t.rows, t.columns): part for t, part in TILES}[tile.rows, tile.columns]
     columns = -(-geometry.group_outputs // tile.columns)
     blocks = -(-geometry.rows // tile.rows) * columns * geometry.groups

@@ -1,6 +1,6 @@
-"""Sums of few pixels cut into slices, so that there are blocks for the whole of a card.
+"""Sums of few pixels cut into slices, so that there are blocks for the whole of a GPU.
 
-How a sum is cut hangs on one image's problem, never on the batch. Where there are few blocks each
+How a sum is cut depends on one image's problem, never on the batch. Where there are few blocks each
 slice has its own, and a kernel adds what they leave; where there are many, a block adds its slices
 itself. Slices are added from the first to the last in both, so an image has the same bits.
 """

@@ -65,7 +65,7 @@ def table_of(
     dilation: tuple[int, int, int],
     products: Products,
 ) -> Array:
-    """Return for each chunk of the sum where it lies from a window's first, and the bits it needs.
+    """Return for each chunk of the sum where it is from a window's first, and the bits it needs.
 
     Chunks behind the sum need a bit that no pixel has; the last stage has another behind it.
     """

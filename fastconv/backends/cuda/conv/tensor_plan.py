@@ -31,10 +31,10 @@ BY_PRECISION = {
 }
 # The largest relative error of a factor that is rounded.
 UNITS = {"tf32": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}
-# A large card's multiply-adds, by which algorithms are ranked.
+# A large GPU's multiply-adds, by which algorithms are ranked.
 RATES = {"f16": 300e12, "bf16": 300e12, "tf32": 150e12}
 THRICE_RATE = 70e12
-# The smallest is for what leaves most of a card idle: more copies are on their way in each block.
+# The smallest is for what leaves most of a GPU idle: more copies are on their way in each block.
 TILES = (
     TensorTile(128, 128, 64, 64),
     TensorTile(128, 64, 64, 32),
@@ -72,7 +72,7 @@ def manner_of(problem: Problem) -> str:
 
 
 def rate_of(problem: Problem) -> float:
-    """Return the operations a second of a large card, by which algorithms are ranked."""
+    """Return the operations a second of a large GPU, by which algorithms are ranked."""
     products = products_of(problem)
     assert products is not None
     return THRICE_RATE if products.thrice else RATES[products.factor]
@@ -93,7 +93,7 @@ def bound(products: Products, length: int) -> float:
 
 
 def tile_of(geometry: Geometry, products: Products) -> TensorTile:
-    """Return the largest tile of which there are enough for all of the card.
+    """Return the largest tile of which there are enough for all of the GPU.
 
     A sum's order is the same in all of them.
     """

@@ -1,4 +1,4 @@
-"""Transposed convolution on the card: one convolution of stride 1 an output phase.
+"""Transposed convolution on the GPU: one convolution of stride 1 an output phase.
 
 With stride s the outputs at places r + s j see the same taps for every j: such a phase is an
 implicit GEMM over the input, whose tile is written straight to those places.
@@ -81,7 +81,7 @@ class Phase:
     geometry
         What is baked into its kernel: the same for phases of as many taps and outputs.
     shifts
-        Where the taps stand in its windows, a dimension: each further to the left.
+        Where the taps are in its windows, a dimension: each further to the left.
     weight
         (groups, out / groups, in / groups, taps).
     first

@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering of 3 x 3 kernels on the card: the fused kernel's plans."""
+"""Winograd's minimal filtering of 3 x 3 kernels on the GPU: the fused kernel's plans."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from fastconv.backends.native.plan import INPUT, constant
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 
-# A slice's least channels: what a block does beside its products is done for each.
+# A slice's least channels: what a block does besides its products is done for each.
 LEAST_CHANNELS = 64
-# Multiprocessors of a large card: fewer blocks leave some idle.
+# Multiprocessors of a large GPU: fewer blocks leave some idle.
 MULTIPROCESSORS = 132
 
 
 class Winograd(CudaAlgorithm):
-    """F(m x m, 3 x 3), fused: nothing that is transformed goes through the card's memory."""
+    """F(m x m, 3 x 3), fused: nothing that is transformed goes through the GPU's memory."""
 
     approximates = True
     m: int
     # How a block is cut, widest first.
     filterings: tuple[Filtering, ...]
-    # Multiplications in a unit of time beside those of the direct kernel, whose loop has fewer
-    # other instructions.
+    # Multiplications per unit of time compared with those of the direct kernel, whose loop has
+    # fewer other instructions.
     pace: float
 
     def why_not(self, problem: ConvProblem) -> str | None:
@@ -106,7 +106,7 @@ def axis_of(m: int) -> Axis:
 
 
 def filtering_of(geometry: Geometry, filterings: tuple[Filtering, ...]) -> Filtering:
-    """Return the widest cut of which there are enough blocks for all of the card."""
+    """Return the widest cut of which there are enough blocks for all of the GPU."""
     for filtering in filterings:
         grid = grid_of(geometry, filtering)
         wasted = grid[1] * filtering.filters - geometry.group_outputs >= NARROW.filters

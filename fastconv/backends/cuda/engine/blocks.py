@@ -33,7 +33,7 @@ class Lanes:
 
 
 def lanes_for(length: int, inner: int) -> Lanes:
-    """Share out sums over ``length`` cells that lie ``inner`` cells apart.
+    """Share out sums over ``length`` cells that are ``inner`` cells apart.
 
     Threads that are next to each other read cells that are: lanes of one column, or columns.
     """

@@ -110,6 +110,6 @@ def of_cells(body: Body, dtype: str, other: str = "float32") -> Body:
 def as_floats(parameter: Array, dtype: np.dtype[Any]) -> Array:
     """Return a parameter as kernels for images of ``dtype`` want it: in float32.
 
-    That of a float32 image is left as it is: it may stand for places that are packed on the card.
+    That of a float32 image is left as it is: it may stand for places that are packed on the GPU.
     """
     return parameter if dtype.name == "float32" else parameter.astype(np.float32)

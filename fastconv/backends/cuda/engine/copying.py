@@ -1,7 +1,7 @@
 """Loads that a kernel begins long before it needs them, with constant offsets in the instruction.
 
 `copy4` goes from global to shared memory past the registers (cp.async, sm_80 and later): a thread's
-copies are there for itself after `wait_copies`, and for its block after the barrier behind that
+copies are visible to itself after `wait_copies`, and for its block after the barrier behind that
 (PTX ISA, "Data movement and conversion: asynchronous copy").
 """
 
@@ -46,7 +46,7 @@ if config.ENABLE_CUDASIM:
         return source[index:]
 
     def thread_again() -> Any:
-        """Return this thread's number, read anew."""
+        """Return this thread's number, read again."""
         return current().threadIdx.x
 
 else:
@@ -184,7 +184,7 @@ else:
 
     @intrinsic
     def thread_again(typingctx: Any) -> Any:
-        """Return this thread's number, read anew: what hangs on it takes no registers before."""
+        """Return this thread's number, read again: what depends on it takes no registers before."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return _asm(builder, _WORD, "mov.u32 $0, %tid.x;", "=r", [])

@@ -42,7 +42,7 @@ else:
         """Write instructions that stay in their place among others of theirs, and of memory.
 
         All threads of a warp run them together where the instruction is one of the whole warp's, so
-        that no copy of them may stand in branches: "convergent".
+        that no copy of them may be in branches: "convergent".
         """
         kind = ir.FunctionType(result, [a.type for a in args])
         clobbered = ",".join(filter(None, (constraints, "~{memory}")))
@@ -197,8 +197,9 @@ else:
     def multiply_tiles(columns: int, line: int, kind: str) -> Any:
         """Return what adds 64 rows times ``columns`` columns to a warpgroup's sums.
 
-        Both sides lie in shared memory behind descriptors, each row and each column a line of
-        ``line`` bytes of factors: f16, bf16 or tf32. The sums are not there before `products_wait`.
+        Both sides are stored in shared memory behind descriptors, each row and each column a line
+        of ``line`` bytes of factors: f16, bf16 or tf32. The sums are not available before
+        `products_wait`.
         """
         count = columns // 2
         listed = ", ".join(f"${i}" for i in range(count))

@@ -1,6 +1,6 @@
 """Hopper's instructions for Numba's simulator: as asynchronous as the hardware may be, and strict.
 
-What a copy brings is not there before a wait has seen its barrier's phase end; products read
+What a copy brings is not available before a wait has seen its barrier's phase end; products read
 shared memory when they are begun and again when they are waited for, and must find the same; sums
 are poisoned in between. What the hardware leaves undefined is an error, and so is a wait without
 end.
@@ -195,7 +195,7 @@ def load_tile(map: Any, target: Any, barrier: Any, column: Any, row: Any) -> Non
 
 @dataclasses.dataclass
 class _Product:
-    """A product in flight: where its sides lie, what they were when it began, who joined."""
+    """A product in flight: where its sides are, what they were when it began, who joined."""
 
     kind: str
     sides: tuple[int, int]

@@ -19,7 +19,7 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 if SIMULATED:
     install()
 
-# What a kernel's parameters are annotated with: addresses of elements in the card's memory. A
+# What a kernel's parameters are annotated with: addresses of elements in the GPU's memory. A
 # tensor map is 16 words that the driver encoded.
 ELEMENTS = {
     "Float32": np.float32, "Float16": np.float16, "Float64": np.float64, "Int32": np.int32,

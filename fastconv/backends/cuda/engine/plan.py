@@ -16,7 +16,7 @@ from fastconv.backends.native.plan import OUTPUT, WORKSPACE, Constant, Slot
 
 @dataclasses.dataclass(frozen=True)
 class TensorMap:
-    """A tensor map of what lies at a slot or in a constant: it is made for the address there."""
+    """A tensor map of what is at a slot or in a constant: it is made for the address there."""
 
     source: Slot | Constant
     spec: Spec
@@ -96,7 +96,7 @@ class CudaPlan:
         return [(each.kernel, each.grid, [*map(given, each.arguments)]) for each in self.launches]
 
     def _on(self, device: Device) -> dict[int, Memory]:
-        """Return the constants as they lie on a device: brought there once."""
+        """Return the constants as they are stored on a device: brought there once."""
         found = self._constants.get(device.ordinal)
         if found is None:
             sources = (source_of(a) for launch in self.launches for a in launch.arguments)

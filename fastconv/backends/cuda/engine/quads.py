@@ -1,4 +1,4 @@
-"""Four elements that lie a constant step apart."""
+"""Four elements that are a constant step apart."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ unroll = range
 def unrolled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a kernel's function with its loops over `unroll` written out.
 
-    Their bounds hang on constants alone: numbers, and names from around the function.
+    Their bounds depend on constants alone: numbers, and names from around the function.
 
     Raises
     ------

@@ -7,8 +7,8 @@ words, or their pairs, line l // 4, place l % 4 (PTX ISA, matrix fragments for m
 mma.m16n8k8).
 
 Of the sums lane l holds lines l // 4 and 8 more of each tile, and two places of each tile's
-columns. In its local array they lie by (tile of lines, half of it, pair of tiles of columns), in
-fours: two sums of the pair's first tile, two of its second.
+columns. In its local array they are stored by (tile of lines, half of it, pair of tiles of
+columns), in fours: two sums of the pair's first tile, two of its second.
 
 In the simulator the same names are those of `tensor_emulation`.
 """

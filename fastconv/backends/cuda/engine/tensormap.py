@@ -29,9 +29,9 @@ _BITS = {1: 16, 2: 8, 3: 5}
 class Images:
     """Images channels last, read by tiles of ``pixels`` windows and ``channels``: im2col mode.
 
-    A tile's pixels are those from which windows begin: they lie ``stride`` apart in a box that
+    A tile's pixels are those from which windows begin: they are ``stride`` apart in a box that
     reaches from ``first`` to ``size - 1 + last``, and follow each other through lines, planes and
-    images. A copy adds a tap's offset to each; what lies outside the image is zero.
+    images. A copy adds a tap's offset to each; what is outside the image is zero.
 
     Parameters
     ----------
@@ -136,13 +136,13 @@ def _why_not_sizes(spec: Spec) -> str | None:
 
 
 def corner_range(dimensions: int) -> tuple[int, int]:
-    """Return the least and the most that a corner may stand from the image's."""
+    """Return the least and the most that a corner may be from the image's."""
     half = 1 << (_BITS[dimensions] - 1)
     return -half, half - 1
 
 
 def most_offset(dimensions: int) -> int:
-    """Return the most that a tap may lie from its window's first (PTX ISA, im2col offsets)."""
+    """Return the most that a tap may be from its window's first (PTX ISA, im2col offsets)."""
     return (1 << _BITS[dimensions]) - 1
 
 
@@ -226,7 +226,7 @@ def _starts(spec: Images, at: Sequence[int]) -> list[list[int]]:
 
 
 def _part(whole: Any, row: int, tall: int, column: int, wide: int) -> Any:
-    """Cut a tile out of a matrix; what lies outside is zero."""
+    """Cut a tile out of a matrix; what is outside is zero."""
     row, column = int(row), int(column)
     result = np.zeros((tall, wide), whole.dtype)
     rows = slice(max(row, 0), max(min(row + tall, whole.shape[0]), 0))

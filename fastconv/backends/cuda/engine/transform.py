@@ -14,7 +14,7 @@ import numpy as np
 from numba import config
 
 Matrix = np.ndarray[Any, Any]
-# Coefficients and the values that they stand before.
+# Coefficients and the values that they multiply.
 Terms = tuple[tuple[float, int], ...]
 
 
@@ -91,7 +91,7 @@ def linear(matrix: Matrix) -> Callable[..., None]:
     """Return the intrinsic ``transform(array, start, stride)`` of a matrix of constants.
 
     It puts the product in the places of the vector's first elements: ``array`` is local, and the
-    vector's elements lie ``stride`` apart from ``start`` on.
+    vector's elements are ``stride`` apart from ``start`` on.
     """
     return _linear(program(matrix), matrix.shape[1])
 

@@ -89,7 +89,7 @@ def pack_input(
     """Plan how the problem's first input comes to be ``padded`` cells a dimension, channels last.
 
     Nothing is copied when the input is so already. ``pitch`` is how many elements apart cells
-    shall lie at least; of the padded cells only each ``step``th is kept.
+    are to be at least; of the padded cells only each ``step``th is kept.
     """
     channels = max(pitch, -(-problem.in_channels // channel_multiple) * channel_multiple)
     lead = 3 - len(padded)

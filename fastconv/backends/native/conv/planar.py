@@ -40,7 +40,7 @@ from fastconv.problem.record import record, replaced
 
 # Work items of one image: enough for some threads.
 CHUNKS = 4
-# Bytes of the lines that a chunk of a long line keeps: in the first cache beside the weights.
+# Bytes of the lines that a chunk of a long line keeps: in the first cache with the weights.
 LINE_CHUNK_BYTES = 12 << 10
 # Where a line's lines take more than this, it is cut into chunks.
 LONG_LINE_BYTES = 64 << 10

@@ -1,7 +1,7 @@
 """Planes of an image, padded and split by column phase, copied into a worker's scratch memory.
 
 Planar kernels read vectors of neighbouring pixels. Padding becomes zeros in the copy, and a
-horizontal stride becomes that many phases, each contiguous: column c of a window's reach lies in
+horizontal stride becomes that many phases, each contiguous: column c of a window's reach is in
 phase c % stride at place c // stride.
 """
 
@@ -35,7 +35,7 @@ SET_CLASH_BYTES = 512
 
 @record(frozen=True)
 class Planes:
-    """How the planes of one- and two-dimensional problems lie in scratch memory."""
+    """How the planes of one- and two-dimensional problems are stored in scratch memory."""
 
     problem: ConvProblem
     lanes: int
@@ -71,7 +71,7 @@ class Planes:
 
     @property
     def single(self) -> bool:
-        """Whether windows are single cells: copied lines then lie as outputs do."""
+        """Whether windows are single cells: copied lines then have the outputs' layout."""
         return self.down[0] == self.across[0] == 1
 
     @property
@@ -167,7 +167,7 @@ class Planes:
 
 
 def row_tile(library: Library, planes: Planes, machine: Machine) -> Tile:
-    """Return a tile of output rows of which little lies past the last row and column."""
+    """Return a tile of output rows of which little is past the last row and column."""
     height, width = planes.height, -(-planes.width // planes.lanes)
 
     def waste(shape: tuple[int, int]) -> tuple[int, int, int]:

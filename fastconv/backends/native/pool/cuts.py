@@ -74,7 +74,7 @@ class Cuts:
 
     @property
     def regular(self) -> bool:
-        """Whether windows have one shape and lie one stride apart."""
+        """Whether windows have one shape and are one stride apart."""
         return isinstance(self.problem, PoolProblem)
 
     @cached_property

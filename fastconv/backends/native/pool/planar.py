@@ -45,7 +45,7 @@ class Planar(ChannelsFirst):
         steps = Steps(cuts, tile.columns, largest=kind == "max")
         size, window = problem.dtype.itemsize, cuts.windows[2]
         down, across = _counts(problem, cuts, tile)
-        # Several planes of a block lie as one that is taller.
+        # Several planes of a block are treated as one that is taller.
         planes, (depth, height, width) = cuts.planes, cuts.output
         rows = [(top, bottom + (planes - 1) * cuts.size[1]) for top, bottom in cuts.row_table]
         checked, checked_place = steps.checked

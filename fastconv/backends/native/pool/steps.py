@@ -180,7 +180,7 @@ class Steps:
             self._add(lines, plane, folds, **seen, inside=True, carry=True)
 
     def _inside(self, places: Array, count: int, top: Any) -> Folds:
-        """Return folds of the rows ``places``, + step, ... that lie in the image."""
+        """Return folds of the rows ``places``, + step, ... that are in the image."""
         step = self.cuts.windows[1].step
         low = np.maximum(0, -(places // step))
         high = np.maximum(low, np.minimum(count, -((places - self.cuts.size[1]) // step)))

@@ -1,6 +1,6 @@
 """Direct convolution of NCHW images: the register tiles of some channels of vectors of pixels.
 
-What they are fed from, and the words of the argument block, stand with the plans.
+What they are fed from, and the words of the argument block, are defined with the plans.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def planar(  # type: ignore[no-untyped-def]
                     copy_chunk(args, lines, source, start, stop)
                     before = whole
                 source = lines
-            # Lines that lie as outputs do are one line; others fill whole vectors.
+            # Lines with the outputs' layout are one line; others fill whole vectors.
             line = width if single else (width + lanes - 1) // lanes * lanes
             pixels_left = (stop - start) * (line if in_rows else 1)
             count = (pixels_left + lanes - 1) // lanes

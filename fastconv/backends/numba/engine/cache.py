@@ -64,7 +64,7 @@ class DiskCache(_Cache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the compiled function; a folder that cannot be written is no error."""
+        """Keep the compiled function; a folder that cannot be written is not an error."""
         kept.write(self._path(sig, data.codegen), dumps(data._reduce()))
 
     def enable(self) -> None:

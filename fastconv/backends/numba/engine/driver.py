@@ -92,7 +92,7 @@ def drive(program: Program, addresses: Sequence[int], threads: int) -> None:
 
 
 class _Layer:
-    """Which threads to use: Numba's where its layer stands many callers and no fork came between.
+    """Which threads to use: Numba's where its layer supports many callers and no fork came between.
 
     Numba's workqueue layer aborts the process on concurrent calls, and GNU OpenMP does so in a
     child forked after its first use, be it ours or another program's; there, Python threads run the
@@ -102,7 +102,7 @@ class _Layer:
     def __init__(self) -> None:
         self._safe: bool | None = None
         self._lock = threading.Lock()
-        # Without a hook no fork is seen until this module is there.
+        # Without a hook no fork is seen until this module is loaded.
         if _launched() and _threads_are_missing():
             self._safe = False
 
@@ -160,7 +160,7 @@ def _drive_with_pool(
 ) -> None:
     _fill_block(words, places, addresses)
     start = words.ctypes.data
-    # Python sees signals between the stages: what a handler computes lies elsewhere.
+    # Python sees signals between the stages: what a handler computes is elsewhere.
     with set_aside():
         for kernel, offset, items in stages.tolist():
             _Shared(kernel, start + offset, items, threads).run()

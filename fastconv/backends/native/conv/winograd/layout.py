@@ -1,4 +1,4 @@
-"""How a filtered convolution is cut: blocks of tiles, parts of channels, where all of it lies."""
+"""How a filtered convolution is cut: blocks of tiles, parts of channels, where all of it is."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ MOST_REGISTER_TILES = 4
 PANELS_PRICE = 1.1
 # Bytes between frequencies beyond what they hold: powers of two would share few sets of a cache.
 SPREAD = 64
-# Streaming rates beside that of memory: transformed weights and blocks come from the last caches.
+# Streaming rates compared with that of memory: transformed weights and blocks come from the last
+# caches.
 CACHE_SPEED = 3.5
 # Operations as long as turning a pixel of one channel channels last, and as storing one by itself.
 TURN_OPERATIONS = 12
@@ -301,7 +302,7 @@ class Layout:
 
     @property
     def run(self) -> tuple[int, int]:
-        """Tiles beside each other that are read together, and the pixels of their lines."""
+        """Tiles next to each other that are read together, and the pixels of their lines."""
         lanes, axis = self.tile.lanes, self.across
         step = axis.stride * self.subs[1]
         reach = axis.n * step

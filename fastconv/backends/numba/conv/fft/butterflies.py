@@ -117,7 +117,7 @@ def butterfly(
 def multiply_spectrum(typingctx: Any, shape: Any, single: Any, place: Any, spectrum: Any) -> Any:
     """Multiply the vectors (real, then imaginary) at ``place`` by those at ``spectrum``.
 
-    With ``single`` one number stands there for all lanes.
+    With ``single`` one number is stored for all lanes.
     """
     s, one = shape.shape, single.literal_value
 
@@ -140,7 +140,7 @@ def multiply_spectrum(typingctx: Any, shape: Any, single: Any, place: Any, spect
 def make_passes(tile: Tile, inverse: bool) -> Callable[..., None]:
     """Make the function that transforms ``count`` passes' worth of vectors in place.
 
-    Element k's vectors lie at ``real`` + k * ``pitch`` and ``imaginary`` + k * ``pitch``.
+    Element k's vectors are at ``real`` + k * ``pitch`` and ``imaginary`` + k * ``pitch``.
     """
     size = tile.size
 
