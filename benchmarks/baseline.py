@@ -89,7 +89,7 @@ class Remote:
 
 @contextlib.contextmanager
 def workers(baseline: str) -> Iterator[dict[str, Worker]]:
-    """Give a worker for the old fastconv, a git revision or a folder, and one for this one."""
+    """Yield a worker for the old fastconv, a git revision or a folder, and one for this one."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         scratch = Path(folder)
         old = Path(baseline) if Path(baseline).is_dir() else _checked_out(baseline, scratch / "old")
@@ -101,7 +101,7 @@ def workers(baseline: str) -> Iterator[dict[str, Worker]]:
 
 
 def _checked_out(revision: str, folder: Path) -> Path:
-    """Unpack the package as it stood at a revision; what is compiled ahead of time is not there."""
+    """Unpack the package as it was at a revision; what is compiled ahead of time is missing."""
     command = ["git", "-C", str(ROOT), "archive", "--format=tar", revision, "fastconv"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:

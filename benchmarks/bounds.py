@@ -19,7 +19,7 @@ KERNELS = [(1, 1), (3, 3), (3, 3), (5, 5), (1, 7), (7, 7), (3, 1), (2, 2)]
 
 
 def parts_of_bounds(seed: int) -> dict[str, tuple[float, str]]:
-    """Give each algorithm's error on one problem, as a part of its bound."""
+    """Return each algorithm's error on one problem, as a part of its bound."""
     rng = np.random.default_rng(seed)
     groups = int(rng.choice([1, 1, 1, 2, 8]))
     channels = groups * int(rng.choice([1, 3, 16, 40, 130, 300]))

@@ -92,7 +92,7 @@ class Case:
         return self.kind == "conv" and self.groups == self.channels == self.out_channels
 
     def each(self, name: str) -> Shape:
-        """Give an option as an int a spatial dimension; a pool steps by its window."""
+        """Return an option as an int a spatial dimension; a pool steps by its window."""
         value = self.options.get(name)
         if value is None:
             step = name == "stride" and "kernel_size" in self.options
@@ -207,7 +207,7 @@ def _layer(row: dict[str, str]) -> Case:
 
 
 def _filter(name: str, size: int, dtype: str, **more: Any) -> Case:
-    """Give a filter of one channel over an image of 512 x 512, output of the same size."""
+    """Return a filter of one channel over an image of 512 x 512, output of the same size."""
     shapes = (1, 1, 512, 512), (1, 1, size, size)
     return Case(name, "conv2d", *shapes, {"padding": size // 2}, dtype, **more)
 
@@ -314,7 +314,7 @@ _QUICK_THREADED = ("rn50.2b.3x3", "mnv2.dw112", "lenet.1")
 
 
 def suites() -> dict[str, tuple[Case, ...]]:
-    """Give every suite's cases, by the suite's name."""
+    """Return every suite's cases, by the suite's name."""
     # Its cases are made of this module's.
     from benchmarks import functional
 

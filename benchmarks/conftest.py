@@ -45,7 +45,7 @@ def against_all(cases: Iterable[Case]) -> list[Any]:
 
 @pytest.fixture
 def time_case(benchmark: Any, request: Any) -> Run:
-    """Give a function that builds, checks and times one contestant on one case."""
+    """Return a function that builds, checks and times one contestant on one case."""
 
     def run(case: Case, maker: Maker, threads: int | None = None) -> None:
         if (why_not := refusal(maker, case)) is not None:

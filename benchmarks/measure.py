@@ -63,7 +63,7 @@ def measure(
 ) -> dict[str, Result]:
     """Time ``rivals`` for about ``budget`` seconds together, each in turn.
 
-    A turn is one run that is not timed, so that nobody finds the caches as another left them,
+    A turn is one run that is not timed, so that none finds the caches as another left them,
     and as many timed ones as fit into 2 ms. Slow contestants take part in fewer rounds. Between
     turns there is a ``pause``, in which other libraries' threads stop spinning.
     """
@@ -87,10 +87,10 @@ def measure(
 
 
 def _plan(seconds: float, share: float, rest: float) -> tuple[int, int]:
-    """Give rounds, and runs a round, for a contestant that takes ``seconds`` a run."""
+    """Return rounds, and runs a round, for a contestant that takes ``seconds`` a run."""
     runs = min(_MOST_RUNS, max(1, int(_TURN_SECONDS / max(seconds, 1e-7))))
     rounds = int(share / max(seconds * (runs + 1) + rest, 1e-7))
-    # One run of a very slow contestant has to do.
+    # One run of a slow contestant is enough.
     least = 0 if seconds > share else 3
     return min(_MOST_ROUNDS, max(least, rounds)), runs
 
@@ -108,7 +108,7 @@ def _checked(rival: Timed, case: Subject, expected: Array) -> Result:
 
 
 def first_line(problem: BaseException) -> str:
-    """Give the first line of an error's text, shortened, or its type."""
+    """Return the first line of an error's text, shortened, or its type."""
     lines = str(problem).strip().splitlines()
     return lines[0][:120] if lines else type(problem).__name__
 

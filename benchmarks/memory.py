@@ -72,7 +72,7 @@ def main(names: tuple[str, ...], batch: int) -> None:
 
 
 def measure(load: str, file: Path, shape: tuple[int, ...]) -> list[float]:
-    """Give a process's most memory when it has loaded a file, its most in all, and what it keeps.
+    """Return a process's most memory when it has loaded a file, its most in all, and what it keeps.
 
     In MB of 10^6 bytes; the second run of two, when byte code and kernels are cached.
     """

@@ -93,7 +93,7 @@ class Example:
         return by_ncnn(ncnn_net(text.text, text.values, threads), self.x, self.expected.shape)
 
     def makers(self, threads: int) -> dict[str, Callable[[], Rival]]:
-        """Give fastconv and its peers by name."""
+        """Return fastconv and its peers by name."""
         return {
             "fastconv": lambda: self.by_fastconv(threads),
             "torch": lambda: self.by_torch(threads, last=False),

@@ -23,7 +23,7 @@ from benchmarks.rival import Rival
 
 
 def disagreement(given: list[Array], expected: list[Array], case: Case) -> str | None:
-    """Say how answers differ; None: they agree."""
+    """Return how answers differ; None: they agree."""
     for ours_, theirs in zip(given, expected, strict=True):
         if ours_.shape != theirs.shape or ours_.dtype != theirs.dtype:
             return (f"{ours_.dtype}{list(ours_.shape)}, not "

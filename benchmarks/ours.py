@@ -96,7 +96,7 @@ def module(case: Case, weight: Array | None = None, bias: Array | None = None) -
 
 
 def choice(case: Case, last: bool = False, packed: bool = True) -> Any:
-    """Return what dispatch chose for a case, beside all candidates."""
+    """Return what dispatch chose for a case, with all candidates."""
     return explained(case, last, packed).choices[0]
 
 
@@ -114,7 +114,7 @@ def explained(case: Case, last: bool = False, packed: bool = True) -> Any:
 
 
 def candidates(case: Case, last: bool = False) -> list[Call]:
-    """Give a call for every compiled algorithm that may serve the case; the chosen one first."""
+    """Return a call for every compiled algorithm that may serve the case; the chosen one first."""
     chosen = choice(case, last)
     able = [
         c.algorithm

@@ -1,4 +1,4 @@
-"""Rows as tables in Markdown, the losses beside the wins, and as a roofline plot."""
+"""Rows as tables in Markdown, the losses with the wins, and as a roofline plot."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _BUSY = 0.3
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Give a table in Markdown."""
+    """Return a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def suite_text(suite: str, rows: Sequence[Row], peak: Peak) -> str:
-    """Give a suite's section."""
+    """Return a suite's section."""
     body: Callable[[Sequence[Row], Peak], str] = {
         "threads": _threads,
         "algorithms": _algorithms,
@@ -133,7 +133,7 @@ def _ratio(value: float | None) -> str:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Give the geometric mean."""
+    """Return the geometric mean."""
     return float(np.exp(np.mean(np.log(values))))
 
 
@@ -156,7 +156,7 @@ def _summary(
 
 
 def _refusals(rows: Sequence[Row]) -> str:
-    """Give who did not run and why, a line a contestant and reason; nothing if all ran."""
+    """Return who did not run and why, a line a contestant and reason; nothing if all ran."""
     ran = {name for row in rows for name in row.results}
     never: dict[str, str] = {}
     found: dict[tuple[str, str], list[str]] = {}
@@ -213,7 +213,7 @@ def _threads(rows: Sequence[Row], peak: Peak) -> str:
 
 
 def _algorithms(rows: Sequence[Row], peak: Peak) -> str:
-    """Tell where the choice was right: within 10 % of the best candidate that ran."""
+    """Return where the choice was right: within 10 % of the best candidate that ran."""
     lines, shares = [], []
     for row in rows:
         best = row.best(row.results)
@@ -236,7 +236,7 @@ def _algorithms(rows: Sequence[Row], peak: Peak) -> str:
 
 
 def baseline_text(suite: str, rows: Sequence[Row]) -> str:
-    """Give a suite's section for old against new."""
+    """Return a suite's section for old against new."""
     lines = []
     found: dict[str, list[float]] = {"": [], " network": []}
     for row in rows:
@@ -299,7 +299,7 @@ def roofline(rows: Sequence[Row], peak: Peak, folder: Path) -> str | None:
         axes.annotate(row.case, (row.flops / row.bytes, rate), **place)
     axes.set(xscale="log", yscale="log", xlabel="operations a byte that must move at least")
     axes.set_ylabel(f"GFLOP/s, {peak.threads} thread{'s' if peak.threads > 1 else ''}")
-    axes.set_title("Where the layers stand; named: the largest losses")
+    axes.set_title("Where the layers are; named: the largest losses")
     axes.grid(True, which="both", alpha=0.2)
     axes.legend(fontsize=8)
     for kind in ("png", "svg"):

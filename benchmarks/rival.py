@@ -74,11 +74,11 @@ class Maker(Protocol):
     name: str
 
     def missing(self) -> str | None:
-        """Say what is not installed; None: all is there."""
+        """Return what is not installed; None: everything is."""
         ...
 
     def can(self, case: Case) -> str | None:
-        """Say why it cannot run ``case``; None: it can."""
+        """Return why it cannot run ``case``; None: it can."""
         ...
 
     def build(self, case: Case, threads: int) -> Rival:
@@ -87,12 +87,12 @@ class Maker(Protocol):
 
 
 def refusal(maker: Maker, case: Case) -> str | None:
-    """Say why ``maker`` takes no part in ``case``, if it does not."""
+    """Return why ``maker`` takes no part in ``case``, if it does not."""
     return maker.missing() or maker.can(case)
 
 
 def error(output: Array, expected: Array) -> float:
-    """Give the largest difference relative to the expected output's standard deviation."""
+    """Return the largest difference relative to the expected output's standard deviation."""
     if output.shape != expected.shape:
         raise ValueError(f"gave shape {output.shape}, expected {expected.shape}")
     wide = np.result_type(expected.dtype, np.float64)

@@ -71,7 +71,7 @@ def main(runs: int) -> None:
 
 
 def run(script: str, environment: dict[str, str]) -> float:
-    """Give the seconds that a new Python takes for a script."""
+    """Return the seconds that a new Python takes for a script."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
     return time.perf_counter() - start

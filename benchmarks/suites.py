@@ -39,7 +39,7 @@ class Plan:
         return self.layout == "NHWC"
 
     def cases(self, suite: str) -> list[Case]:
-        """Give the suite's cases that were asked for."""
+        """Return the suite's cases that were asked for."""
         return [
             case
             for case in suites()[suite]
@@ -62,12 +62,12 @@ class Row:
     group: str = ""
 
     def seconds(self, name: str) -> float | None:
-        """Give a contestant's median, if it ran."""
+        """Return a contestant's median, if it ran."""
         result = self.results.get(name)
         return None if result is None else result.seconds
 
     def best(self, names: Iterable[str] | None = None) -> tuple[str, float] | None:
-        """Give the fastest of ``names``, by default the peers, among those exact enough."""
+        """Return the fastest of ``names``, by default the peers, among those exact enough."""
         wanted = [n for n in self.results if n not in OWN] if names is None else list(names)
         times = {
             name: result.seconds
@@ -122,7 +122,7 @@ def _everyone(case: Case, plan: Plan) -> _Entries:
 
 
 def makers(plan: Plan) -> list[Maker]:
-    """Give fastconv and the peers that were asked for."""
+    """Return fastconv and the peers that were asked for."""
     own: list[Maker] = [ours.Call(last=plan.last)]
     if not plan.last:
         own.append(ours.InNetwork())
@@ -132,7 +132,7 @@ def makers(plan: Plan) -> list[Maker]:
 def _plain(case: Case, plan: Plan) -> _Entries:
     """Return fastconv on plain arrays, and the peers that have plain calls.
 
-    The cases say themselves where the channels lie, whatever the plan does.
+    The cases say themselves where the channels are, whatever the plan does.
     """
     peers = [peer for peer in PEERS if not plan.peers or peer.name in plan.peers]
     wanted: list[Maker] = [ours.Call(packed=False), *(peer for peer in peers if peer.plain)]
@@ -188,6 +188,6 @@ def _row(
 
 
 def thread_counts() -> list[int]:
-    """Give the counts to try: powers of 2 below the cores that the process may use, and those."""
+    """Return the counts to try: powers of 2 below the cores that the process may use, and those."""
     cores = cores_allowed()
     return sorted({2**i for i in range(8) if 2**i < cores} | {cores})

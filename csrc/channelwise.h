@@ -29,9 +29,9 @@ INLINE void NAME(prelu)(int shared, const REAL *source, REAL *target, const REAL
     NAME(store_some)(target + i, n, NAME(where_less)(zero, x, x, x * slope));
 }
 
-/* A line of elements with an entry each, or with one that all share; entries lie at addresses. The
+/* A line of elements with an entry each, or with one that all share; entries are at addresses. The
  * last vector overlaps the one before where there is one; so does the second where that makes the
- * rest of a long line lie at multiples of a vector. */
+ * rest of a long line are at multiples of a vector. */
 #define LINE(function, entry, lanes)                                                               \
     INLINE void NAME(function##_line)(int shared, const REAL *source, REAL *target, int64_t first, \
                                       int64_t second, double least, double most,         \

@@ -204,7 +204,7 @@ INLINE void NAME(sum_tile)(int rows, int vectors, int edge,
 }
 
 /* Sum rows `start` to `stop` - 1 of the block of columns from `begin` on of a plane by one filter
- * of its channel: from lines that were copied, or, with none, from the plane as it lies. */
+ * of its channel: from lines that were copied, or, with none, from the plane as it is stored. */
 INLINE void NAME(sum_block)(int rows, int vectors, const struct depthwise_planar_args *args,
                             int64_t copied,
                             int64_t plane, int64_t filter, int64_t start, int64_t stop,
@@ -281,7 +281,7 @@ INLINE void NAME(copy_block)(const struct depthwise_planar_args *args, int64_t p
                      start * args->step_down, rows * args->step_down + reach, AT(lines));
 }
 
-/* `copy`: padded lines are copied first; else planes are read as they lie, and strides are 1. */
+/* `copy`: padded lines are copied first; else planes are read as they are stored, and strides are 1. */
 INLINE void NAME(sum_planes)(int copy, const struct depthwise_planar_args *args, int64_t first,
                              int64_t last,
                              int64_t worker)

@@ -1,7 +1,7 @@
 /* The driver: runs stages of kernels, each one's work items shared out over threads.
  *
  * The threads are the library's own and sleep between calls, so that no second OpenMP runtime
- * stands beside that of Numba or PyTorch. One program has them at a time; one that comes meanwhile
+ * coexists with that of Numba or PyTorch. One program has them at a time; one that comes meanwhile
  * does its work alone, which gives the same bits. So does a caller with what its threads are too
  * late for. A child process after a fork starts new ones.
  *
@@ -77,10 +77,10 @@ static struct {
     pthread_cond_t begin;
     pthread_cond_t rest;
     pthread_cond_t end;
-    int64_t threads;         /* that were started, beside the caller's */
+    int64_t threads;         /* that were started, besides the caller's */
     _Atomic int64_t helpers; /* of them, the first so many, that the latest program has */
     _Atomic uint64_t round;  /* counts the jobs */
-    int64_t next;            /* the first part of this one that nobody has taken */
+    int64_t next;            /* the first part of this one that is not claimed yet */
     _Atomic int64_t unfinished;
     struct job job;
     char asleep[MOST_THREADS];
@@ -139,7 +139,7 @@ static void note_core(void)
     pool.core = sched_getcpu();
 }
 
-/* Leave the core of the thread that this one works for: while both are there, this one only looks
+/* Leave the core of the thread that this one works for: while both run, this one only looks
  * for work in turn with who makes it, and never sleeps. Where there are more threads than cores,
  * some share one anyway. */
 static void leave_core(void)

@@ -5,7 +5,7 @@
  */
 #include "tile.h"
 
-/* Where a tile goes. Row r, column c of the output lies at out + out_rows[r] + c * out_column
+/* Where a tile goes. Row r, column c of the output is at out + out_rows[r] + c * out_column
  * bytes, and so does the residual's, if there is one; `buffer` has room for a tile. */
 struct NAME(epilogue) {
     int64_t out;
@@ -29,7 +29,7 @@ INLINE void NAME(finish_vector)(const struct NAME(epilogue) *e, V value, int64_t
     NAME(store_first)(AT(e->out + shift), count, value);
 }
 
-/* Rows whose columns lie beside each other. */
+/* Rows whose columns are adjacent. */
 INLINE void NAME(finish_rows)(const struct NAME(epilogue) *e, int64_t pitch, int64_t row,
                               int64_t rows, int64_t column, int64_t columns)
 {
@@ -42,7 +42,7 @@ INLINE void NAME(finish_rows)(const struct NAME(epilogue) *e, int64_t pitch, int
     }
 }
 
-/* Columns whose rows lie beside each other: turned in squares. */
+/* Columns whose rows are adjacent: turned in squares. */
 INLINE void NAME(finish_columns)(const struct NAME(epilogue) *e, int64_t pitch, int64_t row,
                                  int64_t rows, int64_t column, int64_t columns)
 {
@@ -63,7 +63,7 @@ INLINE void NAME(finish_columns)(const struct NAME(epilogue) *e, int64_t pitch, 
     }
 }
 
-/* One by one, wherever they lie: what comes before the stores is done in the buffer. */
+/* One by one, wherever they are: what comes before the stores is done in the buffer. */
 INLINE void NAME(finish_each)(const struct NAME(epilogue) *e, int64_t pitch, int64_t row,
                               int64_t rows, int64_t column, int64_t columns)
 {

@@ -15,7 +15,7 @@
 
 typedef void (*fastconv_kernel)(const int64_t *args, int64_t first, int64_t last, int64_t worker);
 
-/* Give the address of a kernel by its name, such as "pool_fold_max_float32_avx2"; 0: none such. */
+/* Return the address of a kernel by its name, such as "pool_fold_max_float32_avx2", or 0. */
 int64_t fastconv_find(const char *name);
 
 /* Return the digest of the declarations that the kernels were built for. */

@@ -1,8 +1,8 @@
 /* Overlap-save: an item is two blocks of one plane, the two parts of a complex matrix; in one
  * dimension, as many pairs of blocks as a vector has lanes, a row each.
  *
- * Passes are explained in fastconv/backends/native/conv/fft/passes.py. Lanes lie across transforms: columns are transformed
- * as they lie, rows are turned for it, as many at once as there are lanes.
+ * Passes are explained in fastconv/backends/native/conv/fft/passes.py. Lanes run across transforms: columns are transformed
+ * as they are stored, rows are turned for it, as many at once as there are lanes.
  */
 
 #include "tile.h"
@@ -100,7 +100,7 @@ INLINE void NAME(butterfly)(int radix, int inverse, int turned, REAL *real, REAL
     }
 }
 
-/* Split every transform of `length` numbers into `radix`, or join as many; vectors lie `pitch`
+/* Split every transform of `length` numbers into `radix`, or join as many; vectors are `pitch`
  * elements apart. */
 INLINE void NAME(one_pass)(int radix, int inverse, REAL *real, REAL *imaginary, int64_t pitch,
                            int64_t total, int64_t length, const REAL *twiddles)
@@ -119,7 +119,7 @@ INLINE void NAME(one_pass)(int radix, int inverse, REAL *real, REAL *imaginary, 
     }
 }
 
-/* Transform a vector of columns: element k lies at real + k * pitch and imaginary + k * pitch. */
+/* Transform a vector of columns: element k is at real + k * pitch and imaginary + k * pitch. */
 INLINE void NAME(passes)(int inverse, REAL *real, REAL *imaginary, int64_t pitch, int64_t table,
                          int64_t count, int64_t twiddles)
 {
@@ -155,7 +155,7 @@ static void NAME(inverse)(REAL *real, REAL *imaginary, int64_t pitch, int64_t ta
     NAME(passes)(1, real, imaginary, pitch, table, count, twiddles);
 }
 
-/* Where a part of a matrix stands: its first row's block, that block's line and column of blocks,
+/* Where a part of a matrix is: its first row's block, that block's line and column of blocks,
  * and the blocks and lines from a row to the next. */
 struct NAME(stand) {
     int64_t block, above, left, blocks_apart, lines_apart;

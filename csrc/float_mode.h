@@ -2,7 +2,7 @@
  * nearest, subnormal numbers taken as zero and never made.
  *
  * A processor multiplies subnormal numbers some 100 times slower than others. And threads are set
- * apart from each other: what one library sets in the caller's, the pool's do not have.
+ * separately: what one library sets in the caller's, the pool's do not have.
  */
 #ifndef FASTCONV_FLOAT_MODE_H
 #define FASTCONV_FLOAT_MODE_H

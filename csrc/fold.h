@@ -1,7 +1,7 @@
 /* Windows summed back into images: an item is one row of one channel, its taps are added in order. */
 #include "windows.h"
 
-/* Add `count` cells to those that lie `step` apart. */
+/* Add `count` cells to those that are `step` apart. */
 INLINE void NAME(add)(REAL *restrict to, int64_t step, const REAL *restrict of, int64_t count)
 {
     int64_t done = 0;
@@ -51,7 +51,7 @@ static void NAME(fold_rows)(const struct windows_args *args, int64_t first, int6
     const int64_t cells = args->kernel_height * args->kernel_width * args->rows * args->columns;
     REAL *scratch = AT(args->scratch_base + worker * args->scratch_stride);
     for (int64_t item = first; item < last; item++) {
-        /* Neighbouring items share cache lines where channels stand last. */
+        /* Neighbouring items share cache lines where channels are last. */
         const int planes = x_step == 1;
         const int64_t row = planes ? item : item / channels;
         const int64_t y = row % height, plane = row / height;

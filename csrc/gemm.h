@@ -1,5 +1,5 @@
 /* The one GEMM, and im2col before it: register tiles over rows that tables of offsets find, columns
- * packed in panels. What is multiplied stands in fastconv/backends/native/gemm.py.
+ * packed in panels. What is multiplied is in fastconv/backends/native/gemm.py.
  *
  * Sums run over taps, then over k, in order, whatever the tile.
  */
@@ -8,7 +8,7 @@
 
 #ifndef GEMM_ONCE
 #define GEMM_ONCE
-/* Of a GEMM whose columns come as they are given: how they lie, and how many images there are. */
+/* Of a GEMM whose columns come as they are given: how they are stored, and how many images there are. */
 #endif
 
 /* What of a GEMM is one image's and one group's, and the worker's own memory. */

@@ -98,7 +98,7 @@ def arguments(kernels: list[Kernel]) -> str:
 
 
 def members(record: type[Record]) -> Iterable[str]:
-    """Return the members of a record's struct; those of its base are a struct as well."""
+    """Yield the members of a record's struct; those of its base are a struct as well."""
     base = base_of(record)
     fields = list(fields_of(record))
     if base is not None:

@@ -10,7 +10,7 @@
 
 enum { STAGE_WORDS = 3, PLACE_WORDS = 3 };
 
-/* Write where a piece's buffers lie; the workspace and scratch memory come last. */
+/* Write where a piece's buffers are; the workspace and scratch memory come last. */
 static void locate(const struct nested_args *args, const struct nested_run *run, int64_t piece,
                    int64_t own, int64_t *addresses)
 {

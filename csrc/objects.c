@@ -2,7 +2,7 @@
  * the run of a program on NumPy arrays. fastconv/functional/again.py has the same in Python.
  *
  * An array's fields are read where NumPy's binary interface has them; Python looks first whether
- * they are there (`describe`). In CPython's stable ABI, a module of its own: cffi passes no
+ * they exist (`describe`). In CPython's stable ABI, a module of its own: cffi passes no
  * objects. Calls that are repeated whole are in repeat.c.
  */
 #include "objects.h"
@@ -72,7 +72,7 @@ static int take(struct key *key, PyObject *value, int is_out)
             key->out = value;
             return 1;
         }
-        /* Of arrays that are not contiguous, strides too, and another number to tell them apart. */
+        /* Of arrays that are not contiguous, strides too, and another number to distinguish them. */
         key->words[key->count++] = contiguous ? array->dimensions : -1 - array->dimensions;
         for (int i = 0; i < array->dimensions; i++) {
             key->words[key->count++] = array->shape[i];

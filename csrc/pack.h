@@ -14,7 +14,7 @@ INLINE void NAME(clear)(REAL *target, int64_t count)
     memset(target, 0, (size_t)count * sizeof(REAL));
 }
 
-/* Cells first to last - 1 of a row, from pixels whose channels lie beside each other. */
+/* Cells first to last - 1 of a row, from pixels whose channels are adjacent. */
 INLINE void NAME(copy_pixels)(const struct pack_args *args, REAL *row, const REAL *source,
                               int64_t first,
                               int64_t last)

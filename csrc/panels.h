@@ -1,7 +1,7 @@
 /* One panel of columns: (column, channel, tap) turned into (tap, channel, column of the panel). */
 #ifndef PANELS_H
 #define PANELS_H
-/* How a panel's columns lie, bytes apart from `source` on: so many of them there are, so many the
+/* How a panel's columns are stored, bytes apart from `source` on: so many of them there are, so many the
  * panel has. */
 struct columns {
     const char *source;

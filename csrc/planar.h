@@ -245,7 +245,7 @@ INLINE void NAME(planar)(int rows, int vectors, const struct planar_args *args, 
     const int64_t channels = args->out_channels, tiles = parts_of(channels, rows);
     const int64_t filters = tiles * rows, parts = args->parts;
     const int64_t lines = args->scratch_base + worker * args->scratch_stride;
-    /* Lines that lie as outputs do are one line; others fill whole vectors. */
+    /* Lines with the outputs' layout are one line; others fill whole vectors. */
     const int64_t line = args->single ? width : parts_of(width, LANES) * LANES;
     REAL *panel = args->panel < 0 ? 0 : AT(lines + args->panel);
     int64_t before = -1;

@@ -1,8 +1,8 @@
 /* Padded lines of a plane, split by column phase, copied into scratch memory.
  *
- * How they lie is explained in fastconv/backends/native/conv/planes.py:
- * column c of a window's reach lies in phase c % step at place c // step. A line is written by
- * whole vectors: what runs over its end is written again by the next one, or lies in memory that
+ * Their layout is explained in fastconv/backends/native/conv/planes.py:
+ * column c of a window's reach is in phase c % step at place c // step. A line is written by
+ * whole vectors: what runs over its end is written again by the next one, or is stored in memory that
  * the plan left for it.
  */
 #ifndef PLANES_ONCE
@@ -122,7 +122,7 @@ static void NAME(copy_lines)(const struct lines_args *args, int64_t before, cons
 {
     const int64_t *rows = words_at(args->line_rows, first);
     const int64_t line = args->line_phases * args->line_phase;
-    /* Lines that are no whole vectors are written over each other's ends, one after the other. */
+    /* Lines that are not whole vectors are written over each other's ends, one after the other. */
     const int64_t together = args->line_phase % LANES == 0 ? count : 1;
     if (args->line_by_table) {
         NAME(copy_by_table)(args, plane, rows, count, target);

@@ -7,7 +7,7 @@
 
 #ifndef POOL_ONCE
 #define POOL_ONCE
-/* SUM_VECTORS: vectors of each of four sums that run beside each other, before they are put together
+/* SUM_VECTORS: vectors of each of four sums that run in parallel, before they are put together
  * in float64. */
 enum { LONG_WINDOW = 32, SUM_VECTORS = 32 };
 #endif
@@ -325,7 +325,7 @@ INLINE void NAME(walk)(int largest, const struct walk_args *args, int64_t first,
     }
 }
 
-/* Global pools: a work item is a plane. Four sums run beside each other. */
+/* Global pools: a work item is a plane. Four sums run in parallel. */
 INLINE void NAME(whole)(enum NAME(operation) operation, int mean, const struct whole_args *args,
                         int64_t first, int64_t last)
 {

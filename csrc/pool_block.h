@@ -1,6 +1,6 @@
-/* Pools that go tile by tile of an output row: where an item's cells lie, and runs of them.
+/* Pools that go tile by tile of an output row: where an item's cells are, and runs of them.
  *
- * An item is a tile of an output row and a block of lanes. Outputs whose windows lie inside the row make one
+ * An item is a tile of an output row and a block of lanes. Outputs whose windows are inside the row make one
  * long run of elements (`interior`): of neighbours where windows are one column apart, `spacing`
  * apart where there is one lane. Others are runs of their lanes, one by one.
  */
@@ -122,7 +122,7 @@ WORDS_INLINE int64_t pool_end(const struct pool_block_args *args, const struct p
 #endif
 
 /* A vector of elements `spacing` apart, of which the first `count` count. Others are read where
- * they lie before `end`, for they are somebody's. */
+ * they are before `end`, for they are somebody's. */
 static V __attribute__((noinline)) NAME(run_apart)(const REAL *from, int64_t spacing, int64_t count,
                                                    int64_t end)
 {

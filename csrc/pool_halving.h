@@ -2,13 +2,13 @@
  * straight from the image to the outputs.
  *
  * Rows are brought together first, then columns: the order of every planar pool. A work item is
- * some rows of outputs, which lie one after the other, whichever planes they are of.
+ * some rows of outputs, which are stored one after the other, whichever planes they are of.
  */
 #include "pool_operation.h"
 
 #define NEXT_PLACE(x, i) ((i) + 1)
 
-/* Fold the rows of windows: a vector of columns, the first `count` of which are there. */
+/* Fold the rows of windows: a vector of columns, the first `count` of which are valid. */
 INLINE V NAME(halving_fold)(enum NAME(operation) operation, int64_t tall, const REAL *from,
                             int64_t pitch, int64_t count)
 {
@@ -21,7 +21,7 @@ INLINE V NAME(halving_fold)(enum NAME(operation) operation, int64_t tall, const 
     return total;
 }
 
-/* A vector of outputs from the image at `from`, of which `count` elements are there. */
+/* A vector of outputs from the image at `from`, of which `count` elements are valid. */
 INLINE V NAME(halving_vector)(enum NAME(operation) operation, int64_t tall, int taps,
                               const REAL *from, int64_t pitch, int64_t count)
 {
@@ -55,7 +55,7 @@ INLINE void NAME(halving_rows)(enum NAME(operation) operation, int mean, int roo
     for (; row < stop; row++) {
         const REAL *from = plane + y * step;
         for (int64_t o = 0; o < outputs; o += LANES) {
-            /* What lies past a line's end is somebody's, and in no output that is kept. */
+            /* What is past a line's end is somebody's, and in no output that is kept. */
             const REAL *at = from + 2 * o;
             V value;
             if (at <= whole_end) {

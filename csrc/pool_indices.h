@@ -12,7 +12,7 @@
 /* What is folded: rows into a line, a line's columns into outputs, windows into outputs. */
 enum indices_shape { PLACES_TO_LINE, PLACES_OF_LINE, PLACES_OF_WINDOW };
 
-/* Runs: where elements and the places of their rows come from and go to, how far apart cells lie
+/* Runs: where elements and the places of their rows come from and go to, how far apart cells are
  * in memory (bytes) and in the plane (places), where the first one is, places from one element of
  * the run to the next. */
 struct indices_run {

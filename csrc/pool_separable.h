@@ -14,7 +14,7 @@ enum pool_kind { POOL_MAX, POOL_AVG, POOL_LARGEST, POOL_LP };
 enum pool_shape { TO_LINE, COLUMNS, WINDOW };
 enum { LARGEST_POWER = 16 };
 
-/* Runs: where elements come from and go to, how far apart their cells lie, what they become.
+/* Runs: where elements come from and go to, how far apart their cells are, what they become.
  * `power` is p where it is a small integer, else 0; `cells` of a mean. */
 struct pool_run {
     struct pool_cells cells;
@@ -28,7 +28,7 @@ INLINE V NAME(separable_bring)(const int sums, V total, V value)
     return sums ? total + value : NAME(or_nan)(total, NAME(larger)(total, value));
 }
 
-/* Give a vector of cells as they were given: floats where `narrow`. */
+/* Return a vector of cells as they were given: floats where `narrow`. */
 INLINE V NAME(separable_given)(const int narrow, const int whole, int64_t at, int64_t spacing,
                                int64_t count, int64_t end)
 {
@@ -60,7 +60,7 @@ static V __attribute__((noinline, unused)) NAME(separable_pow)(V value, double p
     return NAME(load)(lanes);
 }
 
-/* Give magnitudes to the power p. */
+/* Return magnitudes to the power p. */
 INLINE V NAME(separable_power)(const struct pool_run *run, V value, int64_t count)
 {
     const V size = NAME(magnitude)(value);

@@ -4,7 +4,7 @@
 #ifndef POOL_WEIGHTED_ONCE
 #define POOL_WEIGHTED_ONCE
 /* Runs: where elements come from and go to, and how far apart their cells and the weights of these
- * lie; what the sum is divided by is at `total`. */
+ * are; what the sum is divided by is at `total`. */
 struct weighted_run {
     struct pool_cells cells;
     int64_t from, to, end, spacing, weights, depth_weights, row_weights, total;

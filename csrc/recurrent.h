@@ -1,8 +1,8 @@
 /* The steps of recurrent layers: a work item is some batch entries of one direction, all steps.
  *
- * What each step's inputs come to is there already (a GEMM's rows, bias included). A step adds the
+ * What each step's inputs come to is known already (a GEMM's rows, bias included). A step adds the
  * products of the state before it, unit by unit in order, and finishes the gates of a panel's
- * hidden units in registers. Lanes run across hidden units; the state of both steps stands in the
+ * hidden units in registers. Lanes run across hidden units; the state of both steps is in the
  * worker's own memory. How weights are packed is explained in
  * fastconv/backends/native/recurrent.py.
  */
@@ -210,7 +210,7 @@ INLINE void NAME(gru_panels)(int rows, int together, const struct NAME(turn) *tu
     }
 }
 
-/* The gates of a GRU that multiplies the state with its reset gate before the product: they stand
+/* The gates of a GRU that multiplies the state with its reset gate before the product: they are
  * in memory until all units have theirs. */
 INLINE void NAME(reset_panels)(int rows, int together, const struct NAME(turn) *turn,
                                int64_t panel)

@@ -430,7 +430,7 @@ static int read_shape(PyObject *given, struct entry *entry)
 
 /* keep(arguments, named, plan, program, order, held, shape, dtype, shared, scratch, serial): have
  * calls like this one run a program; whether they will. `order` has the array of each buffer, -1
- * for none, and `held` the arrays that the plan holds, which must be the very ones. */
+ * for none, and `held` the arrays that the plan holds, which must be the same ones. */
 static PyObject *repeats_keep(PyObject *self, PyObject *given)
 {
     struct repeats *repeats = (struct repeats *)self;

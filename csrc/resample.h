@@ -51,7 +51,7 @@ INLINE void NAME(sum_lines)(const struct NAME(sum) *sum, REAL *to, const int cou
     }
 }
 
-/* Sum the rows that are there into `to`, or add them to it where others have been. */
+/* Sum the rows that exist into `to`, or add them to it where others have been. */
 static void NAME(sum_up)(struct NAME(sum) *sum, REAL *to, int64_t length)
 {
     switch (sum->carry ? MOST_SUMMED + 1 + sum->count : sum->count) {
@@ -182,7 +182,7 @@ INLINE void NAME(sum_each)(const struct weigh_args *args, REAL *to, const REAL *
     }
 }
 
-/* The same, a vector of outputs at a time where what it sums lies in two vectors of the line. */
+/* The same, a vector of outputs at a time where what it sums is in two vectors of the line. */
 INLINE void NAME(sum_cells)(const struct weigh_args *args, REAL *to, const REAL *line,
                             const int64_t taps)
 {
@@ -237,7 +237,7 @@ static void NAME(sum_line)(const struct weigh_args *args, REAL *to, const REAL *
     }
 }
 
-/* Give the sum of the rows for a line: in scratch memory, or where a lone row stands. */
+/* Return the sum of the rows for a line: in scratch memory, or where a lone row is. */
 INLINE const REAL *NAME(line_of)(const struct weigh_args *args, REAL *scratch, const REAL *plane,
                                  int64_t a,
                                  int64_t b, int64_t length)

@@ -50,7 +50,7 @@ INLINE void NAME(response_planes)(int root, const struct response_args *args, in
     }
 }
 
-/* Channels last: a work item is some pixels. A pixel's squares lie in scratch memory between zeros
+/* Channels last: a work item is some pixels. A pixel's squares are stored in scratch memory between zeros
  * that stand for the channels beyond the first and the last. */
 INLINE void NAME(response_pixels)(int root, const struct response_args *args, int64_t first,
                                   int64_t last,

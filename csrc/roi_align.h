@@ -9,7 +9,7 @@
 #ifndef ROI_ONCE
 #define ROI_ONCE
 
-/* The two cells that a sample lies between, and their weights. */
+/* The two cells that a sample is between, and their weights. */
 struct roi_sample {
     int64_t low, high;
     double first, second;
@@ -22,7 +22,7 @@ WORDS_INLINE int64_t roi_samples(struct roi_sample *samples, double start, doubl
     int64_t each = ratio;
     if (each <= 0) {
         const double cells = ceil(size / (double)bins);
-        /* Whoever planned this has looked at the regions. */
+        /* The planner has looked at the regions. */
         each = cells > 1 ? (cells * (double)bins <= (double)most ? (int64_t)cells : most / bins) : 1;
     }
     const double step = size / (double)bins;

@@ -60,7 +60,7 @@ WORDS_INLINE int sample_axis(double x, double length, int64_t mode, int64_t padd
     if (mode != SAMPLE_CUBIC && padding == SAMPLE_REFLECTION) {
         x = sample_reflected(x, length, corners);
     }
-    /* What is no number is outside, or where the image begins. */
+    /* What is not a number is outside, or where the image begins. */
     if (!(fabs(x) <= 1e300)) {
         x = padding == SAMPLE_BORDER && x > 0 ? length - 1 : padding == SAMPLE_ZEROS ? -4 : 0;
     }

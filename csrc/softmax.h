@@ -82,7 +82,7 @@ INLINE void NAME(finish)(int logarithm, REAL *target, const double *wholes, int6
 }
 
 /* `count` columns side by side, `step` elements from line to line; line by line, since lines may
- * lie far apart. The sums and largest elements stand in memory of whole vectors. */
+ * are far apart. The sums and largest elements are in memory of whole vectors. */
 INLINE void NAME(softmax_block)(int logarithm, const REAL *source, REAL *target, int64_t length,
                                 int64_t step, int64_t count, double *sums, REAL *tops)
 {
@@ -127,7 +127,7 @@ INLINE void NAME(softmax_block)(int logarithm, const REAL *source, REAL *target,
     }
 }
 
-/* As many rows as a vector has lanes, turned into columns and back; `count` of them are there. */
+/* As many rows as a vector has lanes, turned into columns and back; `count` of them are valid. */
 INLINE void NAME(softmax_short_rows)(int logarithm, const REAL *source, REAL *target,
                                      int64_t length, int64_t count)
 {

@@ -11,7 +11,7 @@
 #define SORT_SHORT 48
 #endif
 
-/* A number's key; `flip` is 0, or -1 where the smallest shall come first. */
+/* A number's key; `flip` is 0, or -1 where the smallest comes first. */
 INLINE INTEGER NAME(key_of)(REAL x, INTEGER flip)
 {
     INTEGER bits;

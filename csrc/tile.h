@@ -26,7 +26,7 @@ INLINE void NAME(tile_addresses)(int rows, int64_t *addresses, int64_t base, con
 }
 
 /* Add `count` outer products: the GEMM's micro-kernel. Step k adds A[row, k] * B[k, column]: A[row]
- * lies contiguous at addresses[row] + offset, B as rows of the tile's width at `panel`. */
+ * is contiguous at addresses[row] + offset, B as rows of the tile's width at `panel`. */
 INLINE void NAME(tile_multiply_add)(int rows, int vectors, V *tile, const int64_t *addresses,
                                     int64_t offset, const REAL *panel, int64_t count)
 {
@@ -49,7 +49,7 @@ INLINE void NAME(tile_multiply_add)(int rows, int vectors, V *tile, const int64_
     }
 }
 
-/* Add count * LANES outer products; both operands lie as they are read: A as blocks of rows x LANES
+/* Add count * LANES outer products; both operands are stored as they are read: A as blocks of rows x LANES
  * elements, B as rows of the tile's width. */
 INLINE void NAME(tile_multiply_blocks)(int rows, int vectors, V *tile, const REAL *a,
                                        const REAL *b, int64_t count)
@@ -88,7 +88,7 @@ INLINE void NAME(tile_add_row)(int rows, int vectors, V *tile, const REAL *row)
     }
 }
 
-/* Add what lies at the addresses of the rows (a residual). */
+/* Add what is at the addresses of the rows (a residual). */
 INLINE void NAME(tile_add)(int rows, int vectors, V *tile, const int64_t *addresses)
 {
     UNROLL for (int r = 0; r < rows; r++) {
@@ -107,7 +107,7 @@ INLINE void NAME(tile_store)(int rows, int vectors, const V *tile, const int64_t
     }
 }
 
-/* The same where the rows lie `pitch` bytes apart. */
+/* The same where the rows are `pitch` bytes apart. */
 INLINE void NAME(tile_add_apart)(int rows, int vectors, V *tile, int64_t start, int64_t pitch)
 {
     int64_t place = anew(start);

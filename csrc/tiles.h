@@ -60,7 +60,7 @@ INLINE V NAME(fused)(V a, V b, V c)
     return c;
 #else
     /* The product is exact in doubles. A sum that was rounded to the middle of two floats is moved
-     * to the side that what was lost lies on. */
+     * to the side that what was lost is on. */
     for (int i = 0; i < LANES; i++) {
         const double product = (double)a[i] * b[i], more = c[i], sum = product + more;
         uint64_t bits;
@@ -99,7 +99,7 @@ INLINE V NAME(fused)(V a, V b, V c)
 #define TILE_DOT(sum, left, right)                                                                 \
     __asm__ volatile("tdpbf16ps %tmm" #right ", %tmm" #left ", %tmm" #sum)
 
-/* No other function may run with tiles set up but those inlined: nobody saves them. */
+/* No other function may run with tiles set up but those inlined: tiles are not saved. */
 INLINE void NAME(tiles_begin)(struct tile_file *file)
 {
     struct tile_configuration all = {.palette = 1};

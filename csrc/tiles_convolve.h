@@ -1,5 +1,5 @@
 /* Convolution on matrix tiles: rows are pixels of a block that was packed before, columns are output
- * channels. How blocks lie is explained in
+ * channels. The layout of blocks is explained in
  * fastconv/backends/native/conv/tiles/layout.py.
  */
 #include "tile.h"
@@ -181,7 +181,7 @@ INLINE void NAME(close_up)(float *line, int64_t mask)
 #endif
 }
 
-/* Finish some outputs that lie together, and store them. */
+/* Finish some outputs that are stored together, and store them. */
 INLINE void NAME(finish_some)(const struct NAME(ending) *e, V value, int64_t shift, int64_t count)
 {
     const struct convolve_tiles_args *args = e->args;
@@ -194,7 +194,7 @@ INLINE void NAME(finish_some)(const struct NAME(ending) *e, V value, int64_t shi
     NAME(store_some)(AT(args->target + shift), count, value);
 }
 
-/* Channels that lie together, pixel by pixel. */
+/* Channels that are stored together, pixel by pixel. */
 INLINE void NAME(finish_pixels)(const struct NAME(ending) *e, const struct NAME(sums) *s)
 {
     int64_t shift = s->shift;
@@ -210,7 +210,7 @@ INLINE void NAME(finish_pixels)(const struct NAME(ending) *e, const struct NAME(
     }
 }
 
-/* Pixels that lie together, channel by channel. */
+/* Pixels that are stored together, channel by channel. */
 INLINE void NAME(finish_channels)(const struct NAME(ending) *e, const struct NAME(sums) *s)
 {
     float lines[16 * 16];

@@ -23,7 +23,7 @@ INLINE void NAME(store_pixel)(const struct convolve_tiles_args *args, char *to, 
     }
 }
 
-/* The words of one pixel whose 32 numbers lie together. */
+/* The words of one pixel whose 32 numbers are stored together. */
 INLINE V NAME(split_row)(const float *row, V *high, V *low)
 {
     V strange = {0};
@@ -45,7 +45,7 @@ static __attribute__((noinline, unused)) void NAME(split_row_strange)(const floa
     memcpy(low, pieces[1], sizeof pieces[1]);
 }
 
-/* Pack one pixel's channels `channel` to `channel` + 31, wherever they lie; `source` 0: zeros. */
+/* Pack one pixel's channels `channel` to `channel` + 31, wherever they are; `source` 0: zeros. */
 static __attribute__((noinline, unused)) void NAME(pack_pixel)(const struct NAME(block) *block,
                                                                int64_t source, int64_t channel,
                                                                char *to)
@@ -63,7 +63,7 @@ static __attribute__((noinline, unused)) void NAME(pack_pixel)(const struct NAME
     }
 }
 
-/* Pack `count` pixels, each 32 channels that lie together. */
+/* Pack `count` pixels, each 32 channels that are stored together. */
 INLINE void NAME(pack_rows)(const struct NAME(block) *block, int64_t source, int64_t channel,
                             int64_t count, const int32_t *targets, char *to)
 {
@@ -213,8 +213,8 @@ INLINE void NAME(pack_block)(const struct NAME(block) *block, int64_t number)
     }
 }
 
-/* Turn `count` elements of up to 16 columns, so that an element's columns lie together; zeros for
- * those that are not there. */
+/* Turn `count` elements of up to 16 columns, so that an element's columns are stored together; zeros for
+ * those that are missing. */
 INLINE void NAME(turn_columns)(const float *source, int64_t step, int64_t there, int64_t count,
                                float *turned)
 {
@@ -240,7 +240,7 @@ INLINE void NAME(turn_columns)(const float *source, int64_t step, int64_t there,
 
 /* Weights as right tiles. A work item is some chunks of the depth of one tile of 16 columns, of
  * which a run of elements is turned first: pairs of elements at a chunk's places; both pieces where
- * there are two `parts`. Tiles lie by blocks of two of one group, chunk by chunk: first pieces, then
+ * there are two `parts`. Tiles are stored by blocks of two of one group, chunk by chunk: first pieces, then
  * second ones. */
 INLINE void NAME(tile_weights)(int parts, const struct tile_weights_args *args, int64_t first,
                                int64_t last, int64_t worker)

@@ -86,7 +86,7 @@ INLINE struct NAME(wide) NAME(wide_multiply_add)(double a, struct NAME(wide) b, 
 }
 
 /* The filters of one channel for some output channels, `taps` vectors of them, at all frequencies
- * of one phase. Rows of the target lie `row` elements apart. */
+ * of one phase. Rows of the target are `row` elements apart. */
 INLINE void NAME(transform_filters)(const struct transformed_args *args, const REAL *filters,
                                     int64_t phase_down,
                                     int64_t phase_across, int64_t taps_down, int64_t taps_across,

@@ -1,4 +1,4 @@
-/* Doubles whatever REAL is: for kernels that sum in them. Beside simd.h, the one place that names
+/* Doubles whatever REAL is: for kernels that sum in them. Besides simd.h, the one place that names
  * intrinsics.
  */
 

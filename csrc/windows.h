@@ -9,7 +9,7 @@ struct span {
     int64_t low, high;
 };
 
-/* The blocks, out of `blocks`, whose cell stride * block + offset lies in [0, length). */
+/* The blocks, out of `blocks`, whose cell stride * block + offset is in [0, length). */
 WORDS_INLINE struct span blocks_inside(int64_t length, int64_t blocks, int64_t stride,
                                        int64_t offset)
 {

@@ -47,7 +47,7 @@ WORDS_INLINE int64_t parts_together(const struct winograd_args *args, int64_t pa
 }
 #endif
 
-/* A pass transforms `count` lines of vectors: line i's lie `stride` bytes apart from
+/* A pass transforms `count` lines of vectors: line i's are `stride` bytes apart from
  * source + i * next on, and what they become `target_stride` apart from target + i * target_next. */
 typedef void (*NAME(pass))(int64_t source, int64_t next, int64_t stride, int64_t target,
                            int64_t target_next, int64_t target_stride, int64_t count);
@@ -99,7 +99,7 @@ INLINE struct NAME(passes) NAME(passes_of)(const struct winograd_args *args, int
     };
 }
 
-/* Transform a tile: vectors lie `row` and `column` bytes apart, and results in the same way. */
+/* Transform a tile: vectors are `row` and `column` bytes apart, and results in the same way. */
 INLINE void NAME(transform)(const struct NAME(passes) *passes, int64_t source, int64_t row,
                             int64_t column, int64_t target, int64_t target_row,
                             int64_t target_column)
@@ -146,8 +146,8 @@ KERNEL(winograd_input, winograd_args, {
 })
 
 /* Turn a square of a plane's pixels from column `left` on, LANES channels of it, channels last.
- * The same pixels of the channels after them are asked for: their planes lie too far apart for the
- * processor to foresee. What lies outside the first `width` columns or `channels` counts as zeros and is not read. */
+ * The same pixels of the channels after them are asked for: their planes are too far apart for the
+ * processor to foresee. What is outside the first `width` columns or `channels` counts as zeros and is not read. */
 INLINE void NAME(turn_square)(int64_t source, int64_t plane, int64_t left, int64_t width,
                               int64_t channels, int64_t target)
 {
@@ -202,7 +202,7 @@ static void NAME(turn_run)(const struct winograd_args *args, int64_t image, int6
     }
 }
 
-/* Transform as many tiles as lie turned in a run, of one vector of channels. */
+/* Transform as many tiles as are stored turned in a run, of one vector of channels. */
 INLINE void NAME(transform_run)(const struct NAME(passes) *passes, const struct winograd_args *args,
                                 int64_t c,
                                 int64_t t, int64_t some)
@@ -230,7 +230,7 @@ INLINE void NAME(transform_run)(const struct NAME(passes) *passes, const struct 
     }
 }
 
-/* The same from planes: a run of tiles beside each other is turned channels last, a vector of
+/* The same from planes: a run of tiles next to each other is turned channels last, a vector of
  * channels at a time, into memory that stays in the first cache. */
 KERNEL(winograd_planar_input, winograd_args, {
     const struct NAME(passes) passes = NAME(passes_of)(args, 1);
@@ -330,7 +330,7 @@ SHAPES(blocks)(MULTIPLY_KERNEL)
 #define APART static __attribute__((noinline))
 #endif
 
-/* Add the residual to `count` vectors that lie one after the other, the first `lanes` of each, and
+/* Add the residual to `count` vectors that are stored one after the other, the first `lanes` of each, and
  * store them: at `start`, start + step, ..., or where a table says. */
 APART void NAME(finish_with_residual)(const struct NAME(epilogue) *e, const REAL *values,
                                       int64_t count, int64_t lanes, const int64_t *places,
@@ -417,7 +417,7 @@ INLINE void NAME(finish_pixels)(int rows, const struct NAME(epilogue) *e, V bias
 }
 
 /* Finish a line of `pixels` outputs from `row` on, `lanes` channels of them from `column` on. What
- * they are before the bias lies vector by vector; more vectors than pixels are read, of scratch
+ * they are before the bias is stored vector by vector; more vectors than pixels are read, of scratch
  * memory that goes on behind the lines. Few pixels are turned in part of a square. */
 INLINE void NAME(finish_line)(const struct NAME(epilogue) *e, V bias, const REAL *vectors,
                               int64_t pixels, int64_t row, int64_t lanes, int64_t column)
@@ -549,7 +549,7 @@ INLINE void NAME(mend_run)(const struct winograd_args *args, const struct tile_p
     }
 }
 
-/* Transform the products of `some` tiles beside each other and store them, one vector of channels
+/* Transform the products of `some` tiles next to each other and store them, one vector of channels
  * at a time, a line of outputs at a time. */
 INLINE void NAME(output_run)(const struct NAME(passes) *passes, const struct winograd_args *args,
                              const struct tile_place *place, int64_t t, int64_t some)
@@ -612,7 +612,7 @@ KERNEL(winograd_output, winograd_args, {
 
 #if REAL_IS_FLOAT
 /* Walk the work: an item is a part of the output channels of one group of a block of tiles. A
- * worker that does several parts of a block transforms its inputs once. Its own words stand at the
+ * worker that does several parts of a block transforms its inputs once. Its own words are at the
  * start of its scratch memory. It sees no elements: one of them serves both types. */
 KERNEL(winograd_filtered, winograd_args, {
     const int64_t base = args->scratch_base + worker * args->scratch_stride;

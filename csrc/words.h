@@ -10,7 +10,7 @@
 /* Some kernels serve only some element types or instruction sets. */
 #define WORDS_INLINE static inline __attribute__((unused))
 
-/* In a loop that compilers shall not vectorise. */
+/* In a loop that compilers must not vectorise. */
 #define STAY_SCALAR() __asm__ volatile("" : : : "memory")
 
 /* A number that is worked on from here, not before: what is derived from it takes no registers that

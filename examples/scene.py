@@ -106,7 +106,7 @@ def _ball(point: Array, normal: Array, ray: Array, paint: Array, striped: bool) 
 
 
 def _sunlit(point: Array) -> Array:
-    """1 where no ball stands between a point and the sun, else 0."""
+    """1 where no ball is between a point and the sun, else 0."""
     lit = np.ones(point.shape[:-1])
     for centre, radius, _, _ in SPHERES:
         lit *= np.isinf(_hit(point, SUN, np.array(centre), radius))

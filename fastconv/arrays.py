@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 
 def as_array(value: Any, name: str) -> Any:
-    """Give ``value`` as a plain array, without copying where it is one.
+    """Return ``value`` as a plain array, without copying where it is one.
 
     What says of itself that it may pass (a traced value, a Parameter) passes as it is; an array in
     a GPU's memory stays there, as a `DeviceArray`.
@@ -66,12 +66,12 @@ def check_unmasked(value: Any, name: str) -> None:
 
 
 def as_optional_array(value: Any, name: str) -> Any:
-    """Give None as None, else as ``as_array``."""
+    """Return None as None, else as ``as_array``."""
     return None if value is None else as_array(value, name)
 
 
 def ready(array: Any) -> Array:
-    """Give an array, or what gives one, as an array that plans want: C-contiguous and aligned."""
+    """Return an array, or what gives one, as an array that plans want: C-contiguous and aligned."""
     given: Array = array if isinstance(array, np.ndarray) else np.asarray(array)
     flags = given.flags
     if flags.c_contiguous and flags.aligned:
@@ -121,7 +121,7 @@ def _overlap(a: Array, b: Array) -> bool:
 
 
 def _overlaps_itself(array: Array) -> bool:
-    """Tell whether two elements share memory; True too where that would take long to find out."""
+    """Return whether two elements share memory; True too where that would take long to find out."""
     if array.flags.c_contiguous or array.size < 2:
         return False
     reach = array.itemsize
@@ -147,6 +147,6 @@ def _shares_places(array: Array) -> bool:
 
 
 def _is_masked(value: Any) -> bool:
-    # No array has a mask before that module is there.
+    # No array has a mask before that module is loaded.
     module = sys.modules.get("numpy.ma")
     return module is not None and isinstance(value, module.MaskedArray)

@@ -14,12 +14,12 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def cores() -> int | None:
-    """Give the whole cores that the groups' shares of time come to, at least 1; None: no limit."""
+    """Return the whole cores that the groups' shares of time allow, at least 1; None: no limit."""
     return min((max(1, int(limit)) for limit in _limits("cpu", _quota, _old_quota)), default=None)
 
 
 def memory() -> int | None:
-    """Give the bytes that the groups allow; None: no limit."""
+    """Return the bytes that the groups allow; None: no limit."""
     new, old = (lambda folder: _number(folder / "memory.max")), _old_memory
     return min((int(limit) for limit in _limits("memory", new, old)), default=None)
 
@@ -56,7 +56,7 @@ def _limits(
 
 
 def _own_groups() -> dict[str, str]:
-    """Give this process's groups by controller; that of the second version by no name."""
+    """Return this process's groups by controller; that of the second version by no name."""
     found = {}
     for line in _text(MEMBERSHIP).splitlines():
         _, _, rest = line.partition(":")
@@ -66,7 +66,7 @@ def _own_groups() -> dict[str, str]:
 
 
 def _upwards(root: Path, path: str | None) -> Iterator[Path]:
-    """Give the folders from a group's own up to the root, as far as they may be seen here."""
+    """Yield the folders from a group's own up to the root, as far as they may be seen here."""
     inner = PurePosixPath((path or "/").lstrip("/"))
     if ".." not in inner.parts:
         for group in (inner, *inner.parents):

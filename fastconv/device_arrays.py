@@ -77,7 +77,7 @@ class DeviceArray:
 
     @property
     def is_channels_last(self) -> bool:
-        """Whether an image whose channels are its second dimension lies in memory with them last.
+        """Whether an image whose channels are its second dimension has them last in memory.
 
         Only where that is another order than the plain one.
         """
@@ -89,7 +89,7 @@ class DeviceArray:
         return _same_places(turned, own, contiguous_strides(turned, self.dtype))
 
     def reshape(self, *shape: Any) -> DeviceArray:
-        """Give the same elements in another shape.
+        """Return the same elements in another shape.
 
         Raises
         ------
@@ -111,13 +111,13 @@ class DeviceArray:
         return self._with(wanted, tuple(next(rest) if n != 1 else 0 for n in wanted))
 
     def __getitem__(self, key: None) -> DeviceArray:
-        """Give a view with one more dimension in front: ``array[None]`` is all there is."""
+        """Return a view with one more dimension in front: ``array[None]`` is all there is."""
         if key is not None:
             raise TypeError("a GPU array is indexed by its own library")
         return self._with((1, *self.shape), (0, *self.strides))
 
     def transposed(self, order: Shape) -> DeviceArray:
-        """Give a view with its dimensions in another order."""
+        """Return a view with its dimensions in another order."""
         return self._with(
             tuple(self.shape[i] for i in order), tuple(self.strides[i] for i in order)
         )
@@ -165,7 +165,7 @@ class Kind:
 
 
 def as_device_array(value: Any) -> DeviceArray | None:
-    """Give a GPU's array as one; None: it is something else.
+    """Return a GPU's array as one; None: it is something else.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def as_device_array(value: Any) -> DeviceArray | None:
 
 
 def contiguous_strides(shape: Shape, dtype: np.dtype[Any]) -> Shape:
-    """Give the strides, in bytes, of elements that follow one another."""
+    """Return the strides, in bytes, of elements that follow one another."""
     strides, step = [], dtype.itemsize
     for size in reversed(shape):
         strides.append(step)

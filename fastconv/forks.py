@@ -1,4 +1,4 @@
-"""Locks that a child process finds free: the thread that held one at the fork is not there.
+"""Locks that a child process finds free: the thread that held one at the fork does not exist there.
 
 What they guard is whole at any moment that Python can fork at: each change of it is one step.
 Before CPython 3.12 the cached properties of `functools` have one that is not; `cached_property` has
@@ -19,14 +19,14 @@ _locks: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def lock() -> threading.Lock:
-    """Give a lock that is free in a child, whoever held it."""
+    """Return a lock that is free in a child, whichever thread held it."""
     made = threading.Lock()
     _locks.add(made)
     return made
 
 
 def reentrant_lock() -> Any:
-    """Give one that its holder may take again."""
+    """Return a lock that its holder may take again."""
     made = threading.RLock()
     _locks.add(made)
     return made

@@ -3,7 +3,7 @@
 Compiled kernels are code, and Python's pickles are too. So a file counts only where no other user
 can have put or changed it: it and its folder belong to this user or to root, and others may not
 write to either. A digest in front tells damage from what was written. What does not count is made
-anew; a folder that cannot be written is no error.
+again; a folder that cannot be written is not an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SUFFIX = ".tmp"
 
 
 def read(path: Path) -> bytes | None:
-    """Give what `write` was given for this path; None: it is not there, or does not count."""
+    """Return what `write` was given for this path; None: it is missing, or does not count."""
     with _opened(path.parent) as folder:
         if folder is None:
             return None
@@ -63,7 +63,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def objection(path: Path) -> str | None:
-    """Say why a file or folder may be another user's work; None: it is this one's.
+    """Return why a file or folder may be another user's work; None: it is this one's.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def objection(path: Path) -> str | None:
 
 
 def _digest(path: Path, content: bytes) -> bytes:
-    """Tell this content under this name from any other."""
+    """Return a digest of this content under this name."""
     return hashlib.sha256(path.name.encode() + b"\n" + content).hexdigest().encode()
 
 

@@ -58,7 +58,7 @@ class ConvNet1(nn.Module):
         )
 
     def forward(self, input: Any) -> Any:
-        """Give scores of shape (N, classes) for images (N, 1, 28, 28)."""
+        """Return scores of shape (N, classes) for images (N, 1, 28, 28)."""
         return self.fc(flatten(self.layer2(self.layer1(input))))
 
 
@@ -84,7 +84,7 @@ class LeNet5(nn.Module):
         self.activation = nn.Tanh()
 
     def forward(self, input: Any) -> Any:
-        """Give scores of shape (N, classes) for images (N, 1, 28, 28)."""
+        """Return scores of shape (N, classes) for images (N, 1, 28, 28)."""
         x = self.pool(self.activation(self.conv1(input)))
         x = self.pool(self.activation(self.conv2(x)))
         x = self.activation(self.fc1(flatten(x)))
@@ -129,7 +129,7 @@ class AlexNet(nn.Module):
         )
 
     def forward(self, input: Any) -> Any:
-        """Give scores of shape (N, classes) for images (N, 3, H, W), H and W at least 63."""
+        """Return scores of shape (N, classes) for images (N, 3, H, W), H and W at least 63."""
         return self.classifier(flatten(self.avgpool(self.features(input))))
 
 
@@ -184,7 +184,7 @@ class VGG(nn.Module):
         return layers
 
     def forward(self, input: Any) -> Any:
-        """Give scores of shape (N, classes) for images (N, 3, H, W), H and W at least 32."""
+        """Return scores of shape (N, classes) for images (N, 3, H, W), H and W at least 32."""
         return self.classifier(flatten(self.avgpool(self.features(input))))
 
 
@@ -238,7 +238,7 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut."""
+    """Two 3 x 3 convolutions with a shortcut."""
 
     expansion = 1
 
@@ -259,7 +259,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3 and 1 x 1 convolutions beside a shortcut; the 3 x 3 one takes the stride."""
+    """1 x 1, 3 x 3 and 1 x 1 convolutions with a shortcut; the 3 x 3 one takes the stride."""
 
     expansion = 4
 
@@ -318,7 +318,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(before, num_classes)
 
     def forward(self, input: Any) -> Any:
-        """Give scores of shape (N, classes) for images (N, 3, H, W)."""
+        """Return scores of shape (N, classes) for images (N, 3, H, W)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(input))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(flatten(self.avgpool(x)))
@@ -434,7 +434,7 @@ class MobileNetV2(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(p=dropout), nn.Linear(last, num_classes))
 
     def forward(self, input: Any) -> Any:
-        """Give scores of shape (N, classes) for images (N, 3, H, W)."""
+        """Return scores of shape (N, classes) for images (N, 3, H, W)."""
         return self.classifier(flatten(self.avgpool(self.features(input))))
 
 

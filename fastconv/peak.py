@@ -233,7 +233,7 @@ def _sample(name: str, run: Callable[[], Any]) -> float:
 
 
 def library_here() -> Any:
-    """Return the kernels that are there, compiled ones first; None where there are none."""
+    """Return the kernels that exist, compiled ones first; None where there are none."""
     backend = next(filter(backend_available, LIBRARIES), None)
     if backend is None:
         return None
@@ -287,7 +287,7 @@ def _parsed(content: bytes) -> Peak | None:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[float], Any] | None]:
-    """Return a function to be told how much is done: a line on stderr where that is a terminal."""
+    """Yield a function to be told how much is done: a line on stderr where that is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

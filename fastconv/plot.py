@@ -47,8 +47,8 @@ def feature_maps(
     Raises
     ------
     ValueError
-        Where matplotlib is missing, for a network of several inputs, for a layer that is not
-        there or gives no image, and for an image that the network does not take.
+        Where matplotlib is missing, for a network of several inputs, for a layer that is
+        missing or gives no image, and for an image that the network does not take.
     """
     channels = integer(channels, "channels")
     if channels < 1:

@@ -43,7 +43,7 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Give the number of threads that one call may use.
+    """Return the number of threads that one call may use.
 
     What was set, else FASTCONV_NUM_THREADS, else OMP_NUM_THREADS, else the cores that the process
     may use (affinity and container limits).
@@ -97,7 +97,7 @@ def _read(key: Any) -> str | None:
     return found if _environment is os.environ else os.environ.decodevalue(found)
 
 
-# Whether a choice was ever made in a context of its own; until then nobody needs to look.
+# Whether a choice was ever made in a context of its own; until then there is no need to look.
 _contexts = [False]
 
 
@@ -113,7 +113,7 @@ def on_backend(name: str) -> Iterator[None]:
 
 
 def backend() -> str | None:
-    """Give the backend that is in force (`on_backend`), or that FASTCONV_BACKEND forces, if any."""
+    """Return the backend in force (`on_backend`), or that FASTCONV_BACKEND forces, if any."""
     here = _backend_here.get()
     if here is not None:
         return here
@@ -124,7 +124,7 @@ def backend() -> str | None:
 
 
 def isa() -> str | None:
-    """Give the instruction set that FASTCONV_ISA asks for, if any."""
+    """Return the instruction set that FASTCONV_ISA asks for, if any."""
     return _read(_ISA)
 
 
@@ -147,12 +147,12 @@ def watched() -> tuple[Any, tuple[Any, ...], list[bool]]:
 
 
 def cuda_arch() -> str | None:
-    """Give the architecture, such as "sm_90a", that FASTCONV_CUDA_ARCH asks kernels to be for."""
+    """Return the architecture, such as "sm_90a", that FASTCONV_CUDA_ARCH asks kernels to be for."""
     return os.environ.get("FASTCONV_CUDA_ARCH") or None
 
 
 def workspace_limit() -> int | None:
-    """Give the most bytes of workspace that one plan may take, if there is a limit.
+    """Return the most bytes of workspace that one plan may take, if there is a limit.
 
     That of FASTCONV_WORKSPACE_MB, or a lower one in force (`workspace_at_most`).
     """
@@ -183,12 +183,12 @@ def _workspace_asked() -> int | None:
 
 
 def tuning() -> str | None:
-    """Give the tuning table that FASTCONV_TUNING pins, or "off", if it is set."""
+    """Return the tuning table that FASTCONV_TUNING pins, or "off", if it is set."""
     return os.environ.get("FASTCONV_TUNING") or None
 
 
 def cache_dir() -> Path:
-    """Give the folder of kernels and tuning (FASTCONV_CACHE_DIR, else the user's cache folder)."""
+    """Return the folder of kernels and tuning (FASTCONV_CACHE_DIR, else the user's cache)."""
     given = os.environ.get("FASTCONV_CACHE_DIR")
     if given:
         return Path(given)
@@ -215,12 +215,12 @@ def cores_allowed() -> int:
 
 
 def existing_file(path: Any, name: str) -> Path:
-    """Give a path that a caller named, where there is a file.
+    """Return a path that a caller named, where there is a file.
 
     Raises
     ------
     TypeError
-        For what is no path.
+        For what is not a path.
     ValueError
         Where there is no file.
     """
@@ -248,7 +248,7 @@ def _memory_here() -> int:
 
 
 def _address_space() -> int | None:
-    """Give the most bytes that this process may have mapped (``ulimit -v``), if that is limited."""
+    """Return the most bytes that this process may map (``ulimit -v``), if that is limited."""
     try:
         import resource
     except ImportError:  # Windows

@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--onnx-mutations", type=int, default=300, help="how many damaged ONNX models to draw"
     )
-    # They stand here and not in tests/trust: only this file is sure to be read before options are.
+    # They are here and not in tests/trust: only this file is sure to be read before options are.
     parser.addoption(
         "--trust",
         choices=("short", "full"),

@@ -1,6 +1,6 @@
 """Memory with guard pages: a kernel that reads or writes outside a buffer ends the process.
 
-While it is in force every input, output, constant and scratch buffer of native plans lies either
+While it is in force every input, output, constant and scratch buffer of native plans is either
 right before a page that may not be touched, or right after one.
 """
 
@@ -28,7 +28,7 @@ _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 def guarded(size: int, chance: random.Random, alignment: int = 1) -> Array:
-    """Give bytes between two guard pages, full of NaN, touching one of them."""
+    """Return bytes between two guard pages, full of NaN, touching one of them."""
     page = mmap.PAGESIZE
     inner = -(-max(size, 1) // page) * page
     pages = mmap.mmap(-1, inner + 2 * page)
@@ -45,7 +45,7 @@ def guarded(size: int, chance: random.Random, alignment: int = 1) -> Array:
 
 
 def copied(array: Array | None, chance: random.Random) -> Array | None:
-    """Give a guarded copy."""
+    """Return a guarded copy."""
     if array is None or array.nbytes == 0:
         return array
     # What is strided stays so: from its lowest byte to its highest.
@@ -103,7 +103,7 @@ def guard_pages(seed: int = 0) -> Iterator[None]:
             patch.setattr(module, "take_address", take_address)
             patch.setattr(module, "empty", empty)
         patch.setattr(plan, "is_large", lambda shape, dtype: True)
-        # Every constant comes by here, those too that were packed where they lie.
+        # Every constant comes by here, those too that were packed where they are.
         patch.setattr(plan, "shared", shared)
         patch.setattr(plan.NativePlan, "run_on", guarded_run)
         patch.setattr(executor.Executor, "run", execute)

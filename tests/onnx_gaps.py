@@ -1,6 +1,6 @@
 """onnx's backend tests that do not pass: patterns, each with its reason.
 
-The first pattern that fits a test's name counts. A test that stands here and passes is an error.
+The first pattern that fits a test's name counts. A test that is here and passes is an error.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ RANDOM = "test_bernoulli*"
 
 
 def gap(name: str) -> str | None:
-    """Give the reason why a test is not expected to pass; None: it is."""
+    """Return the reason why a test is not expected to pass; None: it is."""
     return next((reason for pattern, reason in GAPS if fnmatchcase(name, pattern)), None)
 
 
 def is_random(name: str) -> bool:
-    """Tell whether a test compares numbers that are drawn."""
+    """Return whether a test compares numbers that are drawn."""
     return fnmatchcase(name, RANDOM)

@@ -31,7 +31,7 @@ NUMBERS = (0, 1, -1, 2, 3, 7, 127, 128, -128, 2**31 - 1, -(2**31), 2**31, 2**40,
 
 
 def sources() -> list[tuple[str, bytes, list[Any]]]:
-    """Give models to damage: name, bytes, inputs. Two networks, and node tests of all kinds."""
+    """Return models to damage: name, bytes, inputs. Two networks, and node tests of all kinds."""
     import numpy as np
     import onnx
 
@@ -136,7 +136,7 @@ _NAMES: list[str] = []
 
 
 def _number(message: Any, field: Any, value: Any, repeated: bool, draw: random.Random) -> None:
-    """Give a field another value of its own type; names and operators are those of others."""
+    """Change a field to another value of its own type; names and operators are those of others."""
     old = draw.choice(list(value)) if repeated else value
     if isinstance(old, str):
         new: Any = (
@@ -166,7 +166,7 @@ def _number(message: Any, field: Any, value: Any, repeated: bool, draw: random.R
 
 
 def _input(port: Any, given: Any) -> Any:
-    """Give what the model was made for, or zeros where it now takes something else."""
+    """Return what the model was made for, or zeros where it now takes something else."""
     import ml_dtypes  # noqa: F401
     import numpy as np
 
@@ -243,7 +243,7 @@ def work(seed: int, first: int, last: int) -> None:
         raise TimeoutError("it does not end")
 
     signal.signal(signal.SIGALRM, stop)
-    # What a first call loads is no allocation of the model's.
+    # What a first call loads is not an allocation of the model's.
     outcome(models[0][1], models[0][2])
     before = growth()
     for number in range(first, last):

@@ -38,7 +38,7 @@ is an onnx backend (`prepare`, `run_model`, `run_node`, `supports_device`). Need
   refused, all of them named at once.
 - Sequences are lists, optional values are themselves or None, strings are arrays of objects.
 - A loop may take 1,000,000 passes, those of loops inside it counted. One that can be seen never to
-  end (its condition hangs on nothing that changes, and there is no count) is refused at once.
+  end (its condition depends on nothing that changes, and there is no count) is refused at once.
 - Sums of quantised convolutions are exact: in float32 where constant weights of 8 bits add up, in
   size, to 2^24 / 255 at most for each output channel (about twice as fast), in float64 elsewhere.
 - Models are checked before anything of them is allocated: `max_memory` (bytes; the memory that
@@ -127,7 +127,7 @@ like this one, as onnxruntime takes it. A node that nothing reads need not be kn
 
 
 def sessions() -> list[str]:
-    """Give the lines about onnxruntime's calls."""
+    """Return the lines about onnxruntime's calls."""
     from fastconv.formats.onnx import translate
     from fastconv.formats.onnx.call import FOREIGN
     from fastconv.formats.onnx.runtime.providers import FOLLOWED
@@ -189,7 +189,7 @@ def suite() -> list[str]:
 
 
 def operators() -> list[str]:
-    """Give the lines that tell what runs each operator of the newest opset."""
+    """Return the lines that tell what runs each operator of the newest opset."""
     import onnx
 
     from fastconv.formats.onnx import translate
@@ -229,7 +229,7 @@ def operators() -> list[str]:
 
 
 def _some(onnx: Any, name: str, attribute: Any) -> Any:
-    """Give any value for an attribute that must be there."""
+    """Return any value for an attribute that must be there."""
     kinds = onnx.defs.OpSchema.AttrType
     value: Any = {kinds.INT: 1, kinds.FLOAT: 1.0, kinds.INTS: [1], kinds.FLOATS: [1.0]}.get(
         attribute.type, "x"

@@ -14,7 +14,7 @@ QUICK_NETWORKS = ("test_shufflenet", "test_squeezenet", "test_resnet50")
 
 @functools.cache
 def groups() -> dict[str, dict[str, Callable[[], Any]]]:
-    """Give the tests by group ("Node", "Simple", ...) and name, without the device's suffix."""
+    """Return the tests by group ("Node", "Simple", ...) and name, without the device's suffix."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.runner import Runner
@@ -34,7 +34,7 @@ def groups() -> dict[str, dict[str, Callable[[], Any]]]:
 
 
 def models() -> dict[str, Any]:
-    """Give the node tests with their models and data by name."""
+    """Return the node tests with their models and data by name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.loader import load_model_tests

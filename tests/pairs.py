@@ -7,5 +7,5 @@ from fastconv.problem import ConvProblem, Problem
 
 
 def pairs(*names: str, problem: type[Problem] = ConvProblem) -> list[tuple[str, str]]:
-    """Give (backend, algorithm) for each backend's algorithm of one of ``names``."""
+    """Return (backend, algorithm) for each backend's algorithm of one of ``names``."""
     return [(a.backend, a.name) for a in algorithms(problem) if a.name in names]

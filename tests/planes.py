@@ -91,7 +91,7 @@ def error_of(
     algorithm: str,
     backend: str | None = None,
 ) -> float:
-    """Give the largest error on a drawn case, by the deviation of a sum, over poisoned memory."""
+    """Return the largest error on a drawn case, by the deviation of a sum, over poisoned memory."""
     rng = np.random.default_rng(case["seed"] + 1)
     dtype, options = case["dtype"], case["options"]
     x = rng.standard_normal(case["input"]).astype(dtype)

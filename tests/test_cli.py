@@ -175,7 +175,7 @@ def test_tune_keeps_a_table_that_later_commands_follow(tmp_path: Path) -> None:
     )
     assert damaged.returncode == 0
     assert "RuntimeWarning: the tuning table" in damaged.stderr
-    assert "is ignored: it is no JSON" in damaged.stdout
+    assert "is ignored: it is not JSON" in damaged.stdout
     assert "all steps: " in good("explain", LENET, "--measure")
 
 
@@ -185,9 +185,9 @@ BAD: list[tuple[str, list[str]]] = [
     ("labels.txt as an image", ["run", LENET, str(DIGITS / "labels.txt")]),
     ("labels.txt", ["summary", str(DIGITS / "labels.txt")]),
     ("contradicts the network's input", ["run", LENET, PICTURES[0], "--size", "32x32"]),
-    ("is no size such as 224x224", ["run", LENET, PICTURES[0], "--size", "big"]),
+    ("is not a size such as 224x224", ["run", LENET, PICTURES[0], "--size", "big"]),
     ("--mean needs 1 or 1 numbers", ["run", LENET, PICTURES[0], "--mean", "1,2,3"]),
-    ("is no list of numbers", ["run", LENET, PICTURES[0], "--std", "a"]),
+    ("is not a list of numbers", ["run", LENET, PICTURES[0], "--std", "a"]),
     ("there is no array 'x'", ["run", LENET, str(DIGITS / "test_images.npz"), "--key", "x"]),
     ("No such command", ["walk"]),
     ("Missing argument", ["run", LENET]),

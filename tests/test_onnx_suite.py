@@ -1,4 +1,4 @@
-"""Every one of onnx's backend tests passes, or stands in the list of gaps."""
+"""Every one of onnx's backend tests passes, or is in the list of gaps."""
 
 from __future__ import annotations
 

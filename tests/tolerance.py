@@ -31,6 +31,6 @@ def poisoned(shape: Any, dtype: Any) -> Array:
 
 
 def flushed(array: Array) -> Array:
-    """Give an array with its subnormals as zeros of their sign, as compiled kernels take them."""
+    """Return an array with its subnormals as zeros of their sign, as compiled kernels take them."""
     below = np.abs(array) < np.finfo(array.dtype).tiny
     return np.where(below, np.copysign(array.dtype.type(0), array), array)

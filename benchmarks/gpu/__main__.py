@@ -16,7 +16,7 @@ from benchmarks.gpu.layers import MODES, Layer, selected
 from benchmarks.gpu.report import Card, Figure, write
 from fastconv.backends.cuda.engine.device import current_arch, device_for
 
-# The largest error, relative to the output's deviation, beside which a figure is shown. Halves are
+# The largest error, relative to the output's deviation, with which a figure is shown. Halves are
 # rounded to 11 and 8 bits at the end; sums of tf32's products to 11 bits on the way in.
 MOST_ERROR = {"fp32": 1e-4, "3xtf32": 1e-4, "tf32": 2e-2, "fp16": 2e-2, "bf16": 1e-1}
 

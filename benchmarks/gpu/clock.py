@@ -1,4 +1,4 @@
-"""Medians of interleaved replays, by the card's own events; and the card's two limits."""
+"""Medians of interleaved replays, by the GPU's own events; and the GPU's two limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_SETS = 24
 
 
 def sets_for(nbytes: int) -> int:
-    """Give how many sets of arrays of so many bytes are taken in turn."""
+    """Return how many sets of arrays of so many bytes are taken in turn."""
     return max(1, min(MOST_SETS, ceil(SPREAD_BYTES / max(nbytes, 1))))
 
 
@@ -38,7 +38,7 @@ def medians(runs: Mapping[str, Callable[[], None]], turns: int = TURNS) -> dict[
 
 
 def copy_bandwidth() -> float:
-    """Measure the bytes read and written a second by a copy on the card."""
+    """Measure the bytes read and written a second by a copy on the GPU."""
     import torch
 
     source = torch.empty(1 << 30, dtype=torch.float32, device="cuda").normal_()

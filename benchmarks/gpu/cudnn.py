@@ -56,7 +56,7 @@ def expected(layer: Layer, image: Any, weight: Any) -> Any:
 
 
 def rivals(layer: Layer, inputs: list[Any], weight: Any) -> dict[str, Callable[[], None]]:
-    """Give cuDNN's replays by layout, over all inputs in turn."""
+    """Return cuDNN's replays by layout, over all inputs in turn."""
     import torch
 
     found = {}

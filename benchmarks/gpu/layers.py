@@ -64,7 +64,7 @@ class Layer:
         return dtype
 
     def problem(self) -> ConvProblem:
-        """Give the problem, channels last."""
+        """Return the problem, channels last."""
         _, channels, height, width = self.case.shape
         assert self.case.weight_shape is not None
         return ConvProblem.of(
@@ -75,7 +75,7 @@ class Layer:
 
 
 def selected(quick: bool = False) -> Iterator[Layer]:
-    """Give all layers to time; with ``quick`` a few, at all batches."""
+    """Yield all layers to time; with ``quick`` a few, at all batches."""
     for mode in MODES:
         for case in layers():
             if quick and not case.quick:

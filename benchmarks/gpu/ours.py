@@ -1,4 +1,4 @@
-"""fastconv's side: plans, compiled beside each other beforehand, and their replays."""
+"""fastconv's side: plans, compiled together beforehand, and their replays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastconv.problem import ConvProblem
 
 
 def names(problem: ConvProblem) -> list[str]:
-    """Give the algorithms that can serve a problem, the chosen one first."""
+    """Return the algorithms that can serve a problem, the chosen one first."""
     chosen = choose(problem, backend="cuda").algorithm
     image = problem.for_one_image()
     able = [a.name for a in algorithms(ConvProblem, "cuda") if a.why_not(image) is None]
@@ -27,7 +27,7 @@ def names(problem: ConvProblem) -> list[str]:
 
 
 def planned(layer: Layer, algorithm: str) -> HostPlan:
-    """Plan a layer by an algorithm, with weights drawn anew from the same seed."""
+    """Plan a layer by an algorithm, with weights drawn again from the same seed."""
     problem = layer.problem()
     _, weight = layer.case.operands()
     assert weight is not None
@@ -80,7 +80,7 @@ def _memory(device: Device, tensor: Any) -> Any:
 
 
 def error(result: Any, expected: Any) -> float:
-    """Give the largest error relative to the expected values' deviation; NaN is infinite."""
+    """Return the largest error relative to the expected values' deviation; NaN is infinite."""
     worst = (result.double() - expected).abs().max() / expected.std()
     value = float(worst)
     return value if np.isfinite(value) else float("inf")

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.render import table
 
-# Rates of the card that figures are held against: what must be reached, and what is hoped for.
+# Rates of the GPU that figures are held against: what must be reached, and what is hoped for.
 TARGETS = {
     "fp32": (45e12, 54e12),
     "3xtf32": (70e12, 110e12),
@@ -54,7 +54,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What was measured of a card in the same run."""
+    """What was measured of a GPU in the same run."""
 
     name: str
     date: str
@@ -65,7 +65,7 @@ class Card:
 
 
 def text(card: Card, figures: Sequence[Figure]) -> str:
-    """Give the whole report."""
+    """Return the whole report."""
     lines = [
         f"# {card.name}, {card.date}", "", f"Driver {card.driver}; {card.versions}.",
         f"A copy moves {card.copy / 1e12:.2f} TB/s, reading and writing; matrix products reach "
@@ -103,7 +103,7 @@ def _us(seconds: float | None) -> str:
 
 
 def _summary(figures: Sequence[Figure]) -> str:
-    """Tell the geometric mean by batch, and the worst layer: losses beside wins."""
+    """Return the geometric mean by batch, and the worst layer: losses with the wins."""
     lines = []
     for batch in dict.fromkeys(figure.batch for figure in figures):
         pairs = [(f.ratio, f.name) for f in figures if f.batch == batch and f.ratio is not None]

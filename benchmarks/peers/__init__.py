@@ -1,6 +1,6 @@
 """The peers, each set as its own users would set it for speed; nothing else here knows of them.
 
-Weights are packed before the clock starts wherever a peer can pack them, inputs lie in the layout
+Weights are packed before the clock starts wherever a peer can pack them, inputs are in the layout
 that the peer likes best, and its threads are as many as asked for. A peer that is not installed
 or has no such operation says so in a word.
 """

@@ -16,7 +16,7 @@ from benchmarks.rival import Rival
 
 
 def _plain_filter(case: Case) -> str | None:
-    """Say why a case is not one filter, or one a channel, moved by one cell at a time."""
+    """Return why a case is not one filter, or one a channel, moved by one cell at a time."""
     if case.extra:
         return "no bias"
     if not case.depthwise:
@@ -32,7 +32,7 @@ def _centred(case: Case) -> bool:
 
 
 def _moving_pool(case: Case) -> str | None:
-    """Say why a case is not a pool whose window moves by one cell at a time."""
+    """Return why a case is not a pool whose window moves by one cell at a time."""
     if case.kind not in ("max_pool", "avg_pool"):
         return "no such function"
     if set(case.each("stride")) | set(case.each("dilation")) != {1} or not _centred(case):

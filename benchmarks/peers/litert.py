@@ -86,12 +86,12 @@ def _image_size(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _image(array: Array, n: int) -> Array:
-    """Give N C ... as N H W C, with a height of 1 for a signal."""
+    """Return N C ... as N H W C, with a height of 1 for a signal."""
     return np.moveaxis(array[:, :, None] if n == 1 else array, 1, -1)
 
 
 def _kernel(case: Case, weight: Array) -> Array:
-    """Give the weight as out H W in; of a filter a channel as 1 H W out."""
+    """Return the weight as out H W in; of a filter a channel as 1 H W out."""
     if case.kind == "conv_transpose":
         weight = weight.swapaxes(0, 1)
     last = _image(weight, case.n)

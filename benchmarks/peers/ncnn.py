@@ -64,7 +64,7 @@ def ncnn_net(layers: str, values: bytes, threads: int) -> Any:
 
 
 def by_ncnn(network: Any, x: Array, shape: tuple[int, ...] | None) -> Rival:
-    """Give a network of "x" and "y" on one image; its output gets the shape where there is one."""
+    """Return a network of "x" and "y" on one image; its output gets the shape, if given."""
     import ncnn
 
     image = np.ascontiguousarray(x[0])

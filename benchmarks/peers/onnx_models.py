@@ -76,7 +76,7 @@ class OnnxRuntime(Peer):
 
 
 def by_onnxruntime(model: bytes, x: Array, threads: int) -> Rival:
-    """Give a model of "x" and "y" in ONNX Runtime."""
+    """Return a model of "x" and "y" in ONNX Runtime."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -119,7 +119,7 @@ class OpenVino(Peer):
 
 
 def by_openvino(model: bytes, x: Array, threads: int) -> Rival:
-    """Give a model of "x" and "y" in OpenVINO, for inputs of this shape."""
+    """Return a model of "x" and "y" in OpenVINO, for inputs of this shape."""
     import openvino as ov
 
     core = ov.Core()
@@ -165,7 +165,7 @@ class Mnn(Peer):
 
 
 def by_mnn(model: bytes, x: Array, threads: int, shape: tuple[int, ...]) -> Rival:
-    """Give a model of "x" and "y" in MNN, whose output has that shape."""
+    """Return a model of "x" and "y" in MNN, whose output has that shape."""
     import _tools
     import MNN.expr as expr
     import MNN.nn as nn

@@ -28,7 +28,7 @@ class Torch(Peer):
         if self._last and case.n not in (2, 3):
             return "channels last in two or three dimensions alone"
         if case.last and not self._last:
-            return "the data lie channels last"
+            return "the data is channels last"
         if case.kind == "lp_pool" and "padding" in case.options:
             return "no padding"
         dtype = np.dtype(case.dtype)

@@ -1,6 +1,6 @@
 """Train two small networks on scikit-learn's handwritten digits and export them as ONNX.
 
-Needs torch, onnx, scikit-learn and Pillow. Everything is seeded; the files are written beside
+Needs torch, onnx, scikit-learn and Pillow. Everything is seeded; the files are written next to
 this script unless ``--output`` names another folder.
 """
 

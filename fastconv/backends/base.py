@@ -98,7 +98,7 @@ class Algorithm(abc.ABC):
     """A way to solve problems on one backend. Stateless: one instance serves all.
 
     Which parameters go to ``plan`` and which inputs go to ``Plan.run`` is the same for every
-    algorithm of a problem type, and stands in that type's functional module.
+    algorithm of a problem type, and is exported by that type's functional module.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Algorithm(abc.ABC):
 
     @abc.abstractmethod
     def why_not(self, problem: Any) -> str | None:
-        """Say why this algorithm cannot solve ``problem``; None: it can."""
+        """Return why this algorithm cannot solve ``problem``; None: it can."""
 
     def objects_as_twin(self, problem: Any) -> bool:
         """Return whether it has the objection that its twin has, so that it need not be asked."""
@@ -138,7 +138,7 @@ class Algorithm(abc.ABC):
         return 0.0
 
     def manner(self, problem: Any) -> str | None:
-        """Say in what dtype ``problem`` is computed, where that is not its own."""
+        """Return in what dtype ``problem`` is computed, where that is not its own."""
         return None
 
     def arithmetic(self, problem: Any) -> str:

@@ -36,14 +36,14 @@ def classify(
     Raises
     ------
     ValueError
-        For a network whose first output is no vector of scores an image.
+        For a network whose first output is not a vector of scores per image.
     """
     for names, batch in _batches(images, form, _batch_limit(network, batch_size)):
         outputs = network(batch)
         scores = np.asarray(outputs[0] if isinstance(outputs, tuple) else outputs)
         if scores.ndim < 2 or scores.shape[0] != len(names):
             raise ValueError(
-                f"the network's output of shape {list(scores.shape)} is no vector of scores for "
+                f"the network's output of shape {list(scores.shape)} is not a vector of scores for "
                 f"each of {len(names)} images"
             )
         for name, row in zip(names, scores.reshape(len(names), -1), strict=True):

@@ -151,7 +151,7 @@ def read_shape(text: str | None) -> tuple[int, ...] | None:
 
 @contextmanager
 def bar(title: str) -> Iterator[Any]:
-    """Give a progress callback (done, total, name): a bar on stderr where that is a terminal."""
+    """Yield a progress callback (done, total, name): a bar on stderr where that is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

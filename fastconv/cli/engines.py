@@ -1,4 +1,4 @@
-"""Engines that run a model's outputs, or inner values of it: fastconv, and those beside it."""
+"""Engines that compute a model's outputs, or inner values of it: fastconv and others."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Form:
         Raises
         ------
         ValueError
-            For an input that is no batch of images, or a size that contradicts it.
+            For an input that is not a batch of images, or a size that contradicts it.
         """
         if len(port.shape) != 4:
             raise ValueError(
@@ -116,7 +116,7 @@ def read_images(paths: Sequence[str], key: str | None = None) -> Iterator[tuple[
     Raises
     ------
     ValueError
-        For a file that is no image, in one line.
+        For a file that is not an image, in one line.
     """
     for path in paths:
         if Path(path).suffix in (".npy", ".npz"):
@@ -185,7 +185,7 @@ def _key(path: str, names: Sequence[str], key: str | None) -> str:
 
 
 def _as_images(path: str, array: Array) -> Array:
-    """Give an array as (images, height, width, channels)."""
+    """Return an array as (images, height, width, channels)."""
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{path} holds {array.dtype}, not numbers")
     if array.ndim == 2:

@@ -72,7 +72,7 @@ class SizeType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         """Read the two numbers."""
         parts = str(value).lower().split("x")
         if len(parts) not in (1, 2) or not all(part.isdigit() and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} is no size such as 224x224", param, ctx)
+            self.fail(f"{value!r} is not a size such as 224x224", param, ctx)
         return int(parts[0]), int(parts[-1])
 
 
@@ -88,7 +88,7 @@ class NumbersType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         try:
             return tuple(float(part) for part in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is no list of numbers such as 0.5,0.5,0.5", param, ctx)
+            self.fail(f"{value!r} is not a list of numbers such as 0.5,0.5,0.5", param, ctx)
 
 
 @cli.command()
@@ -138,7 +138,7 @@ def run(
 
 @contextmanager
 def _progress(images: tuple[str, ...], key: str | None) -> Iterator[Any]:
-    """Give a function to call with the number of images done; a bar on stderr on long work."""
+    """Yield a function to call with the number of images done; a bar on stderr on long work."""
     total = len(images)
     arrays = any(Path(path).suffix in (".npy", ".npz") for path in images)
     if not sys.stderr.isatty() or (total < PROGRESS_FROM and not arrays):
@@ -159,7 +159,7 @@ def _read_labels(path: str | None) -> list[str]:
         # Editors on Windows put a byte order mark in front.
         return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no text file of labels") from None
+        raise ValueError(f"{path} is not a text file of labels") from None
 
 
 def _label(index: int, names: list[str]) -> str:
@@ -209,7 +209,7 @@ def explain(
     passes: bool,
     as_json: bool,
 ) -> None:
-    """Tell for each of MODEL's layers which algorithm runs, why, and why not the others."""
+    """Show for each of MODEL's layers which algorithm runs, why, and why not the others."""
     network = fastconv.load(model)
     told = network.explain(
         shapes_of_inputs(network, read_shape(input_shape)),
@@ -287,7 +287,7 @@ def bench(
 
 
 def _latencies(network: Any, feeds: list[Any], repeat: int) -> list[float]:
-    """Give the seconds of ``repeat`` runs, after two that are not counted."""
+    """Return the seconds of ``repeat`` runs, after two that are not counted."""
     times = []
     for count in range(repeat + 2):
         start = time.perf_counter()

@@ -47,7 +47,7 @@ class Candidate:
 
 @record(frozen=True)
 class Choice:
-    """The algorithm taken for a problem; beside it, when looked at, all that were asked, and why.
+    """The algorithm taken for a problem; with it, when looked at, all that were asked, and why.
 
     ``offers`` are not yet held against ``rtol``: a bound takes longer to find than a cost, and only
     those of the cheapest are needed to choose.
@@ -109,7 +109,7 @@ def choose(
 
 @functools.lru_cache(maxsize=4096)
 def _asked(problem: Problem) -> Problem:
-    """Give the problem that algorithms are asked about."""
+    """Return the problem that algorithms are asked about."""
     check_addresses(problem)
     return problem.for_one_image().without_idle()
 
@@ -155,7 +155,7 @@ def _choose(
 def _best(
     offers: list[Candidate], problem: Problem, row: Row | None, frozen: bool
 ) -> Algorithm | None:
-    """Give the best of those that can: what a row of measurements names, else the cheapest.
+    """Return the best of those that can: what a row of measurements names, else the cheapest.
 
     A row can name any algorithm; only one that can serve counts, and never the reference
     where another can.
@@ -215,7 +215,7 @@ def _ask(
 
 
 def _bounded(offer: Candidate, problem: Problem) -> Candidate:
-    """Give an offer with its error bound, refused where that is above ``rtol``."""
+    """Return an offer with its error bound, refused where that is above ``rtol``."""
     if offer.cost is None:
         return offer
     bound, why_not = offer.algorithm.error_bound(problem), offer.why_not
@@ -228,7 +228,7 @@ def _bounded(offer: Candidate, problem: Problem) -> Candidate:
 def _as_its_twin(
     algorithm: Algorithm, twin: Candidate, row: Row | None, without: Without
 ) -> Candidate:
-    """Give the answer of an algorithm whose twin of another backend can serve: it is the same."""
+    """Return the answer of an algorithm whose twin of another backend can serve: it is the same."""
     name = str(algorithm)
     why_not = dict(without).get(name)
     measured = None if row is None else row.seconds.get(name)

@@ -48,7 +48,7 @@ class Measurement:
 
 
 def sample(name: str, run: Callable[[], Any]) -> float:
-    """Give the seconds of one run, from as many runs as a sample takes."""
+    """Return the seconds of one run, from as many runs as a sample takes."""
     runs = 0
     start = now = time.perf_counter()
     while now - start < SAMPLE_SECONDS:
@@ -59,7 +59,7 @@ def sample(name: str, run: Callable[[], Any]) -> float:
 
 
 def bare(problem: Any) -> Any:
-    """Give the problem of one image without its epilogue: what is measured, once for all."""
+    """Return the problem of one image without its epilogue: what is measured, once for all."""
     image = problem.for_one_image().without_idle()
     return dataclasses.replace(image, bias=False, residual=False, activation=None)
 
@@ -123,7 +123,7 @@ def _interleaved(
 
 
 def operands(problem: Any) -> tuple[Arrays, Arrays]:
-    """Give random inputs and parameters whose outputs have a variance of about 1."""
+    """Return random inputs and parameters whose outputs have a variance of about 1."""
     rng = np.random.default_rng(0)
     x = _random(rng, problem.input_shape, problem.dtype, 1.0)
     weight = _random(rng, problem.weight_shape, problem.dtype, problem.sum_length**-0.5)
@@ -174,7 +174,7 @@ def _checked_plans(
 
 
 def _agree(answers: dict[str, Array], bounds: dict[str, float]) -> bool:
-    """Tell whether all are as near to the most exact as their bounds say."""
+    """Return whether all are as near to the most exact as their bounds say."""
     if not answers:
         return True
     best = min(answers, key=bounds.__getitem__)

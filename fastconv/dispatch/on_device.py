@@ -33,7 +33,7 @@ def solve_on_device(
     algorithm: str | None,
     backend: str | None,
 ) -> Any:
-    """Solve a problem whose inputs lie on a GPU; nothing waits, and nothing is copied off it.
+    """Solve a problem whose inputs are on a GPU; nothing waits, and nothing is copied off it.
 
     Parameters in main memory are packed there, once if they are immutable. On the GPU they are
     packed at each call.
@@ -91,7 +91,7 @@ def together(inputs: tuple[Any, ...], parameters: tuple[Any, ...] = ()) -> None:
 
 
 def device_of(leader: DeviceArray, inputs: tuple[Any, ...]) -> Device:
-    """Give the card and stream that arrays are worked on with: those of the caller's library."""
+    """Return the GPU and stream that arrays are worked on with: those of the caller's library."""
     stream = leader.kind.stream(leader.device) or leader.stream
     device = device_for(leader.device, stream)
     for value in inputs:
@@ -101,7 +101,7 @@ def device_of(leader: DeviceArray, inputs: tuple[Any, ...]) -> Device:
 
 
 def memory_of(value: DeviceArray, device: Device) -> Memory:
-    """Give the elements as they follow one another, copied only where they do not."""
+    """Return the elements as they follow one another, copied only where they do not."""
     low, high = value.extent
     memory = device.adopt(low, high - low, value.owner)
     if value.is_contiguous and low % _ALIGNMENT == 0:
@@ -123,7 +123,7 @@ def memory_of(value: DeviceArray, device: Device) -> Memory:
 def _as_it_lies(
     problem: Any, inputs: tuple[Any, ...], out: Any
 ) -> tuple[Any, tuple[Any, ...], Shape | None]:
-    """Give a problem of images whose channels lie last in memory as the one that it is.
+    """Return a problem whose images' channels are last in memory as a channels-last one.
 
     That is what PyTorch's channels_last is. The third is the order of dimensions that gives
     back the outputs' own; None: nothing was turned.
@@ -148,7 +148,7 @@ def _as_it_lies(
 def _packing_plan(
     problem: Any, shapes: tuple[Shape | None, ...], algorithm: str | None, first: int
 ) -> CudaPlan:
-    """Give the plan that packs parameters on the card; they come after the ``first`` inputs."""
+    """Return the plan that packs parameters on the GPU; they come after the ``first`` inputs."""
     without = frozenset(
         (str(a), _IN_MAIN_MEMORY)
         for a in algorithms(type(problem), "cuda")
@@ -160,7 +160,7 @@ def _packing_plan(
 
 
 def made(kind: Kind, shape: Shape, dtype: np.dtype[Any], device: Device) -> DeviceArray:
-    """Give a new array of the caller's kind; of ours, where its library cannot make one."""
+    """Return a new array of the caller's kind; of ours, where its library cannot make one."""
     if kind.empty is not None:
         given = as_device_array(kind.empty(shape, dtype, device.ordinal))
         assert given is not None
@@ -173,7 +173,7 @@ def made(kind: Kind, shape: Shape, dtype: np.dtype[Any], device: Device) -> Devi
 
 
 def given_back(result: DeviceArray, turned: Shape | None = None) -> Any:
-    """Give a result as the caller's library knows it."""
+    """Return a result as the caller's library knows it."""
     if result.kind.empty is None:
         return result.kind.given(result)
     if turned is None:

@@ -36,10 +36,10 @@ class Parameter(np.ndarray[Any, Any]):
     """
 
     __fastconv_passes__ = True
-    # Whether its matrices are outer products; None: nobody has looked.
+    # Whether its matrices are outer products; None: not looked at yet.
     outer_products: bool | None = None
     # The largest of its sizes for each output channel, and the groups of a transposed convolution
-    # that it was counted for; None: nobody has looked.
+    # that it was counted for; None: not looked at yet.
     largest_by_channel: tuple[int, Any] | None = None
     _frozen: bool | None = None
     _turned: dict[tuple[int, ...], Any] | None = None
@@ -105,7 +105,7 @@ class Plans:
         self.packed: weakref.WeakValueDictionary[Any, Any] = weakref.WeakValueDictionary()
 
     def get(self, key: Any) -> Plan | None:
-        """Give the plan kept for ``key``, if there is one."""
+        """Return the plan kept for ``key``, if there is one."""
         with self._lock:
             plan = self._kept.get(key)
             if plan is not None:
@@ -128,7 +128,7 @@ _sets = forks.lock()
 
 
 def plans_of(parameters: tuple[Any, ...]) -> Plans:
-    """Give the plans kept for ``parameters``, which are all Parameters or None, together."""
+    """Return the plans kept for ``parameters``, which are all Parameters or None, together."""
     first = next(p for p in parameters if p is not None)
     key = tuple(id(p) for p in parameters)
     plans = first._plans.get(key)

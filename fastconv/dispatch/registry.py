@@ -12,7 +12,7 @@ from fastconv.backends.manifest import ALGORITHMS
 from fastconv.problem import Problem
 
 # (problem type, backends, module, class); those preferred come first. The algorithms on compiled
-# kernels stand in the manifest, beside the kernels.
+# kernels are in the manifest, next to the kernels.
 ROWS: tuple[tuple[str, str, str, str], ...] = (
     *ALGORITHMS,
     ("ConvProblem", "cuda", "conv.hopper", "DirectHopper"),
@@ -94,14 +94,14 @@ LIBRARIES = ("c", "numba")
 CARRIERS: dict[str, tuple[str, str]] = {"numba": ("carry.algorithm", "Carried")}
 
 
-# Backends whose arrays lie elsewhere: they are taken where they are asked for, and never else.
+# Backends whose arrays are elsewhere: they are taken where they are asked for, and never else.
 APART = ("cuda",)
 
 
 def algorithms(problem_type: type[Problem], backend: str | None = None) -> tuple[Algorithm, ...]:
     """Every algorithm for a type of problem whose backend is installed, preferred first.
 
-    Those of a backend whose arrays lie elsewhere come only where ``backend`` names it, and alone.
+    Those of a backend whose arrays are elsewhere come only where ``backend`` names it, and alone.
     """
     return _load(problem_type.__name__, backend if backend in APART else None)
 
@@ -132,12 +132,12 @@ def _class(folder: str, module: str, name: str) -> Any:
 
 @functools.cache
 def backend_available(backend: str) -> bool:
-    """Tell whether what a backend needs is installed; Numba is not imported to find out."""
+    """Return whether what a backend needs is installed; Numba is not imported to find out."""
     return why_not_installed(backend) is None
 
 
 def why_not_installed(backend: str | None) -> str | None:
-    """Say what a backend needs that is not there; None: all is, or nobody knows the backend.
+    """Return what a backend needs that is missing; None: all is, or the backend is unknown.
 
     Whether there is a GPU is not asked: that would need its driver.
     """

@@ -119,7 +119,7 @@ def watched() -> Iterator[list[Solved | None]]:
 
 
 def depends_on_values() -> None:
-    """Say that the call at hand looked at elements: others like it may go another way."""
+    """Note that this call looked at elements: others like it may go another way."""
     if _watch.solved is not None:
         _watch.solved.append(None)
 
@@ -130,7 +130,7 @@ def are_frozen(parameters: tuple[Any, ...]) -> bool:
 
 
 def is_weight_frozen(parameters: tuple[Any, ...]) -> bool:
-    """Return whether the first parameter, the weight, is there and cannot change."""
+    """Return whether the first parameter, the weight, is given and cannot change."""
     return bool(parameters) and parameters[0] is not None and _is_frozen(parameters[0])
 
 
@@ -290,7 +290,7 @@ def _packing_plan(
 
 
 def _packing_plan_of(algorithm: Algorithm, problem: Problem, sources: Sources) -> PackingPlan:
-    """Plan for parameters of each run: in its workspace, or beside it where that is limited."""
+    """Plan for parameters of each run: in its workspace, or outside it where that is limited."""
     plan, limit = algorithm.packing_plan(problem, sources), settings.workspace_limit()
     own = plan.workspace_bytes + plan.scratch_bytes
     beside = limit is not None and own <= limit < own + plan.packed_bytes

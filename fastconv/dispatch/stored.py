@@ -27,11 +27,11 @@ TICK_SECONDS = 0.02
 
 
 class ChangedFile(ValueError):
-    """A file that is no longer what was loaded."""
+    """A file that has changed since it was loaded."""
 
 
 class WeightFile:
-    """A file that parameters lie in. It stays open: renaming or deleting it does no harm.
+    """A file that parameters are in. It stays open: renaming or deleting it does no harm.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class WeightFile:
         return self._stamp[0]
 
     def read(self, offset: int, length: int) -> Array:
-        """Give bytes of the file as it was opened.
+        """Return bytes of the file as it was opened.
 
         Raises
         ------
@@ -84,13 +84,13 @@ class WeightFile:
         return found
 
     def stream(self) -> BinaryIO:
-        """Give the file from its beginning, to be read before anything else is."""
+        """Return the file from its beginning, to be read before anything else is."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return open(os.dup(self._descriptor), "rb")
 
 
 def can_store() -> bool:
-    """Tell whether parameters can stay in files here.
+    """Return whether parameters can stay in files here.
 
     They cannot on Windows, where an open file can be neither renamed nor deleted.
     """
@@ -98,7 +98,7 @@ def can_store() -> bool:
 
 
 class StoredParameter(np.lib.mixins.NDArrayOperatorsMixin):
-    """A parameter that lies in a file: a shape and a dtype, and an array for whoever asks for one.
+    """A parameter that is stored in a file: a shape and a dtype, and an array on demand.
 
     `read` gives the array and keeps nothing. NumPy's functions and methods work too: what they
     need is read, and kept, since what computes with it will again.
@@ -107,7 +107,7 @@ class StoredParameter(np.lib.mixins.NDArrayOperatorsMixin):
     ----------
     file : WeightFile
     offset : int
-        Of its first byte in the file, where it lies contiguous, little end first.
+        Of its first byte in the file, where it is contiguous, little end first.
     shape : tuple of ints
     dtype : dtype
     """
@@ -167,7 +167,7 @@ class StoredParameter(np.lib.mixins.NDArrayOperatorsMixin):
         return self._turned.setdefault(tuple(order), turned)
 
     def read(self) -> Array:
-        """Give the array.
+        """Return the array.
 
         Raises
         ------
@@ -222,7 +222,7 @@ class StoredParameter(np.lib.mixins.NDArrayOperatorsMixin):
 
 @record(frozen=True)
 class Span:
-    """Where an array lies in a file or in bytes."""
+    """Where an array is stored in a file or in bytes."""
 
     offset: int
     shape: tuple[int, ...]
@@ -235,12 +235,12 @@ class Span:
 
 
 def values_of(parameter: Any) -> Array:
-    """Give a parameter's array, which is not kept where it lies in a file."""
+    """Return a parameter's array, which is not kept where it is stored in a file."""
     if isinstance(parameter, StoredParameter):
         return parameter.read()
     return np.asarray(parameter)
 
 
 def is_array(value: Any) -> bool:
-    """Tell an array, in memory or in a file, from all else."""
+    """Return whether a value is an array, in memory or in a file."""
     return isinstance(value, (np.ndarray, StoredParameter))

@@ -32,7 +32,7 @@ _LEFT_OUT = ("batch", "bias", "residual", "activation", "precision", "any_size")
 
 
 class TableError(ValueError):
-    """A file that is no tuning table, or none that this version reads."""
+    """A file that is not a tuning table, or none that this version reads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Fingerprint:
 
     @classmethod
     def here(cls, isa: str) -> Fingerprint:
-        """Give this machine's, at an instruction set."""
+        """Return this machine's, at an instruction set."""
         return cls(cpu_model(), isa, __version__)
 
     def __str__(self) -> str:
@@ -70,11 +70,11 @@ class Table:
 
     @classmethod
     def of(cls, machine: Fingerprint, rows: Iterable[Row]) -> Table:
-        """Give a table; of two rows for one problem the later stays."""
+        """Return a table; of two rows for one problem the later stays."""
         return cls(machine, {row.problem: row for row in rows})
 
     def row(self, problem: Problem) -> Row | None:
-        """Give the row of a problem, whatever its batch and epilogue."""
+        """Return the row of a problem, whatever its batch and epilogue."""
         return self.rows.get(problem_key(problem))
 
 
@@ -102,7 +102,7 @@ def read(path: Path) -> Table:
         For a file that cannot be read.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise TableError("it is no regular file")
+        raise TableError("it is not a regular file")
     with open(path, "rb") as file:
         data = file.read(LIMIT_BYTES + 1)
     if len(data) > LIMIT_BYTES:
@@ -112,17 +112,17 @@ def read(path: Path) -> Table:
     except RecursionError:
         raise TableError("it is nested too deeply") from None
     except ValueError as error:
-        raise TableError(f"it is no JSON: {error}") from None
+        raise TableError(f"it is not JSON: {error}") from None
     return _checked(loaded)
 
 
 def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _checked(loaded: Any) -> Table:
     if not isinstance(loaded, dict) or loaded.get("what") != WHAT:
-        raise TableError("it is no tuning table of fastconv")
+        raise TableError("it is not a tuning table of fastconv")
     version = loaded.get("format")
     if type(version) is not int or version != FORMAT:
         raise TableError(f"its format is not {FORMAT}")
@@ -153,7 +153,7 @@ def _word(value: Any, longest: int) -> str:
 
 def _seconds(value: Any) -> float:
     if type(value) not in (int, float) or not 0 < value < math.inf or value > 1e9:
-        raise TableError("a time of it is no positive number of seconds")
+        raise TableError("a time of it is not a positive number of seconds")
     return float(value)
 
 
@@ -184,7 +184,7 @@ def check_writable(path: Path, machine: Fingerprint, *, replace_others: bool) ->
 def merge(path: Path, new: Table, *, replace_others: bool) -> Table:
     """Add a table's rows to those in a file, as one step that no other process can break into.
 
-    A file that is no table, or another machine's, is replaced where ``replace_others``, and
+    A file that is not a table, or another machine's, is replaced where ``replace_others``, and
     refused elsewhere.
     """
     from filelock import FileLock

@@ -26,14 +26,14 @@ _generation = 0
 
 @record(frozen=True, eq=False)
 class Tuning:
-    """The table in force, if any, where it lies, and what there is to say of it."""
+    """The table in force, if any, where it is, and any remark on it."""
 
     path: Path | None = None
     table: Table | None = None
     note: str = "none"
 
     def row(self, problem: Problem) -> Row | None:
-        """Give what was measured for a problem of one image."""
+        """Return what was measured for a problem of one image."""
         return None if self.table is None else self.table.row(problem)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ def set_tuning(path: str | os.PathLike[str] | None) -> None:
     Raises
     ------
     ValueError
-        For a file that is no tuning table; nothing is changed then.
+        For a file that is not a tuning table; nothing is changed then.
     OSError
         For a file that cannot be read.
 
@@ -81,7 +81,7 @@ def set_tuning(path: str | os.PathLike[str] | None) -> None:
 
 
 def current(isa: str | None = None) -> Tuning:
-    """Give the table in force; files are looked at once a process, until `forget`."""
+    """Return the table in force; files are looked at once a process, until `forget`."""
     return _current(isa or forced_isa())
 
 
@@ -109,7 +109,7 @@ def generation() -> int:
 
 
 def default_path(isa: str) -> Path:
-    """Give where this machine's own table is kept."""
+    """Return where this machine's own table is kept."""
     from fastconv.dispatch.table import Fingerprint
 
     machine = Fingerprint.here(isa)

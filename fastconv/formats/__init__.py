@@ -29,10 +29,11 @@ def load(
         may use where not given. What would take more is refused before it is allocated.
     in_memory : bool
         Read all weights now. Otherwise large ones (from 64 KB on, of files from 1 MB on) are read
-        when the network first meets inputs of a shape, and are not kept beside what is packed
-        from them. The file stays open for that: it may be renamed, replaced or deleted, but where
-        it is changed in place (as ``open(path, "wb")`` does), a shape that is new afterwards ends
-        in a ValueError. On Windows, and where the model is no file, all are read now anyway.
+        when the network first meets inputs of a shape, and are not kept in addition to what is
+        packed from them. The file stays open for that: it may be renamed, replaced or deleted, but
+        where it is changed in place (as ``open(path, "wb")`` does), a shape that is new afterwards
+        ends in a ValueError. On Windows, and where the model is not a file, all are read now
+        anyway.
 
     Returns
     -------

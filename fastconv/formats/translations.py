@@ -9,7 +9,7 @@ F = TypeVar("F")
 
 
 def into(table: dict[str, F]) -> Callable[..., Callable[[F], F]]:
-    """Give the decorator that puts a function into a table under the names that it is given."""
+    """Return the decorator that puts a function into a table under the names that it is given."""
 
     def names_of(*names: str) -> Callable[[F], F]:
         def register(function: F) -> F:

@@ -25,7 +25,7 @@ def relu(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give max(x, 0) of each element, as ``torch.nn.functional.relu`` does; NaN stays NaN.
+    """Return max(x, 0) of each element, as ``torch.nn.functional.relu`` does; NaN stays NaN.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def relu(
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
-        Where to write the result: its very shape and dtype, apart from the input in memory.
+        Where to write the result: exactly its shape and dtype, not overlapping the input.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def relu6(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x clamped to [0, 6]; arguments as in `relu`."""
+    """Return x clamped to [0, 6]; arguments as in `relu`."""
     return _apply(input, ("relu6",), inplace, algorithm, backend, out)
 
 
@@ -79,7 +79,7 @@ def leaky_relu(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x above zero, negative_slope x below; arguments as in `relu`."""
+    """Return x above zero, negative_slope x below; arguments as in `relu`."""
     return _apply(input, ("leaky_relu", negative_slope), inplace, algorithm, backend, out)
 
 
@@ -94,7 +94,7 @@ def hardtanh(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x clamped to [min_val, max_val]; arguments as in `relu`.
+    """Return x clamped to [min_val, max_val]; arguments as in `relu`.
 
     For integers the limits are cut down to integers, and must fit the dtype.
     """
@@ -111,7 +111,7 @@ def elu(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x above zero, alpha (exp(x) - 1) below; arguments as in `relu`.
+    """Return x above zero, alpha (exp(x) - 1) below; arguments as in `relu`.
 
     Clevert, Unterthiner, Hochreiter: Fast and accurate deep network learning by exponential
     linear units (2016).
@@ -128,7 +128,7 @@ def selu(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give the scaled elu with the constants that keep mean 0 and variance 1.
+    """Return the scaled elu with the constants that keep mean 0 and variance 1.
 
     Arguments as in `relu`. Klambauer et al.: Self-normalizing neural networks (2017).
     """
@@ -145,7 +145,7 @@ def celu(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x above zero, alpha (exp(x / alpha) - 1) below; arguments as in `relu`.
+    """Return x above zero, alpha (exp(x / alpha) - 1) below; arguments as in `relu`.
 
     Barron: Continuously differentiable exponential linear units (2017).
     """
@@ -161,7 +161,7 @@ def gelu(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x times the normal distribution function of x; arguments as in `relu`.
+    """Return x times the normal distribution function of x; arguments as in `relu`.
 
     ``approximate="tanh"`` takes 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) instead.
     Hendrycks, Gimpel: Gaussian error linear units (2016).
@@ -178,7 +178,7 @@ def silu(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x / (1 + exp(-x)); arguments as in `relu`."""
+    """Return x / (1 + exp(-x)); arguments as in `relu`."""
     return _apply(input, ("silu",), inplace, algorithm, backend, out)
 
 
@@ -191,7 +191,7 @@ def mish(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x tanh(log(1 + exp(x))); arguments as in `relu`. Misra: Mish (2019)."""
+    """Return x tanh(log(1 + exp(x))); arguments as in `relu`. Misra: Mish (2019)."""
     return _apply(input, ("mish",), inplace, algorithm, backend, out)
 
 
@@ -222,7 +222,7 @@ def hardsigmoid(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give relu6(x + 3) / 6; arguments as in `relu`."""
+    """Return relu6(x + 3) / 6; arguments as in `relu`."""
     return _apply(input, ("hardsigmoid",), inplace, algorithm, backend, out)
 
 
@@ -234,7 +234,7 @@ def sigmoid(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give 1 / (1 + exp(-x)); arguments as in `relu`."""
+    """Return 1 / (1 + exp(-x)); arguments as in `relu`."""
     return _apply(input, ("sigmoid",), False, algorithm, backend, out)
 
 
@@ -246,7 +246,7 @@ def tanh(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give the hyperbolic tangent; arguments as in `relu`."""
+    """Return the hyperbolic tangent; arguments as in `relu`."""
     return _apply(input, ("tanh",), False, algorithm, backend, out)
 
 
@@ -260,7 +260,7 @@ def softplus(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give log(1 + exp(beta x)) / beta, or x where beta x is above threshold.
+    """Return log(1 + exp(beta x)) / beta, or x where beta x is above threshold.
 
     Arguments as in `relu`.
     """
@@ -275,7 +275,7 @@ def softsign(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x / (1 + abs(x)); arguments as in `relu`."""
+    """Return x / (1 + abs(x)); arguments as in `relu`."""
     return _apply(input, ("softsign",), False, algorithm, backend, out)
 
 
@@ -289,7 +289,7 @@ def prelu(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give x above zero and weight x below, as ``torch.nn.functional.prelu`` does.
+    """Return x above zero and weight x below, as ``torch.nn.functional.prelu`` does.
 
     Parameters
     ----------
@@ -318,7 +318,7 @@ def softmax(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give exp(x) over its sum along one axis, as ``torch.nn.functional.softmax`` does.
+    """Return exp(x) over its sum along one axis, as ``torch.nn.functional.softmax`` does.
 
     Parameters
     ----------
@@ -349,7 +349,7 @@ def log_softmax(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give the logarithm of `softmax`, with its arguments, without its underflow."""
+    """Return the logarithm of `softmax`, with its arguments, without its underflow."""
     return _softmax(input, dim, dtype, True, algorithm, backend, out)
 
 

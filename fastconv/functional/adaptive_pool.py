@@ -37,7 +37,7 @@ def adaptive_max_pool2d(
         (oH, oW); None keeps the input's. Output row i sees the rows from floor(i H / oH) up to
         ceil((i + 1) H / oH).
     return_indices : bool
-        Give, too, where in the flattened H x W plane each result came from.
+        Also return each result's index in the flattened H x W plane.
 
     Other arguments, results and errors as in `max_pool2d`.
     """

@@ -29,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Places = tuple[int | None, ...]
 
-# Options that are equal only to their own kind, and those that are told apart by type too.
+# Options that are equal only to their own kind, and those that are distinguished by type too.
 _PLAIN, _TYPED = frozenset((int, str, type(None))), frozenset((bool, float))
 _ARRAYS = frozenset((np.ndarray, Parameter))
 # NumPy's flags of arrays that are contiguous in C's order, and aligned.
@@ -59,7 +59,7 @@ class _Call:
         self.split = count if in_order else None
         self.shape, self.dtype = result.shape, result.dtype
         self.reshapes = solved.result.shape != result.shape
-        # Parameters that the plan holds, which must be the very ones of another call.
+        # Parameters that the plan holds, which must be the same arrays as in another call.
         self.held = tuple((i, arrays[i]) for i in held if i is not None)
         plan: Any = solved.plan
         # The cache of plans alone decides how long those live that hold no parameters.
@@ -143,7 +143,7 @@ def remembered(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class _NoRepeats:
-    """Repeats no call: where the extension is not there."""
+    """Repeats no call: where the extension is missing."""
 
     def run(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         """Leave the call to Python."""
@@ -220,7 +220,7 @@ def _watched_call(
     second = first + len(only.parameters)
     inputs, parameters, held = map(tuple, (places[:first], places[first:second], places[second:]))
     while inputs and inputs[-1] is None:
-        # Of a residual that is not there, say: no argument of a kernel is in it.
+        # Of a missing residual, say: no argument of a kernel is in it.
         inputs = inputs[:-1]
     return _Call(only, (inputs, parameters, held), arrays, result)
 

@@ -8,7 +8,7 @@ from fastconv.problem.conv import batched_shape
 
 
 def batched(value: Any, n: int, name: str) -> tuple[Any, bool]:
-    """Give an input with its batch dimension, and whether it came without one."""
+    """Return an input with its batch dimension, and whether it came without one."""
     shape = batched_shape(tuple(value.shape), n, name)
     if len(shape) == len(value.shape):
         return value, False
@@ -16,11 +16,11 @@ def batched(value: Any, n: int, name: str) -> tuple[Any, bool]:
 
 
 def with_batch(value: Any, single: bool) -> Any:
-    """Give ``out`` or a residual the batch dimension that its unbatched input was given.
+    """Return ``out`` or a residual the batch dimension that its unbatched input was given.
 
     Of an array it is a view, so that writing to it writes to the caller's.
     """
-    # What is no array stays as it is: `check_out` says so.
+    # What is not an array stays as it is: `check_out` says so.
     return value[None] if single and hasattr(value, "shape") else value
 
 

@@ -73,7 +73,7 @@ def conv2d(
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
-        Where to write the result: its very shape and dtype, apart from every input in memory.
+        Where to write the result: exactly its shape and dtype, not overlapping any input.
 
     Returns
     -------

@@ -51,7 +51,7 @@ def linear(
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
-        Where to write the result: its very shape and dtype, apart from every input in memory.
+        Where to write the result: exactly its shape and dtype, not overlapping any input.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def linear(
 def _rows_of(
     out: Array | None, shape: tuple[int, ...], problem: LinearProblem, arrays: tuple[Any, ...]
 ) -> tuple[Any, Array | None]:
-    """Give ``out`` as rows, or, where it cannot be seen so, as an array to copy the result to."""
+    """Return ``out`` as rows, or, where it cannot be seen so, as an array to copy the result to."""
     if out is None or any(hasattr(array, "__fastconv_record__") for array in arrays):
         return None, None
     on_device = as_device_array(out)
@@ -111,7 +111,7 @@ def dropout(
     *,
     out: Array | None = None,
 ) -> Array:
-    """Give the input itself: dropout does nothing outside training.
+    """Return the input itself: dropout does nothing outside training.
 
     Parameters
     ----------

@@ -54,8 +54,8 @@ def batch_norm(
         The input's dtype; also float32 where that has 16 bits.
     weight, bias : array, shape (C,), optional
     training : bool
-        True is a ValueError: statistics of the batch would make an image's result hang on its
-        neighbours.
+        True is a ValueError: statistics of the batch would make an image's result depend on
+        the rest of the batch.
     momentum : float
         In torch's place; of use in training alone.
     eps : float
@@ -65,7 +65,7 @@ def batch_norm(
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
-        Where to write the result: its very shape and dtype, apart from every input in memory.
+        Where to write the result: exactly its shape and dtype, not overlapping any input.
 
     Returns
     -------
@@ -191,7 +191,7 @@ def local_response_norm(
     """Divide by (k + alpha * mean of squares over neighbouring channels) ** beta.
 
     As ``torch.nn.functional.local_response_norm``: the mean is over ``size`` channels, those
-    beyond the first and the last counting as zeros; of an even size one more lies before. The
+    beyond the first and the last counting as zeros; of an even size one more is before. The
     input has at least 3 axes; other arguments, results and errors as in `batch_norm`.
     Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural networks
     (2012).

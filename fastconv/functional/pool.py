@@ -51,13 +51,13 @@ def max_pool2d(
     ceil_mode : bool
         Round the output's size up; a window that would start in the right padding is dropped.
     return_indices : bool
-        Give, too, where in the flattened H x W plane each result came from.
+        Also return each result's index in the flattened H x W plane.
     layout : {"NCHW", "NHWC"}
         Of input, result and indices.
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
-        Where to write the result: its very shape and dtype, apart from the input in memory.
+        Where to write the result: exactly its shape and dtype, not overlapping the input.
 
     Returns
     -------
@@ -319,7 +319,7 @@ def weighted_pool2d(
         "inverse_distance": 1 / (1 + Euclidean distance from the window's centre, in cells).
         An array: finite, not negative, not all zero.
     count_include_pad : bool
-        False: the weights sum to 1 over those cells of a window that lie inside the image (NaN
+        False: the weights sum to 1 over those cells of a window that are inside the image (NaN
         where these weigh nothing).
 
     Other arguments, results and errors as in `max_pool2d`.
@@ -415,7 +415,7 @@ def run_pool(
     backend: str | None,
     out: Array | None,
 ) -> Any:
-    """Solve a pool; ``out`` takes the values where indices come beside them."""
+    """Solve a pool; ``out`` takes the values where indices are returned too."""
     target = with_batch(out, single)
     if target is not None and problem.return_indices:
         check_out(target, problem.output_shape, problem.output_dtype, (x, *parameters))

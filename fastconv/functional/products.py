@@ -52,7 +52,7 @@ def matmul(
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`. Of floats alone.
     out : array, optional
-        Where to write the result: its very shape and dtype, apart from every input in memory.
+        Where to write the result: exactly its shape and dtype, not overlapping any input.
 
     Returns
     -------
@@ -188,7 +188,7 @@ def scaled_dot_product_attention(
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
-        Where to write the result: its very shape and dtype, apart from every input in memory.
+        Where to write the result: exactly its shape and dtype, not overlapping any input.
 
     Returns
     -------

@@ -43,7 +43,7 @@ def pad(
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
-        Where to write the result: its very shape and dtype, apart from the input in memory.
+        Where to write the result: exactly its shape and dtype, not overlapping the input.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def interpolate(
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
-        Where to write the result: its very shape and dtype, apart from the input in memory.
+        Where to write the result: exactly its shape and dtype, not overlapping the input.
 
     Returns
     -------

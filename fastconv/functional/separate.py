@@ -45,7 +45,7 @@ def separated(problem: ConvProblem, weight: Any, algorithm: str | None) -> ConvP
 
 
 def are_outer_products(weight: Array) -> bool:
-    """Tell whether each matrix of (O, 1, kH, kW) has rank one but for the rounding of its elements.
+    """Return whether each matrix of (O, 1, kH, kW) has rank one, up to rounding of its elements.
 
     The row and the column through the largest element give the only product that it can be
     (cross approximation; Goreinov, Tyrtyshnikov and Zamarashkin, 1997). The first filter is looked

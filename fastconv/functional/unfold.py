@@ -30,7 +30,7 @@ def unfold(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Give each window of an image as one column, as ``torch.nn.functional.unfold`` does.
+    """Return each window of an image as one column, as ``torch.nn.functional.unfold`` does.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def unfold(
     algorithm, backend : str, optional
         Ask for one; see `fastconv.explain`.
     out : array, optional
-        Where to write the result: its very shape and dtype, apart from the input in memory.
+        Where to write the result: exactly its shape and dtype, not overlapping the input.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def fold(
     backend: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Sum columns into an image where their windows lie, as ``torch.nn.functional.fold`` does.
+    """Sum columns into an image where their windows are, as ``torch.nn.functional.fold`` does.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def fold(
     output_size : int or tuple of ints
         Of the image.
     kernel_size, dilation, padding, stride
-        Of the windows, as in `unfold`; what lies in the padding is dropped.
+        Of the windows, as in `unfold`; what is in the padding is dropped.
     layout : {"NCHW", "NHWC"}
         Of the image.
     algorithm, backend, out

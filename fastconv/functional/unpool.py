@@ -36,8 +36,8 @@ def max_unpool2d(
     input : array, shape (N, C, H, W) or (C, H, W)
         What `max_pool2d` gave.
     indices : array of int64, the same shape
-        The indices that it gave beside: flat places in the oH x oW plane. Where two values have
-        one place, the last stays.
+        The indices that it returned as well: flat places in the oH x oW plane. Where two values
+        have one place, the last stays.
     kernel_size, stride, padding
         Those of the pool.
     output_size : sequence of ints, optional

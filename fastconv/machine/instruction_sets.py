@@ -19,8 +19,8 @@ class InstructionSet(NamedTuple):
         The size of a vector register, and how many there are. Two instruction sets may have the
         same: neither number stands for the set.
     features
-        What the CPU needs (see `fastconv.machine.cpu.cpu_features`), beside what ``extends``
-        needs.
+        What the CPU needs (see `fastconv.machine.cpu.cpu_features`), in addition to what
+        ``extends`` needs.
     target
         Target features that C kernels are compiled for; empty: the compiler's own.
     macros

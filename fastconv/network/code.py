@@ -37,7 +37,7 @@ ARENA = WORKSPACE
 
 @dataclasses.dataclass(frozen=True)
 class NativePart:
-    """Operations that run by one native call, and the arrays whose addresses stand in it.
+    """Operations that run by one native call, and the arrays whose addresses are in it.
 
     ``spans`` has each operation's stages: from which one on, up to which.
     """
@@ -57,7 +57,7 @@ class LaunchPart:
 
 @dataclasses.dataclass(frozen=True)
 class PythonPart:
-    """One operation that runs in Python: where its arrays lie, and what makes the results.
+    """One operation that runs in Python: where its arrays are, and what makes the results.
 
     ``into`` writes results where they are stored, see `Call`.
     """
@@ -74,7 +74,7 @@ Part = NativePart | LaunchPart | PythonPart
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a value lies: a slot, and its shape and dtype."""
+    """Where a value is: a slot, and its shape and dtype."""
 
     slot: Slot
     shape: tuple[int, ...]
@@ -99,7 +99,7 @@ class Code:
 
 
 def piece_count(program: Program) -> int:
-    """Give how many times the programs of some images are run."""
+    """Return how many times the programs of some images are run."""
     images = (op for op in program.ops if isinstance(op, Images))
     return sum(portion.count for op in images for portion in op.portions)
 
@@ -120,7 +120,7 @@ class _Writer:
         self._portions = {
             op: tuple(_Writer(each) for each in several) for op, several in planned.portions.items()
         }
-        # A value that lies inside another one: which, and how many bytes from its start.
+        # A value that is inside another one: which, and how many bytes from its start.
         self._inside: dict[int, tuple[int, int]] = {}
         self._alias()
         self._slots: dict[int, Slot] = {}
@@ -140,7 +140,7 @@ class _Writer:
         self._alias_concatenations()
 
     def _alias_concatenations(self) -> None:
-        """Let the parts of a concatenation of one row be computed where they shall lie."""
+        """Let the parts of a concatenation of one row be computed where they belong."""
         fixed = set(self._program.inputs) | self._program.kept()
         owned = {number for op in self._program.ops for number in op.outputs}
         for op in self._program.ops:
@@ -198,7 +198,7 @@ class _Writer:
     # Memory
 
     def _lay_out(self) -> Layout:
-        """Give every value its slot: the caller's arrays, or a place in the arena."""
+        """Assign every value its slot: the caller's arrays, or a place in the arena."""
         program = self._program
         count = len(program.inputs)
         self._slots.update({number: Slot(i) for i, number in enumerate(program.inputs)})
@@ -235,7 +235,7 @@ class _Writer:
         return layout
 
     def _root_of_output(self, operand: Operand) -> int | None:
-        """Give the value that an operation can write straight into the caller's array."""
+        """Return the value that an operation can write straight into the caller's array."""
         if not isinstance(operand, int):
             return None
         root, shift = self._root(operand)
@@ -259,7 +259,7 @@ class _Writer:
     # Code
 
     def _native(self, op: Op) -> Iterator[tuple[Op, list[Stage]]]:
-        """Give an operation's stages, with the program's addresses in them.
+        """Yield an operation's stages, with the program's addresses in them.
 
         One that is done for some images at a time gives those of the operations that it replaces.
         """
@@ -295,7 +295,7 @@ class _Writer:
             yield from self._one_piece(op, writer, moved)
 
     def run(self, portion: Portion, count: int, sizes: Sequence[int]) -> Run:
-        """Give ``count`` pieces as a program within another; ``sizes`` are those of an image."""
+        """Return ``count`` pieces as a program within another; ``sizes`` are those of an image."""
         stages = [stage for _, own in self._operations for stage in own]
         offsets = [(portion.first * size, portion.each * size) for size in sizes]
         return Run(stages, count, offsets, self.memory.size, self.scratch_bytes)
@@ -303,7 +303,7 @@ class _Writer:
     def _one_piece(
         self, op: Images, writer: _Writer, slots: Sequence[Slot]
     ) -> Iterator[tuple[Op, list[Stage]]]:
-        """Give a piece's operations, for all threads at once."""
+        """Yield a piece's operations, for all threads at once."""
         bound: dict[int, Slot | Constant | None] = dict(enumerate(slots))
         bound[ARENA.buffer] = ARENA + self._workspaces.get(op, 0)
         bound[SCRATCH.buffer] = SCRATCH
@@ -338,7 +338,7 @@ class _Writer:
         return bound
 
     def _joining_stages(self, op: Op, plan: NativePlan) -> list[Stage]:
-        """Give the stages of a concatenation for the parts that do not lie there already."""
+        """Return the stages of a concatenation for the parts that are not in place already."""
         problem: Any = op.problem  # type: ignore[attr-defined]
         _, lengths = problem.runs
         starts = [sum(lengths[:i]) * problem.dtype.itemsize for i in range(len(lengths))]

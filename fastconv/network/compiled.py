@@ -114,7 +114,7 @@ class Shapes:
         self._generation = tuning.generation()
 
     def known(self, inputs: tuple[Any, ...]) -> Executor | None:
-        """Give what runs plain, contiguous arrays of shapes that were met before; else None."""
+        """Return what runs plain, contiguous arrays of shapes that were met before; else None."""
         if self._generation != tuning.generation():
             return None
         if self.places:
@@ -173,7 +173,7 @@ class Shapes:
             return found.run(inputs) if on_device else found.run_arrays(list(map(ready, inputs)))
 
     def _for_device(self, specs: Sequence[tuple[Shape, Any]]) -> DeviceExecutor | None:
-        """Give what runs on GPUs for shapes and dtypes, made now if it is not kept."""
+        """Return what runs on GPUs for shapes and dtypes, made now if it is not kept."""
         key = tuple(part for shape, dtype in specs for part in (tuple(shape), np.dtype(dtype)))
         with self._lock:
             if key not in self._on_devices:
@@ -192,9 +192,9 @@ class Shapes:
         return DeviceExecutor(plan_program(program))
 
     def compiled(self, specs: Sequence[tuple[Shape, Any]]) -> Compiled | None:
-        """Give the program for shapes and dtypes, made now if it is not kept."""
+        """Return the program for shapes and dtypes, made now if it is not kept."""
         if not specs:
-            # What hangs on no input may hang on chance.
+            # A function without inputs may be random: do not compile it.
             return None
         key = tuple(part for shape, dtype in specs for part in (tuple(shape), np.dtype(dtype)))
         with self._lock:

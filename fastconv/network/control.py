@@ -95,7 +95,7 @@ def loop(
 
 @contextlib.contextmanager
 def _counted() -> Iterator[list[int]]:
-    """Give where passes are counted, one place for a loop and those inside it."""
+    """Yield where passes are counted, one place for a loop and those inside it."""
     outer = _passes.get()
     token = _passes.set([0] if outer is None else outer)
     try:
@@ -107,7 +107,7 @@ def _counted() -> Iterator[list[int]]:
 
 
 def _refuse_endless(body: Any, before: Sequence[Any], after: Sequence[Any]) -> None:
-    """Raise a ValueError where the condition holds for ever: what it hangs on did not change."""
+    """Raise a ValueError where the condition holds for ever: what it depends on did not change."""
     hangs_on = _condition_hangs_on(body)
     number = body.inputs[0].name
     if hangs_on is None or number in hangs_on:
@@ -116,13 +116,13 @@ def _refuse_endless(body: Any, before: Sequence[Any], after: Sequence[Any]) -> N
     rows = zip(names, before, after, strict=True)
     if all(_is_same(one, other) for name, one, other in rows if name in hangs_on):
         raise ValueError(
-            "a loop never ends: nothing that its condition hangs on changes, and it has no count "
+            "a loop never ends: nothing that its condition depends on changes, and it has no count "
             f"of passes, or one above {MOST_PASSES:,}"
         )
 
 
 def _condition_hangs_on(body: Any) -> set[str] | None:
-    """Give the inputs that a later pass's condition hangs on; None: on chance."""
+    """Return the inputs that a later pass's condition depends on; None: it is random."""
     nodes = {name: node for node in body.nodes for name in node.outputs if name}
     updates = zip(body.inputs[1:], body.outputs, strict=False)
     results = {port.name: result.name for port, result in updates}
@@ -144,7 +144,7 @@ def _condition_hangs_on(body: Any) -> set[str] | None:
 
 
 def _draws(node: Any) -> bool:
-    """Tell whether a node, or one of a graph in it, gives random numbers."""
+    """Return whether a node, or one of a graph in it, gives random numbers."""
     values = node.attributes.values()
     inner = (each for value in values for each in getattr(value, "nodes", ()))
     return any(getattr(value, "is_random", False) for value in values) or any(map(_draws, inner))
@@ -160,7 +160,7 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _length(value: Any) -> int:
-    """Give the elements of a sequence, each of which is an object of about 100 bytes."""
+    """Return the elements of a sequence, each of which is an object of about 100 bytes."""
     return len(value) if isinstance(value, list) else 0
 
 

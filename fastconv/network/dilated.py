@@ -62,7 +62,7 @@ class Windows:
         return total[(slice(None), slice(None), *(slice(n) for n in self.out))]
 
     def counts(self, with_padding: bool) -> Any:
-        """Give how many cells of the input (or of its declared padding too) each window sees."""
+        """Return how many cells of the input (or of its declared padding too) each window sees."""
         columns = []
         for axis, length in enumerate(self.size):
             before, after = self.declared[axis]
@@ -75,7 +75,7 @@ class Windows:
 
 
 def same_upper(size: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Pairs:
-    """Give ONNX's SAME_UPPER: one output a stride, the odd cell at the end."""
+    """Return ONNX's SAME_UPPER: one output a stride, the odd cell at the end."""
     pairs = []
     for length, k, s, d in zip(size, kernel, stride, dilation, strict=True):
         total = max(0, (-(-length // s) - 1) * s + span(k, d) - length)

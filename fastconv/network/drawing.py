@@ -12,7 +12,7 @@ _COLOURS = 9
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Give an empty figure (inches) that belongs to no window and no global state.
+    """Return an empty figure (inches) that belongs to no window and no global state.
 
     Raises
     ------

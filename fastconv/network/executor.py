@@ -1,4 +1,4 @@
-"""Running code: one native call where nothing of Python's stands in between."""
+"""Running code: one native call where no Python code runs in between."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Executor:
         return self._pieces if any(op in whole.replaced for whole in images) else 1
 
     def _ready_for(self, threads: int) -> _Ready:
-        """Give the code whose pieces keep so many threads busy.
+        """Return the code whose pieces keep so many threads busy.
 
         A thread takes whole pieces; where those of the last round would leave many without one,
         all threads do them together.
@@ -136,7 +136,7 @@ class _Ready:
         self.only = only.program if isinstance(only, NativePart) else None
 
     def needs(self, threads: int) -> int:
-        """Give the bytes of memory that a run takes."""
+        """Return the bytes of memory that a run takes."""
         return self.arena + self._scratch * threads
 
 

@@ -68,7 +68,7 @@ class Explanation:
         return next(choice for choice in self.choices if choice is not None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values, for programs: times in seconds, an image, on one thread."""
+        """Return plain values, for programs: times in seconds, an image, on one thread."""
         told = {
             "steps": [report.as_dict() for report in self.reports],
             "seconds": self.seconds,
@@ -107,7 +107,7 @@ def explain(
     frozen: bool | None = None,
     **options: Any,
 ) -> Explanation:
-    """Tell which backend and algorithm a call would take, why, and why not the others.
+    """Return which backend and algorithm a call would take, why, and why not the others.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def explain_compiled(
 
 
 def _as_step(op: Op, program: Program) -> Step:
-    """Give an operation of a program as a step of a trace."""
+    """Return an operation of a program as a step of a trace."""
     specs = tuple(program.values[v] if isinstance(v, int) else v for v in op.inputs)
     given = tuple(tuple(spec.shape) for spec in specs if spec is not None)
     shape = tuple(program.values[op.outputs[0]].shape)
@@ -209,7 +209,7 @@ def _as_step(op: Op, program: Program) -> Step:
 
 
 def _timed(step: Step, choice: Choice | None) -> tuple[dict[str, float], dict[str, str]]:
-    """Give the seconds an image of those that can serve a step, and what failed."""
+    """Return the seconds an image of those that can serve a step, and what failed."""
     if choice is None or step.problem is None or 0 in step.output_shape:
         return {}, {}
     able = [c for c in choice.candidates if c.why_not is None]
@@ -229,7 +229,7 @@ def _timed(step: Step, choice: Choice | None) -> tuple[dict[str, float], dict[st
 
 
 def _data(value: Any) -> Any:
-    """Give random numbers for a traced value; integers, which may be places, are 0."""
+    """Return random numbers for a traced value; integers, which may be places, are 0."""
     if not isinstance(value, Spec):
         return None if value is None else ready(np.asarray(value))
     if value.dtype.kind not in "fc":
@@ -256,7 +256,7 @@ def _spec(value: Any) -> tuple[Shape, Any]:
 
 
 def _stand_in(value: Any) -> Any:
-    """Give an array of no memory for a shape; anything else as it is.
+    """Return an array of no memory for a shape; anything else as it is.
 
     A tuple of one or two ints is left alone: it is a stride, not a weight.
     """

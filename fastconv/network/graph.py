@@ -1,6 +1,6 @@
 """A network as a graph: nodes in order, constants, and the values between them, by name.
 
-A node names an operation of `operations`; shapes stand nowhere, so that one graph serves any
+A node names an operation of `operations`; shapes are not stored, so that one graph serves any
 batch and any image size. Constants are `Parameter`s or `StoredParameter`s: what is packed from them
 is kept a shape (but for strings, which are plain arrays).
 """
@@ -203,7 +203,7 @@ class Graph:
         return frozenset(places)
 
     def _last_readers(self, kept: Sequence[str]) -> dict[int, list[str]]:
-        """Give for each node the values that no later node reads."""
+        """Return for each node the values that no later node reads."""
         if (known := self._last.get(tuple(kept))) is not None:
             return known
         readers: dict[str, int] = {}
@@ -220,7 +220,7 @@ class Graph:
 
 
 def _is_of_sizes(node: Node, arguments: Sequence[Any]) -> bool:
-    """Tell whether a node only puts some numbers together, as graphs do to compute shapes."""
+    """Return whether a node only puts some numbers together, as graphs do to compute shapes."""
     return node.op in _HARMLESS and all(
         v is None or (isinstance(v, np.ndarray) and v.size <= SMALL) for v in arguments
     )
@@ -233,7 +233,7 @@ def _is_random(node: Node) -> bool:
 def _frozen(results: dict[str, Any], arguments: Sequence[Any]) -> dict[str, Any] | None:
     """Return what a node on constants gave as constants: what is packed of them is kept.
 
-    None: they are arrays made of what lies in a file, which are not kept.
+    None: they are arrays made of what is stored in a file, which are not kept.
     """
     if any(isinstance(v, StoredParameter) for v in arguments) and not all(
         isinstance(v, (StoredParameter, Parameter)) for v in results.values()
@@ -246,12 +246,12 @@ def _frozen(results: dict[str, Any], arguments: Sequence[Any]) -> dict[str, Any]
 
 
 def _reads_traced(arguments: Sequence[Any]) -> bool:
-    """Tell whether a node reads a traced value: a trace takes what others give for constants."""
+    """Return whether a node reads a traced value: a trace takes what others give for constants."""
     return any(isinstance(value, Traced) for value in arguments)
 
 
 def _by_name(node: Node, results: Any) -> dict[str, Any]:
-    """Give what an operation gave under the names of the node's outputs.
+    """Return what an operation gave under the names of the node's outputs.
 
     Raises
     ------
@@ -267,5 +267,5 @@ def _by_name(node: Node, results: Any) -> dict[str, Any]:
 
 
 def _as_result(value: Any) -> Any:
-    """Give NumPy's scalars, and what lies in a file, as arrays."""
+    """Return NumPy's scalars, and what is stored in a file, as arrays."""
     return np.asarray(value) if isinstance(value, (np.generic, StoredParameter)) else value

@@ -120,7 +120,7 @@ class _GatherElements:
 
 
 def _element_key(indices: Any, axis: int, rank: int) -> tuple[Any, ...]:
-    """Give the key of the cells that ``indices`` name along an axis, at their own places else."""
+    """Return the key of the cells that ``indices`` name along an axis, at their own places else."""
     if indices.ndim != rank:
         raise ValueError(f"indices of {indices.ndim} dimensions for data of {rank}")
     key: list[Any] = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
@@ -169,7 +169,7 @@ def scatter_nd(value: Any, indices: Any, updates: Any, *, reduction: str = "none
 
 
 def one_hot(indices: Any, depth: Any, values: Any, *, axis: int = -1) -> Any:
-    """Give vectors that hold ``values[1]`` at the index and ``values[0]`` elsewhere."""
+    """Return vectors that hold ``values[1]`` at the index and ``values[0]`` elsewhere."""
     count = int(np.asarray(depth).reshape(-1)[0])
     off, on = np.asarray(values)
     allow((*indices.shape, count), np.asarray(values).dtype)
@@ -183,7 +183,7 @@ def one_hot(indices: Any, depth: Any, values: Any, *, axis: int = -1) -> Any:
 def top_k(
     value: Any, k: Any, *, axis: int = -1, largest: bool = True, ordered: bool = True
 ) -> tuple[Any, Any]:
-    """Give the k largest or smallest entries along an axis, and their places; first ones win."""
+    """Return the k largest or smallest entries along an axis, and their places; first ones win."""
     count = int(np.asarray(k).reshape(-1)[0])
     shape = list(value.shape)
     length, shape[axis] = shape[axis], count
@@ -213,7 +213,7 @@ def top_k(
 def arg_extreme(
     value: Any, *, axis: int = 0, largest: bool = True, keepdims: bool = True, last: bool = False
 ) -> Any:
-    """Give the place of the largest or smallest entry along an axis, the first or the last one."""
+    """Return the index of the first or last of the largest or smallest entries along an axis."""
     function = np.argmax if largest else np.argmin
 
     def arg_extreme(source: Any) -> Any:
@@ -230,7 +230,7 @@ def arg_extreme(
 def cumulate(
     value: Any, axis: Any, *, product: bool = False, exclusive: bool = False, reverse: bool = False
 ) -> Any:
-    """Give running sums or products along an axis."""
+    """Return running sums or products along an axis."""
     place = int(np.asarray(axis).reshape(-1)[0])
     running = _Running(
         axis_of(place, max(1, len(value.shape)), "axis"), product, exclusive, reverse
@@ -290,7 +290,7 @@ def compress(value: Any, condition: Any, *, axis: int | None = None) -> Any:
 
 
 def non_zero(value: Any) -> Any:
-    """Give the places of what is not zero, a column each."""
+    """Return the places of what is not zero, a column each."""
     source = np.asarray(value)
     return np.stack(np.nonzero(source.reshape(source.shape or (1,)))).astype(np.int64)
 
@@ -331,7 +331,7 @@ class _Triangle:
 
 
 def eye_like(value: Any, *, dtype: Any = None, k: int = 0) -> Any:
-    """Give ones on the k-th diagonal of a matrix of the value's shape."""
+    """Return ones on the k-th diagonal of a matrix of the value's shape."""
     rows, columns = value.shape
     return np.eye(rows, columns, min(max(k, -rows), columns), dtype or value.dtype)
 

@@ -41,7 +41,7 @@ class Layers(Mapping[str, "Layer"]):
         self._lock = forks.lock()
 
     def outputs_of(self, names: Iterable[str], inputs: Sequence[Any]) -> dict[str, Any]:
-        """Give the outputs of several layers by name, from one run.
+        """Return the outputs of several layers by name, from one run.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class Layer:
 
 
 def _outputs_of(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
-    """Give the function whose outputs are those of layers."""
+    """Return the function whose outputs are those of layers."""
     graph = getattr(function, "graph", None)
     if isinstance(graph, Graph):
         return _NodeOutputs(graph, tuple(_of_nodes(graph)[name] for name in names))
@@ -146,7 +146,7 @@ class _StepOutputs:
 
 
 def _why_not(function: Callable[..., Any], inputs: Sequence[Any]) -> str:
-    """Tell why layers have no outputs for inputs that the program could not be made for."""
+    """Return why layers have no outputs for inputs that the program could not be made for."""
     words = "what its layers give is known from a trace of the network, and it cannot be traced"
     try:
         trace(function, [(value.shape, value.dtype) for value in inputs])
@@ -164,7 +164,7 @@ def _of_nodes(graph: Graph) -> dict[str, str]:
 
 
 def _last(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Give the last value of each name and of the names above it: "a" stands above "a.b"."""
+    """Return the last value of each name and of the names above it: "a" is above "a.b"."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         parts = name.split(".") if "/" not in name else [name]

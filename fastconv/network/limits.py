@@ -37,7 +37,7 @@ def memory_limit(limit: int | None) -> Iterator[None]:
 
 
 def allow(shape: Iterable[Any], dtype: Any, held: int = 0, what: str = "a value") -> int:
-    """Give the bytes of an array, or refuse one that passes the limit.
+    """Return the bytes of an array, or refuse one that passes the limit.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def allow(shape: Iterable[Any], dtype: Any, held: int = 0, what: str = "a value"
 
 
 def owned(values: Iterable[Any]) -> int:
-    """Give the bytes of those arrays, in sequences too, that are not views of others."""
+    """Return the bytes of those arrays, in sequences too, that are not views of others."""
     total = 0
     for value in values:
         if isinstance(value, np.ndarray):
@@ -74,7 +74,7 @@ def owned(values: Iterable[Any]) -> int:
 
 
 def signature(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
-    """Give what the sizes of a node's results follow from; None where that is not known."""
+    """Return what the sizes of a node's results follow from; None where that is not known."""
     parts: list[Any] = []
     for value in arguments:
         if value is None:

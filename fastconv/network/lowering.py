@@ -1,6 +1,6 @@
 """From a trace to a program: NumPy's functions become problems and views where they can.
 
-What hangs on constants alone was worked out while tracing, and appears as an array.
+What depends on constants alone was worked out while tracing, and appears as an array.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _POOLS = {"mean": "avg", "max": "max", "amax": "max"}
 
 
 def lower(trace: Trace) -> Program:
-    """Give a trace as a program."""
+    """Return a trace as a program."""
     return _Lowering(trace).program()
 
 
@@ -300,7 +300,7 @@ def _is_traced(value: Any) -> bool:
 
 
 def _is_basic(key: Any) -> bool:
-    """Tell whether indexing by ``key`` gives a view."""
+    """Return whether indexing by ``key`` gives a view."""
     items = key if isinstance(key, tuple) else (key,)
     return all(
         item is None or item is Ellipsis or isinstance(item, (int, np.integer, slice))

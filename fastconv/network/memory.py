@@ -1,4 +1,4 @@
-"""Where a program's buffers lie in one arena: those that live at one time apart, others not."""
+"""Where a program's buffers are in one arena: those that live at one time do not overlap."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def arrange(buffers: Sequence[Buffer]) -> Layout:
 
 
 def _best_gap(placed: list[tuple[int, int]], size: int) -> int:
-    """Give the offset of the smallest gap between what lies there that is large enough."""
+    """Return the offset of the smallest gap that is large enough between buffers placed so far."""
     end, best, least = 0, -1, 0
     for offset, length in placed:
         gap = offset - end

@@ -126,7 +126,7 @@ class Network:
         max_memory: int | None = None,
         overridable: Overridable | None = None,
     ) -> Network:
-        """Give a graph as a network."""
+        """Return a graph as a network."""
         function = GraphFunction(graph, max_memory)
         return cls(
             function, graph.inputs, graph.outputs, graph.name,
@@ -140,7 +140,7 @@ class Network:
         return found if any(any(each) for each in found) else ()
 
     def within(self, rtol: float) -> Network:
-        """Give the same network with one error bound for the whole of it.
+        """Return the same network with one error bound for the whole of it.
 
         By itself each operation may err by its own ``rtol``, 1e-4. Here each is given
         ``rtol / sqrt(depth)``, where ``depth`` is how many convolutions and linear layers follow
@@ -165,7 +165,7 @@ class Network:
             For a negative ``rtol``. Running a network that looks at data is one too, since it
             cannot be told how deep that is.
         TypeError
-            For an ``rtol`` that is no number.
+            For an ``rtol`` that is not a number.
         """
         function: Callable[..., Any] = self.function
         if isinstance(function, GraphFunction):
@@ -176,7 +176,7 @@ class Network:
         return self._of(function, lambda network: network.within(rtol))
 
     def with_precision(self, precision: str) -> Network:
-        """Give the same network with leave to round the factors of float32 products.
+        """Return the same network with leave to round the factors of float32 products.
 
         Tensor cores of a GPU need that; a CPU computes in float32 as before. Sums are float32.
         Operations that were given a precision of their own keep it.
@@ -206,7 +206,7 @@ class Network:
         return self._of(function, lambda network: network.with_precision(precision))
 
     def _of(self, function: Callable[..., Any], change: Callable[[Network], Network]) -> Network:
-        """Give the network of another function of the same inputs."""
+        """Return the network of another function of the same inputs."""
         overridable = None if self.overridable is None else self.overridable.changed(change)
         return Network(
             function, self.inputs, self.outputs, self.name,
@@ -233,7 +233,7 @@ class Network:
         return self._shapes.run(self.checked(inputs))
 
     def checked(self, inputs: Sequence[Any]) -> list[Any]:
-        """Give inputs as arrays that the network takes.
+        """Return inputs as arrays that the network takes.
 
         Raises
         ------
@@ -254,7 +254,7 @@ class Network:
         return self._layers
 
     def outputs_of(self, names: Iterable[str], *inputs: Any) -> dict[str, Any]:
-        """Give what several layers give, by name, from one run.
+        """Return what several layers give, by name, from one run.
 
         Only what they need is run, by a program of its own that is kept for inputs of these
         shapes.
@@ -380,7 +380,7 @@ class Network:
         self, input_shape: Any = None, *, measure: bool = False, passes: bool = False,
         values: Values = None,
     ) -> Explanation:  # fmt: skip
-        """Tell for every operation what runs, why, and why the others do not.
+        """Report for every operation what runs, why, and why the others do not.
 
         Operations are those of the program that runs for the shape: what was folded or fused into
         one is named with it, and views, which do nothing, are left out.
@@ -490,7 +490,7 @@ def compile_module(
     *,
     max_memory: int | None = None,
 ) -> Network:
-    """Give a module as a network for inputs of a shape; the batch stays open.
+    """Return a module as a network for inputs of a shape; the batch stays open.
 
     A layer or model is taken as it is now: what is changed in it later does not show.
 
@@ -560,7 +560,7 @@ class GraphFunction:
 
 
 def check_max_memory(max_memory: Any) -> None:
-    """Refuse a ``max_memory`` that is no number of bytes."""
+    """Refuse a ``max_memory`` that is not a number of bytes."""
     if max_memory is not None:
         integer(max_memory, "max_memory", least=0)
 

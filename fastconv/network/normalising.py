@@ -104,7 +104,7 @@ def mean_variance_normalise(value: Any, *, axes: Sequence[int]) -> Any:
 def even_response_norm(value: Any, *, size: int, alpha: float, beta: float, k: float) -> Any:
     """Normalise by an even number of channels: one more behind than before."""
     rank, channels = len(value.shape), value.shape[1]
-    # What is farther away than all channels is not there.
+    # There is nothing farther away than all channels.
     before, after = (min(n, channels) for n in ((size - 1) // 2, size // 2))
     square = value * value
     padded = functional.pad(square, [0, 0] * (rank - 2) + [before, after])

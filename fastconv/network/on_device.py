@@ -26,7 +26,7 @@ class DeviceExecutor:
     """Runs one planned program on GPUs.
 
     Each stream has a graph of its own, over memory of its own: inputs are copied there and outputs
-    from there, on the card and in the stream's order. Many threads may share it.
+    from there, on the GPU and in the stream's order. Many threads may share it.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class DeviceExecutor:
         return [given_back(result) for result in results]
 
     def run_arrays(self, inputs: Sequence[Array]) -> list[Array]:
-        """Run forward on arrays in main memory: they are copied to the card, and results back."""
+        """Run forward on arrays in main memory: they are copied to the GPU, and results back."""
         device = device_for()
         results = [np.empty(shape, dtype) for shape, dtype in self.code.outputs]
         with self._lock:
@@ -103,7 +103,7 @@ class _Replay:
         self._graph = device.capture(plan.bound(device, self._buffers))
 
     def run(self, device: Device, inputs: Sequence[tuple[Memory, int]]) -> Sequence[Memory]:
-        """Run on copies of the inputs; give where the outputs lie until the next run."""
+        """Run on copies of the inputs; give where the outputs are until the next run."""
         for target, (source, size) in zip(self._buffers, inputs, strict=False):
             device.copy(target, source, size)
         self._graph.replay(device)

@@ -40,7 +40,7 @@ CAST_TO = {*FLOATS, *INTEGERS, "uint64", "bool"}
 
 
 def operation(name: str) -> Operation:
-    """Give the operation of a name: one of the table here, or of the functional API.
+    """Return the operation of a name: one of the table here, or of the functional API.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def operation(name: str) -> Operation:
 
 
 def shape(value: Any, start: int = 0, end: int | None = None) -> Any:
-    """Give the shape as int64."""
+    """Return the shape as int64."""
     return np.array(value.shape[start:end], np.int64)
 
 
@@ -67,7 +67,7 @@ def reshape(value: Any, target: Any, allow_zero: bool = False) -> Any:
 
 
 def flatten(value: Any, axis: int = 1) -> Any:
-    """Give a matrix: what is before ``axis``, what is after."""
+    """Return a matrix: what is before ``axis``, what is after."""
     rank = len(value.shape)
     axis = rank if axis == rank else axis_of(axis, rank, "axis")
     rows = int(np.prod(value.shape[:axis], dtype=np.int64))
@@ -126,7 +126,7 @@ def expand(value: Any, target: Any) -> Any:
 
 
 def hardmax(value: Any, *, axis: int) -> Any:
-    """Give 1 at the first largest entry along an axis, 0 elsewhere."""
+    """Return 1 at the first largest entry along an axis, 0 elsewhere."""
     if 0 in value.shape:
         return value
     best = np.argmax(value, axis=axis, keepdims=True)
@@ -144,7 +144,7 @@ def _transpose(value: Any, axes: Sequence[int] | None = None) -> Any:
 
 
 def softmax_from(value: Any, *, function: str, axis: int) -> Any:
-    """Give softmax over all dimensions from ``axis`` on together, as ONNX had it up to opset 12."""
+    """Return softmax over all dimensions from ``axis`` on together, as in ONNX up to opset 12."""
     rows = flatten(value, axis)
     return getattr(functional, function)(rows, dim=1).reshape(value.shape)
 
@@ -160,7 +160,7 @@ def _filled(target: Any, *, value: Any) -> Any:
 
 
 def _range(start: Any, limit: Any, delta: Any) -> Any:
-    """Give start, start + delta, ... below the limit, each computed from its place."""
+    """Return start, start + delta, ... below the limit, each computed from its place."""
     first, last, step = (np.asarray(v).reshape(-1)[0] for v in (start, limit, delta))
     if step == 0:
         raise ValueError("a range needs a step other than 0")
@@ -198,14 +198,14 @@ class _Tiled:
 
 
 def cast(value: Any, *, dtype: Any, otherwise: Callable[..., Any] | None = None) -> Any:
-    """Give a value in another dtype; what is no number goes ``otherwise``."""
+    """Return a value in another dtype; what is not a number goes ``otherwise``."""
     if otherwise is not None and value.dtype.name not in CAST_TO:
         return otherwise(value)
     return _as_dtype(value, np.dtype(dtype))
 
 
 def cast_like(value: Any, like: Any, *, otherwise: Callable[..., Any] | None = None) -> Any:
-    """Give a value in another one's dtype; where one of them is no number, ``otherwise``."""
+    """Return a value in another one's dtype; where one of them is not a number, ``otherwise``."""
     if otherwise is not None and {value.dtype.name, like.dtype.name} - CAST_TO:
         return otherwise(value, like)
     return _as_dtype(value, like.dtype)
@@ -223,7 +223,7 @@ def tile_along(value: Any, *, times: int, axis: int) -> Any:
 
 
 def call(*values: Any, function: Any) -> Any:
-    """Call what is no operation of this package on arrays, sequences, or None.
+    """Call what is not an operation of this package on arrays, sequences, or None.
 
     Traced values go by its own rule of shapes, ``specs``, where that tells all of them.
     """

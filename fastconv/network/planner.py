@@ -37,14 +37,14 @@ class Planned:
         return sum(self.seconds_of(op) for op in (*self.plans, *self.portions))
 
     def seconds_of(self, op: Op) -> float:
-        """Give the predicted time of an operation on one thread."""
+        """Return the predicted time of an operation on one thread."""
         if isinstance(op, Images):
             pairs = zip(op.portions, self.portions[op], strict=True)
             return sum(portion.count * planned.seconds for portion, planned in pairs)
         return float(getattr(self.plans[op], "seconds", 1e-5))
 
     def threads_within(self, limit: int) -> int:
-        """Give how many threads may run so that no plan's workspace is above a limit: 1 at least.
+        """Return how many threads may run so that no plan's workspace is above a limit: 1 at least.
 
         In a program of some images each thread has a plan's whole workspace to itself.
         """
@@ -56,7 +56,7 @@ class Planned:
         return max(1, min(most, default=limit))
 
     def all_plans(self) -> Iterator[Plan]:
-        """Give the plans, those of portions with them."""
+        """Yield the plans, those of portions with them."""
         yield from self.plans.values()
         for several in self.portions.values():
             for planned in several:
@@ -64,14 +64,14 @@ class Planned:
 
 
 def is_staged(plan: Plan | None) -> bool:
-    """Tell whether a plan is nothing but stages of kernels."""
+    """Return whether a plan is nothing but stages of kernels."""
     return plan is not None and plan.is_staged
 
 
 def plan_program(program: Program) -> Planned:
     """Plan every operation."""
     planner = _Planner()
-    # What has the most parameters first: while they are packed, least else is there.
+    # What has the most parameters first: while they are packed, least else is in memory.
     made = {op: planner.planned(op) for op in sorted(program.ops, key=_parameters, reverse=True)}
     ops = tuple(light for op in program.ops for light in made[op])
     return Planned(dataclasses.replace(program, ops=ops), planner.plans, planner.portions)
@@ -120,7 +120,7 @@ def _plan(op: Solve) -> Plan:
 
 
 def _parameters(op: Op) -> int:
-    """Give the most parameters that a problem of an operation has."""
+    """Return the most parameters that a problem of an operation has."""
     several = op.replaced if isinstance(op, Images) else (op,)
     return max((o.problem.parameter_count for o in several if isinstance(o, Solve)), default=0)
 

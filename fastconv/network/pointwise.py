@@ -44,7 +44,7 @@ def divide(a: Any, b: Any) -> Any:
 
 
 def modulo(a: Any, b: Any, *, fmod: bool = False) -> Any:
-    """Give what is left of a division: with the divisor's sign, or with ``fmod`` the dividend's."""
+    """Return a division's remainder, with the divisor's sign, or with ``fmod`` the dividend's."""
     return np.fmod(a, b) if fmod else np.mod(a, b)
 
 
@@ -98,7 +98,7 @@ def clip(value: Any, low: Any = None, high: Any = None) -> Any:
 
 
 def _own(value: Any, number: Any) -> Any:
-    """Give a number in the value's dtype."""
+    """Return a number in the value's dtype."""
     return number if hasattr(number, "dtype") else value.dtype.type(number)
 
 
@@ -161,7 +161,7 @@ def bit_shift(a: Any, b: Any, *, left: bool) -> Any:
 
 
 def is_inf(value: Any, *, negative: bool, positive: bool) -> Any:
-    """Tell where a value is one of the infinities asked for."""
+    """Return where a value is one of the infinities asked for."""
     wide = value.astype(np.dtype(np.float32)) if value.dtype.itemsize < 2 else value
     found = np.isinf(wide)
     if negative and positive:
@@ -170,7 +170,7 @@ def is_inf(value: Any, *, negative: bool, positive: bool) -> Any:
 
 
 def align(value: Any, like: Any, *, axis: int | None) -> Any:
-    """Give a value the trailing dimensions that put its first one at ``axis`` of another."""
+    """Return a value the trailing dimensions that put its first one at ``axis`` of another."""
     rank, own = len(like.shape), len(value.shape)
     if axis is None or own == 0:
         return value
@@ -179,7 +179,7 @@ def align(value: Any, like: Any, *, axis: int | None) -> Any:
 
 
 def erf(value: Any) -> Any:
-    """Give the error function; floats of 16 bits by way of float32."""
+    """Return the error function; floats of 16 bits by way of float32."""
     dtype = value.dtype
     if dtype.name not in ("float32", "float64"):
         value = value.astype(np.dtype(np.float32))

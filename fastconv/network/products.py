@@ -76,7 +76,7 @@ def onnx_attention(
     """Attend as ONNX's operator does: (result, keys, values), and scores where they are asked for.
 
     ``heads`` are those of queries and of keys, for arrays of three axes; ``known`` keys of each
-    image are no padding; ``window`` are keys before and after a query that it sees, -1: all.
+    image are not padding; ``window`` are keys before and after a query that it sees, -1: all.
     """
     flat = len(query.shape) == 3
     if flat:

@@ -27,7 +27,7 @@ _WARM_RUNS = 2
 class ProfileRow:
     """One operation: its median time, and what part that is of all operations' times.
 
-    ``begin_seconds`` is where it stands in a run where each follows the one before at once.
+    ``begin_seconds`` is its start in a run where each follows the one before at once.
     ``roof_seconds`` is the least time that this machine's limits allow what the algorithm
     executes, on the threads that ran. NumPy's own operations, which run in Python, have none, nor
     has what runs no kernel ("in place"). ``flops`` are those of the definition.
@@ -110,7 +110,7 @@ class Profile:
         return f"{self.name} {shapes}, {threads}: {duration(self.seconds)}, {part}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values, for programs."""
+        """Return plain values, for programs."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         own["peak"] = None if self.peak is None else dataclasses.asdict(self.peak)
         rows = [
@@ -214,7 +214,7 @@ def take_profile(compiled: Compiled, inputs: Sequence[Array], name: str, runs: i
 
 
 def _begins(seconds: Sequence[float]) -> list[float]:
-    """Give when each operation begins where one follows the other at once."""
+    """Return when each operation begins where one follows the other at once."""
     begins, now = [], 0.0
     for each in seconds:
         begins.append(now)

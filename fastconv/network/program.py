@@ -42,7 +42,7 @@ class Op:
         return f"{self.layer} ({self.kind})" if self.layer else self.kind
 
     def taking(self, other: Op) -> tuple[str, ...]:
-        """Give the names of what it does besides once it does another operation's work too."""
+        """Return the names of what it does besides once it does another operation's work too."""
         return (*self.fused, other.label, *other.fused)
 
     @property
@@ -97,7 +97,7 @@ class Solve(Op):
     derived: Derived | None = dataclasses.field(default=None, kw_only=True)
 
     def arrays(self) -> tuple[Any, ...]:
-        """Give the parameters, worked out."""
+        """Return the parameters, worked out."""
         return self.parameters() if callable(self.parameters) else self.parameters
 
     def posed_as(self, problem: Problem, inputs: tuple[Operand, ...]) -> Solve:
@@ -175,16 +175,16 @@ class Program:
     like: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
     def posed(self) -> list[Op]:
-        """Give the operations of the whole batch that do something, however they are done."""
+        """Return the operations of the whole batch that do something, however they are done."""
         several = (op.replaced if isinstance(op, Images) else (op,) for op in self.ops)
         return [op for ops in several for op in ops if not isinstance(op, View)]
 
     def producers(self) -> dict[int, Op]:
-        """Give the operation that each value comes from."""
+        """Return the operation that each value comes from."""
         return {number: op for op in self.ops for number in op.outputs}
 
     def readers(self) -> dict[int, list[Op]]:
-        """Give the operations that read each value, once for each time that they do."""
+        """Return the operations that read each value, once for each time that they do."""
         found: dict[int, list[Op]] = {number: [] for number in self.values}
         for op in self.ops:
             for number in op.reads:
@@ -192,23 +192,23 @@ class Program:
         return found
 
     def kept(self) -> set[int]:
-        """Give the values that the caller is given."""
+        """Return the values that the caller is given."""
         return {v for v in self.outputs if isinstance(v, int)}
 
     def nbytes(self, number: int) -> int:
-        """Give the bytes of a value."""
+        """Return the bytes of a value."""
         spec = self.values[number]
         return int(prod(spec.shape)) * spec.dtype.itemsize
 
     def replaced(self, changes: Mapping[Op, Iterable[Op]]) -> Program:
-        """Give the program with operations replaced by others, or by none."""
+        """Return the program with operations replaced by others, or by none."""
         ops: list[Op] = []
         for op in self.ops:
             ops.extend(changes.get(op, (op,)))
         return dataclasses.replace(self, ops=tuple(ops))
 
     def renamed(self, names: Mapping[int, Operand]) -> Program:
-        """Give the program with values read under other numbers, or as constants."""
+        """Return the program with values read under other numbers, or as constants."""
 
         def new(operand: Operand) -> Operand:
             while isinstance(operand, int) and operand in names:
@@ -219,7 +219,7 @@ class Program:
         return dataclasses.replace(self, ops=ops, outputs=tuple(map(new, self.outputs)))
 
     def added(self, shape: Shape, dtype: Any) -> tuple[Program, int]:
-        """Give the program with one more value, and its number."""
+        """Return the program with one more value, and its number."""
         number = max(self.values, default=-1) + 1
         values = {**self.values, number: Spec(tuple(shape), np.dtype(dtype))}
         return dataclasses.replace(self, values=values), number

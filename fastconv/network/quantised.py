@@ -1,6 +1,6 @@
 """Operations on quantised integers: q = round(x / scale) + zero point. Sums are exact.
 
-Products of what is above its zero point are summed as integers by the very kernels that serve
+Products of what is above its zero point are summed as integers by the same kernels that serve
 floats; only the last step, to the output's scale, rounds. Weights that come in float32 are whole
 numbers, so small that float32 holds every sum (`held_in_float32`): such a convolution is one of
 float32 with an ``rtol`` of 0, which leaves plain sums alone, exact in any order.
@@ -23,7 +23,7 @@ from fastconv.problem.quantise import SOURCES, TARGETS
 
 
 def _by_axis(values: Any, rank: int, axis: int, block: int, shape: Any) -> Any:
-    """Give scales so that they broadcast: one for all, one a slice of an axis, or one a block."""
+    """Return scales so that they broadcast: one for all, one a slice of an axis, or one a block."""
     given = np.asarray(values)
     if given.size == 1 and not block:
         return given.reshape(())
@@ -50,7 +50,7 @@ def quantize(
     value: Any, scale: Any, zero_point: Any = None, *, dtype: Any = None, axis: int = 1,
     block: int = 0, otherwise: Callable[..., Any] | None = None,
 ) -> Any:  # fmt: skip
-    """Give integers for numbers: halves to even, then clamped to what the dtype holds.
+    """Return integers for numbers: halves to even, then clamped to what the dtype holds.
 
     Other dtypes than integers of 8 bits or more go ``otherwise``.
     """
@@ -82,7 +82,7 @@ def dequantize(
     value: Any, scale: Any, zero_point: Any = None, *, axis: int = 1, block: int = 0,
     dtype: Any = None,
 ) -> Any:  # fmt: skip
-    """Give numbers for integers, in the scale's dtype."""
+    """Return numbers for integers, in the scale's dtype."""
     narrow = np.dtype(np.float32)
     known = value.dtype.name in SOURCES and scale.dtype == narrow and dtype in (None, narrow)
     if known and _alike_shapes(scale, zero_point):
@@ -128,7 +128,7 @@ _dynamic_quantize.into = _dynamic_quantize_into  # type: ignore[attr-defined]
 
 
 def _above(value: Any, zero_point: Any, columns: bool = False) -> Any:
-    """Give what a value has above its zero point: int16 for 8 bits, else int32."""
+    """Return what a value has above its zero point: int16 for 8 bits, else int32."""
     above = value.astype(np.dtype(np.int16 if value.dtype.itemsize == 1 else np.int32))
     if zero_point is None:
         return above
@@ -139,7 +139,7 @@ def _above(value: Any, zero_point: Any, columns: bool = False) -> Any:
 
 
 def _alike(a: Any, b: Any) -> tuple[Any, Any]:
-    """Give two values of integers in the wider one's dtype."""
+    """Return two values of integers in the wider one's dtype."""
     wide = a.dtype if a.dtype.itemsize >= b.dtype.itemsize else b.dtype
     return a if a.dtype == wide else a.astype(wide), b if b.dtype == wide else b.astype(wide)
 
@@ -151,7 +151,7 @@ _LARGEST = 255
 
 
 def held_in_float32(weight: Any, bias: Any = None) -> bool:
-    """Tell whether float32 holds all sums of 8-bit integers times such weights, whatever these are.
+    """Return whether float32 holds all sums of 8-bit integers times any such weights.
 
     Each partial sum, in any order, is a whole number of at most 255 times the weights' sizes, and
     the bias.
@@ -172,7 +172,7 @@ def _float32_conv(value: Any, weight: Any, zero_point: Any, bias: Any, options: 
 
 
 def _whole(weight: Any) -> Any:
-    """Give weights as integers where they came in float32."""
+    """Return weights as integers where they came in float32."""
     return weight if weight.dtype.kind != "f" else np.asarray(weight).astype(np.dtype(np.int16))
 
 

@@ -40,7 +40,7 @@ def numpy_call(
     *values: Any, function: str, arguments: tuple[Any, ...], options: Mapping[str, Any],
     batched: bool = False,
 ) -> Any:  # fmt: skip
-    """Call a function of NumPy's; where numbers hang on the batch, that is the last value."""
+    """Call a function of NumPy's; where numbers depend on the batch, that is the last value."""
     if function not in NUMPY:
         raise ValueError(f"numpy.{function} is not for networks")
     arrays, batch = _cut(values, batched)

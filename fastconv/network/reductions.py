@@ -21,7 +21,7 @@ _LONG = 1 << 12
 
 
 def axes_of(axes: Any) -> tuple[int, ...]:
-    """Give axes as a tuple."""
+    """Return axes as a tuple."""
     return tuple(int(a) for a in np.atleast_1d(np.asarray(axes)))
 
 
@@ -53,7 +53,7 @@ def _sum(value: Any, **where: Any) -> Any:
 
 
 def _is_long(value: Any, axis: Any) -> bool:
-    """Tell whether NumPy would add many float32 one by one: in pairs it adds the last axis."""
+    """Return whether NumPy would add many float32 one by one: in pairs it adds the last axis."""
     rank = len(value.shape)
     if value.dtype != np.float32 or axis is None or (rank - 1) in [a % rank for a in axis]:
         return False

@@ -124,7 +124,7 @@ def non_max_suppression(
 def columns_to_image(
     value: Any, image_shape: Any, block_shape: Any, *, dilation: Any, padding: Any, stride: Any
 ) -> Any:
-    """Add blocks up where they lie in an image: what undoes `unfold`."""
+    """Add blocks up where they are in an image: what undoes `unfold`."""
     size = tuple(int(n) for n in np.asarray(image_shape))
     block = tuple(int(n) for n in np.asarray(block_shape))
     n = len(size)

@@ -1,4 +1,4 @@
-"""What one step of a network takes: every candidate beside the machine's limit, and why."""
+"""What one step of a network takes: every candidate with the machine's limit, and why."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Contender:
 class Footprint:
     """The memory that a forward pass takes besides weights, inputs and outputs, and its calls.
 
-    All values lie in one arena. ``live_bytes`` is the most that lives there at one time, the
+    All values are stored in one arena. ``live_bytes`` is the most that lives there at one time, the
     arena's least size; ``scratch_bytes`` is what each worker has besides for itself.
     """
 
@@ -57,7 +57,7 @@ class Footprint:
         return self.arena_bytes / self.live_bytes if self.live_bytes else 1.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values, for programs."""
+        """Return plain values, for programs."""
         return {**dataclasses.asdict(self), "ratio": self.ratio}
 
     def __str__(self) -> str:
@@ -150,7 +150,7 @@ class StepReport:
         return next((c for c in self.contenders if c.chosen), None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values, for programs."""
+        """Return plain values, for programs."""
         return dataclasses.asdict(self)
 
     @property

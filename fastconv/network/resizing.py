@@ -33,7 +33,7 @@ class Way:
 
 
 def places(way: Way, length: int, out: int, scale: float, roi: tuple[float, float]) -> Any:
-    """Give where each output cell lies along the input, in cells."""
+    """Return where each output cell is along the input, in cells."""
     # By factors in float32, as onnxruntime and torch compute them: the same cells are nearest. By
     # sizes in exact ratios.
     by_size = scale == out / length
@@ -70,7 +70,7 @@ def places(way: Way, length: int, out: int, scale: float, roi: tuple[float, floa
 
 
 def nearest(way: Way, x: Vector, length: int) -> Vector:
-    """Give the cell nearest to each place."""
+    """Return the cell nearest to each place."""
     roundings: dict[str, Callable[[Any], Any]] = {
         "round_prefer_floor": lambda v: np.ceil(v - 0.5),
         "round_prefer_ceil": lambda v: np.floor(v + 0.5),
@@ -83,7 +83,7 @@ def nearest(way: Way, x: Vector, length: int) -> Vector:
 
 
 def taps(way: Way, x: Vector, length: int, scale: float) -> tuple[Vector, Vector]:
-    """Give for each place the cells that it sees, and their weights: (out, taps) each."""
+    """Return for each place the cells that it sees, and their weights: (out, taps) each."""
     x = x.astype(np.float64)
     shrink = min(scale, 1.0) if way.antialias else 1.0
     reach = 1 if way.mode == "linear" else 2
@@ -160,7 +160,7 @@ def rounded_to(value: Any, dtype: np.dtype[Any]) -> Any:
 def lengths_of(
     shape: tuple[int, ...], axes: list[int], scales: Any, sizes: Any, policy: str
 ) -> tuple[list[int], list[float]]:
-    """Give the output's lengths along ``axes`` and the factors that places follow from."""
+    """Return the output's lengths along ``axes`` and the factors that places follow from."""
     given = [shape[a] for a in axes]
     if sizes is None:
         factors = [float(s) for s in np.asarray(scales)]

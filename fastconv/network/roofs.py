@@ -63,5 +63,5 @@ def percent(part: float | None) -> str:
 
 
 def why_above(part: float | None, limits: str) -> str | None:
-    """Say why a part of a roof may be above 100 %; None: it is not."""
+    """Return why a part of a roof may be above 100 %; None: it is not."""
     return _WHY_ABOVE[limits] if part is not None and part > _MOST else None

@@ -44,7 +44,7 @@ def grid_sample(value: Any, grid: Any, *, mode: str, padding: str, align_corners
 
 
 def _common(value: Any, grid: Any) -> np.dtype[Any] | None:
-    """Return the dtype in which floats are read; None for cells that are no floats."""
+    """Return the dtype in which floats are read; None for cells that are not floats."""
     names = [value.dtype.name, grid.dtype.name]
     if not all(name in (*SIXTEEN, *_KERNELS) for name in names):
         return None

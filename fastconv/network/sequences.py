@@ -9,7 +9,7 @@ import numpy as np
 
 
 def _place(position: Any, length: int) -> int:
-    """Give a place in a sequence, from its end where it is negative."""
+    """Return a place in a sequence, from its end where it is negative."""
     given = int(np.asarray(position).reshape(-1)[0])
     if not -length <= given < length:
         raise ValueError(f"there is no place {given} in a sequence of {length}")
@@ -17,7 +17,7 @@ def _place(position: Any, length: int) -> int:
 
 
 def sequence_at(sequence: Any, position: Any) -> Any:
-    """Give one element."""
+    """Return one element of a sequence."""
     return sequence[_place(position, len(sequence))]
 
 
@@ -65,7 +65,7 @@ def split_sequence(value: Any, lengths: Any = None, *, axis: int = 0, keepdims: 
 
 
 def optional_element(value: Any) -> Any:
-    """Give what an optional value holds."""
+    """Return what an optional value holds."""
     if value is None:
         raise ValueError("the optional value holds nothing")
     return value

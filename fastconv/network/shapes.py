@@ -17,24 +17,24 @@ Spec = One | list[One]
 
 
 def shape_of(value: Any) -> Shape:
-    """Give the shape of an array, a traced value or a number."""
+    """Return the shape of an array, a traced value or a number."""
     return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
 
 
 def elementwise(ufunc: Any, inputs: Sequence[Any]) -> One:
-    """Give the shape and dtype of a universal function's result."""
+    """Return the shape and dtype of a universal function's result."""
     given = {shape_of(v) for v in inputs} - {()}
     shape = given.pop() if len(given) == 1 else np.broadcast_shapes(*map(shape_of, inputs))
     kinds = [v.dtype if hasattr(v, "dtype") else (type(v), v) for v in inputs]
     try:
         return tuple(shape), _result_dtype(ufunc, *kinds)
-    except TypeError:  # a list is no key
+    except TypeError:  # a list is not a key
         return tuple(shape), _result_dtype.__wrapped__(ufunc, *kinds)
 
 
 @functools.lru_cache(maxsize=1024)
 def _result_dtype(ufunc: Any, *kinds: Any) -> np.dtype[Any]:
-    """Return the dtype of a universal function's result; what is no array comes with its type."""
+    """Return the dtype of a universal function's result; a value that is not an array: its type."""
     # An array of one element has the array's say in promotion, where a scalar has not.
     samples = [np.zeros(1, k) if isinstance(k, np.dtype) else k[1] for k in kinds]
     with np.errstate(all="ignore"):
@@ -143,7 +143,7 @@ def matmul(a: Any, b: Any, **_: Any) -> One:
 
 
 def broadcast_to(value: Any, shape: Any, **_: Any) -> One:
-    """Give the shape asked for."""
+    """Return the shape asked for."""
     wanted = tuple(int(n) for n in shape)
     if np.broadcast_shapes(value.shape, wanted) != wanted:
         raise ValueError(f"a value of shape {list(value.shape)} does not broadcast to {wanted}")
@@ -151,12 +151,12 @@ def broadcast_to(value: Any, shape: Any, **_: Any) -> One:
 
 
 def indexed(shape: Shape, key: Any) -> Shape:
-    """Give the shape that indexing gives: an array of no memory is indexed instead."""
+    """Return the shape that indexing gives: an array of no memory is indexed instead."""
     return tuple(np.broadcast_to(np.zeros((), np.bool_), shape)[key].shape)
 
 
 def like(value: Any, *_: Any, **__: Any) -> One:
-    """Give the value's own shape and dtype."""
+    """Return the value's own shape and dtype."""
     return tuple(value.shape), value.dtype
 
 

@@ -13,12 +13,12 @@ from fastconv.problem import Shape
 
 
 def size_of(value: Any, *, axis: int) -> Any:
-    """Give one length of a value's shape as int64."""
+    """Return one length of a value's shape as int64."""
     return np.array(value.shape[axis], np.int64)
 
 
 def stack_sizes(*sizes: Any, template: Sequence[int | None]) -> Any:
-    """Give numbers as an int64 array: those of the template, and ``sizes`` where it has None."""
+    """Return numbers as an int64 array: those of the template, and ``sizes`` where it has None."""
     given = iter(sizes)
     return np.array([int(next(given)) if n is None else n for n in template], np.int64)
 
@@ -60,7 +60,7 @@ def evaluate(expression: Expression, shapes: Sequence[Shape]) -> int:
 
 
 def require_sizes(*values: Any, conditions: Sequence[Condition]) -> Any:
-    """Give the first value, if the shapes of all satisfy the conditions.
+    """Return the first value, if the shapes of all satisfy the conditions.
 
     Raises
     ------

@@ -100,7 +100,7 @@ def summarise(
 
 
 def tabulate(traced: Trace, title: str) -> Summary:
-    """Give the rows of a trace."""
+    """Return the rows of a trace."""
     return Summary(title, tuple(_row(step) for step in traced.steps))
 
 

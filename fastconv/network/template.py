@@ -8,12 +8,12 @@ from typing import Any
 
 
 class Place(int):
-    """Where in a call's inputs an argument stands."""
+    """Where in a call's inputs an argument is."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OfBatch:
-    """A whole number that hangs on the batch: ``factor`` times it, and ``offset``."""
+    """A whole number that depends on the batch: ``factor`` times it, and ``offset``."""
 
     factor: int
     offset: int
@@ -32,7 +32,7 @@ def split(value: Any, is_input: Callable[[Any], bool], inputs: list[Any]) -> Any
 
 
 def filled(value: Any, arrays: Sequence[Any], batch: int = 0) -> Any:
-    """Put inputs back at their places, and a batch where numbers hang on it."""
+    """Put inputs back at their places, and a batch where numbers depend on it."""
     if isinstance(value, Place):
         return arrays[value]
     if isinstance(value, OfBatch):

@@ -44,7 +44,7 @@ class Rounded:
 
 
 def unwrapped(function: Callable[..., Any], kind: type[Any]) -> Callable[..., Any]:
-    """Give a function without the earlier bound or precision that it has, if any."""
+    """Return a function without the earlier bound or precision that it has, if any."""
     if isinstance(function, kind):
         inner: Callable[..., Any] = function.function
         return inner
@@ -68,15 +68,15 @@ def allow_precision(precision: str, traced: Trace | None, begin: int) -> None:
 
 
 def trace_of(values: Sequence[Any]) -> Trace | None:
-    """Give the trace that values belong to; None: they are arrays."""
+    """Return the trace that values belong to; None: they are arrays."""
     return next((value.trace for value in values if isinstance(value, Traced)), None)
 
 
 def share_out(rtol: float, traced: Trace | None, begin: int, values: Sequence[Any]) -> None:
-    """Give the problems of a trace's steps from ``begin`` on a share of ``rtol`` each.
+    """Assign the problems of a trace's steps from ``begin`` on a share of ``rtol`` each.
 
     Errors of operations that follow one another add as random numbers do, so that each of ``depth``
-    may err by ``rtol / sqrt(depth)``; those on ways beside each other err apart. A problem whose
+    may err by ``rtol / sqrt(depth)``; those on parallel branches err independently. A problem whose
     own ``rtol`` is smaller keeps it.
 
     Raises
@@ -101,7 +101,7 @@ def share_out(rtol: float, traced: Trace | None, begin: int, values: Sequence[An
 
 
 def _depth(steps: Sequence[Step]) -> int:
-    """Give how many problems with an ``rtol`` follow one another at most."""
+    """Return how many problems with an ``rtol`` follow one another at most."""
     depths: dict[int, int] = {}
     for step in steps:
         read: list[Any] = [*step.operands, *step.parameters]

@@ -38,7 +38,7 @@ class Field:
     step: Shape
 
     def through(self, window: tuple[Shape, Shape] | None) -> Field:
-        """Give the field behind a sliding window of given spans and strides."""
+        """Return the field behind a sliding window of given spans and strides."""
         if window is None or self.size is None:
             return self
         spans, strides = window
@@ -76,7 +76,7 @@ class Step:
 
     @property
     def runner(self) -> str:
-        """What runs it where it is no problem: NumPy, or a format's reference."""
+        """What runs it where it is not a problem: NumPy, or a format's reference."""
         function = None if self.call is None else self.call.function
         return str(getattr(function, "runner", "numpy"))
 
@@ -201,25 +201,25 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return self._answer(function.__name__, inputs, rule(*args, **options), call)
 
     def reshape(self, *shape: Any) -> Any:
-        """Give the value in another shape."""
+        """Return the value in another shape."""
         wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
         return np.reshape(self, wanted)
 
     def transpose(self, *axes: Any) -> Any:
-        """Give the value with its dimensions permuted."""
+        """Return the value with its dimensions permuted."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         return np.transpose(self, order or None)
 
     def flatten(self) -> Any:
-        """Give the value in one dimension."""
+        """Return the value in one dimension."""
         return self.reshape(-1)
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
-        """Give the mean over axes."""
+        """Return the mean over axes."""
         return np.mean(self, axis=axis, keepdims=keepdims)
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
-        """Give the value in another dtype."""
+        """Return the value in another dtype."""
         call = NumpyCall(as_type, (self, np.dtype(dtype)))
         return self._answer("astype", (self,), (self.shape, np.dtype(dtype)), call)
 
@@ -306,7 +306,7 @@ def scope(name: str, module: Any = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def scopes() -> Iterator[Callable[[str, Any], None]]:
-    """Give a function that names the layer of the steps from there on, as `scope` does."""
+    """Yield a function that names the layer of the steps from there on, as `scope` does."""
     outer = _scopes.get()
     token = _scopes.set(outer)
 
@@ -320,7 +320,7 @@ def scopes() -> Iterator[Callable[[str, Any], None]]:
 
 
 def _current(default_kind: str) -> tuple[str, str]:
-    """Give the innermost layer's name, and the kind of a step in it."""
+    """Return the innermost layer's name, and the kind of a step in it."""
     scopes = _scopes.get()
     if not scopes:
         return "", default_kind
@@ -332,7 +332,7 @@ def _current(default_kind: str) -> tuple[str, str]:
 
 
 def _joined(values: Sequence[Any]) -> Field:
-    """Give the field of a value made of several: the largest, with the first one's step."""
+    """Return the field of a value made of several: the largest, with the first one's step."""
     fields = [v.field for v in values if isinstance(v, Traced)]
     first = fields[0]
     if all(field is first for field in fields):
@@ -344,7 +344,7 @@ def _joined(values: Sequence[Any]) -> Field:
 
 
 def _sees_all(problem: Problem) -> bool:
-    """Tell whether each output sees the whole of its input."""
+    """Return whether each output sees the whole of its input."""
     if problem.name.startswith(("adaptive", "global")):
         return problem.window is None or all(length == 1 for length in _spatial(problem))
     return problem.name in ("linear", "instance_norm", "group_norm", "layer_norm")

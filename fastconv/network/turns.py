@@ -26,8 +26,8 @@ Specs = Sequence[tuple[Shape, Any]]
 OpenSizes = tuple[tuple[bool, ...], ...]
 # How many choices are kept.
 KEPT = 256
-# Lengths from LARGE on are stood for by one that is STEP above a round one: still a multiple of the
-# strides of most networks.
+# Lengths from LARGE on are represented by one that is STEP above a round one: still a multiple of
+# the strides of most networks.
 LARGE, STEP = 256, 32
 
 

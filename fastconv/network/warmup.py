@@ -103,7 +103,7 @@ def _family_jobs(dtype: np.dtype[Any]) -> Iterator[Job]:
 
 
 def _family_calls(dtype: np.dtype[Any]) -> Iterator[tuple[Any, ...]]:
-    """Give (name, function, argument, ...) of small calls that reach every family's kernels."""
+    """Yield (name, function, argument, ...) of small calls that reach every family's kernels."""
     x, ones = np.ones((1, 4, 12, 12), dtype), np.ones(4, dtype)
     yield "conv_transpose2d", F.conv_transpose2d, x, np.ones((4, 4, 3, 3), dtype), None, 2
     for rows in (1, 4):

@@ -1,4 +1,4 @@
-"""Operations of 16-bit floats computed in float32: what lies between overflows nowhere."""
+"""Operations of 16-bit floats computed in float32: what is between overflows nowhere."""
 
 from __future__ import annotations
 

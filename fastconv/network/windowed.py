@@ -38,7 +38,7 @@ def _repeat(values: Any, n: int) -> Shape:
 
 
 def same_lower(size: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Pairs:
-    """Give ONNX's SAME_LOWER: as SAME_UPPER, with the odd cell at the beginning."""
+    """Return ONNX's SAME_LOWER: as SAME_UPPER, with the odd cell at the beginning."""
     return tuple((after, before) for before, after in same_upper(size, kernel, stride, dilation))
 
 
@@ -234,7 +234,7 @@ _SAME: dict[tuple[str, str], tuple[str, bool | None]] = {
 def _interpolated(
     value: Any, axes: list[int], wanted: list[int], factors: list[float], by_size: bool, way: Way
 ) -> dict[str, Any] | None:
-    """Give `interpolate`'s options where it does the same; None where it does not."""
+    """Return `interpolate`'s options where it does the same; None where it does not."""
     n = len(value.shape) - 2
     found = _SAME.get((way.mode, way.coordinates))
     spatial = dict(zip(axes, zip(wanted, factors, strict=True), strict=True))
@@ -278,7 +278,7 @@ def _interpolated(
 
 @functools.lru_cache(maxsize=256)
 def _same_cells(way: Way, length: int, out: int, factor: float) -> bool:
-    """Tell whether `interpolate`, which multiplies by 1 / factor, takes the same nearest cells."""
+    """Return whether `interpolate`, which multiplies by 1 / factor, takes equal nearest cells."""
     cells = nearest(way, places(way, length, out, factor, (0.0, 1.0)), length)
     scale = np.float32(length / out if factor == out / length else 1.0 / factor)
     torch = np.floor(np.arange(out, dtype=np.float32) * scale).astype(np.int64)

@@ -231,6 +231,6 @@ class Softmax2d(Module):
 
 
 def _checked(value: Any, name: str) -> Any:
-    """Give the number as it was given, so that the repr shows it so."""
+    """Return the number as it was given, so that the repr shows it so."""
     number(value, name)
     return value

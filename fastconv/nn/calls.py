@@ -39,7 +39,7 @@ def run(module: Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any
 
 
 def path(stack: list[Module]) -> str:
-    """Give the dotted name of the innermost running module, as the outermost names it."""
+    """Return the dotted name of the innermost running module, as the outermost names it."""
     names: list[str] = []
     for parent, child in itertools.pairwise(stack):
         if child is not parent:

@@ -14,7 +14,7 @@ class _Row(Module):
     """Modules under the names "0", "1", ...: what Sequential and ModuleList share."""
 
     def _place(self, index: int) -> str:
-        """Give the name at an index, which may count from the end."""
+        """Return the name at an index, which may count from the end."""
         index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is out of range")
@@ -136,17 +136,17 @@ class ModuleDict(Module):
         return key in self._modules
 
     def keys(self) -> Iterable[str]:
-        """Give the names."""
+        """Return the names."""
         keys: Iterable[str] = self._modules.keys()
         return keys
 
     def values(self) -> Iterable[Module]:
-        """Give the modules."""
+        """Return the modules."""
         values: Iterable[Module] = self._modules.values()
         return values
 
     def items(self) -> Iterable[tuple[str, Module]]:
-        """Give names and modules."""
+        """Return names and modules."""
         items: Iterable[tuple[str, Module]] = self._modules.items()
         return items
 

@@ -213,7 +213,7 @@ class ConvTranspose3d(_Transposed):
 
 
 def _padding(padding: Any, n: int) -> Any:
-    """Give a word, ``n`` ints or ``n`` pairs; what does not fit is refused."""
+    """Return a word, ``n`` ints or ``n`` pairs; what does not fit is refused."""
     if isinstance(padding, str):
         return one_of(padding, _NAMED if n == 1 else _NAMED[:2], "padding")
     if isinstance(padding, (tuple, list)) and any(isinstance(p, (tuple, list)) for p in padding):

@@ -12,7 +12,7 @@ from fastconv.problem import Shape
 
 
 def to_array(value: Any, name: str) -> Array:
-    """Give a NumPy array, or a tensor on any device, as a NumPy array.
+    """Return a NumPy array, or a tensor on any device, as a NumPy array.
 
     bfloat16 tensors, which NumPy has no word for, become ml_dtypes' bfloat16 where that is
     installed, else float32: either way every value stays what it is.
@@ -32,7 +32,7 @@ def to_array(value: Any, name: str) -> Array:
 
 
 def _is_immutable(array: Array) -> TypeGuard[Parameter]:
-    """Tell whether an array is a parameter, not a mutable array that was made from one."""
+    """Return whether an array is a parameter, not a mutable array that was made from one."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
@@ -40,7 +40,7 @@ def _is_immutable(array: Array) -> TypeGuard[Parameter]:
 
 
 def freeze(value: Any, name: str, shape: Shape | None, dtype: Any = None) -> Parameter:
-    """Give ``value`` as a parameter of that shape, and of that dtype where one is given.
+    """Return ``value`` as a parameter of that shape, and of that dtype where one is given.
 
     Raises
     ------

@@ -31,7 +31,7 @@ class _Seeds:
         self.count = 0
 
     def next(self) -> tuple[int, int]:
-        """Give the next parameter's seed."""
+        """Return the next parameter's seed."""
         with _lock:
             if self.seed is None:
                 # As NumPy does it, but without loading its generators: nothing may ever be drawn.
@@ -72,7 +72,7 @@ class Initial:
         self._placeholder: np.ndarray[Any, Any] | None = None
 
     def get(self) -> Any:
-        """Give the parameter, drawn once; inside `shapes_only` something of its shape alone."""
+        """Return the parameter, drawn once; inside `shapes_only` something of its shape alone."""
         if self._drawn is None and _shapes_only.get():
             if self._placeholder is None:
                 self._placeholder = np.broadcast_to(np.zeros((), self.dtype), self.shape)
@@ -84,7 +84,7 @@ class Initial:
         return self._drawn
 
     def twin(self, dtype: np.dtype[Any] | None = None) -> Initial:
-        """Give another parameter that will have the same values, rounded to ``dtype``."""
+        """Return another parameter that will have the same values, rounded to ``dtype``."""
         twin = Initial.__new__(Initial)
         twin.__dict__.update(self.__dict__)
         twin.dtype = dtype or self.dtype
@@ -108,7 +108,7 @@ class Initial:
 
 
 def shown(held: dict[str, Any], name: str) -> Any:
-    """Give what a module holds under ``name``; a parameter not drawn yet is drawn."""
+    """Return what a module holds under ``name``; a parameter not drawn yet is drawn."""
     value = held[name]
     if isinstance(value, Initial):
         value = value.get()
@@ -128,7 +128,7 @@ def shapes_only() -> Iterator[None]:
 
 
 def layer_dtype(dtype: Any) -> np.dtype[Any]:
-    """Give the dtype of a layer's parameters; None is float32."""
+    """Return the dtype of a layer's parameters; None is float32."""
     read = dtype_of(np.float32 if dtype is None else dtype, "dtype").newbyteorder("=")
     if read.name not in DTYPES:
         raise TypeError(f"dtype of a layer must be one of {', '.join(DTYPES)}, not {read.name}")
@@ -136,7 +136,7 @@ def layer_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def uniform(shape: Shape, fan_in: int, dtype: Any) -> Initial:
-    """Give torch's default for weights and biases: uniform within 1 / sqrt(fan_in).
+    """Return torch's default for weights and biases: uniform within 1 / sqrt(fan_in).
 
     For weights it is Kaiming's uniform distribution with a slope of sqrt(5) (He et al., 2015).
     """
@@ -144,7 +144,7 @@ def uniform(shape: Shape, fan_in: int, dtype: Any) -> Initial:
 
 
 def constant(shape: Shape, value: float, dtype: Any) -> Parameter:
-    """Give a parameter of one value."""
+    """Return a parameter of one value."""
     kind = layer_dtype(dtype)
     check_memory(shape, kind, "a layer's parameter")
     return Parameter(np.full(shape, value, kind))

@@ -43,7 +43,7 @@ class Linear(Module):
 
 
 class Identity(Module):
-    """Give the input itself; arguments of the constructor are accepted and ignored."""
+    """Return the input itself; arguments of the constructor are accepted and ignored."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -71,23 +71,23 @@ class _Dropout(Module):
 
 
 class Dropout(_Dropout):
-    """Give the input itself: dropout is for training."""
+    """Return the input itself: dropout is for training."""
 
 
 class Dropout1d(_Dropout):
-    """Give the input itself: dropout is for training."""
+    """Return the input itself: dropout is for training."""
 
 
 class Dropout2d(_Dropout):
-    """Give the input itself: dropout is for training."""
+    """Return the input itself: dropout is for training."""
 
 
 class Dropout3d(_Dropout):
-    """Give the input itself: dropout is for training."""
+    """Return the input itself: dropout is for training."""
 
 
 class AlphaDropout(_Dropout):
-    """Give the input itself: dropout is for training."""
+    """Return the input itself: dropout is for training."""
 
 
 def flatten(input: Any, start_dim: int = 1, end_dim: int = -1) -> Any:

@@ -30,7 +30,7 @@ class Module:
 
     Parameters and buffers are immutable arrays (`Parameter`): assign another array to change
     one, such as ``layer.weight = layer.weight * 2``. A NumPy array or a tensor that is assigned
-    where a parameter or buffer stands is copied, and must have its shape; it brings its own dtype.
+    at a parameter's or buffer's name is copied, and must have its shape; it brings its own dtype.
     There is no autograd and no training mode.
     """
 
@@ -96,11 +96,11 @@ class Module:
         return freeze(value, name, None if old is None else tuple(old.shape))
 
     def register_parameter(self, name: str, value: Any) -> None:
-        """Add a parameter: an array, or None for one that is not there."""
+        """Add a parameter: an array, or None for one that is missing."""
         self._register("_parameters", name, value)
 
     def register_buffer(self, name: str, value: Any, persistent: bool = True) -> None:
-        """Add a buffer: an array that is no weight; ``persistent``: it is in the state_dict."""
+        """Add a buffer: an array that is not a weight; ``persistent``: it is in the state_dict."""
         self._register("_buffers", name, value)
         (self._unsaved.discard if persistent else self._unsaved.add)(name)
 
@@ -142,7 +142,7 @@ class Module:
         return self
 
     def eval(self: M) -> M:
-        """Give the module itself: it is always in evaluation mode."""
+        """Return the module itself: it is always in evaluation mode."""
         return self
 
     def summary(self, input_shape: Any, **options: Any) -> Any:
@@ -232,7 +232,7 @@ class Module:
                 yield _join(path, name), value
 
     def get_submodule(self, target: str) -> Module:
-        """Give the module of that dotted name; "" is this module."""
+        """Return the module of that dotted name; "" is this module."""
         module: Any = self
         for name in target.split(".") if target else []:
             if name not in getattr(module, "_modules", {}):
@@ -251,7 +251,7 @@ class Module:
     # State.
 
     def state_dict(self, *, prefix: str = "") -> dict[str, Parameter]:
-        """Give all parameters and saved buffers by their dotted names, as torch orders them."""
+        """Return all parameters and saved buffers by their dotted names, as torch orders them."""
         return dict(state.entries(self, prefix))
 
     def load_state_dict(
@@ -317,7 +317,7 @@ class Module:
     # Showing.
 
     def extra_repr(self) -> str:
-        """Give what stands between the brackets of the layer's repr."""
+        """Return what is between the brackets of the layer's repr."""
         return ""
 
     def __repr__(self) -> str:

@@ -128,21 +128,21 @@ class ReplicationPad3d(_Pad):
 
 
 class CircularPad1d(_Pad):
-    """Pad signals with what stands at their other end; see `fastconv.functional.pad`."""
+    """Pad signals with what is at their other end; see `fastconv.functional.pad`."""
 
     _n = 1
     _mode = "circular"
 
 
 class CircularPad2d(_Pad):
-    """Pad images with what stands at their other end; see `fastconv.functional.pad`."""
+    """Pad images with what is at their other end; see `fastconv.functional.pad`."""
 
     _n = 2
     _mode = "circular"
 
 
 class CircularPad3d(_Pad):
-    """Pad volumes with what stands at their other end; see `fastconv.functional.pad`."""
+    """Pad volumes with what is at their other end; see `fastconv.functional.pad`."""
 
     _n = 3
     _mode = "circular"

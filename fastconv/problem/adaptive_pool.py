@@ -96,7 +96,7 @@ class AdaptivePoolProblem(AnyPool):
         return spans, spans
 
     def windows(self) -> tuple[Windows, ...]:
-        """Give the windows of each dimension."""
+        """Return the windows of each dimension."""
         return tuple(
             _share(size, length) for size, length in zip(self.input_size, self.pooled, strict=True)
         )

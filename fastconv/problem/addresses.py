@@ -31,7 +31,7 @@ def check_addresses(problem: Problem) -> None:
 
 
 def _reach(problem: Any) -> tuple[int, ...] | None:
-    """Give the cells a dimension from the padded input's start to one stride after its end."""
+    """Return the cells a dimension from the padded input's start to one stride after its end."""
     if not hasattr(problem, "stride"):
         return None
     size = problem.image_size if hasattr(problem, "image_size") else problem.input_size

@@ -92,7 +92,7 @@ class Problem:
         )
 
     def without_idle(self: P) -> P:
-        """Give the same problem without the parameters that no output depends on."""
+        """Return the same problem without the parameters that no output depends on."""
         return self
 
     @property
@@ -101,11 +101,11 @@ class Problem:
         return None
 
     def busy(self, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Give the parameters of `without_idle` out of this problem's."""
+        """Return the parameters of `without_idle` out of this problem's."""
         return parameters
 
     def for_one_image(self: P) -> P:
-        """Give the same problem for a batch of one: what every choice is made from."""
+        """Return the same problem for a batch of one: what every choice is made from."""
         if getattr(self, "batch", 1) == 1:
             return self
         return replaced(self, batch=1)

@@ -193,7 +193,7 @@ class ConvProblem(Problem):
         return spans, self.stride
 
     def without_idle(self) -> ConvProblem:
-        """Give the problem without the outermost taps that see padding alone."""
+        """Return the problem without the outermost taps that see padding alone."""
         taps = self.busy_part
         if taps is None:
             return self
@@ -217,7 +217,7 @@ class ConvProblem(Problem):
         return (weight[(..., *slices)], *rest)
 
     def _busy_taps(self) -> tuple[tuple[int, int], ...]:
-        """Give for each dimension the first tap that sees a cell, and the one after the last."""
+        """Return for each dimension the first tap that sees a cell, and the one after the last."""
         if self.padding_mode != "zeros":
             return tuple((0, k) for k in self.kernel_size)
         columns = zip(
@@ -381,7 +381,7 @@ class ConvTransposeProblem(Problem):
 
 
 def batched_shape(shape: Shape, n: int, name: str) -> Shape:
-    """Give the shape with its batch dimension, adding one to an unbatched input's."""
+    """Return the shape with its batch dimension, adding one to an unbatched input's."""
     if len(shape) == n + 1:
         return (1, *shape)
     if len(shape) == n + 2:

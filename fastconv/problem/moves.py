@@ -41,7 +41,7 @@ class StridedProblem(Problem):
         return 2 * prod(self.view) * self.dtype.itemsize
 
     def merged(self) -> tuple[tuple[int, int], ...]:
-        """Give (length, step) of as few axes as describe the view; none of length one."""
+        """Return (length, step) of as few axes as describe the view; none of length one."""
         axes: list[tuple[int, int]] = []
         for length, step in zip(self.view, self.steps, strict=True):
             if length == 1:
@@ -86,5 +86,5 @@ class ConcatenateProblem(Problem):
 
 
 def strides_of(shape: Shape) -> tuple[int, ...]:
-    """Give the cells from one to the next a dimension in a contiguous array."""
+    """Return the cells from one to the next a dimension in a contiguous array."""
     return tuple(int(n) for n in np.cumprod([1, *shape[:0:-1]])[::-1]) if shape else ()

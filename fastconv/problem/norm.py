@@ -74,8 +74,8 @@ class BatchNormProblem(ChannelsProblem):
         if flag(training, "training"):
             raise ValueError(
                 "batch_norm with training=True takes its statistics from the batch, so that an "
-                "image's result would hang on its neighbours: fastconv runs networks forward "
-                "only; pass training=False and running_mean and running_var"
+                "image's result would depend on the rest of the batch: fastconv runs networks "
+                "forward only; pass training=False and running_mean and running_var"
             )
         fields = _fields("batch_norm", input, 2, layout)
         for array, name in ((running_mean, "running_mean"), (running_var, "running_var")):
@@ -290,12 +290,12 @@ class LocalResponseNormProblem(ChannelsProblem):
 
     @property
     def before(self) -> int:
-        """Channels of the window that lie before its own: one more than after, of an even size."""
+        """Channels of the window that are before its own: one more than after, of an even size."""
         return self.neighbours // 2
 
     @property
     def after(self) -> int:
-        """Channels of the window that lie after its own."""
+        """Channels of the window that are after its own."""
         return (self.neighbours - 1) // 2
 
 
@@ -331,7 +331,7 @@ def _check_vector(array: ArraySpec, fields: dict[str, Any], name: str) -> None:
 
 
 def _check_parameter_dtype(array: ArraySpec | None, dtype: np.dtype, name: str) -> None:
-    """Take the input's dtype, and float32 beside an input of 16 bits, as torch does."""
+    """Take the input's dtype, and float32 with an input of 16 bits, as torch does."""
     if array is None:
         return
     accepted = (dtype.name,) if dtype.itemsize > 2 else (dtype.name, "float32")

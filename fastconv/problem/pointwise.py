@@ -61,7 +61,7 @@ class ElementwiseProblem(Problem):
         return self.shape
 
 
-# Functions of one number that are no activations, as NumPy names them; SciPy has ``erf``.
+# Functions of one number that are not activations, as NumPy names them; SciPy has ``erf``.
 # Those of WITH_NUMBERS take numbers: max(0, min(1, a x + b)), and x where it is above a, else 0.
 FUNCTIONS = ("absolute", "ceil", "erf", "exp", "floor", "negative", "reciprocal", "rint", "sqrt")
 WITH_NUMBERS = {"hard_sigmoid": 2, "thresholded_relu": 1}
@@ -204,7 +204,7 @@ class SoftmaxProblem(Problem):
 
 
 def any_rank_channels_last(layout: Any, rank: int) -> bool:
-    """Tell whether channels are last in an array (N, C, ...) of any rank."""
+    """Return whether channels are last in an array (N, C, ...) of any rank."""
     n = max(1, rank - 2)
     return channels_last(layout, n if n in LAYOUTS else 2)
 
@@ -220,6 +220,6 @@ def _integer_limits(activation: Activation, dtype: np.dtype) -> Activation:
     if not all(limits.min <= value <= limits.max for value in activation.parameters):
         raise ValueError(
             f"value cannot be converted to type {dtype.name} without overflow: limits of hardtanh "
-            f"must lie in [{limits.min}, {limits.max}], but got {activation.parameters}"
+            f"must be in [{limits.min}, {limits.max}], but got {activation.parameters}"
         )
     return Activation("hardtanh", tuple(float(int(value)) for value in activation.parameters))

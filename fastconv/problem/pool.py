@@ -38,7 +38,7 @@ class Windows:
     """What the windows of one dimension see; one entry an output.
 
     Output ``o`` sees the cells ``start[o], start[o] + step, ...`` below ``stop[o]``, all inside
-    the image; the first of them lies under tap ``first_tap[o]`` of the kernel. A mean is taken
+    the image; the first of them is under tap ``first_tap[o]`` of the kernel. A mean is taken
     over the taps from ``counted_from[o]`` up to ``counted_to[o]``.
     """
 
@@ -98,13 +98,13 @@ class AnyPool(Problem):
         return super().bytes + indices
 
     def windows(self) -> tuple[Windows, ...]:
-        """Give the windows of each dimension."""
+        """Return the windows of each dimension."""
         raise NotImplementedError
 
 
 @record(frozen=True, kw_only=True)
 class PoolProblem(AnyPool):
-    """A pool whose windows all have one shape and lie one stride apart."""
+    """A pool whose windows all have one shape and are one stride apart."""
 
     kernel_size: Shape
     stride: Shape
@@ -180,7 +180,7 @@ class PoolProblem(AnyPool):
         return spans, self.stride
 
     def windows(self) -> tuple[Windows, ...]:
-        """Give the windows of each dimension, clipped to the image."""
+        """Return the windows of each dimension, clipped to the image."""
         return tuple(self._windows(dimension) for dimension in range(self.n))
 
     def _windows(self, i: int) -> Windows:
@@ -213,7 +213,7 @@ def pooled_size(
 
 
 def window_weights(name: str, kernel_size: Shape) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Give the weights of a named weighting for a kernel; not normalised.
+    """Return the weights of a named weighting for a kernel; not normalised.
 
     "gaussian": exp(-sum of u^2 / 2), u a cell's distance from the window's centre in units of
     sigma = kernel / 6 a dimension. "inverse_distance": 1 / (1 + distance from the centre).
@@ -246,7 +246,7 @@ def read_input(
 
 
 def read_padding(padding: Any, size: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> Pairs:
-    """Give padding as pairs; no window may lie in the padding alone.
+    """Return padding as pairs; no window may be in the padding alone.
 
     An int or a tuple may be half of the kernel, as in torch; (before, after) pairs and names
     need only be smaller than the kernel.

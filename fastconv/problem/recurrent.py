@@ -1,6 +1,6 @@
 """Recurrent layers over sequences: LSTM, GRU and plain (Elman) networks, in one or two directions.
 
-Gates stand in torch's order (LSTM i f g o, GRU r z n) or in ONNX's (i o f c, z r h).
+Gates are in torch's order (LSTM i f g o, GRU r z n) or in ONNX's (i o f c, z r h).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DIRECTIONS = ("forward", "reverse", "bidirectional")
 LAYOUTS = ("TBH", "BTH", "TDBH")
 STATE_LAYOUTS = ("DBH", "BDH")
 GATE_ORDERS = ("torch", "onnx")
-# The gates of a kind in the order that kernels want (ONNX's), and where each stands in torch's.
+# The gates of a kind in the order that kernels want (ONNX's), and where each is in torch's.
 GATES: dict[str, tuple[int, ...]] = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 # name -> how many parameters (alpha, beta) it takes, and their defaults.
 FUNCTIONS: dict[str, tuple[int, tuple[float, float]]] = {
@@ -244,7 +244,7 @@ class RecurrentProblem(Problem):
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Where the gates that kernels want first, second, ... stand in weights and biases."""
+        """Where the gates that kernels want first, second, ... are in weights and biases."""
         return GATES[self.kind] if self.gate_order == "torch" else tuple(range(self.gates))
 
     def backwards(self, direction: int) -> bool:

@@ -82,7 +82,7 @@ def _key(value: Any, array: bool) -> Any:
 
 
 def _plain_tuple(values: tuple[Any, ...]) -> bool:
-    """Tell whether a tuple holds ints alone, or tuples of ints, or a name and its numbers."""
+    """Return whether a tuple holds ints alone, or tuples of ints, or a name and its numbers."""
     if values and type(values[0]) is str:
         return all(type(v) in (str, int) or (type(v) is float and v) for v in values)
     return all(type(v) is int or (type(v) is tuple and _plain_tuple(v)) for v in values)

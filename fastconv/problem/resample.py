@@ -126,13 +126,13 @@ class PadProblem(Problem):
         return tuple(length + sum(pair) for length, pair in zip(self.shape, self.pads, strict=True))
 
     def for_one_image(self) -> PadProblem:
-        """Give the same problem for a batch of one."""
+        """Return the same problem for a batch of one."""
         if not self.shape or any(self.pads[0]):
             return self
         return dataclasses.replace(self, shape=(1, *self.shape[1:]))
 
     def sources(self, axis: int) -> Integers:
-        """Give the input's cell that each output cell of an axis shows; -1: the padding's value."""
+        """Return the input's cell that each output cell of an axis shows; -1: padding."""
         size, (before, after) = self.shape[axis], self.pads[axis]
         places: Integers = np.arange(-before, size + after, dtype=np.int64)
         if self.mode == "constant":
@@ -266,14 +266,14 @@ class InterpolateProblem(Problem):
         return self._scale(dimension, kind), 0.0 if self.align_corners else 0.5
 
     def sources(self, dimension: int) -> Integers:
-        """Give the input's cell that each output cell of a dimension shows, where it copies."""
+        """Return the input's cell that each output cell of a dimension shows, where it copies."""
         scale, shift = self.spacing(dimension)
         cells = np.arange(self.output_size[dimension], dtype=np.float32)
         real = (cells + np.float32(shift)) * scale
         return np.minimum(np.floor(real).astype(np.int64), self.input_size[dimension] - 1)
 
     def taps(self, dimension: int) -> Taps:
-        """Give cells and weights of a dimension.
+        """Return cells and weights of a dimension.
 
         Places are computed as torch does, in float32 but for float64 inputs, so that the same
         cells are taken; weights follow from them in float64.
@@ -379,11 +379,11 @@ class PixelShuffleProblem(Problem):
         return self._join(self.channels // (r * r), (height * r, width * r))
 
     def for_one_image(self) -> PixelShuffleProblem:
-        """Give the same problem for a batch of one."""
+        """Return the same problem for a batch of one."""
         return dataclasses.replace(self, lead=())
 
     def permutation(self) -> tuple[Shape, tuple[int, ...]]:
-        """Give the five axes that an image splits into, and their order in the output.
+        """Return the five axes that an image splits into, and their order in the output.
 
         In the order, the batch is axis 0 and the five are 1 to 5.
         """
@@ -418,7 +418,7 @@ def _read_pairs(pad: Any, rank: int) -> list[tuple[int, int]]:
 
 
 def _padded_axes(count: int, rank: int, layout: str) -> list[int]:
-    """Give the axes of the pairs: from the last on, passing over channels that stand last."""
+    """Return the axes of the pairs: from the last on, passing over channels that are last."""
     n = max(1, min(3, rank - 2))
     if not channels_last(layout, n):
         return [rank - 1 - i for i in range(count)]

@@ -38,14 +38,14 @@ class Taps:
 
 
 def regular_taps(index: Any, weight: Any) -> Taps:
-    """Give taps from tables of (output cells, cells each)."""
+    """Return taps from tables of (output cells, cells each)."""
     length, each = index.shape
     first = np.arange(length + 1, dtype=np.int64) * each
     return Taps(first, index.astype(np.int64).ravel(), np.asarray(weight).ravel())
 
 
 def _ragged(low: Integers, high: Integers) -> tuple[Integers, Integers, Integers]:
-    """Give ``first``, the cells from ``low`` up to ``high`` of each output cell, and its number."""
+    """Return ``first``, the cells from ``low`` to ``high`` of each output cell, and its number."""
     count = high - low
     first = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
     output = np.repeat(np.arange(len(low)), count)
@@ -76,7 +76,7 @@ def cubic_taps(real: Floats, size: int) -> Taps:
 
 
 def _split(real: Floats, size: int) -> tuple[Integers, Floats]:
-    """Give the cell at or before each place, and how far past it the place lies."""
+    """Return the cell at or before each place, and how far past it the place is."""
     low = np.minimum(np.floor(real).astype(np.int64), size - 1)
     return low, np.clip(real - low, 0, 1)
 

@@ -107,7 +107,7 @@ class UnfoldProblem(_Windows):
 
 @record(frozen=True)
 class FoldProblem(_Windows):
-    """Columns summed into an image where their windows lie."""
+    """Columns summed into an image where their windows are."""
 
     @classmethod
     @remembered
@@ -172,7 +172,7 @@ class FoldProblem(_Windows):
 
 
 def columns_batched(shape: Shape) -> Shape:
-    """Give the shape of ``fold``'s input with its batch dimension."""
+    """Return the shape of ``fold``'s input with its batch dimension."""
     if len(shape) == 2:
         return (1, *shape)
     if len(shape) == 3:

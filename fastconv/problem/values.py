@@ -31,7 +31,7 @@ def name_of(dtype: np.dtype[Any]) -> str:
     return dtype.name
 
 
-# The most items that an argument is read to: what has more is no list of sizes.
+# The most items that an argument is read to: what has more is not a list of sizes.
 MOST_ITEMS = 128
 _short = reprlib.Repr()
 _short.maxlevel, _short.maxtuple, _short.maxlist = 3, 8, 8
@@ -39,7 +39,7 @@ _short.maxstring, _short.maxother = 80, 80
 
 
 def shown(value: Any) -> str:
-    """Give a value as an error message has it: its repr, cut where it is long."""
+    """Return a value as an error message has it: its repr, cut where it is long."""
     try:
         return _short.repr(value)
     except Exception:
@@ -47,7 +47,7 @@ def shown(value: Any) -> str:
 
 
 def is_sequence(value: Any) -> bool:
-    """Tell whether a value holds items in an order: no text, no set, no array of rank 0."""
+    """Return whether a value holds items in an order: no text, no set, no array of rank 0."""
     if isinstance(value, (str, bytes, bytearray, memoryview, Set, Mapping)):
         return False
     return isinstance(value, Iterable) and not (isinstance(value, np.ndarray) and value.ndim == 0)
@@ -62,7 +62,7 @@ def items_of(value: Iterable[Any], name: str) -> list[Any]:
 
 
 def optional_text(value: Any, name: str) -> str | None:
-    """Give None or a str; anything else is a TypeError."""
+    """Return None or a str; anything else is a TypeError."""
     if value is None or isinstance(value, str):
         return value
     raise TypeError(f"{name} must be a str or None, not {shown(value)}")
@@ -79,7 +79,7 @@ def dtype_of(value: Any, name: str) -> np.dtype[Any]:
 
 
 def integer(value: Any, name: str, *, least: int | None = None) -> int:
-    """Give ``value`` as an int; a bool, a float or NaN is a TypeError, too small a ValueError."""
+    """Return ``value`` as an int; a bool, a float or NaN is a TypeError, too small a ValueError."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an int, not {value!r}")
     try:
@@ -100,7 +100,7 @@ def integer(value: Any, name: str, *, least: int | None = None) -> int:
 
 
 def integers(value: Any, n: int, name: str, *, least: int | None = None) -> Shape:
-    """Give an int or a sequence of 1 or ``n`` ints as a tuple of ``n``."""
+    """Return an int or a sequence of 1 or ``n`` ints as a tuple of ``n``."""
     if is_sequence(value):
         items = [integer(item, name, least=least) for item in items_of(value, name)]
         if len(items) == 1:
@@ -137,7 +137,7 @@ def axis_of(value: Any, rank: int, name: str) -> int:
 
 
 def number(value: Any, name: str) -> float:
-    """Give ``value`` as a finite or infinite float, -0.0 as 0.0; NaN is a ValueError."""
+    """Return ``value`` as a finite or infinite float, -0.0 as 0.0; NaN is a ValueError."""
     kind = getattr(getattr(value, "dtype", None), "kind", "f")
     if isinstance(value, (str, bytes, bytearray, bool)) or kind in "bcSUmM" or _has_axes(value):
         raise TypeError(f"{name} must be a number, not {shown(value)}")
@@ -159,14 +159,14 @@ def _has_axes(value: Any) -> bool:
 
 
 def flag(value: Any, name: str) -> bool:
-    """Give ``value`` as a bool; anything that is not a truth value or 0 or 1 is a TypeError."""
+    """Return ``value`` as a bool; anything that is not a truth value or 0 or 1 is a TypeError."""
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise TypeError(f"{name} must be True or False, not {shown(value)}")
 
 
 def one_of(value: Any, choices: Sequence[str], name: str) -> str:
-    """Give ``value`` when it is one of ``choices``; else a ValueError that lists them."""
+    """Return ``value`` when it is one of ``choices``; else a ValueError that lists them."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {', '.join(choices)}, not {shown(value)}")
     if value not in choices:
@@ -175,7 +175,7 @@ def one_of(value: Any, choices: Sequence[str], name: str) -> str:
 
 
 def channels_last(layout: Any, n: int) -> bool:
-    """Tell whether ``layout`` names channels last; the 2-D names serve any ``n`` dimensions."""
+    """Return whether ``layout`` names channels last; the 2-D names serve any ``n`` dimensions."""
     names = LAYOUTS[n]
     one_of(layout, tuple(dict.fromkeys(names + LAYOUTS[2])), "layout")
     return layout in (names[1], LAYOUTS[2][1])
@@ -194,7 +194,7 @@ def join_shape(batch: int, channels: int, size: Shape, last: bool) -> Shape:
 
 
 def check_dtype(array: ArraySpec, accepted: Sequence[str], name: str) -> np.dtype[Any]:
-    """Give the array's dtype when it is accepted; else a TypeError that lists those accepted."""
+    """Return the array's dtype when it is accepted; else a TypeError that lists those accepted."""
     dtype = np.dtype(array.dtype)
     if dtype.name not in accepted:
         raise TypeError(f"{name} has dtype {dtype.name}; accepted are {', '.join(accepted)}")

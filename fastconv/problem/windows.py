@@ -18,7 +18,7 @@ def span(kernel: int, dilation: int) -> int:
 
 
 def pool_stride(stride: Any, kernel: Shape) -> Shape:
-    """Give a pool's stride; None is the kernel's size, and so is an empty tuple, as in torch."""
+    """Return a pool's stride; None is the kernel's size, and so is an empty tuple, as in torch."""
     if stride is None or (isinstance(stride, (tuple, list)) and not stride):
         return kernel
     return integers(stride, len(kernel), "stride", least=1)
@@ -27,7 +27,7 @@ def pool_stride(stride: Any, kernel: Shape) -> Shape:
 def busy_taps(
     size: int, outputs: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int
 ) -> tuple[int, int]:
-    """Give the first tap that sees one of ``size`` cells, and the one after the last.
+    """Return the first tap that sees one of ``size`` cells, and the one after the last.
 
     Taps are left out at either end only as far as the padding there is left out with them.
     """
@@ -48,7 +48,7 @@ def busy_taps(
 def resolve_padding(
     padding: Any, input_size: Shape, kernel: Shape, stride: Shape, dilation: Shape
 ) -> Pairs:
-    """Give padding as (before, after) pairs.
+    """Return padding as (before, after) pairs.
 
     Takes an int, a tuple of ints, "same" (ONNX SAME_UPPER), "valid", "causal" (1-D)
     or a sequence of (before, after) pairs.

@@ -43,7 +43,7 @@ class Tuned:
         return seconds[self.predicted] / seconds[self.measured]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values, for programs."""
+        """Return plain values, for programs."""
         costs = {str(c.algorithm): c.cost for c in self.measurement.candidates}
         return {
             "name": self.name,
@@ -62,7 +62,7 @@ class Tuned:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All that was tuned, and where the table lies; printing it gives a table."""
+    """All that was tuned, and where the table is; printing it gives a table."""
 
     rows: tuple[Tuned, ...]
     skipped: tuple[str, ...]
@@ -81,7 +81,7 @@ class Report:
         return tuple(row for row in self.rows if row.measured not in (None, row.predicted))
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain values, for programs."""
+        """Return plain values, for programs."""
         return {
             "machine": self.machine,
             "table": str(self.path),

@@ -59,7 +59,7 @@ def tune(
         the image's size, then kernel, stride and padding (see ``fastconv tune --help``).
     output : path, optional
         Write the table to this file, and leave this machine's own alone. It is used where it is
-        pinned, by `set_tuning` or FASTCONV_TUNING. Rows are added to a table that is there.
+        pinned, by `set_tuning` or FASTCONV_TUNING. Rows are added to an existing table.
     rounds : int
         Samples of each algorithm; their median counts.
     progress : callable, optional
@@ -83,7 +83,7 @@ def tune(
     if output is not None and not isinstance(output, (str, os.PathLike)):
         raise TypeError(f"output must be a str or a path, not {shown(output)}")
     if output is not None and "\0" in os.fsdecode(output):
-        raise ValueError(f"output {shown(output)} is no name that a file can have")
+        raise ValueError(f"output {shown(output)} is not a valid file name")
     check_progress(progress)
     problems = _gathered(network, input_shape, shapes)
     isa = forced_isa()
@@ -119,7 +119,7 @@ def _row(tuned: Tuned) -> Row | None:
 def _gathered(
     network: Any, input_shape: Any, shapes: Iterable[str | Problem]
 ) -> list[tuple[str, int, Problem]]:
-    """Give (name, how often, problem) of the convolutions asked for, each once."""
+    """Return (name, how often, problem) of the convolutions asked for, each once."""
     found = [] if network is None else _ways(_traced(network, input_shape))
     asked: list[tuple[str, Any]] = []
     given: Any = shapes
@@ -142,9 +142,9 @@ def _gathered(
 
 
 def _ways(traced: Trace) -> list[list[tuple[str, Any]]]:
-    """Give a network's problems as its layers pose them, and as it does compiled.
+    """Return a network's problems as its layers pose them, and as it does compiled.
 
-    Compiled it may lay images out channels last: it does what is measured to be faster.
+    Compiled it may store images channels last: it does what is measured to be faster.
     """
     ways = [[(step.layer or step.kind, step.problem) for step in traced.steps]]
     program = lower(traced)

@@ -32,7 +32,7 @@ _LAYOUTS = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 
 
 def problem_of(text: str) -> Convolution:
-    """Give the convolution of one image that a text describes.
+    """Return the convolution of one image that a text describes.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def read_csv(path: str | Path) -> dict[str, Convolution]:
                 for line, row in enumerate(reader, 2)
             )
         except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{path} is no CSV file: {error}") from None
+            raise ValueError(f"{path} is not a CSV file: {error}") from None
 
 
 def _check_header(header: Sequence[str], path: Any) -> None:

@@ -69,7 +69,7 @@ def every_size(dtype: str, most: float) -> Array:
 
 
 def units(result: Array, expected: Array) -> Array:
-    """Give errors in units of the last place."""
+    """Return errors in units of the last place."""
     return np.abs(result - expected) / np.spacing(np.abs(expected).astype(result.dtype))
 
 

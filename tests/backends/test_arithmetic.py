@@ -33,7 +33,7 @@ SHAPES = [
 
 @pytest.fixture(params=LIBRARIES)
 def backend(request: Any, monkeypatch: Any) -> str:
-    """Give the backend of a library of kernels, at one of its instruction sets."""
+    """Return the backend of a library of kernels, at one of its instruction sets."""
     monkeypatch.setattr(engine_plan, "SERIAL_SECONDS", 0)
     monkeypatch.setattr(fastconv.settings, "_threads", 2)
     return use(request.param, monkeypatch)

@@ -1,4 +1,4 @@
-"""Functions of one number that are no activations: to the last places, the same bits everywhere."""
+"""Functions of one number, not activations: to the last places, the same bits everywhere."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.libraries import LIBRARIES, use
 
 Array = np.ndarray[Any, Any]
 # Units in the last place. A polynomial, a product and, beyond 1, a difference of erfc, whose own
-# error counts at 1 by the part that erfc is there; those of exp are `test_elementary`'s.
+# error counts at 1 by erfc's size; those of exp are `test_elementary`'s.
 UNITS = {"erf": 4.0, "exp": 3.0, "sqrt": 0.5, "reciprocal": 0.5}
 
 
 def numbers(dtype: str) -> Array:
-    """Numbers of all sizes, halves, and what is no finite number."""
+    """Numbers of all sizes, halves, and what is not a finite number."""
     rng = np.random.default_rng(0)
     whole = 2.0 ** (23 if dtype == "float32" else 52)
     ends = [0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -2.5, 1.0, -1.0, whole + 1, whole / 2 + 0.5, -whole,

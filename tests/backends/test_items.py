@@ -50,8 +50,8 @@ from fastconv.problem import (
 LONG, LONG_STAGE = 300e-6, 100e-6
 LAYERS = Path(__file__).parents[2] / "benchmarks" / "layers.csv"
 L1, L2, L3 = (32, 48, 64), (256, 512, 1024, 2048, 4096), (8 << 10, 32 << 10, 256 << 10)
-# (in channels, size, out channels, kernel, groups), beside the list of benchmarks: small maps of
-# many channels, long signals, volumes, few channels.
+# (in channels, size, out channels, kernel, groups), in addition to the list of benchmarks: small
+# maps of many channels, long signals, volumes, few channels.
 SHAPES: list[tuple[int, tuple[int, ...], int, int | tuple[int, ...], int]] = [
     (512, (7, 7), 512, 3, 1), (2048, (7, 7), 512, 1, 1), (512, (7, 7), 2048, 1, 1),
     (1024, (7, 7), 48, 3, 1), (2048, (7, 7), 20, 1, 1), (960, (7, 7), 160, 1, 1),

@@ -93,7 +93,7 @@ def test_digest_depends_on_fields_and_not_on_text(block: type[Args], same: bool)
 
 
 def missing(kernel: Kernel) -> list[str]:
-    """Return what a row promises and is not there."""
+    """Return what a row promises and is missing."""
     names = {field.name for field in fields_of(kernel.args)}
     found = [f"no field {name}" for name in kernel.reads if name not in names]
     if kernel.numba is None and kernel.c is None:

@@ -74,7 +74,7 @@ def _shared_out(monkeypatch: Any) -> Any:
 
 @pytest.fixture(params=LIBRARIES)
 def backend(request: Any, monkeypatch: Any) -> str:
-    """Give the backend of a library of kernels, at one of its instruction sets."""
+    """Return the backend of a library of kernels, at one of its instruction sets."""
     return use(request.param, monkeypatch)
 
 

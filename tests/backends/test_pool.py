@@ -18,14 +18,14 @@ from fastconv.problem import AdaptivePoolProblem, PoolProblem
 from tests.libraries import COMPILED, FIRST, ISAS, LIBRARIES, use
 from tests.tolerance import poisoned, small_integers
 
-# C at every instruction set: its kernels are there.
+# C at every instruction set: its kernels exist.
 KERNELS = [("numba", None)] if "numba" in COMPILED else []
 KERNELS += [("c", isa) for isa in ISAS if "c" in COMPILED]
 
 
 @pytest.fixture(params=KERNELS, ids=lambda p: " ".join(filter(None, p)))
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give a backend, at an instruction set, with scratch memory full of NaN."""
+    """Return a backend, at an instruction set, with scratch memory full of NaN."""
     backend, isa = request.param
     if isa is not None:
         monkeypatch.setenv("FASTCONV_ISA", isa)
@@ -63,7 +63,7 @@ def call(kind: str, name: str, x: Any, args: Any, options: Any, **more: Any) -> 
 
 @functools.cache
 def expectation(case: str, kind: str, last: bool, dtype: str) -> tuple[Any, dict[str, Any], Any]:
-    """Give an input, what a case asks for, and what the reference makes of it."""
+    """Return an input, what a case asks for, and what the reference makes of it."""
     name, args, shape, options = CASES[case]
     rng = np.random.default_rng(1)
     x = small_integers(rng, shape, dtype, 9)

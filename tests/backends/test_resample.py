@@ -72,7 +72,7 @@ def test_bits_do_not_depend_on_batch_or_threads(case: Any, dtype: str, backend: 
 
 
 def guarded(shape: Any, dtype: Any) -> tuple[Any, Any]:
-    """Give an output, and the memory around it: half of it before, half behind."""
+    """Return an output, and the memory around it: half of it before, half behind."""
     length = int(np.prod(shape))
     memory = poisoned(length + 256, dtype)
     return memory[128:-128].reshape(shape), memory

@@ -26,7 +26,7 @@ SHAPES = [
 
 @pytest.fixture(params=LIBRARIES)
 def backend(request: Any, monkeypatch: Any) -> str:
-    """Give the backend of a library of kernels, at one of its instruction sets."""
+    """Return the backend of a library of kernels, at one of its instruction sets."""
     monkeypatch.setattr(engine_plan, "SERIAL_SECONDS", 0)
     monkeypatch.setattr(fastconv.settings, "_threads", 1)
     return use(request.param, monkeypatch)

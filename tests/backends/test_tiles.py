@@ -108,7 +108,7 @@ SHAPES: list[tuple[int, int, tuple[int, ...], int, dict[str, Any]]] = [
 
 
 def wide(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
-    """Return numbers of very different sizes, subnormal ones among them."""
+    """Return numbers of widely different sizes, subnormal ones among them."""
     x = rng.standard_normal(shape) * np.exp2(rng.integers(-80, 60, shape).astype("f8"))
     x.flat[rng.integers(0, x.size, 20)] = 1e-40
     return x.astype("f4")

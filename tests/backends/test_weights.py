@@ -185,7 +185,7 @@ def test_transformed_weights_are_the_filters_products_with_their_matrices(
 
 
 def transformed(layout: Layout, weight: Any) -> Any:
-    """Return the packed weights, in plain NumPy; NaN where no panel lies."""
+    """Return the packed weights, in plain NumPy; NaN where no panel is."""
     problem, tile = layout.problem, layout.tile
     merged = problem.groups // layout.groups
     per_group, out = weight.shape[1], len(weight) // problem.groups

@@ -1,4 +1,4 @@
-"""Minimal filters in C: every register tile and its narrow last panel, and Numba's very bits."""
+"""Minimal filters in C: every register tile and its narrow last panel, and Numba's bits."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_nothing_is_packed_in_a_plain_call(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_channels_last_meets_channels_last_alone() -> None:
     case = named("8.8x8.nhwc")
-    assert Torch().can(case) == "the data lie channels last"
+    assert Torch().can(case) == "the data is channels last"
     assert Torch(last=True).can(case) is None
     assert Torch(last=True).can(named("linear.small"))
 

@@ -13,7 +13,7 @@ from benchmarks.gpu.clock import sets_for
 from benchmarks.gpu.layers import BATCHES, MODES, selected
 from benchmarks.gpu.report import Card, Figure, text, write
 
-CARD = Card("a card", "2026-01-01", "for CUDA 13.0", "torch", 4e12, {"float32": 50e12})
+CARD = Card("a GPU", "2026-01-01", "for CUDA 13.0", "torch", 4e12, {"float32": 50e12})
 
 
 def figure(name: str, seconds: float, rival: float, **more: object) -> Figure:
@@ -63,4 +63,4 @@ def test_the_report_and_its_picture_are_written(tmp_path: Path) -> None:
     write(CARD, [figure("won", 1e-6, 2e-6)], tmp_path)
     assert json.loads((tmp_path / "gpu.json").read_text())["figures"][0]["name"] == "won"
     assert (tmp_path / "gpu-roofline.png").stat().st_size > 10_000
-    assert (tmp_path / "gpu.md").read_text().startswith("# a card, 2026-01-01")
+    assert (tmp_path / "gpu.md").read_text().startswith("# a GPU, 2026-01-01")

@@ -27,7 +27,7 @@ def problem(batch: int = 1, **options: Any) -> ConvProblem:
 def test_the_choice_does_not_depend_on_the_batch() -> None:
     one, several = choose(problem(1)), choose(problem(7))
     assert one.algorithm is several.algorithm
-    # Nor does what it hangs on.
+    # Nor does what it depends on.
     assert one.candidates == several.candidates
 
 

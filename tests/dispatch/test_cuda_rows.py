@@ -1,4 +1,4 @@
-"""Every type of problem has an algorithm on the card; none is forgotten when one is added."""
+"""Every type of problem has an algorithm on the GPU; none is forgotten when one is added."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastconv.dispatch.registry import ROWS
 from fastconv.network.operations import operation
 from fastconv.network.trace import trace
 
-# What networks alone pose, and no kernel of the card's does yet: such a network says so.
+# What networks alone pose, and no kernel of the GPU's does yet: such a network says so.
 CPU_ALONE = {
     "AttentionProblem", "CastProblem", "DeformProblem", "DequantizeProblem", "FunctionProblem",
     "GridSampleProblem", "MatmulProblem", "NonMaxSuppressionProblem", "QuantizeProblem",

@@ -46,7 +46,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.fixture
 def stopwatch(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """Give the seconds that every algorithm is said to take; those not named take 1."""
+    """Return the seconds that every algorithm is said to take; those not named take 1."""
     told: dict[str, float] = {}
     monkeypatch.setattr(measure, "sample", lambda name, run: told.get(name, 1.0))
     return told
@@ -343,7 +343,7 @@ def test_a_truncated_table_is_ignored_wherever_it_ends(
         with pytest.raises(TableError):
             table.read(path)
     path.write_bytes(whole[:-1])
-    assert "is no JSON" in ignored(path, monkeypatch)
+    assert "is not JSON" in ignored(path, monkeypatch)
 
 
 @settings(max_examples=300, deadline=None)
@@ -436,10 +436,10 @@ def test_hostile_tables_are_ignored_with_one_warning(
 
 def test_what_is_no_file_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "No such file" in ignored(tmp_path / "nowhere.json", monkeypatch)
-    assert "no regular file" in ignored(tmp_path, monkeypatch)
+    assert "not a regular file" in ignored(tmp_path, monkeypatch)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        assert "no regular file" in ignored(tmp_path / "pipe", monkeypatch)
+        assert "not a regular file" in ignored(tmp_path / "pipe", monkeypatch)
 
 
 def test_a_damaged_table_in_the_default_place_warns_once_and_is_replaced(

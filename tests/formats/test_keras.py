@@ -66,7 +66,7 @@ def test_transposed_convolutions(n: int) -> None:
 def test_depthwise_and_separable_convolutions(n: int) -> None:
     size, places, k = (2, 3)[:n], "uv"[:n], LETTERS[n]
     x, kernel = normal(2, *(6, 5)[:n], 3), normal(*size, 3, 2)
-    # Channel c's m-th output stands at c * multiplier + m.
+    # Channel c's m-th output is at c * multiplier + m.
     middle = np.einsum(f"n{places}c{k},{k}cm->n{places}cm", windows(x, size), kernel)
     middle = middle.reshape(*middle.shape[:-2], 6)
     bias = normal(6)

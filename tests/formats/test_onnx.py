@@ -1,4 +1,4 @@
-"""ONNX files: networks as PyTorch exported them, families by hand, and files that are no models."""
+"""ONNX files: networks exported by PyTorch, families by hand, files that are not models."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_the_first_opsets_are_read() -> None:
 
 
 def test_branches_and_loops_run_inside() -> None:
-    """The graphs inside see the values outside, and are no fallbacks."""
+    """The graphs inside see the values outside, and are not fallbacks."""
     value_info = helper.make_tensor_value_info
     body = helper.make_graph(
         [
@@ -343,7 +343,7 @@ def test_truncated_files_are_refused(part: float, tmp_path: Path) -> None:
 def test_mutated_files_end_in_a_result_or_a_clear_error(tmp_path: Path) -> None:
     whole = bytearray((DIGITS / "convnet1.onnx").read_bytes())
     rng = np.random.default_rng(3)
-    # Most bytes are weights: look for trouble in the graph, which stands before and behind them.
+    # Most bytes are weights: look for trouble in the graph, which is before and behind them.
     places = np.concatenate([np.arange(600), len(whole) - 1 - np.arange(600)])
     path = tmp_path / "mutated.onnx"
     x = np.zeros((1, 1, 28, 28), "f4")

@@ -166,7 +166,7 @@ def test_graphs_in_graphs_without_end_are_refused() -> None:
 
 
 def looping(update: list[Any], count: Any) -> Any:
-    """Give a model with a loop: ``update`` makes "again" and "t" of i, going and s."""
+    """Return a model with a loop: ``update`` makes "again" and "t" of i, going and s."""
     value_info = helper.make_tensor_value_info
     body = helper.make_graph(
         update,

@@ -111,7 +111,7 @@ def test_package_of_another_name_does_not_meet_the_distribution() -> None:
     assert "none" in run(
         "-c",
         "import fastconv.onnx as f, importlib.metadata as m; f.install()\n"
-        "try: m.version('onnxruntime-of-nobody')\n"
+        "try: m.version('onnxruntime-unknown')\n"
         "except m.PackageNotFoundError: print('none')",
     )
 

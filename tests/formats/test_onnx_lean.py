@@ -64,7 +64,7 @@ def test_a_model_is_its_lean_form_and_its_weights() -> None:
 
 
 def linear(weight: Any, **others: Any) -> Any:
-    """Give a model of one weight ``w`` of (3, 4)."""
+    """Return a model of one weight ``w`` of (3, 4)."""
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
         [helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)],
@@ -211,7 +211,7 @@ def test_memory_limits_hold_for_what_stays_in_a_file(tmp_path: Path) -> None:
 
 
 def _with_constants(case: Any) -> tuple[Any, list[Any]] | None:
-    """Give a node test's model with all inputs but the first made initializers, and what is fed."""
+    """Return a node test's model, inputs but the first made initializers, and what is fed."""
 
     def plain(value: Any) -> Any:
         return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value

@@ -1,4 +1,4 @@
-"""Files that are no ONNX models: the message says what each is, and what to do."""
+"""Files that are not ONNX models: the message says what each is, and what to do."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def resize_case(rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
             options["antialias"] = int(rng.integers(2))
     if mode == "cubic":
         options["cubic_coeff_a"] = float(rng.choice([-0.75, -0.5]))
-    # Eighths: exact in float32, so that nobody's rounding moves a place over a border. The
+    # Eighths: exact in float32, so that no rounding moves a place over a border. The
     # reference's corners are those of lengths that are not whole: by sizes they are ours.
     corners = coordinates in ("align_corners", "tf_crop_and_resize")
     if rng.random() < 0.5 and not corners:
@@ -148,7 +148,7 @@ def test_quantised_convolutions_are_exact(seed: int) -> None:
     groups = int(rng.choice([1, 2]))
     x = rng.integers(*_limits(x_type), (2, 4, 7, 6)).astype(x_type)
     w = rng.integers(*_limits(w_type), (6, 4 // groups, 3, 3)).astype(w_type)
-    scales = 2.0 ** -rng.integers(4, 9, 6)  # exact products: nobody's rounding comes in
+    scales = 2.0 ** -rng.integers(4, 9, 6)  # exact products: no rounding comes in
     arrays = {
         "x": x, "xs": np.array(2**-5, "f4"), "xz": x.reshape(-1)[0], "w": w,
         "ws": scales.astype("f4"), "wz": np.zeros(6, w_type), "ys": np.array(0.5, "f4"),

@@ -434,6 +434,6 @@ def test_quantised_operator_of_onnxruntime_is_refused_with_the_way_out() -> None
 def test_advice_names_the_operator_and_what_to_do() -> None:
     assert "ORT_ENABLE_BASIC" in advice("com.microsoft", "NewThing")
     assert "QDQ" in advice("com.microsoft", "DynamicQuantizeLSTM")
-    assert "FunctionProto" in advice("of.nobody", "NewThing")
-    for words in (advice("com.microsoft", "NewThing"), advice("of.nobody", "NewThing")):
+    assert "FunctionProto" in advice("org.unknown", "NewThing")
+    for words in (advice("com.microsoft", "NewThing"), advice("org.unknown", "NewThing")):
         assert "NewThing" in words

@@ -17,7 +17,7 @@ helper, numpy_helper, TensorProto = onnx.helper, onnx.numpy_helper, onnx.TensorP
 
 
 def loaded(op: str, inputs: dict[str, Any], groups: int, out: Any) -> fastconv.Network:
-    """Give a network of one convolution over ``x``, all else being constants."""
+    """Return a network of one convolution over ``x``, all else being constants."""
     node = helper.make_node(op, [*inputs], ["y"], pads=[1, 1, 1, 1], group=groups)
     x = inputs["x"]
     kind = helper.np_dtype_to_tensor_dtype(x.dtype)

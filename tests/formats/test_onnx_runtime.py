@@ -30,7 +30,7 @@ def model_of(
     nodes: list[Any], inputs: list[Any], outputs: list[Any], weights: Any = (), ir: int = 8
 ) -> bytes:
     graph = onnx.helper.make_graph(nodes, "made", inputs, outputs, list(weights))
-    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("of.nobody", 1)]
+    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("org.unknown", 1)]
     made = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=ir)
     return bytes(made.SerializeToString())
 
@@ -142,8 +142,8 @@ def test_initializers_are_replaced() -> None:
         with pytest.raises(errors.InvalidArgument, match=words):
             session(options)
     options = ort.SessionOptions()
-    options.add_initializer("of nobody", ort.OrtValue.ortvalue_from_numpy(weights[name]))
-    with pytest.raises(errors.InvalidArgument, match="no initializer 'of nobody'"):
+    options.add_initializer("unknown", ort.OrtValue.ortvalue_from_numpy(weights[name]))
+    with pytest.raises(errors.InvalidArgument, match="no initializer 'unknown'"):
         session(options)
 
 
@@ -285,7 +285,7 @@ def test_errors_have_onnxruntimes_names(tmp_path: Path) -> None:
         (b"abc", errors.InvalidProtobuf),
         (model_of([node("Relu", ["x", "x"], ["y"])], [x], [y]), errors.InvalidGraph),
         (model_of([node("Foo", ["x"], ["y"])], [x], [y]), errors.InvalidGraph),
-        (model_of([node("Foo", ["x"], ["y"], domain="of.nobody")], [x], [y]),
+        (model_of([node("Foo", ["x"], ["y"], domain="org.unknown")], [x], [y]),
          errors.OperatorNotImplemented),
     ]  # fmt: skip
     for model, kind in cases:
@@ -375,8 +375,8 @@ def test_providers_are_set_later() -> None:
     made = session()
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
         made.set_providers(["CUDAExecutionProvider", "CPUExecutionProvider"])
-    with pytest.raises(ValueError, match="no provider 'Nobody'"):
-        made.set_providers(["Nobody"])
+    with pytest.raises(ValueError, match="no provider 'Unknown'"):
+        made.set_providers(["Unknown"])
     made.disable_fallback()
     made.enable_fallback()
     assert made.get_providers() == ["CPUExecutionProvider"]

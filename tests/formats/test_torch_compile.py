@@ -249,7 +249,7 @@ def test_a_weight_in_the_place_of_another_is_seen(built: Any) -> None:
     x = torch.randn(2, 3, 8, 8)
     with torch.no_grad():
         for value in range(1, 8):
-            # Where the last one lay, as like as not, and of the same version.
+            # Probably where the last one was, and of the same version.
             del module.fc.weight
             module.fc.weight = nn.Parameter(torch.full((5, 8), float(value)))
             close(compiled(x), module(x))

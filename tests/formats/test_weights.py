@@ -170,14 +170,14 @@ def test_other_formats_are_refused_with_advice(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"before 1\.6.*torch\.save\(torch\.load"):
         fastconv.load_weights(tmp_path / "old.pt")
     (tmp_path / "no.pt").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match="no zip archive"):
+    with pytest.raises(ValueError, match="not a zip archive"):
         fastconv.load_weights(tmp_path / "no.pt")
     np.savez(tmp_path / "arrays.npz", a=np.ones(3))
     (tmp_path / "arrays.npz").rename(tmp_path / "arrays.pt")
     with pytest.raises(ValueError, match=r"none that torch\.save wrote"):
         fastconv.load_weights(tmp_path / "arrays.pt")
     torch.save({"w": torch.ones(2)}, tmp_path / "w.npz")
-    with pytest.raises(ValueError, match="is no array"):
+    with pytest.raises(ValueError, match="is not an array"):
         fastconv.load_weights(tmp_path / "w.npz")
     np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
     with pytest.raises(ValueError, match="Python objects"):
@@ -193,7 +193,7 @@ def test_other_formats_are_refused_with_advice(tmp_path: Path) -> None:
 
 
 def rewritten(source: bytes, change: Any) -> bytes:
-    """Write an archive anew, its files changed."""
+    """Write an archive again, its files changed."""
     old, stream = zipfile.ZipFile(io.BytesIO(source)), io.BytesIO()
     with zipfile.ZipFile(stream, "w") as new:
         for name in old.namelist():

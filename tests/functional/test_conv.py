@@ -177,7 +177,7 @@ def filtered_cases(draw: Any) -> dict[str, Any]:
     return case
 
 
-# Numba's kernels are compiled for one instruction set here: C's are there for all.
+# Numba's kernels are compiled for one instruction set here: C's exist for all.
 INSTRUCTIONS = [("numba", ISAS[0])] * backend_available("numba")
 INSTRUCTIONS += [("c", isa) for isa in ISAS] * backend_available("c")
 

@@ -1,4 +1,4 @@
-"""Cells a multiple of 4 KB apart, which are packed though they lie channels last."""
+"""Cells a multiple of 4 KB apart, which are packed though they are stored channels last."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_max_pool_is_torch(backend: str, case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rows_that_no_tap_meets_have_no_place(backend: str, dtype: str) -> None:
-    # Two taps, three apart, step over two rows: one lies in front of them, one behind.
+    # Two taps, three apart, step over two rows: one is in front of them, one behind.
     x = np.zeros((2, 3, 2, 37), dtype)
     options = {"kernel_size": (2, 1), "stride": 1, "padding": (1, 0), "dilation": (3, 1)}
     values, _ = torch_f.max_pool2d(torch.from_numpy(x), **options, return_indices=True)
@@ -376,7 +376,7 @@ def test_half_precision_is_computed_wide_and_rounded_once(dtype: Any) -> None:
     for call in calls:
         result, exact = call(x), call(wide)
         assert result.dtype == dtype
-        # The wide sums may lie an ulp of float64 apart: at most a unit in the last place here.
+        # The wide sums may be an ulp of float64 apart: at most a unit in the last place here.
         unit = float(ml_dtypes.finfo(dtype).eps)
         np.testing.assert_allclose(result.astype("f8"), exact, rtol=unit)
     values, indices = F.max_pool2d(x, 3, 2, 1, return_indices=True)

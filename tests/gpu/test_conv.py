@@ -40,7 +40,7 @@ SMALL = ("3x3 ragged", "stem", "depthwise")
 
 
 def able() -> list[Any]:
-    """Give each pair of a case and an algorithm that says it can, in each precision."""
+    """Return each pair of a case and an algorithm that says it can, in each precision."""
     found = []
     for case, (batch, inputs, outputs, size, window, options) in CASES.items():
         for precision, (dtype, allowed, _) in PRECISIONS.items():

@@ -1,6 +1,6 @@
 """Apply mutations to copies of the tree, and tell which no test catches.
 
-``python -m tests.mutations [topic ...]``: a topic is a file of tables beside this one.
+``python -m tests.mutations [topic ...]``: a topic is a file of tables next to this one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.mutations.mutation import Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
-# What a test run needs of the tree. The extension that was built lies in `fastconv` too.
+# What a test run needs of the tree. The extension that was built is in `fastconv` too.
 NEEDED = ("fastconv", "csrc", "tests", "benchmarks", "examples", "docs", ".ci", ".github")
 FILES = ("pyproject.toml", "setup.py", "Makefile", "README.md", "SECURITY.md", "CHANGELOG.md")
 # These run where there is no C extension alone: its own driver runs the kernels of both.
@@ -37,7 +37,7 @@ def topics() -> list[str]:
 
 
 def mutations(names: list[str]) -> list[tuple[str, Mutation]]:
-    """Give the rows of some tables, each with its topic."""
+    """Return the rows of some tables, each with its topic."""
     tables = {name: importlib.import_module(f"tests.mutations.{name}") for name in names}
     return [(name, Mutation(*row)) for name, table in tables.items() for row in table.MUTATIONS]
 

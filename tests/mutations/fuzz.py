@@ -64,6 +64,6 @@ MUTATIONS = [
         'np.errstate(invalid="ignore", over="ignore")',
         'np.errstate(over="ignore")',
         "tests/trust/test_edges.py -k special_weights",
-        "special weights are no warning",
+        "special weights do not cause a warning",
     ),
 ]

@@ -23,7 +23,7 @@ MUTATIONS = [
         "        if value or math.copysign(1, value) > 0:\n",
         "        if True:\n",
         "tests/trust/test_inputs.py -k minus_zero",
-        "what a call gives does not hang on the calls before",
+        "what a call gives does not depend on the calls before",
     ),
     Mutation(
         "fastconv/dispatch/run.py",
@@ -44,7 +44,7 @@ MUTATIONS = [
         "        if found not in self._makers:\n",
         "        if False:\n",
         "tests/formats/test_weights.py -k nothing_but_tensors",
-        "what a checkpoint names and is no tensor is refused",
+        "what a checkpoint names and is not a tensor is refused",
     ),
     Mutation(
         "fastconv/cli/images.py",

@@ -10,7 +10,7 @@ MUTATIONS = [
         "pairs.append((total // 2, total - total // 2))",
         "pairs.append((total - total // 2, total // 2))",
         f"{OPEN} -k 'same and reference'",
-        "the odd cell of 'same' lies at the end",
+        "the odd cell of 'same' is at the end",
     ),
     (
         "fastconv/problem/windows.py",

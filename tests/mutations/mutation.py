@@ -14,11 +14,11 @@ class Mutation(NamedTuple):
 
     # Relative to the repository's root.
     file: str
-    # It stands there exactly once.
+    # It occurs exactly once.
     old: str
     new: str
     # What pytest is given: "tests/a.py::test_b -k c".
     tests: str
     # What would be broken.
     promise: str
-    variables: dict[str, str] = {}  # noqa: RUF012 - a NamedTuple's default, which nobody writes to
+    variables: dict[str, str] = {}  # noqa: RUF012 - a NamedTuple's default, which is never written to

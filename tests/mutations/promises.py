@@ -189,8 +189,8 @@ MUTATIONS = [
     ),
     Mutation(
         "fastconv/dispatch/run.py",
-        "(isinstance(p, (Parameter, StoredParameter)) and p.frozen)",
-        "isinstance(p, (Parameter, StoredParameter))",
+        "isinstance(parameter, (Parameter, StoredParameter)) and parameter.frozen",
+        "isinstance(parameter, (Parameter, StoredParameter))",
         f"{CHOICES} -k copies_that_can",
         "a weight that is changed is never stale",
     ),

@@ -18,7 +18,7 @@ Value = Any
 class RandomNetwork:
     """A function of one image batch (N, C, H, W), the same for the same seed.
 
-    What is drawn hangs on shapes alone, so that a trace and a run draw alike.
+    What is drawn depends on shapes alone, so that a trace and a run draw alike.
     """
 
     seed: int
@@ -41,7 +41,7 @@ class RandomNetwork:
         return last, values[int(rng.integers(1, len(values)))]
 
     def weight(self, key: Any, *shape: int, positive: bool = False) -> Parameter:
-        """Give weights of the size that keeps activations as they are."""
+        """Return weights of the size that keeps activations as they are."""
         if key not in self._weights:
             rng = np.random.default_rng([self.seed, len(self._weights)])
             drawn = rng.standard_normal(shape) / np.sqrt(max(1, np.prod(shape[1:])))

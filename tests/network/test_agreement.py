@@ -75,7 +75,7 @@ SPECIAL: dict[str, Function] = {
     "kink at a constant": lambda x: np.where(x > number(7.003, x), x + 1, F.relu(x)),
     "quick gelu": lambda x: x * F.sigmoid(number(1.702, x) * x),
     "x, in two steps": lambda x: np.maximum(x, number(-1e-30, x)) + number(1e-30, x),
-    "very small slope": lambda x: F.leaky_relu(x, 1e-30),
+    "tiny slope": lambda x: F.leaky_relu(x, 1e-30),
 }  # fmt: skip
 
 

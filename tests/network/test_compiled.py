@@ -16,7 +16,7 @@ from tests.network.random_networks import RandomNetwork
 
 
 def both(network: RandomNetwork, shape: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
-    """Give the outputs one layer at a time, and those of the compiled network."""
+    """Return the outputs one layer at a time, and those of the compiled network."""
     x = np.random.default_rng(1).standard_normal(shape).astype(network.dtype)
     one_by_one = network(x)
     shapes = Shapes(network)

@@ -194,7 +194,7 @@ def _one_for_all(problem: Any, **asked: Any) -> Any:
 
 
 def _plan(problem: Any, parameters: Any, **asked: Any) -> Any:
-    """Plan a problem once for all networks, whatever its weights: where it lies is the same."""
+    """Plan a problem once for all networks, whatever its weights: its location is the same."""
     _given.setdefault(problem, parameters)
     return _one_for_all(problem, **asked)
 
@@ -206,7 +206,7 @@ def test_the_zoo_takes_little_more_than_what_lives(
     monkeypatch.setattr(planner, "find_plan", _plan)
     model = getattr(models, name)()
     if hasattr(model, "classifier") and name.startswith(("alexnet", "vgg")):
-        # Their values are small beside images, and their weights large.
+        # Their values are small compared with images, and their weights large.
         model.classifier = nn.Identity()
     # Nothing is run, and weights are zeros that take no memory.
     with nn.initial.shapes_only():

@@ -20,7 +20,7 @@ DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 
 
 class Block(nn.Module):
-    """A shortcut around two layers, and what is named and is no layer."""
+    """A shortcut around two layers, and what is named and is not a layer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -48,12 +48,12 @@ MEAN, VAR, GAIN, SHIFT = (Parameter(RNG.uniform(0.5, 2, 4).astype("f4")) for _ i
 
 
 def lowered(function: Callable[..., Any], x: Any = X) -> Program:
-    """Give a function's program before any pass."""
+    """Return a function's program before any pass."""
     return lower(trace(function, [(x.shape, x.dtype)]))
 
 
 def kinds(program: Program) -> list[str]:
-    """Give each operation's problem by name, or its kind."""
+    """Return each operation's problem by name, or its kind."""
     return [op.problem.name if isinstance(op, Solve) else type(op).__name__ for op in program.ops]
 
 

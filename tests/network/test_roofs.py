@@ -122,7 +122,7 @@ def test_what_runs_no_kernel_has_no_part(network: Network, monkeypatch: pytest.M
 
 
 def test_a_join_in_part_counts_what_it_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The input lies elsewhere.
+    # The input is elsewhere.
     layer = nn.Conv2d(24, 8, 1)
     network = compile_module(lambda x: F.relu(np.concatenate([x, layer(x)], axis=1)), (1, 24, 8, 8))
     monkeypatch.setattr(peak, "measured", lambda: peak_of(1e9))

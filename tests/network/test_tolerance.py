@@ -19,7 +19,7 @@ SHAPE = (2, 16, 24, 24)
 
 
 class Ways(nn.Module):
-    """Three convolutions and a linear layer in a row, one convolution beside them."""
+    """Three convolutions and a linear layer in a row, one convolution in parallel."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -209,7 +209,7 @@ def test_what_torch_s_convolutions_lack() -> None:
         (lambda: nn.BatchNorm2d(3)(np.zeros((2, 3, 4))), r"expected 4D input \(got 3D input\)"),
         (
             lambda: nn.BatchNorm1d(3, track_running_stats=False)(np.zeros((2, 3))),
-            "an image's result would hang on its neighbours",
+            "an image's result would depend on the rest of the batch",
         ),
         (lambda: nn.Flatten(3, 2)(np.zeros((1, 2, 3, 4))), "start_dim cannot come after end_dim"),
         (lambda: nn.Flatten(5)(np.zeros((1, 2))), "Dimension out of range"),

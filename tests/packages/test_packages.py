@@ -1,6 +1,6 @@
 """Packages give the same results with fastconv in onnxruntime's place: text, boxes, scores.
 
-They are no part of the test extra: `make test-packages` installs them.
+They are not part of the test extra: `make test-packages` installs them.
 """
 
 from __future__ import annotations

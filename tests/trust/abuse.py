@@ -68,7 +68,7 @@ def bounded(more: int = MOST_MEMORY) -> None:
 
 
 def peak() -> int:
-    """Give the most memory that this process has held, in bytes."""
+    """Return the most memory that this process has held, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -81,14 +81,14 @@ def told(error: BaseException) -> str:
 
 
 def names_argument(error: BaseException, name: str) -> bool:
-    """Tell whether a message has an argument's name, in code or in words."""
+    """Return whether a message has an argument's name, in code or in words."""
     message = str(error).lower()
     words = (name.lower(), name.lower().replace("_", " "), *ALSO.get(name, ()))
     return any(word in message for word in words)
 
 
 def is_ours(error: BaseException) -> bool:
-    """Tell whether a ``raise`` of fastconv's own made an error: others do not know the call."""
+    """Return whether a ``raise`` of fastconv's own made an error: others do not know the call."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return "/fastconv/" in frame.filename and (frame.line or "").startswith("raise")
 
@@ -102,7 +102,7 @@ def restore() -> None:
 
 
 def fingerprints(arguments: dict[str, Any]) -> dict[str, bytes]:
-    """Give the bytes of all arrays, to see whether they are written to."""
+    """Return the bytes of all arrays, to see whether they are written to."""
     import numpy as np
 
     return {k: v.tobytes() for k, v in arguments.items() if type(v) is np.ndarray}

@@ -18,7 +18,7 @@ PLAIN = (None, "relu", "relu6")
 
 
 def is_exact(call: Call, algorithm: Algorithm) -> bool:
-    """Tell whether the answer must be the exact one, rounded to its dtype at most."""
+    """Return whether the answer must be the exact one, rounded to its dtype at most."""
     name, options = call.function, call.options
     if call.dtype.kind in "iu" or name.startswith(MOVES) or name in PLAIN:
         return True
@@ -32,7 +32,7 @@ def is_exact(call: Call, algorithm: Algorithm) -> bool:
 
 
 def allowed(call: Call, problem: Any, algorithm: Algorithm, exact: Array) -> Array:
-    """Give the largest error that each element may have; ``exact`` is float64's answer."""
+    """Return the largest error that each element may have; ``exact`` is float64's answer."""
     info = ml_dtypes.finfo(exact_dtype(call))
     sixteen = call.dtype.itemsize == 2
     # float16 and bfloat16 are computed in float32, and stored with one rounding; where the
@@ -46,7 +46,7 @@ def allowed(call: Call, problem: Any, algorithm: Algorithm, exact: Array) -> Arr
 
 
 def _step(call: Call, exact: Array, error: Any) -> Any:
-    """Give softplus's step where an error may put a cell on the other side of it.
+    """Return softplus's step where an error may put a cell on the other side of it.
 
     It is straight above its threshold, which is its curve less log(1 + exp(-threshold)) / beta.
     """
@@ -59,7 +59,7 @@ def _step(call: Call, exact: Array, error: Any) -> Any:
 
 
 def exact_dtype(call: Call) -> np.dtype[Any]:
-    """Give the real dtype of a call's numbers."""
+    """Return the real dtype of a call's numbers."""
     return np.dtype(call.input.real.dtype) if call.dtype.kind == "c" else call.dtype
 
 
@@ -92,19 +92,19 @@ def _computed(call: Call, problem: Any, algorithm: Algorithm, size: Array, eps: 
 
 
 def bound_of(algorithm: Algorithm, problem: Problem) -> float:
-    """Give an algorithm's own bound, for the problem that it is given."""
+    """Return an algorithm's own bound, for the problem that it is given."""
     return algorithm.error_bound(problem.without_idle())
 
 
 def deviation(call: Call, problem: Any) -> float:
-    """Give the standard deviation of a sum of products of the data that was drawn."""
+    """Return the standard deviation of a sum of products of the data that was drawn."""
     each = 2.0 if call.dtype.kind == "c" else 1.0
     # Integers of up to 3 have a variance of 4; a complex number has two parts.
     return each * sqrt(problem.sum_length) * (4 if call.whole else 1)
 
 
 def resized(problem: InterpolateProblem) -> float:
-    """Give the roundings of a weighted cell, times the weights' sum."""
+    """Return the roundings of a weighted cell, times the weights' sum."""
     taps = [problem.taps(i) for i in range(problem.n)]
     weight = prod(float(np.add.reduceat(np.abs(t.weight), t.first[:-1]).max()) for t in taps)
     return (sum(t.most for t in taps) + prod(t.most for t in taps[:-1]) + 4) * weight

@@ -24,7 +24,7 @@ from tests.trust import fuzz
 from tests.trust.calls import Array, Call
 
 BATCH = 4
-# Where a call's axis 0 is no batch: these sum over it.
+# Where a call's axis 0 is not a batch: these sum over it.
 MIXING = ("softmax", "log_softmax")
 
 
@@ -71,7 +71,7 @@ def run(trial: fuzz.Trial, call: Call, threads: int) -> Array:
 
 
 def networks() -> dict[str, tuple[Callable[[], Any], tuple[int, ...]]]:
-    """Give networks by name: what makes one, and the shape of an image."""
+    """Return networks by name: what makes one, and the shape of an image."""
     small = (3, 32, 32)
     return {
         "lenet5": (lambda: weighted(models.lenet5()), (1, 28, 28)),
@@ -84,7 +84,7 @@ def networks() -> dict[str, tuple[Callable[[], Any], tuple[int, ...]]]:
 
 
 def weighted(module: nn.Module) -> nn.Module:
-    """Draw a module's weights anew: the same in every process."""
+    """Draw a module's weights again: the same in every process."""
     rng = np.random.default_rng(0)
     state = {}
     for name, value in module.state_dict().items():
@@ -101,7 +101,7 @@ def weighted(module: nn.Module) -> nn.Module:
 
 
 def compiled(name: str, batch: int) -> tuple[Any, Array]:
-    """Give a network compiled for a batch, and that many images."""
+    """Return a network compiled for a batch, and that many images."""
     make, shape = networks()[name]
     module = make()
     x = np.random.default_rng(5).standard_normal((batch, *shape))
@@ -116,7 +116,7 @@ def outputs(network: Any, x: Array) -> list[Array]:
 
 
 def digests(count: int) -> list[str]:
-    """Give lines: a backend, what was run, and the digest of its bytes."""
+    """Return lines: a backend, what was run, and the digest of its bytes."""
     lines = []
     with shared_out():
         for backend in BACKENDS:
@@ -131,7 +131,7 @@ def digests(count: int) -> list[str]:
 
 
 def digest(arrays: list[Array]) -> str:
-    """Give the digest of arrays' bytes."""
+    """Return the digest of arrays' bytes."""
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
 
 

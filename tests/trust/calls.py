@@ -34,7 +34,7 @@ class Untold:
         return len(self.shape)
 
     def reshape(self, *shape: Any) -> Untold:
-        """Give it with another shape."""
+        """Return it with another shape."""
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
         return Untold(np.broadcast_to(np.empty(()), self.shape).reshape(wanted).shape, self.dtype)
 
@@ -65,7 +65,7 @@ class Call:
         return self.input.dtype
 
     def problem(self) -> Problem:
-        """Give the problem that is posed; a call that is refused raises what it raises."""
+        """Return the problem that is posed; a call that is refused raises what it raises."""
         arrays: dict[str, Any] = dict(self.arrays)
         arrays["input"] = Untold(self.input.shape, self.dtype)
         more = {"algorithm": "separable"} if self.outer else {}
@@ -80,7 +80,7 @@ class Call:
         return getattr(F, self.function)(**self.arrays, **(self.options | more))
 
     def exact(self) -> Any:
-        """Give what NumPy computes in float64, complex128 or the integers themselves.
+        """Return what NumPy computes in float64, complex128 or the integers themselves.
 
         Where cells are weighed by their distance, the weights are those of the dtype.
         """
@@ -91,7 +91,7 @@ class Call:
         return dataclasses.replace(self, arrays=wide, options=options).run(backend="reference")
 
     def image(self, number: int) -> Call:
-        """Give the call for one image of the batch alone, still as a batch."""
+        """Return the call for one image of the batch alone, still as a batch."""
         alone = dict(self.arrays)
         for name in ("input", "residual", "indices"):
             if name in alone:
@@ -106,13 +106,13 @@ class Call:
 
 
 def widened(array: Array) -> Array:
-    """Give an array in the widest dtype of its kind, which the reference computes in."""
+    """Return an array in the widest dtype of its kind, which the reference computes in."""
     if array.dtype.kind in "iu?":
         return array
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
 def able(problem: Problem) -> list[Algorithm]:
-    """Give the algorithms that say they can."""
+    """Return the algorithms that say they can."""
     busy = problem.without_idle()
     return [a for a in algorithms(type(problem)) if a.why_not(busy) is None]

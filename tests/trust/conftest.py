@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture
 def scale(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
-    """Give the count for the form that runs: ``scale(short, full)``."""
+    """Return the count for the form that runs: ``scale(short, full)``."""
     full = request.config.getoption("--trust") == "full"
     return lambda short, long: long if full else short
 
@@ -42,7 +42,7 @@ def record(config: pytest.Config, test: str, promise: str, what: str, figure: st
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
-    """Give a test that fails its row too."""
+    """Record a failing test in its row as well."""
     report = yield
     if report.failed:
         record(item.config, item.nodeid, item.name, f"{report.when}", "FAILED")

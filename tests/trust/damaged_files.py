@@ -38,7 +38,7 @@ FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "o
 
 @functools.cache
 def whole(kind: str) -> list[bytes]:
-    """Give files of a kind that are right."""
+    """Return files of a kind that are right."""
     import numpy as np
 
     import fastconv
@@ -117,7 +117,7 @@ def _zip_field(data: bytes, draw: random.Random) -> bytes:
 
 
 def _member(data: bytes, draw: random.Random) -> bytes:
-    """Write the archive anew with a member changed, gone, twice there, or deflated."""
+    """Write the archive again with a member changed, gone, twice there, or deflated."""
     old, stream = zipfile.ZipFile(io.BytesIO(data)), io.BytesIO()
     chosen = draw.choice(old.namelist())
     deflated = draw.random() < 0.15
@@ -214,7 +214,7 @@ class Hostile:
 
 
 def _pickles() -> list[bytes]:
-    """Give pickles that would run something, or take much memory or depth."""
+    """Return pickles that would run something, or take much memory or depth."""
     values = [Hostile(os.system, "touch ran"), Hostile(eval, "open('ran', 'w')"),
               Hostile(exec, "open('ran', 'w')"), Hostile(getattr, os, "system"),
               Hostile(bytearray, 2**40), Hostile(subprocess.Popen, ["touch", "ran"])]  # fmt: skip
@@ -244,7 +244,7 @@ PICKLES = _pickles()
 
 
 def bombs(kind: str) -> list[bytes]:
-    """Give archives that say little and hold much, and hostile pickles in a file of their own."""
+    """Return archives that say little and hold much, and hostile pickles in a file of their own."""
     if kind == "safetensors":
         return []
     found = list(PICKLES) if kind == "pt" else []

@@ -28,12 +28,12 @@ class Refused(Exception):
 
 
 def pick(rng: Rng, *choices: Any) -> Any:
-    """Give one of the arguments."""
+    """Return one of the arguments."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
-    """Give a dtype by its name, also the one that NumPy has not."""
+    """Return a dtype by its name, also the one that NumPy has not."""
     return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
 
 
@@ -55,7 +55,7 @@ def filled(rng: Rng, shape: Any, dtype: str, whole: bool, limit: int = 3) -> Arr
 
 
 def image_shape(batch: int, channels: int, size: tuple[int, ...], last: bool) -> tuple[int, ...]:
-    """Give a batch's shape in one of the two layouts."""
+    """Return a batch's shape in one of the two layouts."""
     return (batch, *size, channels) if last else (batch, channels, *size)
 
 
@@ -80,7 +80,7 @@ def activation_of(rng: Rng, dtype: str) -> Any:
 
 
 def some_size(rng: Rng, n: int) -> tuple[int, ...]:
-    """Draw a spatial size: ones, primes, what is no multiple of anything."""
+    """Draw a spatial size: ones, primes, what is not a multiple of anything."""
     most = (90, 24, 9)[n - 1]
     return tuple(
         int(pick(rng, 1, 2, 3, 7, 8, rng.integers(1, most), rng.integers(1, most), most))

@@ -2,7 +2,7 @@
 
 ``--count N --seed S`` draws problems 0 to N - 1 of a seed; ``--only "conv2d numba"`` runs those
 alone whose line has all these words; ``--index I`` runs one. A failure prints the command that
-runs it again. At the end stands, for each algorithm, the largest error as a part of its bound.
+runs it again. At the end it prints, for each algorithm, the largest error as a part of its bound.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.trust.calls import Array, Call, able
 from tests.trust.draws import drawn, pick
 
 THREADS = (1, 2, 3, 8)
-# What an input and an output may be beside plain arrays.
+# What an input and an output may be besides plain arrays.
 FORMS = (
     "plain",
     "plain",
@@ -173,12 +173,12 @@ def images(trial: Trial, how: dict[str, Any], result: Any) -> None:
 
 
 def first(result: Any) -> Any:
-    """Give a result without its indices."""
+    """Return a result without its indices."""
     return result[0] if isinstance(result, tuple) else result
 
 
 def formed(array: Array, form: str) -> Array:
-    """Give an array in one of ``FORMS``."""
+    """Return an array in one of ``FORMS``."""
     if form == "unaligned":
         raw = np.empty(array.nbytes + 1, np.uint8)[1:]
         copy = raw.view(array.dtype).reshape(array.shape)
@@ -194,7 +194,7 @@ def formed(array: Array, form: str) -> Array:
 
 
 def placed(shape: tuple[int, ...], dtype: Any, form: str, values: Any) -> Array:
-    """Give a view of larger memory, every other cell of it or from the end, with ``values``."""
+    """Return a view of larger memory, every other cell of it or from the end, with ``values``."""
     if not shape:
         return np.asarray(values, dtype).copy()
     step = 2 if form == "strided" else -1
@@ -205,7 +205,7 @@ def placed(shape: tuple[int, ...], dtype: Any, form: str, values: Any) -> Array:
 
 
 def output(shape: tuple[int, ...], trial: Trial) -> Array | None:
-    """Give an ``out`` full of NaN in one of ``OUTPUTS``."""
+    """Return an ``out`` full of NaN in one of ``OUTPUTS``."""
     if trial.output == "none":
         return None
     return formed(poisoned(shape, trial.problem.output_dtype), trial.output)

@@ -64,7 +64,7 @@ def _ones(*shape: int, dtype: Any = "f4") -> Any:
     return np.ones(shape, dtype)
 
 
-# Wrong wherever they stand, but for the few parameters that take anything.
+# Wrong wherever they are, but for the few parameters that take anything.
 NAMED: dict[str, Callable[[], Any]] = {
     "None": lambda: None, "True": lambda: True, "False": lambda: False,
     "np.True_": lambda: np.True_,
@@ -145,12 +145,12 @@ ARRAYS: dict[str, Callable[[], Any]] = {
 
 
 def named(table: dict[str, Callable[[], Any]]) -> st.SearchStrategy[tuple[str, Any]]:
-    """Draw from a table, made anew each time: a generator is used up by its first reader."""
+    """Draw from a table, made again each time: a generator is used up by its first reader."""
     return st.sampled_from(sorted(table)).map(lambda name: (name, table[name]()))
 
 
 def shown(value: Any) -> tuple[str, Any]:
-    """Give a value with its repr as its name."""
+    """Return a value with its repr as its name."""
     text = repr(value) if not isinstance(value, np.ndarray) else f"{value.dtype}{value.shape}"
     return text[:200], value
 

@@ -243,7 +243,7 @@ COORDINATES = (
 
 
 def resize(d: Draw, op: str) -> Drawn:
-    """Resize in all modes, by factors that are no binary fractions, or to sizes."""
+    """Resize in all modes, by factors that are not binary fractions, or to sizes."""
     mode, coordinates = d.one("nearest", "linear", "cubic"), d.one(*COORDINATES)
     dtype = d.one("float32", "float32", "float16", "uint8", "int8", "int32")
     # Products of numbers near float32's ends are left to the operators above.

@@ -46,17 +46,17 @@ class Call:
 
 
 def ones(*shape: int) -> Any:
-    """Give float32 numbers that are not all alike."""
+    """Return float32 numbers that are not all alike."""
     return np.linspace(-1, 1, int(np.prod(shape)), dtype="f4").reshape(shape)
 
 
 def images(n: int) -> Any:
-    """Give a batch with ``n`` spatial dimensions."""
+    """Return a batch with ``n`` spatial dimensions."""
     return ones(BATCH, CHANNELS, *(SIDE,) * n)
 
 
 def rank(name: str) -> int:
-    """Give the number of spatial dimensions that a name ends in; 2 where it says none."""
+    """Return the number of spatial dimensions that a name ends in; 2 where it says none."""
     found = re.search(r"([123])d$", name.lower())
     return int(found[1]) if found else 2
 
@@ -123,7 +123,7 @@ COMMON: Makers = {
     "dim": lambda n: 1,
     "seed": lambda n: 1,
 }
-# Given although they have a default, for the parameters beside them to matter.
+# Given although they have a default, for the other parameters to matter.
 ALWAYS = ("weight", "bias", "size", "dim")
 
 
@@ -169,7 +169,7 @@ def call_of(name: str, function: Any, given: dict[str, Any], **options: Any) -> 
 
 
 def functional() -> Iterator[Call]:
-    """Give every name of `fastconv.functional`."""
+    """Yield every name of `fastconv.functional`."""
     import fastconv.functional as F
 
     for name in F.__all__:
@@ -178,7 +178,7 @@ def functional() -> Iterator[Call]:
 
 
 def layers() -> Iterator[Call]:
-    """Give every layer: made with arguments, and called."""
+    """Yield every layer: made with arguments, and called."""
     from fastconv import nn
 
     for name in nn.__all__:
@@ -205,7 +205,7 @@ def call(layer: Any, input: Any, *rest: Any, **options: Any) -> Any:
 
 
 def layer_input(name: str) -> Any:
-    """Give an input that a layer made by `arguments` takes."""
+    """Return an input that a layer made by `arguments` takes."""
     special = {
         "Fold": "fold", "MaxUnpool1d": "max_unpool", "MaxUnpool2d": "max_unpool",
         "MaxUnpool3d": "max_unpool", "LSTM": "lstm", "GRU": "gru", "RNN": "rnn",
@@ -216,7 +216,7 @@ def layer_input(name: str) -> Any:
 
 
 def tools() -> Iterator[Call]:
-    """Give what loads, compiles, explains, measures and shows; all that is left of the names."""
+    """Yield what loads, compiles, explains, measures and shows; all that is left of the names."""
     import fastconv
     from fastconv import nn
 
@@ -275,7 +275,7 @@ def tools() -> Iterator[Call]:
 
 
 def models() -> Iterator[Call]:
-    """Give every model."""
+    """Yield every model."""
     from fastconv import models
 
     special = {"VGG": {"depth": 11, "batch_norm": False},
@@ -286,7 +286,7 @@ def models() -> Iterator[Call]:
 
 
 def doors() -> Iterator[Call]:
-    """Give what opens to other libraries: onnx's backend and sessions, PyTorch, pictures."""
+    """Yield what opens to other libraries: onnx's backend and sessions, PyTorch, pictures."""
     import onnx
     import torch
 

@@ -43,7 +43,7 @@ def bordered(x: Array, pairs: Pairs, mode: str, cval: float = 0) -> Array:
 
 
 def correlation(ndim: int) -> Any:
-    """Give the correlation over so many dimensions."""
+    """Return the correlation over so many dimensions."""
     return (F.conv1d, F.conv2d, F.conv3d)[ndim - 1]
 
 
@@ -53,7 +53,7 @@ def correlation(ndim: int) -> Any:
 def correlate(
     input: Any, weights: Any, mode: str = "reflect", cval: float = 0.0, origin: int = 0
 ) -> Array:
-    """ndimage: a window lies from k // 2 + origin cells before each place on."""
+    """ndimage: a window is from k // 2 + origin cells before each place on."""
     x, w = as_floats(input, weights)
     pairs = [(k // 2 + origin, k - 1 - k // 2 - origin) for k in w.shape]
     return filtered(correlation(x.ndim), x, w, pairs, mode, cval)
@@ -157,7 +157,7 @@ def gaussian_filter(
 
 
 def gaussian(sigma: float, truncate: float = 4.0) -> Array:
-    """Give the weights of a Gaussian filter."""
+    """Return the weights of a Gaussian filter."""
     radius = int(truncate * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     return weights / weights.sum()
@@ -197,13 +197,13 @@ def signal_correlate2d(
 def lfilter(b: Any, a: Any, x: Any) -> Array:
     """A filter without feedback: "causal"."""
     if np.size(a) != 1:
-        raise ValueError("a filter with feedback is no convolution")
+        raise ValueError("a filter with feedback is not a convolution")
     x, w = as_alike(x, np.asarray(b) / np.ravel(a)[0])
     return np.asarray(F.convolve(x[None, None], w[None, None], padding="causal")[0, 0])
 
 
 def pairs_of(mode: str, kernel: Array) -> Pairs:
-    """Give the border that signal's modes see; of an even kernel "same" has more before."""
+    """Return the border that signal's modes see; of an even kernel "same" has more before."""
     return {
         "full": [(k - 1, k - 1) for k in kernel.shape],
         "same": [(k // 2, (k - 1) // 2) for k in kernel.shape],
@@ -215,14 +215,14 @@ def pairs_of(mode: str, kernel: Array) -> Pairs:
 
 
 def as_floats(*values: Any) -> tuple[Array, ...]:
-    """Give arrays of one float dtype: float32 where all are, else float64."""
+    """Return arrays of one float dtype: float32 where all are, else float64."""
     arrays = [np.asarray(value) for value in values]
     single = arrays[0].dtype == np.float32
     return tuple(array.astype("f4" if single else "f8") for array in arrays)
 
 
 def as_alike(first: Any, second: Any) -> tuple[Array, Array]:
-    """Give two arrays of the dtype that NumPy makes of both."""
+    """Return two arrays of the dtype that NumPy makes of both."""
     a, b = np.asarray(first), np.asarray(second)
     dtype = np.result_type(a, b)
     return a.astype(dtype), b.astype(dtype)

@@ -12,7 +12,7 @@ import rich.table
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    """Give the rows by topic, then as they were recorded."""
+    """Return the rows by topic, then as they were recorded."""
     found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     return sorted(found, key=lambda row: topic(row["test"]))
 

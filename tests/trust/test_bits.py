@@ -29,7 +29,7 @@ def _shared_out() -> Iterator[None]:
 
 
 def with_images(call: Call, places: list[int]) -> Call:
-    """Give the call for a batch of these images."""
+    """Return the call for a batch of these images."""
     arrays = dict(call.arrays)
     for name in ("input", "residual", "indices"):
         if name in arrays:
@@ -38,7 +38,7 @@ def with_images(call: Call, places: list[int]) -> Call:
 
 
 def shifted(array: Array, offset: int) -> Array:
-    """Give a copy that begins so many bytes after a multiple of 64."""
+    """Return a copy that begins so many bytes after a multiple of 64."""
     memory = np.empty(array.nbytes + 128, np.uint8)
     start = -memory.ctypes.data % 64 + offset
     copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -143,7 +143,7 @@ def test_other_processes_give_the_same_bits(scale: Scale, told: Told) -> None:
 
 
 def spoiled(call: Call, image: int, value: float, rng: np.random.Generator) -> tuple[Call, Array]:
-    """Give the call with one cell of an image spoiled."""
+    """Return the call with one cell of an image spoiled."""
     x = call.input.copy()
     at = (image, *(int(rng.integers(n)) for n in x.shape[1:]))
     x[at] = value
@@ -151,7 +151,7 @@ def spoiled(call: Call, image: int, value: float, rng: np.random.Generator) -> t
 
 
 def spread(algorithm: str) -> str | None:
-    """Tell by which rule of docs/semantics.md a NaN may reach more than its own windows."""
+    """Return by which rule of docs/semantics.md a NaN may reach more than its own windows."""
     if algorithm.startswith("winograd"):
         return "its tiles"
     return {"fft": "the two blocks that share it"}.get(algorithm)

@@ -90,7 +90,7 @@ def legal(rng: np.random.Generator) -> tuple[ConvProblem, dict[str, Any]] | None
 
 
 def roof_seconds(problem: Problem) -> float:
-    """Give the time that the machine's fixed figures allow a problem."""
+    """Return the time that the machine's fixed figures allow a problem."""
     machine = get_machine()
     compute = problem.flops / machine.peak_flops(problem.dtype)
     return max(compute, problem.bytes / machine.memory_bandwidth)

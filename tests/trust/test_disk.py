@@ -93,7 +93,7 @@ def test_many_processes_start_on_one_empty_cache(tmp_path: Path, scale: Any, tol
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc takes no folders")
 def test_nowhere_to_keep_anything(where: str, variables: dict[str, str], told: Told) -> None:
     run_script(COMPUTE + "    assert right()", FASTCONV_BACKEND="numba", **variables)
-    told("a cache that cannot be written is no error", where, "compiled, right, no warning")
+    told("a cache that cannot be written is not an error", where, "compiled, right, no warning")
 
 
 def test_without_a_home_nothing_is_looked_for_in_the_current_folder(
@@ -126,7 +126,7 @@ def test_a_full_disk(room: int, tmp_path: Path, told: Told) -> None:
     )
     run_script(code, FASTCONV_BACKEND="numba", FASTCONV_CACHE_DIR=str(tmp_path))
     assert list((tmp_path / "numba").iterdir()) == []
-    told("a full disk is no error", f"room for {room} bytes a file", "right, nothing left behind")
+    told("a full disk is not an error", f"room for {room} bytes a file", "right, nothing left over")
 
 
 @pytest.mark.parametrize("site", ["mkdir", "mkstemp", "fdopen", "write", "replace", "unlink"])
@@ -161,7 +161,7 @@ def test_each_step_of_a_write_may_fail(
             patch.setattr(kept.os, "fdopen", Full)
         else:
             patch.setattr(kept.os, site, full)
-            # What cannot be removed stays, and is no error either.
+            # What cannot be removed stays, and is not an error either.
             if site == "unlink":
                 patch.setattr(kept.os, "replace", full)
         kept.write(path, b"after")
@@ -308,7 +308,7 @@ def test_a_hostile_pickle_is_not_opened(trusted: bool, tmp_path: Path, told: Tol
         told(
             "nothing is taken from where another user can write",
             f"{len(files)} hostile pickles with right names and digests, folder open to others",
-            "none opened; compiled anew, right",
+            "none opened; compiled again, right",
         )
 
 

@@ -163,7 +163,7 @@ def test_an_out_that_overlaps_an_input_is_refused_untouched(backend: str, scale:
 
 
 def calls_with_weights(rng: np.random.Generator) -> list[Call]:
-    """Give small calls that between them every algorithm can serve."""
+    """Return small calls that between them every algorithm can serve."""
 
     def of(*shape: int) -> Array:
         return rng.standard_normal(shape).astype("f4")
@@ -182,7 +182,7 @@ def calls_with_weights(rng: np.random.Generator) -> list[Call]:
 
 
 def packed(call: Call, algorithm: Algorithm) -> list[Array]:
-    """Give what an algorithm's plan keeps of floats, as it lies in memory."""
+    """Return what an algorithm's plan keeps of floats, as it is stored in memory."""
     problem = call.problem().without_idle()
     weight = call.arrays["weight"]
     plan = algorithm.plan(problem, weight, None)
@@ -199,7 +199,7 @@ COPYING = ("direct", "planar", "im2col", "depthwise", "depthwise_planar", "dot",
 
 
 def test_no_packed_weight_is_subnormal(told: Told) -> None:
-    """What slows a multiplication 40 to 100 times is not there to be multiplied, or is a zero."""
+    """What slows a multiplication 40 to 100 times is not multiplied, or is a zero."""
     looked, tiny = set(), np.finfo(np.float32).tiny
     for call in calls_with_weights(np.random.default_rng(6)):
         # Around the smallest normal number: transforms and products leave many below it.

@@ -34,7 +34,7 @@ needs_mode = pytest.mark.skipif(not HAS_MODE, reason="no such mode on this proce
 
 
 def with_input(call: Call, scale: float) -> Call:
-    """Give a call on an image of such numbers, with large weights and nothing added to them."""
+    """Return a call on an image of such numbers, with large weights and nothing added to them."""
     arrays = dict(call.arrays)
     arrays["input"] = (arrays["input"] * 0 + 1) * call.dtype.type(scale)
     arrays["weight"] = (arrays["weight"] * call.dtype.type(2.0**60)).astype(call.dtype)
@@ -45,7 +45,7 @@ def with_input(call: Call, scale: float) -> Call:
 
 
 def of_subnormals(call: Call) -> tuple[Call, Call]:
-    """Give a call on the largest subnormals, and on zeros."""
+    """Return a call on the largest subnormals, and on zeros."""
     kind = np.finfo("f8" if call.dtype in (np.dtype("f8"), np.dtype("c16")) else "f4")
     return with_input(call, float(kind.tiny) * 0.75), with_input(call, 0.0)
 

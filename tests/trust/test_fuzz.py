@@ -41,7 +41,7 @@ def test_drawn_problems(
 
 @pytest.mark.parametrize("backend", COMPILED)
 def test_bounds_are_held_and_say_something(backend: str, told: Callable[..., None]) -> None:
-    """An error lies below what its algorithm states, and not far below it."""
+    """An error is below what its algorithm states, and not far below it."""
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, 48, 40, 40)), rng.standard_normal((32, 48, 3, 3))
     exact = F.conv2d(x, w, backend="reference")

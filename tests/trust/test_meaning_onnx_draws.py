@@ -74,7 +74,7 @@ def feeds(node: Drawn, wide: bool = False) -> dict[str, Array]:
 
 
 def answers(node: Drawn) -> Iterator[Any]:
-    """Return right answers, one after the other: float64's first, and others where it is open."""
+    """Yield right answers, one after the other: float64's first, and others where it is open."""
     from onnx.reference import ReferenceEvaluator
 
     narrow = any(v is not None and v.dtype == np.float16 for v in node.inputs.values())

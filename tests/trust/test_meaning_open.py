@@ -232,7 +232,7 @@ def test_an_empty_stride_is_the_kernels(name: str, backend: str | None) -> None:
 
 
 def arrays(x: Array) -> dict[str, Array]:
-    """Give the same numbers in all the ways that arrays may lie."""
+    """Return the same numbers in all the layouts that arrays may have."""
     flipped = np.ascontiguousarray(x[..., ::-1])[..., ::-1]
     apart = np.repeat(x, 2, axis=-1)[..., ::2]
     memory = np.zeros(x.nbytes + 1, np.uint8)

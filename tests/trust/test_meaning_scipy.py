@@ -28,7 +28,7 @@ MODES = ("constant", "nearest", "mirror", "wrap", "reflect")
 
 
 def tolerance(dtype: Any, length: int) -> float:
-    """Give the error allowed to a sum of normal numbers, by an algorithm inside its bound."""
+    """Return the error allowed to a sum of normal numbers, by an algorithm inside its bound."""
     real = np.dtype(dtype).type(0).real.dtype
     if real.kind == "i":
         return 0.0
@@ -204,7 +204,7 @@ def test_borders_that_go_round_more_than_once_are_refused(mode: str) -> None:
         calls.correlate(x, w, mode=mode)
 
 
-# What stands in SciPy's own docstrings, by the names that its examples call. (Those of
+# What is in SciPy's own docstrings, by the names that its examples call. (Those of
 # gaussian_filter are of integers, cut down to integers again after each dimension.)
 DOCUMENTED = (
     "convolve", "convolve1d", "correlate1d", "gaussian_filter1d", "maximum_filter1d",
@@ -250,7 +250,7 @@ def test_published_examples(told: Callable[..., None]) -> None:
 
 
 def words(count: collections.Counter[str]) -> str:
-    """Say how many there were of each."""
+    """Return how many there were of each."""
     return ", ".join(f"{number:,} {word}" for word, number in sorted(count.items()))
 
 

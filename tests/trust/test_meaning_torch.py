@@ -1,7 +1,7 @@
 """fastconv means what PyTorch means, on PyTorch's own samples of its operators and modules.
 
-Values are compared with torch's in float64, shapes and dtypes with what torch gives for the very
-sample; what torch refuses, fastconv refuses.
+Values are compared with torch's in float64, shapes and dtypes with what torch gives for the sample;
+what torch refuses, fastconv refuses.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Tally(collections.Counter[str]):
         self.rows: set[gaps.Gap] = set()
 
     def refuse(self, name: str, error: Exception, where: str) -> None:
-        """Count a refusal, which must stand in the table."""
+        """Count a refusal, which must be in the table."""
         text = f"{type(error).__name__}: {error}"
         row = gaps.gap(gaps.REFUSED, name, text)
         assert row is not None, f"{where}: {text}"
@@ -62,14 +62,14 @@ class Tally(collections.Counter[str]):
 
 
 def operators(name: str) -> list[Any]:
-    """Give torch's entries for a name: its variants."""
+    """Return torch's entries for a name: its variants."""
     found = [operator for operator in ts.operators() if operator.name == name]
     assert found, f"torch lists no {name}: say so in tests/trust/torch_gaps.py"
     return found
 
 
 def drawn(operator: Any, dtype: Any, most: int) -> list[Any]:
-    """Give at most so many of the samples, always the same; few come from the first ones."""
+    """Return at most so many of the samples, always the same; few come from the first ones."""
     found = list(itertools.islice(ts.samples(operator, dtype), 20 * most))
     return found if len(found) <= most else random.Random(0).sample(found, most)
 
@@ -116,7 +116,7 @@ def check(operator: Any, sample: Any, tally: Tally, backends: tuple[str, ...]) -
 
 
 def outputs(operator: Any, sample: Any) -> tuple[list[Array] | None, list[Array]]:
-    """Give what torch gives, None where it refuses its own sample, and that in float64."""
+    """Return what torch gives, None where it refuses its own sample, and that in float64."""
     try:
         native = numpy_parts(operator.theirs(*sample.args, **sample.kwargs))
     except (RuntimeError, NotImplementedError):
@@ -163,18 +163,18 @@ def assert_within(got: Array, wide: Array, limit: Any, where: str) -> float:
 
 
 def parts(result: Any) -> tuple[Array, ...]:
-    """Give one output or several as a tuple."""
+    """Return one output or several as a tuple."""
     return result if isinstance(result, tuple) else (result,)
 
 
 def numpy_parts(result: Any) -> list[Array]:
-    """Give torch's outputs as arrays."""
+    """Return torch's outputs as arrays."""
     several = result if isinstance(result, (tuple, list)) else (result,)
     return [ts.array(tensor) for tensor in several]
 
 
 def errors() -> Iterator[tuple[Any, Any, str]]:
-    """Give what torch lists as errors, and refuses in deed, with its words."""
+    """Yield what torch lists as errors, and refuses in deed, with its words."""
     seen = set()
     for operator in ts.operators():
         if operator.info.error_inputs_func is None or operator.name in seen:

@@ -195,7 +195,7 @@ FLAT = """
             F.relu(part)
             if number % 10 == 0:
                 network(x[: 1 + number // 10 % 2, :, :40, :40])
-                # A bias of its own each time, beside a weight that stays.
+                # A bias of its own each time, with a weight that stays.
                 F.conv2d(part, weight, nn.Parameter(np.ones(8, "f4")))
 """
 

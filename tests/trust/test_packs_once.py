@@ -45,7 +45,7 @@ def count_packing(patch: pytest.MonkeyPatch) -> list[str]:
     patch.setattr(run, "_plan", counted(run._plan, "_plan"))
     for weights in (plan.Weights, plan.HostWeights):
         patch.setattr(weights, "packed", counted(weights.packed, weights.__name__))
-    # Whoever takes parameters at a run packs them there.
+    # Plans that take parameters at a run pack them there.
     patch.setattr(run, "find_packing_plan", counted(run.find_packing_plan, "find_packing_plan"))
     return made
 

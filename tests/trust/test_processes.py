@@ -434,7 +434,7 @@ def test_what_a_caller_gave_is_written_whole(backend: str) -> None:
         os.kill(os.getpid(), signal.SIGINT)
     x = x[:2, :, :80, :80].copy()
     out = np.zeros((2, 256, 76, 76), "f4")
-    long(out=out)  # whatever is compiled is there
+    long(out=out)  # everything is compiled
     out[:] = 0
     thread = threading.Thread(target=press)
     thread.start()

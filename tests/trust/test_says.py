@@ -48,7 +48,7 @@ def pools(draw: st.DrawFn) -> tuple[str, tuple[Any, ...]]:
 
 
 def ran(call: Callable[[], Any]) -> list[str]:
-    """Give the algorithms of the plans that a call made."""
+    """Return the algorithms of the plans that a call made."""
     made: list[str] = []
     chosen = run.choose
 
@@ -122,7 +122,7 @@ def test_reasons_are_those_of_the_choice(
             refused += 1
             with pytest.raises(ValueError) as caught:  # noqa: PT011 - the reason is looked at below
                 F.conv2d(*arrays, **asked)
-            # A reason that names the tuning or the card is said alike by both.
+            # A reason that names the tuning or the GPU is said alike by both.
             assert contender.why_not in str(caught.value)
 
     check()
@@ -173,7 +173,7 @@ def test_figures_are_those_of_the_call(
                 assert contender.roof == pytest.approx(roof / contender.seconds)
 
     check()
-    told(PROMISE, "FLOP, bytes, roof and what bounds it, worked out anew", f"{count} convolutions")
+    told(PROMISE, "FLOP, bytes, roof and what bounds it, worked out again", f"{count} convolutions")
 
 
 def test_a_network_tells_of_every_operation(told: Callable[[str, str, str], None]) -> None:

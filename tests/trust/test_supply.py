@@ -22,7 +22,7 @@ RISKY = {
     "importlib.import_module", "ctypes.CDLL", "runpy.run_path", "np.load", "numpy.load",
     "np.lib.format.read_array", "socket.socket", "urllib.request.urlopen",
 }  # fmt: skip
-# (file, call): why it is no danger.
+# (file, call): why it is not a danger.
 ALLOWED = {
     ("fastconv/__init__.py", "importlib.import_module"): "names of the table in the same file",
     ("fastconv/backends/c/__init__.py", "importlib.import_module"): "the extension's own name",
@@ -50,7 +50,7 @@ ALLOWED = {
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
-    """Give every call of a module with the name that it is written with."""
+    """Yield every call of a module with the name that it is written with."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node

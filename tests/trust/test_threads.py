@@ -47,7 +47,7 @@ def networks() -> list[Any]:
 
 
 def calls(backend: str) -> list[Callable[[], Any]]:
-    """Give calls whose results hang on nothing but themselves."""
+    """Return calls whose results depend on nothing but themselves."""
     rng = np.random.default_rng(0)
 
     def drawn(*shape: int) -> Any:
@@ -82,7 +82,7 @@ def test_many_threads_give_the_bits_of_one(
     monkeypatch.setenv("FASTCONV_BACKEND", backend)
     fastconv.set_num_threads(1)
     wanted = [call().tobytes() for call in calls(backend)]
-    # Made anew: the threads trace, plan and pack what nobody has met before.
+    # Made again: the threads trace, plan and pack what none has met before.
     fresh = calls(backend)
     rounds = scale(12, 400)
     begin = threading.Barrier(THREADS)
@@ -266,7 +266,7 @@ def test_fastconv_works_beside_a_program_of_numba(layer: str, told: Told) -> Non
     found = run_script(code, FASTCONV_BACKEND="numba", **variables)
     assert found.strip() == layer
     told(
-        "programs of Numba work beside fastconv",
+        "programs of Numba work alongside fastconv",
         f"prange and convolutions in turn, Numba's layer {layer!r}, its setting changed",
         "40 of 40 results exact, Numba's setting left alone",
     )

@@ -1,4 +1,4 @@
-"""Where fastconv differs from PyTorch on purpose: every sample that is refused stands here.
+"""Where fastconv differs from PyTorch on purpose: every sample that is refused is here.
 
 docs/semantics.md says the same to users. A row that no sample needs is an error, in the full form.
 """
@@ -39,7 +39,7 @@ REFUSED = (
     Gap(
         "BatchNorm[123]d",
         "ValueError: .*batch_norm with training=True takes its statistics from the batch",
-        "without running statistics an image's result would hang on its neighbours",
+        "without running statistics an image's result would depend on the rest of the batch",
     ),
 )
 
@@ -101,11 +101,11 @@ NOT_OFFERED = {
 
 
 def rows_of(rows: tuple[Gap, ...], operator: str) -> set[Gap]:
-    """Give the rows that speak of an operator."""
+    """Return the rows that speak of an operator."""
     return {row for row in rows if re.fullmatch(row.operator, operator)}
 
 
 def gap(rows: tuple[Gap, ...], operator: str, error: str) -> Gap | None:
-    """Find the row that a refusal stands in."""
+    """Find the row that a refusal is in."""
     found = (row for row in rows if re.fullmatch(row.operator, operator))
     return next((row for row in found if re.search(row.error, error)), None)

@@ -38,7 +38,7 @@ class ModuleSample(NamedTuple):
 
 
 def samples(name: str) -> list[ModuleSample]:
-    """Give torch's samples of a module in evaluation."""
+    """Return torch's samples of a module in evaluation."""
     (info,) = (m for m in listed_modules() if m.module_cls.__name__ == name)
     torch.manual_seed(0)
     options = {"device": "cpu", "dtype": torch.float32, "requires_grad": False, "training": False}
@@ -66,7 +66,7 @@ def made(name: str, module: Any, drawn: Any) -> ModuleSample:
 
 
 def allowed(name: str, sample: ModuleSample, want: Array) -> float:
-    """Give the largest error of a result: that of a sum over an image, scaled to the result."""
+    """Return the largest error of a result: that of a sum over an image, scaled to the result."""
     if name.startswith(EXACT) or "Pad" in name:
         return 0.0
     shape = sample.inputs[0].shape

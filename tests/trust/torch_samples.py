@@ -43,17 +43,17 @@ class Operator(NamedTuple):
 
     @property
     def ours(self) -> Any:
-        """Give fastconv's function."""
+        """Return fastconv's function."""
         return getattr(F, self.name)
 
     @property
     def theirs(self) -> Any:
-        """Give torch's function: that of the list may wrap it."""
+        """Return torch's function: that of the list may wrap it."""
         return getattr(torch.nn.functional, self.name, None) or getattr(torch, self.name)
 
     @property
     def dtypes(self) -> tuple[Any, ...]:
-        """Give the dtypes that torch serves on a CPU, and NumPy has."""
+        """Return the dtypes that torch serves on a CPU, and NumPy has."""
         return tuple(dtype for dtype in DTYPES if dtype in self.info.dtypes)
 
 
@@ -77,7 +77,7 @@ def listed_modules() -> tuple[Any, ...]:
 
 @functools.cache
 def operators() -> tuple[Operator, ...]:
-    """Give those of torch's operators that fastconv has."""
+    """Return those of torch's operators that fastconv has."""
     found = []
     for info in listed():
         name = info.name.removeprefix(PREFIX)
@@ -104,7 +104,7 @@ class Sample(NamedTuple):
         return Sample(mapped(change, self.args), mapped(change, self.kwargs))
 
     def arrays(self) -> Sample:
-        """Give the call as fastconv takes it."""
+        """Return the call as fastconv takes it."""
         return self.cast(argument)
 
     def __str__(self) -> str:
@@ -114,19 +114,19 @@ class Sample(NamedTuple):
 
 
 def samples(operator: Operator, dtype: Any) -> Iterator[Sample]:
-    """Give torch's samples of an operator, drawn from one seed."""
+    """Yield torch's samples of an operator, drawn from one seed."""
     torch.manual_seed(0)
     drawn = operator.info.reference_inputs("cpu", dtype)
     for sample in drawn:
         kwargs = dict(sample.kwargs)
-        # Training is random or hangs on the batch: see `test_training_is_refused`.
+        # Training is random or depends on the batch: see `test_training_is_refused`.
         if operator.name in TRAINED:
             kwargs["training"] = False
         yield Sample((sample.input, *sample.args), kwargs)
 
 
 def mapped(change: Any, value: Any) -> Any:
-    """Apply a change to what lies in tuples, lists and dicts."""
+    """Apply a change to what is in tuples, lists and dicts."""
     if isinstance(value, dict):
         return {name: mapped(change, item) for name, item in value.items()}
     if type(value) in (tuple, list):
@@ -135,7 +135,7 @@ def mapped(change: Any, value: Any) -> Any:
 
 
 def argument(value: Any) -> Any:
-    """Give an argument of torch's as NumPy knows it."""
+    """Return an argument of torch's as NumPy knows it."""
     if isinstance(value, torch.Tensor):
         return array(value)
     if isinstance(value, torch.dtype):
@@ -152,7 +152,7 @@ def array(tensor: Any) -> Array:
 
 
 def widened(value: Any) -> Any:
-    """Give a tensor in the widest dtype of its kind."""
+    """Return a tensor in the widest dtype of its kind."""
     if not isinstance(value, torch.Tensor):
         return value
     if value.dtype.is_complex:
@@ -163,7 +163,7 @@ def widened(value: Any) -> Any:
 
 
 def sizes(value: Any) -> Any:
-    """Give a tensor's absolute values."""
+    """Return a tensor's absolute values."""
     return value.abs() if isinstance(value, torch.Tensor) else value
 
 

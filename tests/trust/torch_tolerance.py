@@ -1,4 +1,4 @@
-"""How far a result may lie from PyTorch's in float64: by dtype and the length of the sum."""
+"""How far a result may be from PyTorch's in float64: by dtype and the length of the sum."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.trust.torch_samples import Operator, Sample, array, sizes, widened
 
 Array = np.ndarray[Any, Any]
 
-# Nothing is rounded: the very bits.
+# Nothing is rounded: the same bits.
 EXACT = (
     "relu", "relu6", "hardtanh", "pad", "unfold", "pixel_shuffle", "pixel_unshuffle", "dropout",
     "max_pool", "adaptive_max_pool", "max_unpool",
 )  # fmt: skip
 SUMS = ("conv", "linear", "avg_pool", "adaptive_avg_pool", "interpolate")
 NORMS = ("batch_norm", "instance_norm", "group_norm", "layer_norm")
-# Roundings beside those of a sum: of a factor, a bias, a division.
+# Roundings besides those of a sum: of a factor, a bias, a division.
 FEW = 8
 
 
@@ -36,7 +36,7 @@ def family(operator: Operator) -> str:
 
 
 def allowed(operator: Operator, sample: Sample, want: Array, dtype: np.dtype[Any]) -> Any:
-    """Give the largest error of each element of a result of ``dtype``."""
+    """Return the largest error of each element of a result of ``dtype``."""
     rule = family(operator)
     if rule == "exact" or dtype.kind in "iub":
         return np.zeros(want.shape)
@@ -93,7 +93,7 @@ def length(operator: Operator, sample: Sample) -> int:
 
 
 def attended(sample: Sample) -> tuple[float, float]:
-    """Give the roundings of attention, and what they are relative to.
+    """Return the roundings of attention, and what they are relative to.
 
     A score's error is an error of its weight relative to that, in numerator and denominator; the
     weights add up to 1.
@@ -111,7 +111,7 @@ def attended(sample: Sample) -> tuple[float, float]:
 
 
 def normed(operator: Operator, sample: Sample, want: Array) -> tuple[float, float]:
-    """Give the roundings of a normalisation, and what they are relative to."""
+    """Return the roundings of a normalisation, and what they are relative to."""
     x = array(widened(sample.args[0]))
     kwargs = sample.kwargs
     eps = kwargs.get("eps", 1e-5)
@@ -139,7 +139,7 @@ def row_length(operator: Operator, sample: Sample) -> int:
 
 
 def near(operator: Operator, sample: Sample, size: Array) -> Array:
-    """Give what the roundings of a function of one element are relative to.
+    """Return what the roundings of a function of one element are relative to.
 
     They show as roundings of the result and of the input; beyond 8 all functions are as good as
     flat or straight.

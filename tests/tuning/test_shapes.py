@@ -91,5 +91,5 @@ def test_csv_files_are_read(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message):
             read_csv(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="is no CSV file"):
+    with pytest.raises(ValueError, match="is not a CSV file"):
         read_csv(path)

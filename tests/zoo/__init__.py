@@ -1,1 +1,1 @@
-"""Networks that nobody tuned for, in plain torch with random weights."""
+"""Networks that fastconv was not tuned for, in plain torch with random weights."""

@@ -15,7 +15,7 @@ from tests.zoo.parts import Branches, ConvNorm, Residual
 class UNet(nn.Module):
     """Ronneberger et al., 2015, padded; one way up by a transposed convolution, one by resizing.
 
-    Sizes that are no multiple of 8 are padded as they come up, as many implementations do.
+    Sizes that are not multiples of 8 are padded as they come up, as many implementations do.
     """
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:

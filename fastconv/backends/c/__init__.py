@@ -11,7 +11,7 @@ from fastconv.backends.native import cook_toom
 
 @functools.cache
 def why_not() -> str | None:
-    """Say why the extension cannot be used here; None: it can."""
+    """Return why the extension cannot be used here; None: it can."""
     try:
         native = importlib.import_module("fastconv.backends.c._native")
     except ImportError as error:

@@ -26,12 +26,12 @@ _find, _drive = _lib.fastconv_find, _lib.fastconv_drive
 
 
 def tile(dtype: np.dtype[Any], machine: Machine) -> Tile:
-    """Give the register tile for a dtype."""
+    """Return the register tile for a dtype."""
     return register_tile(dtype, machine)
 
 
 def kernel(name: str, *constants: Any) -> int:
-    """Give the address of a kernel at the instruction set in force.
+    """Return the address of a kernel at the instruction set in force.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def kernel(name: str, *constants: Any) -> int:
 
 
 def has(name: str, *constants: Any) -> bool:
-    """Tell whether there is a kernel for these constants."""
+    """Return whether there is a kernel for these constants."""
     return _address(name, constants) != 0
 
 
@@ -66,7 +66,7 @@ def _found(name: str, constants: tuple[Any, ...], isa: str) -> int:
 
 
 def has_tiles() -> bool:
-    """Tell whether kernels of matrix tiles run on the processor's own, not emulated."""
+    """Return whether kernels of matrix tiles run on the processor's own, not emulated."""
     return forced_isa() == "amx" and _found(*_TILES, "amx") != _found(*_TILES, "avx512")
 
 
@@ -90,10 +90,10 @@ def drive(program: driver.Program, addresses: Sequence[int], threads: int) -> No
 
 
 def running(name: str) -> int:
-    """Give the address of a kernel that runs others: it has no instruction set."""
+    """Return the address of a kernel that runs others: it has no instruction set."""
     return int(_find(name.encode()))
 
 
-# Before others, whoever was imported first: a program's threads do not change while it runs, and
+# Before others, whichever was imported first: a program's threads do not change while it runs, and
 # no call sets what other loops of Numba's and PyTorch's have.
 driver.register(drive, running, first=True, arrays=objects.functions().run)

@@ -25,7 +25,7 @@ KeyOf = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class Functions(NamedTuple):
-    """What the extension does, or None where it is not there.
+    """What the extension does, or None where it is missing.
 
     ``run`` is a driver of programs on arrays.
     ``key_of`` returns a call's key, arrays, out and first parameter, from a state, arguments and
@@ -44,7 +44,7 @@ def _module() -> Any:
 
 @functools.cache
 def functions() -> Functions:
-    """Return the extension's functions, where it is there and reads arrays right."""
+    """Return the extension's functions, where it exists and reads arrays right."""
     try:
         module = _module()
         native = importlib.import_module("fastconv.backends.c._native")

@@ -1,4 +1,4 @@
-"""Kernels on NVIDIA GPUs, compiled by numba-cuda for the very card."""
+"""Kernels on NVIDIA GPUs, compiled by numba-cuda for the installed GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import importlib.util
 
 @functools.cache
 def why_not_compile() -> str | None:
-    """Say why kernels cannot be compiled here; None: they can. No driver is asked."""
+    """Return why kernels cannot be compiled here; None: they can. No driver is asked."""
     needed = {
         "numba_cuda": "numba-cuda",
         "cuda.core": "cuda-core",

@@ -57,7 +57,7 @@ class _Text(Vocabulary):
         return f"f32({float(value)!r})"
 
     def operation(self, name: str, *operands: str) -> str:
-        # relu is a clamp whose upper limit is no limit.
+        # relu is a clamp whose upper limit is not a limit.
         if name == "smaller" and operands[0] == self.number(inf):
             return operands[1]
         return self._line(_FORMS[name].format(*operands))

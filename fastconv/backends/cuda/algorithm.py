@@ -13,13 +13,13 @@ from fastconv.backends.cuda.engine.plan import CudaPlan
 from fastconv.machine import Machine
 from fastconv.problem import Shape
 
-# A large card's float32 multiply-adds and memory, by which algorithms are ranked; and a launch.
+# A large GPU's float32 multiply-adds and memory, by which algorithms are ranked; and a launch.
 FLOPS, BYTES, LAUNCH = 50e12, 4e12, 4e-6
 # An H200's limits, by its data sheet and a copy that was measured elsewhere: what a plan is held
 # against where it is explained. FLOP a second by what factors are rounded to.
 PEAKS = {"float32": 67e12, "tf32": 494e12, "3xtf32": 494e12 / 3}
 PEAK_OF_HALVES, PEAK_BYTES = 989e12, 4.3e12
-# Images of a batch that fills such a card: one alone does not, and its algorithm is that of all.
+# Images of a batch that fills such a GPU: one alone does not, and its algorithm is that of all.
 CROWD = 64
 
 
@@ -27,7 +27,7 @@ class CudaAlgorithm(Algorithm):
     """An algorithm whose plan is launches of kernels."""
 
     backend = "cuda"
-    # Whether packing only moves parameters, so that those on the card can be packed there.
+    # Whether packing only moves parameters, so that those on the GPU can be packed there.
     moves_parameters = False
     # Names of the dtypes that its kernels are for.
     dtypes: tuple[str, ...] = ("float32",)
@@ -55,7 +55,7 @@ class CudaAlgorithm(Algorithm):
 
 
 class HostPlan(Plan):
-    """A CUDA plan over NumPy arrays: they are copied to the card, and the results copied back."""
+    """A CUDA plan over NumPy arrays: they are copied to the GPU, and the results copied back."""
 
     def __init__(self, problem: Any, plan: CudaPlan) -> None:
         self.cuda = plan
@@ -80,6 +80,6 @@ class HostPlan(Plan):
 
 
 def outputs_of(problem: Any) -> tuple[tuple[Shape, np.dtype[Any]], ...]:
-    """Give the shape and dtype of each output of a problem."""
+    """Return the shape and dtype of each output of a problem."""
     several = getattr(problem, "output_shapes", None)
     return several or ((problem.output_shape, problem.output_dtype),)

@@ -1,4 +1,4 @@
-"""Arithmetic of two arrays, and PReLU, on the card: both by the kernel of `broadcast`."""
+"""Arithmetic of two arrays, and PReLU, on the GPU: both by the kernel of `broadcast`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ class Prelu(CudaAlgorithm):
 
 
 def _repeated(side: Shape, shape: Shape) -> Shape:
-    """Give the steps through an array that is repeated to ``shape``."""
+    """Return the steps through an array that is repeated to ``shape``."""
     own = (1,) * (len(shape) - len(side)) + side
     return tuple(0 if n == 1 else prod(own[i + 1 :]) for i, n in enumerate(own))

@@ -2,7 +2,7 @@
 
 The first operand is folded with the others, one function each: a scale and a shift a channel, a
 slope a channel and broadcast arithmetic differ in steps alone. A thread does four results side by
-side where the innermost axis comes in fours, else four that lie a block apart.
+side where the innermost axis comes in fours, else four that are a block apart.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def folding(
     activation: Activation | None = None,
     dtypes: tuple[str, str] = ("float32", "float32"),
 ) -> Launch:
-    """Give the launch that folds operands into an array of ``shape``.
+    """Return the launch that folds operands into an array of ``shape``.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def folding(
 
 
 def _merged(shape: Shape, steps: Sequence[Shape]) -> list[tuple[int, ...]]:
-    """Give (length, a step an operand) of as few axes as there can be, the last first."""
+    """Return (length, a step an operand) of as few axes as there can be, the last first."""
     found: list[tuple[int, ...]] = []
     for length, *own in reversed([*zip(shape, *steps, strict=True)]):
         if length == 1:

@@ -16,7 +16,7 @@ from fastconv.backends.native.plan import INPUT, Slot
 
 
 def in_floats(problem: Any, plan: Callable[[Any], CudaPlan]) -> CudaPlan:
-    """Plan a problem by a plan of its float32 kin; inputs are an image and perhaps a residual."""
+    """Plan a problem by a plan of its float32 equivalent; inputs: an image, perhaps a residual."""
     name = problem.dtype.name
     if name == "float32":
         return plan(problem)

@@ -1,4 +1,4 @@
-"""The fully connected layer on the card: sums cut into slices, which are added in order.
+"""The fully connected layer on the GPU: sums cut into slices, which are added in order.
 
 How a sum is cut depends on the layer alone, and each slice is summed from its first product to its
 last, so a row has the same bits in every batch. Few rows wait for the weights alone: all slices are
@@ -87,7 +87,7 @@ class Linear(CudaAlgorithm):
 
 
 def slices_of(inputs: int, outputs: int) -> list[tuple[int, int]]:
-    """Give the first product of each slice of a sum, and how many it has."""
+    """Return the first product of each slice of a sum, and how many it has."""
     blocks = -(-outputs // (4 * _THREADS))
     count = max(1, min(inputs // LEAST, MOST, -(-BLOCKS // blocks)))
     length = -(-inputs // (count * _AHEAD)) * _AHEAD
@@ -95,7 +95,7 @@ def slices_of(inputs: int, outputs: int) -> list[tuple[int, int]]:
 
 
 def _plan_for(problem: LinearProblem) -> Callable[..., CudaPlan]:
-    """Give what plans so many rows: all of them give the same bits."""
+    """Return what plans so many rows: all of them give the same bits."""
     if problem.batch <= FEW:
         return plan_few_rows
     inputs, outputs = problem.in_features, problem.out_features
@@ -177,7 +177,7 @@ def added(
     bias: bool,
     activation: Activation | None,
 ) -> tuple[Body, int]:
-    """Add slices in order: the first with the bias, each other one to what is there.
+    """Add slices in order: the first with the bias, each other one to the sum so far.
 
     ``steps`` are from a slice's sums, and from a row's, to the next one's.
     """
@@ -237,7 +237,7 @@ def plan_few_rows(problem: LinearProblem, weight: Array, bias: Array | None) -> 
 def _adding(
     problem: LinearProblem, columns: int, parts: int, steps: tuple[int, int], bias: Argument
 ) -> Launch:
-    """Give the launch that adds the slices' sums in the workspace."""
+    """Return the launch that adds the slices' sums in the workspace."""
     kern = added(
         problem.batch, problem.out_features, columns, parts, steps, bias is not None,
         problem.activation,

@@ -39,7 +39,7 @@ class LinearHopper(CudaAlgorithm):
 
 
 def as_convolution(problem: LinearProblem) -> ConvProblem:
-    """Give the convolution of a signal whose places are the rows, and its channels the features."""
+    """Return the convolution of a signal: positions are the rows, channels the features."""
     return ConvProblem(
         dtype=problem.dtype,
         batch=1,

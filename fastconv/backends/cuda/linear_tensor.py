@@ -1,6 +1,6 @@
 """The fully connected layer on tensor cores: an implicit GEMM of one tap.
 
-Every row is summed in one order, whatever the rows beside it.
+Every row is summed in one order, whatever the other rows.
 """
 
 from __future__ import annotations

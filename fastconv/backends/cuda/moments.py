@@ -31,7 +31,7 @@ class Parts:
     """How groups are cut.
 
     ``outer`` x ``length`` x ``inner`` cells are summed along ``length``, in chunks; a group has
-    ``across`` sums that lie beside each other, of each chunk. Steps are from the sums of an image,
+    ``across`` sums that are adjacent, of each chunk. Steps are from the sums of an image,
     a group and a chunk to the next one's.
     """
 
@@ -59,7 +59,7 @@ class Parts:
 
     @classmethod
     def of_rows(cls, images: int, groups: int, channels: int, inner: int) -> Parts:
-        """Cut groups that each lie in one piece: channels of ``inner`` cells."""
+        """Cut groups that each are in one piece: channels of ``inner`` cells."""
         length = channels * inner
         chunks = -(-length // CHUNK)
         return cls(
@@ -83,7 +83,7 @@ class Parts:
 def chunk_moments(
     outer: int, length: int, inner: int, chunk: int, lanes: Lanes, dtype: str = "float32"
 ) -> tuple[Body, int]:
-    """Give each chunk's mean and its sum of squares about it, in each of ``inner`` columns."""
+    """Return each chunk's mean and its sum of squares about it, in each of ``inner`` columns."""
     LENGTH, INNER, CHUNK_LENGTH, CHUNKS = length, inner, chunk, -(-length // chunk)
     LANES, STEP, COLUMNS, CELLS = lanes.count, lanes.step, lanes.columns, THREADS
     BESIDE, BLOCKS = inner == 1, -(-inner // lanes.columns)
@@ -185,7 +185,7 @@ def combine(parts: Parts, weight: bool, bias: bool, eps: float) -> tuple[Body, i
 def moments_of(
     parts: Parts, weight: Argument, bias: Argument, eps: float, dtype: str
 ) -> tuple[list[Launch], list[Argument], int]:
-    """Give the launches, where their tables lie (mean, scale, shift), and the workspace's bytes."""
+    """Return the launches, their tables' offsets (mean, scale, shift), the workspace's bytes."""
     lanes = lanes_for(min(parts.chunk, parts.length), parts.inner)
     kern = chunk_moments(parts.outer, parts.length, parts.inner, parts.chunk, lanes, dtype)
     blocks = parts.outer * parts.chunks * -(-parts.inner // lanes.columns)

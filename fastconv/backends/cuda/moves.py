@@ -1,9 +1,9 @@
 """Cells that change their places: a word a cell, or many cells a word where they stay together.
 
 An output's place is split into its axes; each of them steps through the source by a number of
-cells, or by a table, where -1 stands for cells that are not there. So views, concatenation,
+cells, or by a table, where -1 stands for cells that are missing. So views, concatenation,
 padding and nearest neighbours are one kernel. A view that is written across the order in which it
-lies is turned by tiles, see `transpose`.
+is stored is turned by tiles, see `transpose`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def move(
     START, FIRST = starts
     WIDE = size == 16
     NARROW, WORD = not WIDE, type_of(size)
-    # Whether what is written lies one after the other.
+    # Whether what is written is stored one after the other.
     FLAT = all(step == prod(lengths[:a]) for a, step in enumerate(targets))
     BENT = not FLAT
     count = u32 if ITEMS < 2**31 else u64
@@ -126,7 +126,7 @@ def moving(
     starts: tuple[int, int] = (0, 0),
     value: bytes = b"",
 ) -> Launch:
-    """Give the launch that moves cells of ``itemsize`` bytes from the source to the target.
+    """Return the launch that moves cells of ``itemsize`` bytes from the source to the target.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def moving(
     starts
         The cells that the first one is read from and written to.
     value
-        The bytes of what stands where there is no cell.
+        The bytes to write where there is no cell.
     """
     axes = merged(axes)
     size = _word(itemsize, axes, starts)
@@ -167,7 +167,7 @@ def moving(
 
 
 def merged(axes: Sequence[Axis]) -> list[Axis]:
-    """Give as few axes as move the same cells; at least one."""
+    """Return as few axes as move the same cells; at least one."""
     found: list[Axis] = []
     for axis in axes:
         if axis.length == 1 and axis.table is None:
@@ -185,7 +185,7 @@ def merged(axes: Sequence[Axis]) -> list[Axis]:
 
 
 def _word(itemsize: int, axes: Sequence[Axis], starts: tuple[int, int]) -> int:
-    """Give the bytes of the widest word that never is split."""
+    """Return the bytes of the widest word that never is split."""
     *outer, inner = axes
     if inner.table is not None or (inner.source, inner.target) != (1, 1):
         return itemsize
@@ -204,7 +204,7 @@ def _in_words(axis: Axis, ratio: int) -> Axis:
 
 
 def table_of(values: Any, step: int) -> tuple[int, ...]:
-    """Give cells named by number as steps through a source; -1 stays."""
+    """Return cells named by number as steps through a source; -1 stays."""
     cells = np.asarray(values, np.int64)
     return tuple(np.where(cells < 0, -1, cells * step).tolist())
 
@@ -247,7 +247,7 @@ def plan_strided(problem: StridedProblem) -> CudaPlan:
 def view(
     itemsize: int, axes: list[Axis], source: Argument, target: Argument, start: int = 0
 ) -> Launch:
-    """Give the launch that copies a view: by tiles where its last axis is not the source's."""
+    """Return the launch that copies a view: by tiles where its last axis is not the source's."""
     axes = merged(axes)
     inner = next((a for a in axes if a.source == 1 and a.length >= _LEAST_TURNED), None)
     last = axes[-1]

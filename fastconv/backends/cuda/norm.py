@@ -1,9 +1,9 @@
-"""Normalisation on the card: batch, group, instance and layer norm.
+"""Normalisation on the GPU: batch, group, instance and layer norm.
 
 Variances are corrected two-pass sums (Chan, Golub, LeVeque: Algorithms for computing the sample
 variance, 1983): deviations from a first mean, whose own mean is taken off again, so that no digits
 cancel however large the mean is. Short rows are a block's, which reads them thrice out of its
-cache; long rows, and channels that stand last, are summed in chunks, which are put together in
+cache; long rows, and channels that are last, are summed in chunks, which are put together in
 float64. Chunks, lanes and trees depend on the image alone.
 """
 
@@ -105,7 +105,7 @@ def standardise(
 
 @kernel
 def scales(channels: int, weight: bool, bias: bool, eps: float) -> tuple[Body, int]:
-    """Give each channel's scale and shift."""
+    """Return each channel's scale and shift."""
     CHANNELS, WEIGHT, BIAS, EPSILON, SIZE = channels, weight, bias, eps, THREADS
 
     def body(
@@ -126,7 +126,7 @@ def scales(channels: int, weight: bool, bias: bool, eps: float) -> tuple[Body, i
 
 
 class BatchNorm(CudaAlgorithm):
-    """A mean, a scale and a shift a channel, made when the plan is, or on the card."""
+    """A mean, a scale and a shift a channel, made when the plan is, or on the GPU."""
 
     name = "affine"
     moves_parameters = True
@@ -278,7 +278,7 @@ def _affine(
     activation: Activation | None,
     own: bool = False,
 ) -> Launch:
-    """Give the launch of (x - mean) * scale + shift, tables of a channel, or an image's own."""
+    """Return the launch of (x - mean) * scale + shift, tables of a channel, or an image's own."""
     inner, channels = prod(problem.size), problem.channels
     image = channels if own else 0
     if problem.channels_last:

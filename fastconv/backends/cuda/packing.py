@@ -1,4 +1,4 @@
-"""Weights that lie on the card are packed there: by tables of the places that they go to.
+"""Weights that are on the GPU are packed there: by tables of the places that they go to.
 
 The tables come from the same code that packs weights in main memory: it is given each weight's
 place in place of its value.
@@ -37,7 +37,7 @@ _PLACE = np.dtype(np.uint64)
 
 @kernel
 def gather(count: int, size: int) -> tuple[Body, int]:
-    """Give ``count`` cells of ``size`` bytes by the places of theirs, from 1 on; 0 is a zero."""
+    """Return ``count`` cells of ``size`` bytes by the places of theirs, from 1 on; 0 is a zero."""
     COUNT, THREADS, WORD = count, _THREADS, type_of(size)
 
     def body(x: Word, places: Int64, y: Word) -> None:
@@ -53,7 +53,7 @@ def gather(count: int, size: int) -> tuple[Body, int]:
 
 
 def gathering(places: Array, size: int, source: Argument, target: Argument) -> Launch:
-    """Give the launch that packs cells of ``size`` bytes by their places, from 1 on."""
+    """Return the launch that packs cells of ``size`` bytes by their places, from 1 on."""
     table = constant(places.reshape(-1), np.int64)
     kern = gather(places.size, size)
     return Launch(kern, (-(-places.size // _THREADS), 1, 1), [source, table, target])
@@ -106,19 +106,19 @@ def packed_on_card(
 
 
 def are_places(parameter: Array) -> bool:
-    """Tell whether a parameter stands for one that comes with each run."""
+    """Return whether a parameter stands for one that comes with each run."""
     return parameter.dtype == _PLACE
 
 
 def _origin(packed: Array, begins: Any) -> tuple[int, Array]:
-    """Give which parameter a packed array is of, and its places within that one."""
+    """Return which parameter a packed array is of, and its places within that one."""
     number = int(np.searchsorted(begins, packed.max(), "left")) - 1
     begin = int(begins[number])
     return number, np.where(packed > 0, packed.astype(np.int64) - begin, 0)
 
 
 def _places(shapes: Sequence[Shape | None]) -> tuple[list[Any], Any]:
-    """Give each parameter's places, counted on from one to the next, and where they begin."""
+    """Return each parameter's places, counted on from one to the next, and where they begin."""
     sizes = [0 if shape is None else int(np.prod(shape)) for shape in shapes]
     begins = np.cumsum([0, *sizes[:-1]])
     places = [
@@ -133,7 +133,7 @@ def _from_one(shape: Shape) -> Array:
 
 
 def _constants(plan: CudaPlan) -> list[Constant]:
-    """Give the constants that hold places."""
+    """Return the constants that hold places."""
     found: dict[int, Constant] = {}
     for launch in plan.launches:
         for source in map(source_of, launch.arguments):

@@ -76,6 +76,6 @@ def activating(
     given: str,
     taken: str,
 ) -> Launch:
-    """Give the launch that activates elements of the dtype ``given`` into those ``taken``."""
+    """Return the launch that activates elements of the dtype ``given`` into those ``taken``."""
     kern = elementwise(count, activation, given, taken)
     return Launch(kern, (-(-count // (4 * _THREADS)), 1, 1), [source, target])

@@ -94,14 +94,14 @@ _COMBINE = {
 
 
 def functions_of(fold: Fold) -> tuple[Any, Any]:
-    """Give how a cell is brought to those before, and the root that may end them."""
+    """Return how a cell is brought to those before, and the root that may end them."""
     powers, root = _powers(fold.power)
     adding = powers if fold.name == "powers" else _COMBINE[fold.name]
     return adding, _root if fold.power == 2 else root
 
 
 def _powers(power: float) -> tuple[Any, Any]:
-    """Give how a power of a magnitude is added, and the root that ends a sum of them."""
+    """Return how a power of a magnitude is added, and the root that ends a sum of them."""
 
     def add(total: Any, x: Any) -> Any:
         return total + abs(x) ** f32(power)
@@ -209,7 +209,7 @@ def _divide(total: Any, over: Any) -> Any:
 
 
 def fold_of(problem: AnyPool) -> Fold | None:
-    """Give how a pool brings cells together; None where this kernel does not."""
+    """Return how a pool brings cells together; None where this kernel does not."""
     if problem.kind == "lp":
         power = float(problem.norm_type or 0)
         named = {1.0: "magnitudes", 2.0: "squares", np.inf: "largest"}.get(power)
@@ -238,14 +238,14 @@ def plan_pool(problem: AnyPool) -> CudaPlan:
 
 
 def windows_table(problem: AnyPool) -> Array:
-    """Give each output's first cell and the one behind its last, one dimension after the other."""
+    """Return each output's first cell and the one behind its last, dimension by dimension."""
     whole = [np.array([[0, 1]])] * (3 - problem.n)
     own = [np.stack([w.start, w.stop], 1) for w in problem.windows()]
     return np.concatenate([*whole, *own]).astype(np.int32)
 
 
 def _counts(problem: AnyPool) -> Array:
-    """Give the cells that means are over, a dimension; a divisor stands for all of them."""
+    """Return the cells that means are over, a dimension; a divisor stands for all of them."""
     divisor = getattr(problem, "divisor_override", None)
     counted = [np.maximum(w.counted, 1).astype(np.float32) for w in problem.windows()]
     if divisor is not None:

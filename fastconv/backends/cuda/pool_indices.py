@@ -1,4 +1,4 @@
-"""Max pools that tell where the largest cell lies: one channel of one output a thread."""
+"""Max pools that tell where the largest cell is: one channel of one output a thread."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pool_indices(
     steps: tuple[int, int, int],
     dtype: str = "float32",
 ) -> tuple[Body, int]:
-    """Give the largest cells, and their places in a plane; ``lanes`` planes lie side by side."""
+    """Return the largest cells, and their places in a plane; ``lanes`` planes are side by side."""
     _, IN_H, IN_W = input_size
     OUT_D, OUT_H, OUT_W = output_size
     STEP_D, STEP_H, STEP_W = steps

@@ -1,4 +1,4 @@
-"""Weighted averages on the card: one channel of one output a thread, windows read by tables."""
+"""Weighted averages on the GPU: one channel of one output a thread, windows read by tables."""
 
 from __future__ import annotations
 

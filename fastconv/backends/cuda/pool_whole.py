@@ -130,7 +130,7 @@ class PoolWhole(CudaAlgorithm):
 
 
 def _sees_all(problem: AnyPool) -> bool:
-    """Tell whether one window sees every cell once, and a mean is over all of them."""
+    """Return whether one window sees every cell once, and a mean is over all of them."""
     if prod(problem.output_size) != 1 or getattr(problem, "divisor_override", None) is not None:
         return False
     return all(
@@ -141,7 +141,7 @@ def _sees_all(problem: AnyPool) -> bool:
 
 
 def planes_of(problem: AnyPool) -> Planes:
-    """Give a problem's planes, cut by their size alone."""
+    """Return a problem's planes, cut by their size alone."""
     inner = problem.channels if problem.channels_last else 1
     outer = problem.batch * problem.channels // inner
     length = prod(problem.input_size)

@@ -1,4 +1,4 @@
-"""Padding, interpolation and pixel shuffling on the card: cells moved by tables, or summed by them.
+"""Padding, interpolation and pixel shuffling on the GPU: cells moved by tables, or summed by them.
 
 Interpolation that sums does all dimensions at once where an output sees few cells, and else one
 after the other.
@@ -95,7 +95,7 @@ class Weighted(CudaAlgorithm):
 
 
 def padding(problem: PadProblem, source: Argument, target: Argument) -> Launch:
-    """Give the launch that pads."""
+    """Return the launch that pads."""
     steps, targets = strides_of(problem.shape), strides_of(problem.output_shape)
     axes = [
         Axis(out, step, own, table_of(problem.sources(i), step) if any(problem.pads[i]) else None)
@@ -123,7 +123,7 @@ def plan_nearest(problem: InterpolateProblem) -> CudaPlan:
 
 
 def _around(problem: InterpolateProblem) -> tuple[int, int]:
-    """Give how many images stand before the spatial axes, and how many cells after them."""
+    """Return how many images are before the spatial axes, and how many cells after them."""
     if problem.channels_last:
         return problem.batch, problem.channels
     return problem.batch * problem.channels, 1
@@ -223,7 +223,7 @@ def plan_weighted(problem: InterpolateProblem) -> CudaPlan:
     for i in order:
         before, after = outer * prod(sizes[:i]), prod(sizes[i + 1 :]) * inner
         target = OUTPUT if i == order[-1] else WORKSPACE + size
-        # What lies between two dimensions is float32.
+        # What is between two dimensions is float32.
         dtypes = (
             problem.dtype.name if i == order[0] else "float32",
             problem.dtype.name if i == order[-1] else "float32",
@@ -247,7 +247,7 @@ def _weighing(
     target: Argument,
     dtypes: tuple[str, str],
 ) -> Launch:
-    """Give the launch of `weigh` for up to three dimensions."""
+    """Return the launch of `weigh` for up to three dimensions."""
     every = [_ONE] * (3 - len(taps)) + list(taps)
     uniform = all(t.uniform for t in every)
     lengths = [len(t.first) - 1 for t in every]

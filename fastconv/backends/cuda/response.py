@@ -1,4 +1,4 @@
-"""Local response normalisation on the card: a window of channels summed anew for each of them."""
+"""Local response normalisation on the GPU: a window of channels summed again for each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Softmax on the card, along any axis: subtract the largest, exponentiate, divide by the sum.
+"""Softmax on the GPU, along any axis: subtract the largest, exponentiate, divide by the sum.
 
 Lanes sum every so many cells, compensated as Kahan does (Further remarks on reducing truncation
 errors, 1965), and a tree adds the lanes: the order depends on the axis alone.
@@ -27,7 +27,7 @@ from fastconv.problem import SoftmaxProblem
 def softmax(
     outer: int, length: int, inner: int, lanes: Lanes, log_of: bool, dtype: str = "float32"
 ) -> tuple[Body, int]:
-    """Normalise columns of ``length`` cells that lie ``inner`` apart."""
+    """Normalise columns of ``length`` cells that are ``inner`` apart."""
     ITEMS, LENGTH, INNER = outer * inner, length, inner
     LANES, STEP, COLUMNS = lanes.count, lanes.step, lanes.columns
     BESIDE, CELLS, LOG = inner == 1, THREADS, log_of

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-# Rows and columns that a thread computes, by quads: half of them lie half a tile further.
+# Rows and columns that a thread computes, by quads: half of them are half a tile further.
 THREAD = 8
-# Blocks that a card runs at a time, in rough numbers: fewer leave it idle.
+# Blocks that a GPU runs at a time, in rough numbers: fewer leave it idle.
 BLOCKS = 264
 # Steps of the sum in shared memory at a time.
 DEPTH = 8
-# Floats behind each line of the left side, so that what threads write lies in different banks.
+# Floats behind each line of the left side, so that what threads write is in different banks.
 SKEW = 4
 
 

@@ -51,7 +51,7 @@ def transpose(
     COLUMNS, COLUMN_SOURCE, COLUMN_TARGET = columns.length, columns.source, columns.target
     SIDE, TALL, STEPS = _SIDE, _TALL, _SIDE // _TALL
     ACROSS, DOWN = -(-COLUMNS // _SIDE), -(-ROWS // _SIDE)
-    # One more column, so that a column of a tile lies in different banks.
+    # One more column, so that a column of a tile is in different banks.
     CELLS = _SIDE * (_SIDE + 1)
     START, OTHERS = start, len(others)
     LENGTHS = tuple(other.length for other in others)
@@ -101,7 +101,7 @@ def turning(
     size: int = 4,
     start: int = 0,
 ) -> Launch:
-    """Give the launch of `transpose`."""
+    """Return the launch of `transpose`."""
     tiles = -(-columns.length // _SIDE) * -(-rows.length // _SIDE)
     blocks = tiles * prod(other.length for other in others)
     kern = transpose(rows, columns, others[::-1], size, start)
@@ -111,7 +111,7 @@ def turning(
 def transposing(
     batch: int, rows: int, columns: int, source: Argument, target: Argument, *, size: int = 4
 ) -> Launch:
-    """Give the launch that turns ``batch`` matrices of ``rows`` x ``columns``."""
+    """Return the launch that turns ``batch`` matrices of ``rows`` x ``columns``."""
     return turning(
         Step(rows, columns, 1), Step(columns, 1, rows), source, target,
         others=(Step(batch, rows * columns, rows * columns),), size=size,
@@ -119,10 +119,10 @@ def transposing(
 
 
 def channels_last(problem: Any, plan: Callable[[Any], CudaPlan]) -> CudaPlan:
-    """Plan a problem by a plan of its channels-last kin, turning images at both ends.
+    """Plan a problem by a plan of its channels-last equivalent, turning images at both ends.
 
-    Its inputs and its output are batches of images; an image of one pixel, or of one channel, lies
-    channels last already.
+    Its inputs and its output are batches of images; an image of one pixel, or of one channel, is
+    stored channels last already.
     """
     if problem.channels_last:
         return plan(problem)
@@ -157,7 +157,7 @@ def channels_last(problem: Any, plan: Callable[[Any], CudaPlan]) -> CudaPlan:
 
 
 def moved(launches: Sequence[Launch], bound: dict[int, Slot]) -> list[Launch]:
-    """Give launches whose buffers, where ``bound`` names them, lie elsewhere."""
+    """Return launches whose buffers, where ``bound`` names them, are elsewhere."""
 
     def new(argument: Argument) -> Argument:
         source = source_of(argument)

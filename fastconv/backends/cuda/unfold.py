@@ -1,4 +1,4 @@
-"""Windows as columns and back on the card: columns gathered, images summed by what reaches them."""
+"""Windows as columns and back on the GPU: columns gathered, images summed by what reaches them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EACH = 4
 
 
 def _steps(problem: UnfoldProblem | FoldProblem) -> tuple[int, int, int, int]:
-    """Give the cells from an image, a channel, a line and a pixel to the next one."""
+    """Return the cells from an image, a channel, a line and a pixel to the next one."""
     channels, (height, width) = problem.channels, problem.image_size
     if problem.channels_last:
         return height * width * channels, 1, width * channels, channels
@@ -79,7 +79,7 @@ def gather(problem: UnfoldProblem) -> tuple[Body, int]:
 
 @kernel
 def sum_windows(problem: FoldProblem) -> tuple[Body, int]:
-    """Sum, for each cell of the image, the columns' cells that lie on it, tap after tap."""
+    """Sum, for each cell of the image, the columns' cells that are on it, tap after tap."""
     THREADS, ITEMS, CHANNELS = _THREADS, prod(problem.image_shape), problem.channels
     HEIGHT, WIDTH = problem.image_size
     TAPS_Y, TAPS_X = problem.kernel_size
@@ -105,7 +105,7 @@ def sum_windows(problem: FoldProblem) -> tuple[Body, int]:
                 plane = plane * i64(CHANNELS) + channel
             total = f32(0)
             for i in range(TAPS_Y):
-                # How far the window's first cell lies from the padded image's.
+                # How far the window's first cell is from the padded image's.
                 first = v - i32(i) * i32(DILATION_Y)
                 block_y = first // i32(STRIDE_Y)
                 fits = block_y * i32(STRIDE_Y) == first

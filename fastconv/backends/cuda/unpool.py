@@ -1,4 +1,4 @@
-"""Max unpooling on the card: of several values for one place the last stays, as on the CPU.
+"""Max unpooling on the GPU: of several values for one place the last stays, as on the CPU.
 
 First each place learns the last of the cells that go there: the largest number is the same in
 whatever order cells claim it. Then each place takes its cell's value, or zero.
@@ -29,7 +29,7 @@ _THREADS = 256
 
 @kernel
 def claim(planes: int, cells: int, places: int, lanes: int) -> tuple[Body, int]:
-    """Let cells claim places, by their number from 1 on; ``lanes`` planes lie side by side."""
+    """Let cells claim places, by their number from 1 on; ``lanes`` planes are side by side."""
     THREADS, ITEMS = _THREADS, planes * cells
     CELLS, PLACES, LANES = cells, places, lanes
 
@@ -39,7 +39,7 @@ def claim(planes: int, cells: int, places: int, lanes: int) -> tuple[Body, int]:
             lane = item % i64(LANES)
             rest = item // i64(LANES)
             place = indices[item]
-            # A place that is not there is nobody's.
+            # A place that does not exist has no owner.
             if (place >= i64(0)) & (place < i64(PLACES)):
                 number = i32(rest % i64(CELLS)) + i32(1)
                 target = (rest // i64(CELLS) * i64(PLACES) + place) * i64(LANES) + lane
@@ -50,7 +50,7 @@ def claim(planes: int, cells: int, places: int, lanes: int) -> tuple[Body, int]:
 
 @kernel
 def settle(size: int, planes: int, cells: int, places: int, lanes: int) -> tuple[Body, int]:
-    """Give each place its owner's value, or zero."""
+    """Store its owner's value at each place, or zero."""
     THREADS, ITEMS = _THREADS, planes * places
     CELLS, PLACES, LANES = cells, places, lanes
 
@@ -91,7 +91,7 @@ class Scatter(Moving):
 class _Checked(HostPlan):
     """A plan that looks at indices in main memory before it runs.
 
-    Those on a card are not waited for: a place outside of the plane is left out there.
+    Those on a GPU are not waited for: a place outside of the plane is left out there.
     """
 
     def __init__(self, problem: MaxUnpoolProblem, plan: CudaPlan) -> None:

@@ -217,7 +217,7 @@ class PlanarPixels(Record):
 
 
 class Interleaved(Args):
-    """Transposed convolution of planes whose patches lie side by side."""
+    """Transposed convolution of planes whose patches are stored side by side."""
 
     source: Address
     source_image: Int
@@ -446,7 +446,7 @@ _FILTERS = ("down_outputs", "across_outputs")
 
 
 class ConvolveTiles(Args):
-    """Convolution on matrix tiles; how blocks lie says `native.conv.tiles.layout`.
+    """Convolution on matrix tiles; the layout of blocks is explained in `native.conv.tiles.layout`.
 
     Steps are bytes, of the input and of the output from image to image, group to group, channel to
     channel and pixel to pixel.

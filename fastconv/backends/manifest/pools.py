@@ -88,7 +88,7 @@ class Step(Record):
     cell_bytes: Int
     # Whether they are put where the image's columns are in a padded line.
     inside: Int
-    # Whether to fold into what is there.
+    # Whether to fold into the existing values.
     carry: Int
     # Where its blocks' folds begin and end in the table.
     blocks: Int
@@ -116,7 +116,7 @@ class FoldLines(Args):
     cells: Int
     cell_step: Int
     count: Int
-    # Whether to fold into what is there.
+    # Whether to fold into the existing values.
     into: Int
 
 

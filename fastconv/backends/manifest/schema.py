@@ -296,7 +296,7 @@ class Kernel(NamedTuple):
         return self.c is not None and self.c.endswith(".h")
 
     def functions(self, isa: str) -> Iterator[tuple[str, str | None]]:
-        """Return all C functions at an instruction set, each with an element type or None."""
+        """Yield all C functions at an instruction set, each with an element type or None."""
         every: list[list[str]] = [[]]
         for take in self.takes:
             more: list[list[str]]

@@ -1,4 +1,4 @@
-"""What plans of compiled kernels have in common, whoever compiled them: nothing here is compiled.
+"""What plans of compiled kernels have in common, by whichever compiler: nothing here is compiled.
 
 A kernel is a native function ``(args, first, last, worker)``: a block of int64 arguments, the
 range of work items to do, and the number of the worker that does them (for scratch memory of its

@@ -1,4 +1,4 @@
-"""Where arrays lie in memory."""
+"""Where arrays are stored in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HEAD = object.__basicsize__
 
 
 def address_of(array: np.ndarray[Any, Any] | None) -> int:
-    """Give the address of an array's first element; of None, 0."""
+    """Return the address of an array's first element; of None, 0."""
     if array is None:
         return 0
     return _word(id(array) + _HEAD).value

@@ -19,7 +19,7 @@ import numpy as np
 ALIGNMENT = 64
 # Pieces larger than this are not kept.
 KEPT_BYTES = 256 << 20
-# Pieces from this size on ask for huge pages: their parts then lie apart in the caches as they do
+# Pieces from this size on ask for huge pages: their parts then are spread in the caches as they do
 # in the address space, whatever pages the system hands out.
 HUGE_PAGE = 2 << 20
 
@@ -40,14 +40,14 @@ _arena = _Arena()
 
 
 def aligned(size: int) -> np.ndarray[Any, Any]:
-    """Give ``size`` bytes of their own, 64-byte aligned."""
+    """Return ``size`` bytes of their own, 64-byte aligned."""
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size]
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
-    """Give an array of zeros, 64-byte aligned; what stays zero may never take memory."""
+    """Return an array of zeros, 64-byte aligned; what stays zero may never take memory."""
     size = prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
@@ -56,14 +56,14 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
 
 
 def take(size: int) -> np.ndarray[Any, Any]:
-    """Give ``size`` bytes, 64-byte aligned, whose content is whatever was there before."""
+    """Return ``size`` bytes, 64-byte aligned, whose content is whatever was there before."""
     memory, address = take_address(size)
     start = address - memory.__array_interface__["data"][0]
     return memory[start : start + size]
 
 
 def take_address(size: int) -> tuple[np.ndarray[Any, Any], int]:
-    """Give the memory that holds those bytes, and their address."""
+    """Return the memory that holds those bytes, and their address."""
     memory = _arena.memory
     if memory.nbytes >= size + ALIGNMENT:
         return memory, _arena.address
@@ -94,7 +94,7 @@ def _fresh(size: int) -> np.ndarray[Any, Any]:
 
 
 def huge_pages(size: int) -> tuple[mmap.mmap, int]:
-    """Give memory of this process alone, in huge pages where there are, and its first one's place.
+    """Return memory of this process alone, in huge pages if possible, and its first one's place.
 
     A child that is forked gets a copy: it may write to its own while the parent writes here.
 

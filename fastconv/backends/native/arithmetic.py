@@ -33,7 +33,7 @@ class Arithmetic(Pointwise):
         return self.ended_plan(problem, [self.stage(problem, INPUT(0), INPUT(1), OUTPUT)])
 
     def stage(self, problem: ArithmeticProblem, left: Slot, right: Slot, target: Slot) -> Stage:
-        """Give the one stage."""
+        """Return the one stage."""
         *outer, (length, left_each, right_each) = _axes(problem)
         rows = Rows(prod(n for n, _, _ in outer), length)
         padded = [(1, 0, 0)] * (Operands.DIMENSIONS - len(outer)) + outer
@@ -49,7 +49,7 @@ class Arithmetic(Pointwise):
 
 
 def _axes(problem: ArithmeticProblem) -> list[_Axis]:
-    """Give (length, step of left, step of right) of as few axes as there can be, at least one."""
+    """Return (length, step of left, step of right) of as few axes as there can be, at least one."""
     shape = problem.output_shape
     columns: Any = zip(
         shape, _steps(problem.left, shape), _steps(problem.right, shape), strict=True

@@ -16,6 +16,6 @@ def sum_bound(length: int, unit: float) -> float:
 
     Each of the roundings (the partial sum's, of standard deviation unit / sqrt(3) of its size)
     is independent: their variance adds to unit^2 length / 6 of the result's. Three more units are
-    for the outputs that lie far out themselves, and so have larger roundings than most.
+    for the outputs that are far out themselves, and so have larger roundings than most.
     """
     return SUM_SIGMAS * unit * (sqrt(length / 6) + 3)

@@ -99,7 +99,7 @@ def image_stage(
     library: Library, function: str, name: str, extent: Extent, first: Slot, second: Slot,
     activation: Activation | None = None,
 ) -> Stage:  # fmt: skip
-    """Give the same for tables with an entry a channel of each image."""
+    """Return the same for tables with an entry a channel of each image."""
     limits = limits_of(activation)
     if extent.last:
         stride = extent.channels * np.dtype(table_dtype(function, name)).itemsize

@@ -20,7 +20,7 @@ from fastconv.backends.native.plan import (
 from fastconv.machine import Machine
 from fastconv.problem.choosing import NonMaxSuppressionProblem, TopKProblem
 
-# Entries above the least of the best that wait until the best are chosen anew.
+# Entries above the least of the best that wait until the best are chosen again.
 WAITING = 1024
 
 

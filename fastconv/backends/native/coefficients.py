@@ -25,13 +25,13 @@ _ERF_DEGREES = {"float32": 6, "float64": 13}
 _EXP_DEGREES = {"float32": 4, "float64": 10}
 # tanh(r) = r + r^3 q(r^2) for abs(r) <= ln 2 / 4.
 _TANH_DEGREES = {"float32": 2, "float64": 6}
-# Arguments are reduced by a rounded factor, and may lie that much outside.
+# Arguments are reduced by a rounded factor, and may be that much outside.
 _OUTSIDE = 1 + 1e-6
 
 
 @functools.cache
 def erfc(dtype: str) -> tuple[float, ...]:
-    """Give the coefficients of w in powers of t for a dtype, highest first."""
+    """Return the coefficients of w in powers of t for a dtype, highest first."""
 
     def scaled(t: Decimal) -> Decimal:
         return _scaled_erfc(Decimal(ERFC_SCALE) * (1 + t) / (1 - t))
@@ -76,7 +76,7 @@ def _fitted(
 
 
 def _exponential_rest(r: Decimal) -> Decimal:
-    """Give (exp(r) - 1 - r) / r^2 for small r, from its series: nothing is lost near zero."""
+    """Return (exp(r) - 1 - r) / r^2 for small r, from its series: nothing is lost near zero."""
     term, total = Decimal(1) / 2, Decimal(0)
     for k in range(3, 40):
         total += term
@@ -85,7 +85,7 @@ def _exponential_rest(r: Decimal) -> Decimal:
 
 
 def _interpolate(points: list[Decimal], values: list[Decimal]) -> list[Decimal]:
-    """Give the polynomial through points and values, from Newton's divided differences."""
+    """Return the polynomial through points and values, from Newton's divided differences."""
     differences = list(values)
     count = len(points)
     for order in range(1, count):
@@ -103,7 +103,7 @@ def _interpolate(points: list[Decimal], values: list[Decimal]) -> list[Decimal]:
 
 
 def _scaled_erfc(z: Decimal) -> Decimal:
-    """Give exp(z^2) erfc(z) for z >= 0."""
+    """Return exp(z^2) erfc(z) for z >= 0."""
     root_pi = _pi().sqrt()
     if z > 1:
         tail = z
@@ -128,7 +128,7 @@ def _erf_part(square: Decimal) -> Decimal:
 
 @functools.cache
 def _pi() -> Decimal:
-    """Give pi by Machin's formula (1706)."""
+    """Return pi by Machin's formula (1706)."""
     return 16 * _arctangent(5) - 4 * _arctangent(239)
 
 

@@ -69,12 +69,12 @@ class Transform(NamedTuple):
 
 @functools.cache
 def transform(m: int, r: int) -> Transform:
-    """Give F(m, r) from its points."""
+    """Return F(m, r) from its points."""
     return cook_toom(m, r, finite_points(m, r))
 
 
 def finite_points(m: int, r: int) -> tuple[Fraction, ...]:
-    """Give the finite points of F(m, r)."""
+    """Return the finite points of F(m, r)."""
     from fractions import Fraction
 
     signs = {True: (1, -1), False: (1,)}

@@ -1,6 +1,6 @@
 """Long programs in parts, each a program of its own: some of the stages, or of a stage's items.
 
-A kernel takes any range of items, and an item's result does not hang on the range that it is in:
+A kernel takes any range of items, and an item's result does not depend on the range that it is in:
 the bits are those of the whole.
 """
 
@@ -15,7 +15,7 @@ from fastconv.backends.native.driver import Program
 
 
 def cuts(program: Program, threads: int, seconds: float, ranged: int) -> Iterator[Program]:
-    """Give the parts of a program that each take about so many seconds, as predicted."""
+    """Yield the parts of a program that each take about so many seconds, as predicted."""
     most = seconds * threads
     first, held = 0, 0.0
     for stage, time in enumerate(program.times):
@@ -40,7 +40,7 @@ def _stages(program: Program, first: int, last: int) -> Program:
 def _items(
     program: Program, stage: int, threads: int, count: int, ranged: int
 ) -> Iterator[Program]:
-    """Give a stage's items in about ``count`` parts, in which every thread has as many."""
+    """Yield a stage's items in about ``count`` parts, in which every thread has as many."""
     kernel, arguments, items = program.stages[stage].tolist()
     each = max(1, round(items / count / threads)) * threads
     start = 8 * len(program.block)

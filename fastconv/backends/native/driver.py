@@ -1,7 +1,7 @@
 """Programs of stages, and the one driver that runs them on one or more threads.
 
-A kernel is a function's address, whoever compiled it: any driver can run any program. Backends
-register theirs as they are imported.
+A kernel is a function's address, whichever compiler made it: any driver can run any program.
+Backends register theirs as they are imported.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ def drive(program: Program, addresses: Sequence[int], threads: int, *, whole: bo
     """Run a program's stages in order, each one's items shared out over ``threads`` workers.
 
     A long one runs in parts, so that Python sees signals between them: Ctrl-C ends it there. It
-    does not where it shall be ``whole``, nor in a thread that is shown no signals.
+    does not where it is to be ``whole``, nor in a thread that is shown no signals.
     """
     if whole or program.seconds < LONG_SECONDS * threads or not _sees_signals():
         _offers[0].drive(program, addresses, threads)
         return
     from fastconv.backends.native.cuts import cuts
 
-    # What a signal's handler computes is not to lie in the memory that this program works in.
+    # What a signal's handler computes is not to be in the memory that this program works in.
     with set_aside():
         for part in cuts(program, threads, PART_SECONDS, ranged_kernel()):
             _offers[0].drive(part, addresses, threads)
@@ -141,7 +141,7 @@ def array_driver() -> ArrayDriver:
     return _offers[0].arrays
 
 
-# By prediction: from how many on a program is cut, and how many a part shall take.
+# By prediction: from how many on a program is cut, and how many a part takes.
 LONG_SECONDS = 0.2
 PART_SECONDS = 0.1
 
@@ -151,10 +151,10 @@ def _sees_signals() -> bool:
 
 
 def nested_kernel() -> int:
-    """Give the address of the kernel of `fastconv.backends.native.nested`."""
+    """Return the address of the kernel of `fastconv.backends.native.nested`."""
     return _offers[0].kernel("nested")
 
 
 def ranged_kernel() -> int:
-    """Give the address of the kernel of `fastconv.backends.native.cuts`."""
+    """Return the address of the kernel of `fastconv.backends.native.cuts`."""
     return _offers[0].kernel("ranged")

@@ -41,7 +41,7 @@ def tile_for(
     machine: Machine | None = None,
     columns: int | None = None,
 ) -> Tile:
-    """Give the register tile for a dtype at the instruction set in force.
+    """Return the register tile for a dtype at the instruction set in force.
 
     Few ``columns`` take one vector of them: more would be zeros.
     """
@@ -60,7 +60,7 @@ def _tile_for(
 
 
 def vector_tile(tile: Tile) -> Tile:
-    """Give the tile of one vector: what kernels that see no register tile are compiled for."""
+    """Return the tile of one vector: what kernels that see no register tile are compiled for."""
     return dataclasses.replace(tile, rows=1, vectors=1)
 
 
@@ -68,7 +68,7 @@ def vector_tile(tile: Tile) -> Tile:
 def fitting_tile(
     library: Library, dtype: np.dtype[Any], machine: Machine, rows: int, columns: int
 ) -> Tile:
-    """Give the register tile that covers so many rows and columns with the least waste.
+    """Return the register tile that covers so many rows and columns with the least waste.
 
     Columns that one vector holds take no more: the rest would be zeros.
     """
@@ -98,7 +98,7 @@ def tile_steps(tile: Tile) -> float:
 
 
 def fused(activation: Activation | None) -> bool:
-    """Tell whether the GEMM's epilogue does an activation by itself."""
+    """Return whether the GEMM's epilogue does an activation by itself."""
     names = (*CLAMPS, "leaky_relu", "hardtanh", "hardswish")
     return activation is None or activation.name in names
 

@@ -42,7 +42,7 @@ class Concatenate(Moving):
         return self.native_plan(problem, stages)
 
     def copied(self, problem: Any, slots: Any, rows: int, length: int, pitches: Any) -> Stage:
-        """Give the stage that copies rows from one slot to another."""
+        """Return the stage that copies rows from one slot to another."""
         cut = Rows(rows, length)
         kernel = self.mover("move.rows", problem)
         arguments = CopyRows(
@@ -78,7 +78,7 @@ class Strided(Moving):
         return self.native_plan(problem, [stage])
 
     def _turned(self, problem: StridedProblem, axes: Any) -> Stage | None:
-        """Give the stage that turns each of some whole matrices; None: the view is another."""
+        """Return the stage that turns each of some whole matrices; None: the view is another."""
         shape = _matrices(axes)
         if shape is None or problem.dtype.itemsize not in _FLOATS:
             return None
@@ -106,7 +106,7 @@ class Strided(Moving):
 
 
 def _matrices(axes: Any) -> tuple[int, int, int] | None:
-    """Give (count, rows, columns) where axes are those of whole matrices, rows last."""
+    """Return (count, rows, columns) where axes are those of whole matrices, rows last."""
     lead, (columns, step), (rows, pitch) = ((1, 0), *axes)[-3:] if len(axes) in (2, 3) else _NONE
     if step != 1 or pitch != columns or rows * columns == 0:
         return None

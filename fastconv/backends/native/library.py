@@ -29,13 +29,13 @@ class Library(Protocol):
     BACKEND: str
 
     def tile(self, dtype: np.dtype[Any], machine: Machine) -> Tile:
-        """Give the register tile for a dtype, in the form that kernels of this library take."""
+        """Return the register tile for a dtype, in the form that kernels of this library take."""
 
     def kernel(self, name: str, *constants: Any) -> int:
-        """Give the address of the kernel ``name`` for ``constants``."""
+        """Return the address of the kernel ``name`` for ``constants``."""
 
     def has(self, name: str, *constants: Any) -> bool:
-        """Tell whether there is a kernel ``name`` for ``constants``."""
+        """Return whether there is a kernel ``name`` for ``constants``."""
 
     def has_tiles(self) -> bool:
-        """Tell whether kernels of matrix tiles run on the processor's own, not emulated."""
+        """Return whether kernels of matrix tiles run on the processor's own, not emulated."""

@@ -18,7 +18,7 @@ _CHUNK = 4096
 
 
 def is_long(problem: InterpolateProblem) -> bool:
-    """Tell whether a problem is one of lines that kernels of this module resize."""
+    """Return whether a problem is one of lines that kernels of this module resize."""
     known = problem.mode in ("nearest", "nearest-exact", "linear")
     return known and problem.n == 1 and problem.output_size[0] >= LONG
 

@@ -27,7 +27,7 @@ class Linear(NativeConv):
     """One GEMM; a single row has a tile of its own, since it is bound by reading the weights.
 
     Every sum runs over the features in order in either tile: a row's bits do not depend on the
-    rows beside it.
+    other rows.
     """
 
     name = "direct"

@@ -18,19 +18,19 @@ class Operations(Protocol):
     """What emits operations on values: instructions, or a program's text."""
 
     def zero(self) -> Any:
-        """Give a value of zeros."""
+        """Return a value of zeros."""
 
     def add(self, a: Any, b: Any) -> Any:
-        """Give a + b."""
+        """Return a + b."""
 
     def subtract(self, a: Any, b: Any) -> Any:
-        """Give a - b."""
+        """Return a - b."""
 
     def scale(self, factor: float, a: Any) -> Any:
-        """Give factor * a."""
+        """Return factor * a."""
 
     def scale_add(self, factor: float, a: Any, b: Any) -> Any:
-        """Give factor * a + b."""
+        """Return factor * a + b."""
 
 
 def nearest(rows: Iterable[Iterable[Any]]) -> tuple[Row, ...]:
@@ -85,7 +85,7 @@ def _fold(
 
 
 def _mirrored(a: Row, b: Row) -> bool:
-    """Tell whether two rows have the same sizes, and both equal and opposite entries."""
+    """Return whether two rows have the same sizes, and both equal and opposite entries."""
     same = any(x == y != 0 for x, y in zip(a, b, strict=True))
     opposite = any(x == -y != 0 for x, y in zip(a, b, strict=True))
     return same and opposite and all(abs(x) == abs(y) for x, y in zip(a, b, strict=True))

@@ -1,4 +1,4 @@
-"""Products of batches of matrices: the right ones packed into panels, by whoever multiplies them.
+"""Products of batches of matrices: the right ones are packed into panels by the kernel.
 
 An entry's right matrix is packed into the worker's own memory where there are entries enough to
 share out and it fits a part of the second cache; else a stage of its own packs all of them. Rows on

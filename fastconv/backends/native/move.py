@@ -44,7 +44,7 @@ class Moving(NativeAlgorithm):
         return Work(0, min(problem.bytes, moved), problem.dtype.name)
 
     def mover(self, name: str, problem: Any) -> int:
-        """Give the kernel that moves cells of the problem's dtype."""
+        """Return the kernel that moves cells of the problem's dtype."""
         return self.library.kernel(name, CELLS[problem.dtype.itemsize])
 
     def gathered(self, problem: Any, axes: list[Axis], value: bytes) -> NativePlan:
@@ -78,11 +78,11 @@ class Axis:
     table: Integers | None
 
     def whole(self) -> Integers:
-        """Give the table, written out."""
+        """Return the table, written out."""
         return np.arange(self.length) if self.table is None else self.table
 
     def joined(self, other: Axis) -> Axis:
-        """Give one axis for this one and the next."""
+        """Return one axis for this one and the next."""
         if self.table is None and other.table is None:
             return Axis(self.length * other.length, None)
         mine, its = self.whole()[:, None], other.whole()
@@ -91,7 +91,7 @@ class Axis:
 
 
 def _in_five(axes: list[Axis]) -> tuple[int, list[Axis], int]:
-    """Give any axes as (outer, three with tables, inner)."""
+    """Return any axes as (outer, three with tables, inner)."""
     merged: list[Axis] = []
     for axis in axes:
         if merged and merged[-1].table is None and axis.table is None:
@@ -109,7 +109,7 @@ def _in_five(axes: list[Axis]) -> tuple[int, list[Axis], int]:
 
 
 def _longest_run(table: Integers) -> tuple[int, int]:
-    """Give where the longest run of neighbouring cells in a table begins and ends."""
+    """Return where the longest run of neighbouring cells in a table begins and ends."""
     steps = (np.diff(table) == 1) & (table[:-1] >= 0)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], steps, [False]]).astype(np.int8)))
     pairs = edges.reshape(-1, 2)

@@ -28,7 +28,7 @@ from fastconv.backends.native.plan import (
 class Run:
     """A program that is run once for each of its pieces.
 
-    ``offsets`` say how many bytes from each buffer's start its first piece lies, and how many
+    ``offsets`` say how many bytes from each buffer's start its first piece is, and how many
     further the next one. Buffers are a plan's: its inputs, its outputs but the first, the first.
     """
 
@@ -40,7 +40,7 @@ class Run:
 
 
 def nested_stage(runs: Sequence[Run], buffers: Sequence[Slot]) -> tuple[Stage, int]:
-    """Give the stage that does all runs, a piece a work item, and its scratch bytes."""
+    """Return the stage that does all runs, a piece a work item, and its scratch bytes."""
     count = len(buffers) + 2
     packed = [pack_program(run.stages) for run in runs]
     words = max(len(program.block) for program, _ in packed)

@@ -43,7 +43,7 @@ class _Workspace:
         self.bytes = 0
 
     def take(self, count: int) -> Slot:
-        """Give the slot of so many numbers."""
+        """Return the slot of so many numbers."""
         slot = WORKSPACE + self.bytes
         self.bytes += -(-8 * count // 64) * 64
         return slot
@@ -139,7 +139,7 @@ def _extent(problem: BatchNormProblem | GroupNormProblem) -> Extent:
 
 
 def _combine(library: Library) -> int:
-    """Give the kernel that puts moments together: float64 whatever the elements are."""
+    """Return the kernel that puts moments together: float64 whatever the elements are."""
     return library.kernel("norm.combine", "float64")
 
 
@@ -167,7 +167,7 @@ def _row_parts(
 def _pixel_parts(
     library: Library, problem: GroupNormProblem, extent: Extent, space: _Workspace
 ) -> tuple[Stage, dict[str, Any]]:
-    """Give the same where channels are last."""
+    """Return the same where channels are last."""
     chunk = max(32, BLOCK // extent.channels)
     chunks = -(-extent.inner // chunk)
     items = extent.images * chunks

@@ -35,11 +35,11 @@ class _Pages:
         self._lock = threading.RLock()
 
     def take(self, size: int) -> tuple[mmap.mmap, int]:
-        """Give memory of ``size`` bytes, and the place where it starts."""
+        """Return memory of ``size`` bytes, and the place where it starts."""
         with self._lock:
             for piece in tuple(self._kept):
                 # It may be gone: while one is looked for, a collection or a signal's handler in
-                # this very thread may take and give memory too.
+                # this thread may take and give memory too.
                 if piece[0] == size and self._taken(piece):
                     return piece[1:]
         return huge_pages(size)
@@ -84,7 +84,7 @@ class _Lease(np.ndarray[Any, Any]):
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Give an array as ``np.empty`` does, in memory that an earlier one left where it is large."""
+    """Return an array as ``np.empty`` does; a large one reuses memory that an earlier one left."""
     if not is_large(shape, dtype):
         return np.empty(shape, dtype)
     return np.ndarray(shape, dtype, buffer=_Lease(prod(shape) * dtype.itemsize))

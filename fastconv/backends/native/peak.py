@@ -65,7 +65,7 @@ def filled(size: int) -> Array:
 def reading(library: Library, machine: Machine, source: Array, threads: int) -> Gauge:
     """Return a program that reads bytes, a part a thread, again and again if they are few.
 
-    They lie in the caches that hold them from the second run on.
+    They are in the caches that hold them from the second run on.
     """
     size = source.nbytes
     tile = vector_tile(tile_for(library, np.dtype("float32"), machine))

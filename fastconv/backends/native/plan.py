@@ -48,19 +48,19 @@ _BEFORE_OUTPUT = OUTPUT.buffer - 1
 
 
 def INPUT(number: int) -> Slot:
-    """Give the slot of the plan's input ``number``."""
+    """Return the slot of the plan's input ``number``."""
     return Slot(number)
 
 
 @record(frozen=True)
 class Constant:
-    """An array that belongs to the plan; its address stands in the block, itself in the plan."""
+    """An array that belongs to the plan; the argument block holds its address."""
 
     array: Array
 
 
 def constant(array: Any, dtype: Any = None) -> Constant:
-    """Give an array to a plan: weights packed, tables of offsets. 64-byte aligned."""
+    """Return an array to a plan: weights packed, tables of offsets. 64-byte aligned."""
     given = np.asarray(array, dtype=dtype)
     kept = aligned(given.nbytes).view(given.dtype).reshape(given.shape)
     kept[...] = given
@@ -272,7 +272,7 @@ class NativePlan(PackingPlan):
         """Return the plan with these parameters packed: it runs without them.
 
         ``known`` has what was packed of them before, by ``key`` and by how it was packed. Where
-        all is there, ``parameters`` are not asked for, which may be a function that makes them.
+        all is present, ``parameters`` are not asked for, which may be a function that makes them.
         """
         return self._holding(self.weights, parameters, known, key) if self.weights else self
 
@@ -440,7 +440,7 @@ def with_arguments(stages: Sequence[Stage], change: Callable[[Argument], Argumen
 
 def with_other_arguments(stage: Stage, arguments: list[Argument]) -> Stage:
     """Return a stage with other arguments."""
-    # `replace` takes several times as long; a card's launches are stages with more in them.
+    # `replace` takes several times as long; a GPU's launches are stages with more in them.
     if type(stage) is Stage:
         return Stage(stage.kernel, stage.items, arguments)
     return dataclasses.replace(stage, arguments=arguments)
@@ -464,7 +464,7 @@ def inner(whole: Constant, offset: int) -> Constant:
 def pack_program(
     stages: Sequence[Stage], times: Sequence[float] = ()
 ) -> tuple[Program, list[Array]]:
-    """Give stages as the driver reads them, and the arrays whose addresses stand in them."""
+    """Return stages as the driver reads them, and the arrays whose addresses are in them."""
     block: list[int] = []
     places: list[tuple[int, int, int]] = []
     rows: list[tuple[int, int, int]] = []
@@ -493,7 +493,7 @@ def pack_program(
 
 
 def moved(stages: Sequence[Stage], slots: Mapping[int, Slot]) -> list[Stage]:
-    """Give stages whose buffers, where ``slots`` names them, lie elsewhere."""
+    """Return stages whose buffers, where ``slots`` names them, are elsewhere."""
 
     def move(argument: Argument) -> Argument:
         if isinstance(argument, Slot) and argument.buffer in slots:

@@ -28,10 +28,10 @@ def activation_stages(
     *,
     activation: Activation | None = None,
 ) -> list[Stage]:
-    """Give the stages that apply a problem's activation to its output, by default in place.
+    """Return the stages that apply a problem's activation to its output, by default in place.
 
     ``problem`` has ``output_shape``, ``output_dtype`` and, unless it is given, ``activation``.
-    The output lies at ``target``, contiguous in any layout; with ``source``, results go from
+    The output is at ``target``, contiguous in any layout; with ``source``, results go from
     there to ``target``.
     """
     activation = activation or problem.activation
@@ -56,7 +56,7 @@ def _stages(
 
 
 def kernel_of(activation: Activation) -> tuple[str, tuple[float, ...]]:
-    """Give an activation's kernel, which some share, and its parameters."""
+    """Return an activation's kernel, which some share, and its parameters."""
     name, parameters = activation.name, activation.parameters
     if name == "relu":
         return "hardtanh", (0.0, math.inf)
@@ -76,7 +76,7 @@ def limits_of(activation: Activation | None) -> tuple[float, float]:
 
 
 def _limits(activation: Activation | None) -> tuple[float, ...] | None:
-    """Give an activation's limits where it is a clamp."""
+    """Return an activation's limits where it is a clamp."""
     if activation is None:
         return None
     function, parameters = kernel_of(activation)
@@ -93,7 +93,7 @@ class Pointwise(NativeAlgorithm):
         return _OPERATIONS.get(problem.activation.name, 25)
 
     def ended_plan(self, problem: Any, stages: list[Stage], **options: Any) -> NativePlan:
-        """Put stages together whose last one clamps, and the activation that is no clamp."""
+        """Put stages together whose last one clamps, and the activation that is not a clamp."""
         if _limits(problem.activation) is None:
             stages = [*stages, *activation_stages(self.library, problem, OUTPUT)]
         return self.native_plan(problem, stages, **options)

@@ -5,7 +5,7 @@ the products of the state before it: of a panel of hidden units all gates' sums 
 together, start with the GEMM's row and end in the new state. Each sum runs over the inputs, then
 over the hidden units, in order, whatever the tile, the batch or the number of threads.
 
-Long sequences go in chunks of steps, so that what lies between the two stages stays in a cache.
+Long sequences go in chunks of steps, so that what is between the two stages stays in a cache.
 Chunks hand the state on in the arrays of the last states.
 """
 
@@ -287,7 +287,7 @@ class Packings:
     peepholes: HostWeights | None
 
 
-# What was packed from which immutable memory, as long as both are there.
+# What was packed from which immutable memory, as long as both live.
 _known: dict[Any, tuple[Any, tuple[Any, ...]]] = {}
 _MOST_KNOWN = 1024
 

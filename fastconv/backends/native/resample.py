@@ -28,7 +28,7 @@ from fastconv.problem.taps import Taps
 
 # Weighted cells from which on a sum is taken in two steps, rows first.
 MANY_TAPS = 16
-# Channels that stand last from which on cells are summed with all of them at once.
+# Channels that are last from which on cells are summed with all of them at once.
 FEW = 16
 # Up to so many cells of a row that every output sums equally many of, kernels know their number.
 MOST_TAPS = 6
@@ -90,7 +90,7 @@ class Weighted(NativeAlgorithm):
         if is_long(problem):
             kernel = self.library.kernel("line.linear", problem.dtype.name)
             return self.native_plan(problem, [line_stage(problem, kernel)])
-        # Channels that stand last are the row where they are many, and cells of it where few.
+        # Channels that are last are the row where they are many, and cells of it where few.
         taps = [problem.taps(i) for i in range(problem.n)]
         sizes = list(problem.input_size)
         outer, inner = _around(problem)
@@ -158,14 +158,14 @@ _ONE = Taps(np.array([0, 1]), np.array([0]), np.ones(1))
 
 
 def _around(problem: InterpolateProblem) -> tuple[int, int]:
-    """Give how many images stand before the spatial axes, and how many cells after them."""
+    """Return how many images are before the spatial axes, and how many cells after them."""
     if problem.channels_last:
         return problem.batch, problem.channels
     return problem.batch * problem.channels, 1
 
 
 def _repeated(taps: Taps, inner: int) -> Taps:
-    """Give the taps of each of ``inner`` elements that an axis's cells hold."""
+    """Return the taps of each of ``inner`` elements that an axis's cells hold."""
     if inner == 1:
         return taps
     counts = np.repeat(np.diff(taps.first), inner)
@@ -179,9 +179,9 @@ def _repeated(taps: Taps, inner: int) -> Taps:
 def _blocks(
     taps: Taps, size: int, each: int, lanes: int, dtype: np.dtype[Any]
 ) -> tuple[Constant | int, ...]:
-    """Give the taps of an axis of single cells for each vector of outputs.
+    """Return the taps of an axis of single cells for each vector of outputs.
 
-    The first of two vectors' cells among which all that it sums lie, or -1 where that is more; for
+    The first of two vectors' cells among which all that it sums are, or -1 where that is more; for
     each tap each lane's place among them, and its weight.
     """
     if each <= 0:

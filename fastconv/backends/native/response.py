@@ -22,7 +22,7 @@ SLACK = 8
 
 
 class LocalResponseNorm(Pointwise):
-    """A window of channels summed anew for each of them."""
+    """A window of channels summed again for each of them."""
 
     name = "direct"
 

@@ -1,8 +1,8 @@
 """Packed weights held once: plans for other batches and images of one network pack the same.
 
-What is packed hangs on the algorithm and its tile, which each algorithm knows alone; so the packed
-arrays themselves are compared. Those that agree in a few elements are rare where all do not, and
-comparing takes a part of the time that packing took.
+What is packed depends on the algorithm and its tile, which each algorithm knows alone; so the
+packed arrays themselves are compared. Those that agree in a few elements are rare where all do not,
+and comparing takes a part of the time that packing took.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _known: weakref.WeakValueDictionary[Any, Array] = weakref.WeakValueDictionary()
 
 
 def shared(array: Array) -> Array:
-    """Give an array of the same bits that a plan holds already, else this one.
+    """Return an array of the same bits that a plan holds already, else this one.
 
     Parameters
     ----------
     array : array, C-contiguous
-        Nobody writes to it from now on.
+        It is never written to from now on.
     """
     if array.nbytes < LEAST_BYTES or array.dtype.kind not in "fc":
         return array

@@ -36,7 +36,7 @@ class Tile:
 
 
 def register_tile(dtype: np.dtype[Any], machine: Machine) -> Tile:
-    """Give the register tile for a dtype at a machine's instruction set."""
+    """Return the register tile for a dtype at a machine's instruction set."""
     figures = machine.figures
     return Tile(
         dtype.name, machine.lanes(dtype), figures.tile_rows, figures.tile_vectors, figures.has_fma

@@ -1,1 +1,1 @@
-"""float32 and float64 kernels on explicit vectors, compiled by Numba for the very machine."""
+"""float32 and float64 kernels on explicit vectors, compiled by Numba for this machine."""

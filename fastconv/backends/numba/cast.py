@@ -30,7 +30,7 @@ Build = Callable[[Any, int, Any], Any]
 def cast_stage(
     source: Slot, target: Slot, count: int, dtypes: tuple[np.dtype[Any], np.dtype[Any]]
 ) -> Stage:
-    """Give the stage that casts ``count`` elements from the first dtype to the second."""
+    """Return the stage that casts ``count`` elements from the first dtype to the second."""
     address = _kernel_of(*(dtype.name for dtype in dtypes))
     return Stage(address, -(-count // BLOCK), Cast(source=source, target=target, count=count))
 
@@ -44,10 +44,10 @@ def _kernel_of(source: str, target: str) -> int:
 
 
 def converts_halves(machine: Machine) -> bool:
-    """Tell whether code is compiled for a CPU with instructions for float16.
+    """Return whether code is compiled for a CPU with instructions for float16.
 
     Numba may be told of a lesser CPU than there is; LLVM would then call functions of a library
-    that is not there.
+    that is missing.
     """
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
     return machine.isa != "generic" and "+f16c" in features.split(",")

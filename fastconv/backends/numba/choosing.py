@@ -30,7 +30,7 @@ def _make_sort(integer: Any) -> Any:
                 or (keys[other] == keys[below] and places[other] > places[below])
             ):
                 below = other
-            # The last of all stands on top.
+            # The last of all is on top.
             if keys[below] > key or (keys[below] == key and places[below] < place):
                 break
             keys[at], places[at] = keys[below], places[below]

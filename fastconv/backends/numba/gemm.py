@@ -1,6 +1,6 @@
 """The one GEMM: register tiles over rows that tables of offsets find, columns packed in panels.
 
-What it multiplies, and the words of its argument block, stand with the plans.
+What it multiplies, and the words of its argument block, are defined with the plans.
 """
 
 from __future__ import annotations

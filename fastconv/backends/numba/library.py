@@ -15,12 +15,12 @@ BACKEND = "numba"
 
 
 def tile(dtype: np.dtype[Any], machine: Machine) -> Tile:
-    """Give the register tile as kernels take it."""
+    """Return the register tile as kernels take it."""
     return register_tile(dtype, machine)
 
 
 def kernel(name: str, *constants: Any) -> int:
-    """Give the address of a kernel for its constants, compiled when it is not there yet.
+    """Return the address of a kernel for its constants, compiled if it does not exist yet.
 
     Raises
     ------
@@ -36,10 +36,10 @@ def kernel(name: str, *constants: Any) -> int:
 
 
 def has(name: str, *constants: Any) -> bool:
-    """Tell whether there is a kernel for these constants: it can be compiled for any."""
+    """Return whether there is a kernel for these constants: it can be compiled for any."""
     return MANIFEST[name].numba is not None
 
 
 def has_tiles() -> bool:
-    """Tell whether kernels of matrix tiles run on the processor's own: there are none here."""
+    """Return whether kernels of matrix tiles run on the processor's own: there are none here."""
     return False

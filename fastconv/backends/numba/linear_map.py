@@ -86,7 +86,7 @@ def linear_map(
 ) -> Any:
     """Multiply a compile-time matrix with a column of vectors.
 
-    Vector j lies at source + j * source_stride bytes; vector i of the result goes to
+    Vector j is at source + j * source_stride bytes; vector i of the result goes to
     target + i * target_stride. All is loaded before any is stored.
     """
     s = shape.shape

@@ -1,6 +1,6 @@
 """The vector vocabulary of planar kernels: lanes are neighbouring pixels of one channel.
 
-A planar tile's rows are output rows (depthwise) or output channels (direct); its vectors lie
+A planar tile's rows are output rows (depthwise) or output channels (direct); its vectors are stored
 side by side, or wherever a table of addresses says.
 """
 
@@ -34,7 +34,7 @@ from fastconv.backends.numba.transpose import transpose
 
 
 def _between(builder: Any, shape: Tile, first: Any, length: Any) -> Any:
-    """Give the mask of the lanes whose place, counted from ``first``, is in [0, length)."""
+    """Return the mask of the lanes whose place, counted from ``first``, is in [0, length)."""
     lane_type = ir.VectorType(I32, shape.lanes)
     lanes = ir.Constant(lane_type, [I32(i) for i in range(shape.lanes)])
     undefined = ir.Constant(lane_type, ir.Undefined)
@@ -123,7 +123,7 @@ def transpose_inside(
 ) -> Any:
     """Transpose a square of lanes rows, ``source_stride`` bytes apart, from element ``first`` on.
 
-    What lies outside [0, length) of a row, and rows from ``rows`` on, are zeros and not touched.
+    What is outside [0, length) of a row, and rows from ``rows`` on, are zeros and not touched.
     """
     s = shape.shape
 
@@ -159,7 +159,7 @@ def tile_correlate(
     """Add a column of ``taps`` weights, sliding down the lines at ``base``, to a tile.
 
     Row r of the tile adds, for each tap t in order, weights[t] times the line
-    r * stride + t * dilation; lines lie ``pitch`` bytes apart, and each is loaded once.
+    r * stride + t * dilation; lines are ``pitch`` bytes apart, and each is loaded once.
     """
     s = shape.shape
     steps = tuple(v.literal_value for v in (taps, stride, dilation))
@@ -179,7 +179,7 @@ def tile_correlate(
 
 @intrinsic
 def tile_fill(typingctx: Any, shape: Any, number: Any) -> Any:
-    """Give a tile filled with a number."""
+    """Return a tile filled with a number."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -207,7 +207,7 @@ def tile_correlate_edge(
 ) -> Any:
     """Do as `tile_correlate` over a plane of ``lines`` lines of ``length`` elements.
 
-    The tile starts at ``line`` and ``column``; what lies outside the plane counts as zeros and is
+    The tile starts at ``line`` and ``column``; what is outside the plane counts as zeros and is
     not touched.
     """
     s = shape.shape
@@ -253,7 +253,7 @@ def tile_multiply_pixels_inside(
     """Add a line of ``taps`` vectors of weights, sliding along the pixels of a line, to a tile.
 
     Row r of the tile adds, for each tap t in order, weights[t] times pixel
-    ``first`` + r * stride + t * dilation of ``length``; pixels lie ``pitch`` bytes apart. What lies
+    ``first`` + r * stride + t * dilation of ``length``; pixels are ``pitch`` bytes apart. What is
     outside, and all lanes but the first ``lanes``, counts as zeros and is not touched.
     """
     s = shape.shape
@@ -283,7 +283,7 @@ def tile_multiply_pixels_inside(
 
 
 def _weighted(builder: Any, s: Tile, taps: int, weights: Any) -> Any:
-    """Give the step that adds a line times a tap's weight."""
+    """Return the step that adds a line times a tap's weight."""
     factors = []
     for t in range(taps):
         scalar = load(builder, s, offset_by(builder, weights, t * s.size), scalar=True)
@@ -316,7 +316,7 @@ def _slide(
 
 @intrinsic
 def tile_splat(typingctx: Any, shape: Any, address: Any, stride: Any) -> Any:
-    """Give a tile whose row r is filled with the scalar at ``address`` + r * ``stride`` bytes."""
+    """Return a tile whose row r is filled with the scalar at ``address`` + r * ``stride`` bytes."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -335,7 +335,7 @@ def tile_add_masked(
     typingctx: Any, shape: Any, tile: Any, base: Any, row_bytes: Any, places: Any, counts: Any,
     rows: Any,
 ) -> Any:  # fmt: skip
-    """Add to a tile what lies where `tile_store_masked` would store it (a residual)."""
+    """Add to a tile what is where `tile_store_masked` would store it (a residual)."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -396,7 +396,7 @@ def tile_store_at(
 def _slot(
     builder: Any, s: Tile, i: int, base: Any, row_bytes: Any, places: Any, counts: Any, rows: Any
 ) -> tuple[Any, Any]:
-    """Give the mask and the address of a tile's vector ``i``."""
+    """Return the mask and the address of a tile's vector ``i``."""
     row, v = divmod(i, s.vectors)
     inside = builder.icmp_signed("<", I64(row), rows)
     count = builder.select(inside, builder.extract_value(counts, v), I64(0))
@@ -406,7 +406,7 @@ def _slot(
 
 @intrinsic
 def beside(typingctx: Any, shape: Any, first: Any, step: Any) -> Any:
-    """Give first, first + step, ...: one number for each vector of a row."""
+    """Return first, first + step, ...: one number for each vector of a row."""
     vectors = shape.shape.vectors
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -419,7 +419,7 @@ def beside(typingctx: Any, shape: Any, first: Any, step: Any) -> Any:
 
 @intrinsic
 def from_table(typingctx: Any, shape: Any, base: Any, table: Any, stride: Any) -> Any:
-    """Give ``base`` + table[v * stride] for each vector of a row; ``table`` is an address."""
+    """Return ``base`` + table[v * stride] for each vector of a row; ``table`` is an address."""
     vectors = shape.shape.vectors
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -436,7 +436,7 @@ def from_table(typingctx: Any, shape: Any, base: Any, table: Any, stride: Any) -
 
 @intrinsic
 def lesser(typingctx: Any, a: Any, b: Any) -> Any:
-    """Give the lesser number of each pair from two tuples."""
+    """Return the lesser number of each pair from two tuples."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pairs = zip(*(parts_of(builder, values) for values in args), strict=True)

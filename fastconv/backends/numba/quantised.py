@@ -46,7 +46,7 @@ def _rows(function: Function, source: Any, target: Any, integers: Any) -> Functi
     def line(to, of, scale, zero, each, n):  # type: ignore[no-untyped-def]
         result, given = array(to, (n,), target), array(of, (n,), source)
         scales = array(scale, (n,), np.float32)
-        # A missing one stands for zeros: the scales' memory is there to be read in its place.
+        # A missing one stands for zeros: the scales' memory is read in its place.
         zeros = array(scale if zero == 0 else zero, (n,), integers)
         if each and zero != 0:
             for i in range(n):

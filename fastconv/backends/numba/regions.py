@@ -23,7 +23,7 @@ def roi_align(name: str):  # type: ignore[no-untyped-def]
         each = ratio
         if each <= 0:
             wanted = math.ceil(length / bins) if length < 1e15 else most
-            # Whoever planned this has looked at the regions.
+            # The planner has looked at the regions.
             each = max(1, min(wanted, most // bins)) if length > 0 else 1
         step = length / bins
         for i in range(bins * each):

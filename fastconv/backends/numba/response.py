@@ -1,4 +1,4 @@
-"""The kernels of local response normalisation: a window summed anew for each channel."""
+"""The kernels of local response normalisation: a window summed again for each channel."""
 
 from __future__ import annotations
 

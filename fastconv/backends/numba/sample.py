@@ -70,7 +70,7 @@ def _parts(name: str):  # type: ignore[no-untyped-def]
         for axis in range(3):
             cells[axis, 0], parts[axis, 0] = 0, 1.0
         for axis in range(3 - args.axes, 3):
-            # A double, of which a huge one has a floor that is no integer.
+            # A double, of which a huge one has a floor that is not an integer.
             counts[axis] = _axis(
                 at[axis], np.float64(args.size[axis]), args.mode, args.padding,
                 args.corners != 0, cells[axis], parts[axis],

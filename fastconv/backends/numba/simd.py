@@ -1,6 +1,6 @@
 """The vector vocabulary: vectors and register tiles that read like arithmetic.
 
-Each word is an intrinsic that emits LLVM vector instructions, so that nothing hangs on the
+Each word is an intrinsic that emits LLVM vector instructions, so that nothing depends on the
 auto-vectoriser. A tile is ``rows`` x ``vectors`` vectors in one value; LLVM keeps its parts in
 registers. Addresses are int64; loads and stores need no alignment beyond the element's.
 """
@@ -121,7 +121,7 @@ def offset_by(builder: Any, address: Any, offset: int) -> Any:
 
 
 def parts_of(builder: Any, tile: Any) -> list[Any]:
-    """Give the parts of a tile or a tuple."""
+    """Return the parts of a tile or a tuple."""
     return [builder.extract_value(tile, i) for i in range(tile.type.count)]
 
 
@@ -135,7 +135,7 @@ def join(builder: Any, ty: Any, parts: list[Any]) -> Any:
 
 @intrinsic
 def tile_zero(typingctx: Any, shape: Any) -> Any:
-    """Give a tile of zeros."""
+    """Return a tile of zeros."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return ir.Constant(context.get_value_type(signature.return_type), None)
@@ -173,7 +173,7 @@ def tile_addresses(
 
 @intrinsic
 def tile_strided(typingctx: Any, shape: Any, base: Any, stride: Any) -> Any:
-    """Give the addresses of rows that lie ``stride`` bytes apart."""
+    """Return the addresses of rows that are ``stride`` bytes apart."""
     rows = shape.shape.rows
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -209,7 +209,7 @@ def tile_multiply_add(
 ) -> Any:
     """Add ``count`` outer products to a tile: the micro-kernel.
 
-    Step k adds A[row, k] * B[k, column]: A[row] lies contiguous at ``rows[row] + offset``, B as
+    Step k adds A[row, k] * B[k, column]: A[row] is contiguous at ``rows[row] + offset``, B as
     rows of the tile's width, one after the other, at ``panel``.
     """
     s = shape.shape
@@ -284,7 +284,7 @@ def _outer_products(
 
 @intrinsic
 def tile_multiply_blocks(typingctx: Any, shape: Any, tile: Any, a: Any, b: Any, count: Any) -> Any:
-    """Add ``count`` x lanes outer products to a tile; both operands lie as they are read.
+    """Add ``count`` x lanes outer products to a tile; both operands are stored as they are read.
 
     A is blocks of rows x lanes elements, B rows of the tile's width: no set of a cache is asked
     for more than others, whatever the number of channels.
@@ -366,7 +366,7 @@ def tile_add_row(typingctx: Any, shape: Any, tile: Any, address: Any) -> Any:
 
 @intrinsic
 def tile_add(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
-    """Add to a tile what lies at the addresses of its rows (a residual)."""
+    """Add to a tile what is at the addresses of its rows (a residual)."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -461,12 +461,12 @@ def tile_store(typingctx: Any, shape: Any, tile: Any, rows: Any) -> Any:
 
 
 def shuffle_mask(places: list[int]) -> Any:
-    """Give the constant that a shuffle takes its places from."""
+    """Return the constant that a shuffle takes its places from."""
     return ir.Constant(ir.VectorType(I32, len(places)), [I32(place) for place in places])
 
 
 def first_lanes(builder: Any, shape: Tile, count: Any) -> Any:
-    """Give the mask of a vector's first ``count`` lanes."""
+    """Return the mask of a vector's first ``count`` lanes."""
     lane_type = ir.VectorType(I32, shape.lanes)
     lanes = ir.Constant(lane_type, [I32(i) for i in range(shape.lanes)])
     undefined = ir.Constant(lane_type, ir.Undefined)

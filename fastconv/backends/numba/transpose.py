@@ -100,7 +100,7 @@ def tile_store_columns(
 ) -> Any:
     """Store a tile's first ``columns`` columns, ``stride`` bytes apart, ``rows`` elements of each.
 
-    A column's elements lie beside each other. For a tile of no more rows than a vector has lanes.
+    A column's elements are adjacent. For a tile of no more rows than a vector has lanes.
     """
     s = shape.shape
 
@@ -126,7 +126,7 @@ def tile_store_columns(
 def tile_add_columns(
     typingctx: Any, shape: Any, tile: Any, source: Any, stride: Any, rows: Any, columns: Any
 ) -> Any:
-    """Add to a tile what lies where `tile_store_columns` would store it (a residual)."""
+    """Add to a tile what is where `tile_store_columns` would store it (a residual)."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -152,7 +152,7 @@ def tile_add_columns(
 def _column(
     builder: Any, s: Tile, number: int, base: Any, stride: Any, rows: Any, columns: Any
 ) -> tuple[Any, Any]:
-    """Give where a tile's column lies, and the mask of its elements that are there."""
+    """Return where a tile's column is, and the mask of its valid elements."""
     place = builder.add(base, builder.mul(stride, I64(number)))
     there = builder.icmp_signed("<", I64(number), columns)
     mask = first_lanes(builder, s, builder.select(there, rows, I64(0)))

@@ -10,7 +10,7 @@ from fastconv.backends.numba.engine import array, kernel, part
 
 @part
 def _span(length, blocks, stride, offset):  # type: ignore[no-untyped-def]
-    """Give the blocks whose cell, stride * block + offset, lies below ``length`` and above 0."""
+    """Return the blocks whose cell, stride * block + offset, is below ``length`` and above 0."""
     low = max(0, -(offset // stride))
     high = min(blocks, (length - 1 - offset) // stride + 1)
     return min(low, blocks), max(min(low, blocks), high)
@@ -102,7 +102,7 @@ def fold(name: str):  # type: ignore[no-untyped-def]
         k_height, k_width = args.kernel_height, args.kernel_width
         rows, columns = args.rows, args.columns
         for item in range(first, last):
-            # Neighbouring work items share cache lines where channels stand last.
+            # Neighbouring work items share cache lines where channels are last.
             if x_step == 1:
                 y, rest = item % height, item // height
                 c, n = rest % channels, rest // channels

@@ -25,7 +25,7 @@ def softplus(x: Array, beta: float = 1.0, threshold: float = 20.0) -> Array:
 
 
 def gelu(x: Array, tanh: float) -> Array:
-    """Give x times the normal distribution function, or its tanh approximation (2016)."""
+    """Return x times the normal distribution function, or its tanh approximation (2016)."""
     if tanh:
         inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
         return x * sigmoid(2 * inner)

@@ -47,7 +47,7 @@ class NonMaxSuppression(Reference):
 
 
 def _edges(boxes: Array, centers: bool) -> tuple[Array, Array]:
-    """Give the low and the high corner of each box."""
+    """Return the low and the high corner of each box."""
     if centers:
         middle, half = boxes[:, :2], boxes[:, 2:] / np.float32(2)
         return middle - half, middle + half

@@ -12,7 +12,7 @@ from fastconv.machine import Machine
 
 
 def wide(array: Array) -> Array:
-    """Give floats in float64, integers in int64, complex in complex128."""
+    """Return floats in float64, integers in int64, complex in complex128."""
     if array.dtype.kind == "c":
         return array.astype(np.complex128)
     return array.astype(np.int64 if array.dtype.kind in "iu" else np.float64)
@@ -25,7 +25,7 @@ def narrow(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def spatial(*key: Any) -> Any:
-    """Give an index of the last dimensions: whatever comes before them is kept."""
+    """Return an index of the last dimensions: whatever comes before them is kept."""
     return (..., *key)
 
 

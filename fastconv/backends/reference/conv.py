@@ -75,7 +75,7 @@ class ConvTranspose(Reference):
 
 
 def channels_first(x: Array, problem: Any) -> Array:
-    """Give the array with channels at axis 1."""
+    """Return the array with channels at axis 1."""
     return np.moveaxis(x, -1, 1) if problem.channels_last else x
 
 

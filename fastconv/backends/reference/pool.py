@@ -55,7 +55,7 @@ class MaxUnpool(Reference):
 def _max(
     x: Array, windows: tuple[Windows, ...], problem: Any, places: list[Place]
 ) -> tuple[Array, Array]:
-    """Give the largest cells and where they lie; -1 for a window that sees no cell."""
+    """Return the largest cells and where they are; -1 for a window that sees no cell."""
     shape = (*x.shape[:2], *problem.output_size)
     is_integer = x.dtype.kind in "iu"
     least = np.iinfo(x.dtype).min if is_integer else -np.inf

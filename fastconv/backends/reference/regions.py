@@ -12,7 +12,7 @@ from fastconv.problem.choosing import RoiAlignProblem
 
 
 def _bilinear(start: float, size: float, out: int, ratio: int, length: int) -> Any:
-    """Give the two cells and weights of each sample along one dimension, and samples a bin."""
+    """Return the two cells and weights of each sample along one dimension, and samples a bin."""
     samples = ratio if ratio > 0 else max(int(np.ceil(size / out)), 1)
     step = size / out
     x = start + (np.arange(out)[:, None] + (np.arange(samples) + 0.5) / samples) * step

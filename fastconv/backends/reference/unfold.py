@@ -49,7 +49,7 @@ class Fold(Reference):
 
 
 def _cells(problem: UnfoldProblem | FoldProblem, tap: tuple[int, ...]) -> Any:
-    """Give the cells of the padded image that one tap sees, a dimension."""
+    """Return the cells of the padded image that one tap sees, a dimension."""
     columns = zip(tap, problem.dilation, problem.stride, problem.blocks, strict=True)
     cells = (slice(t * d, t * d + (blocks - 1) * s + 1, s) for t, d, s, blocks in columns)
     return (..., *cells)

@@ -1,4 +1,4 @@
-"""Activations, softmax and its kin, dropout."""
+"""Activations, softmax and its variants, dropout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def plain(call: Call) -> list[Node]:
 
 @translates("Softplus")
 def softplus(call: Call) -> list[Node]:
-    """Beyond a threshold torch returns x itself, ONNX does not: float64 tells them apart."""
+    """Beyond a threshold torch returns x itself, ONNX does not: float64 distinguishes them."""
     return call.node("softplus", threshold=np.inf)
 
 

@@ -84,12 +84,12 @@ def cast(call: Call) -> list[Node]:
 def cast_like(call: Call) -> list[Node]:
     kinds = [call.dtype(0), call.dtype(1)]
     if any(kind is not None and kind.name not in CAST_TO for kind in kinds):
-        raise Unsupported("an element type that is no number of 8 bits or more")
+        raise Unsupported("an element type that is not a number of 8 bits or more")
     return call.node("cast_like", otherwise=call.reference() if None in kinds else None)
 
 
 def element_type(number: int | str) -> np.dtype[np.generic]:
-    """Give the dtype of one of ONNX's element types that arrays are cast to natively."""
+    """Return the dtype of one of ONNX's element types that arrays are cast to natively."""
     import onnx
 
     try:

@@ -64,7 +64,7 @@ class FastconvBackend(Backend):  # type: ignore[misc]
 
     @classmethod
     def is_compatible(cls, model: Any, device: str = "CPU", **kwargs: Any) -> bool:
-        """Tell whether a model can be run: whether `prepare` takes it."""
+        """Return whether a model can be run: whether `prepare` takes it."""
         try:
             cls.prepare(model, device, **kwargs)
         except (ValueError, TypeError):
@@ -146,7 +146,7 @@ class FastconvBackend(Backend):  # type: ignore[misc]
 
     @classmethod
     def supports_device(cls, device: str) -> bool:
-        """Tell whether a device is the CPU."""
+        """Return whether a device is the CPU."""
         return str(device).upper().split(":")[0] == "CPU"
 
 
@@ -161,7 +161,7 @@ def _check_kind(value: Any, kind: type, name: str) -> None:
 
 
 def _in_order(inputs: Any) -> list[Any]:
-    """Give inputs as a list: several stand in a list or a tuple, one may stand alone."""
+    """Return inputs as a list: several are in a list or a tuple, one may be alone."""
     return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
 
 
@@ -182,7 +182,7 @@ def _port(name: str, array: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Give what may be a parameter as the plain array that it is."""
+    """Return what may be a parameter as the plain array that it is."""
     return np.asarray(value) if isinstance(value, np.ndarray) else value
 
 

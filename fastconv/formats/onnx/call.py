@@ -44,34 +44,34 @@ class Call:
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def get(self, attribute: str, default: Any = None) -> Any:
-        """Give an attribute, or its default."""
+        """Return an attribute, or its default."""
         return self.attributes.get(attribute, default)
 
     def flag(self, attribute: str, default: int = 0) -> bool:
-        """Give an attribute that is 0 or 1."""
+        """Return an attribute that is 0 or 1."""
         return bool(self.attributes.get(attribute, default))
 
     def axes(self, attribute: str = "axes") -> tuple[int, ...] | None:
-        """Give an attribute of several ints; None where it is absent."""
+        """Return an attribute of several ints; None where it is absent."""
         found = self.attributes.get(attribute)
         return None if found is None else tuple(found)
 
     def input(self, place: int) -> str:
-        """Give an input's name; "" where it is absent."""
+        """Return an input's name; "" where it is absent."""
         return self.inputs[place] if place < len(self.inputs) else ""
 
     def constant(self, place: int) -> Any:
-        """Give an input's value where it is known beforehand: an array, or one in a file."""
+        """Return an input's value where it is known beforehand: an array, or one in a file."""
         found = self.constants.get(self.input(place))
         return found if found is None or isinstance(found, StoredParameter) else np.asarray(found)
 
     def dtype(self, place: int) -> np.dtype[Any] | None:
-        """Give an input's dtype where it is known beforehand."""
+        """Return an input's dtype where it is known beforehand."""
         found = self.constant(place)
         return self.dtypes.get(self.input(place)) if found is None else np.dtype(found.dtype)
 
     def require(self, place: int, what: str) -> np.ndarray[Any, Any]:
-        """Give an input's value, which must be known beforehand."""
+        """Return an input's value, which must be known beforehand."""
         found = self.constant(place)
         if found is None:
             raise Unsupported(f"{what} is computed at run time")

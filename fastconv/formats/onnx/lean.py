@@ -1,10 +1,10 @@
-"""ONNX files without their large weights: read field by field, where the weights lie noted.
+"""ONNX files without their large weights: read field by field, where the weights are noted.
 
 A model is a message of protobuf's: fields that begin with their number and the kind of what
 follows, most of them a length and as many bytes (protobuf's "Encoding" documentation). Only what
 is plain is taken out: a large tensor among the initializers of the one main graph, with a name of
 its own, that holds its elements as raw bytes, exactly as many as its shape says. Its place is taken
-by a tensor without elements. All else is left to onnx as it stands.
+by a tensor without elements. All else is left to onnx as it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DIMS, _TYPE, _NAME, _RAW, _DOC, _METADATA = 1, 2, 8, 9, 12, 16
 # Kinds of what follows a field's number.
 _VARINT, _BYTES = 0, 2
 _FIXED = {1: 8, 5: 4}
-# Element types that lie in a file as NumPy has them, by TensorProto's numbers.
+# Element types that are stored in a file as NumPy has them, by TensorProto's numbers.
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64",
@@ -40,14 +40,14 @@ Read = Callable[[int, int], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Lean:
-    """A model's bytes without its large weights, and where those lie, by name."""
+    """A model's bytes without its large weights, and where those are, by name."""
 
     data: bytes
     weights: dict[str, Span]
 
 
 class _Untold(Exception):
-    """Bytes that are no message, or none that this reads."""
+    """Bytes that are not a message, or not one that this reads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class _Field:
 
 
 def without_weights(read: Read, size: int) -> Lean | None:
-    """Give a model of ``size`` bytes without its large weights; None: it is not plain enough.
+    """Return a model of ``size`` bytes without its large weights; None: it is not plain enough.
 
     ``read(offset, length)`` gives bytes of the model.
     """
@@ -102,7 +102,7 @@ def without_weights(read: Read, size: int) -> Lean | None:
 
 @dataclasses.dataclass(frozen=True)
 class _Tensor:
-    """An initializer: its name, and where its elements and its other fields lie.
+    """An initializer: its name, and where its elements and its other fields are.
 
     ``span`` is None where it stays what it is.
     """
@@ -136,7 +136,7 @@ def _tensor(message: _Message, whole: _Field) -> _Tensor:
 
 
 def _dims(message: _Message, fields: list[_Field]) -> list[int] | None:
-    """Give a tensor's shape, written one by one or packed; None where a length is negative."""
+    """Return a tensor's shape, written one by one or packed; None where a length is negative."""
     found: list[int] = []
     for field in fields:
         if field.number == _DIMS and field.kind == _VARINT:
@@ -164,11 +164,11 @@ class _Message:
         self._first, self._page, self._numbers = 0, b"", 0
 
     def bytes(self, start: int, stop: int) -> bytes:
-        """Give a range of bytes."""
+        """Return a range of bytes."""
         return bytes(self._read(start, stop - start))
 
     def fields(self, start: int, stop: int) -> Iterator[_Field]:
-        """Give the fields of the message between two places.
+        """Yield the fields of the message between two places.
 
         Raises
         ------
@@ -195,7 +195,7 @@ class _Message:
             place = end
 
     def varint(self, place: int, stop: int) -> tuple[int, int]:
-        """Give the number at a place, seven bits a byte, and the place behind it.
+        """Return the number at a place, seven bits a byte, and the place behind it.
 
         Raises
         ------
@@ -222,7 +222,7 @@ class _Message:
 
 
 def _with_length(number: int, pieces: list[bytes]) -> bytes:
-    """Give a field of so many bytes."""
+    """Return a field of so many bytes."""
     return b"".join((_varint(number << 3 | _BYTES), _varint(sum(map(len, pieces))), *pieces))
 
 

@@ -63,7 +63,7 @@ def _integers(call: Call, place: int, zero: int, suffix: str) -> tuple[str, str]
 
 
 def _bias(call: Call, place: int, weight: str) -> str:
-    """Give a bias as float32 too where sums that begin with it stay exact."""
+    """Return a bias as float32 too where sums that begin with it stay exact."""
     bias, above = call.constant(place), call.constants.get(weight)
     if bias is None or above is None or above.dtype.kind != "f":
         return call.input(place)

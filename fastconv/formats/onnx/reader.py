@@ -27,7 +27,7 @@ _LONGEST_PATH = 4096
 class Parsed:
     """A model that was read: its ``onnx.ModelProto``, its file if it has one, its name in errors.
 
-    The large weights may stand in ``weights`` instead of in it.
+    The large weights may be in ``weights`` instead of in it.
     """
 
     proto: Any
@@ -37,7 +37,7 @@ class Parsed:
 
 
 def read_onnx(source: Any, *, max_memory: int | None = None, in_memory: bool = False) -> Network:
-    """Give the network in an ONNX file, in a file's bytes, or in an ``onnx.ModelProto``.
+    """Return the network in an ONNX file, in a file's bytes, or in an ``onnx.ModelProto``.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def read_onnx(source: Any, *, max_memory: int | None = None, in_memory: bool = F
 
 
 def network_of(model: Parsed, *, max_memory: int | None) -> Network:
-    """Give a parsed model as a network; errors begin with the label."""
+    """Return a parsed model as a network; errors begin with the label."""
     given: dict[str, Any] = {
         "path": model.path, "max_memory": max_memory, "weights": model.weights,
     }  # fmt: skip
@@ -74,7 +74,7 @@ def network_of(model: Parsed, *, max_memory: int | None) -> Network:
 
 
 def _initializers(model: Parsed, names: Collection[str], max_memory: int | None) -> dict[str, Any]:
-    """Give initializers by name."""
+    """Return initializers by name."""
     read = reader_of(_home(model.path))
     found = {}
     with memory_limit(max_memory):
@@ -86,7 +86,7 @@ def _initializers(model: Parsed, names: Collection[str], max_memory: int | None)
 
 
 def _overridable(model: Any) -> frozenset[str]:
-    """Give the initializers that are inputs too, which a run may replace from IR version 4 on."""
+    """Return the initializers that are inputs too, which a run may replace from IR version 4 on."""
     if model.ir_version < 4:
         return frozenset()
     return frozenset(t.name for t in model.graph.initializer) & {i.name for i in model.graph.input}
@@ -102,7 +102,7 @@ def parse(source: Any, *, in_memory: bool = False) -> Parsed:
     ValueError
         For what onnx cannot read.
     TypeError
-        For a source that is no path, bytes or model.
+        For a source that is not a path, bytes or model.
     """
     onnx = import_onnx()
     if isinstance(source, onnx.ModelProto):
@@ -143,7 +143,7 @@ def parse(source: Any, *, in_memory: bool = False) -> Parsed:
 
 
 def _reason(data: bytes, error: Exception) -> str:
-    """Tell why bytes are no model: what they are, else what protobuf says."""
+    """Return why bytes are not a model: what they are, else what protobuf says."""
     if len(data) > _MOST_BYTES:
         return (
             "it has more than 2 GB, which is protobuf's limit: save the model with its weights as "
@@ -165,7 +165,7 @@ def graph_of(
     weights: Weights | None = None,
     fed: frozenset[str] = frozenset(),
 ) -> Graph:
-    """Give an ``onnx.ModelProto`` as a graph; ``path`` is where it was read from.
+    """Return an ``onnx.ModelProto`` as a graph; ``path`` is where it was read from.
 
     ``checked=False``: onnx's checker is not asked. ``weights`` holds what is not in the model. The
     initializers ``fed`` are inputs of the graph.
@@ -227,7 +227,7 @@ def inlined(onnx: Any, model: Any) -> Any:
 
 
 def import_onnx() -> Any:
-    """Give the onnx package, with the parts that are used here.
+    """Return the onnx package, with the parts that are used here.
 
     Raises
     ------

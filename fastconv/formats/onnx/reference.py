@@ -75,7 +75,7 @@ class ReferenceCall:
             return tuple(self.evaluator.run(None, feeds))
 
     def specs(self, values: Sequence[Any]) -> list[tuple[tuple[int | None, ...], Any]] | None:
-        """Give the outputs' shapes (open lengths as None) and dtypes, by onnx's own rules.
+        """Return the outputs' shapes (open lengths as None) and dtypes, by onnx's own rules.
 
         None: they do not follow from shapes, dtypes and small integers alone.
         """
@@ -122,7 +122,7 @@ class ReferenceCall:
 def reference_node(
     onnx: Any, node: Any, domain: str, opsets: Mapping[str, int], reason: Unsupported
 ) -> Node:
-    """Give a node that calls onnx's reference for an ONNX node.
+    """Return a node that calls onnx's reference for an ONNX node.
 
     Raises
     ------
@@ -153,5 +153,5 @@ def _spec(onnx: Any, kind: Any) -> tuple[tuple[int | None, ...], Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Give a parameter as the plain array that it is."""
+    """Return a parameter as the plain array that it is."""
     return np.asarray(value) if is_array(value) else value

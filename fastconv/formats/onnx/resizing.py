@@ -19,7 +19,7 @@ _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 @translates("Upsample")
 def upsample(call: Call) -> list[Node]:
-    """Give scales as the input of opset 9, or the attributes of 7 and of 1."""
+    """Return scales as the input of opset 9, or the attributes of 7 and of 1."""
     mode = {"bilinear": "linear"}.get(call.get("mode", "nearest"), call.get("mode", "nearest"))
     if call.opset >= 9:
         scales = call.input(1)

@@ -92,7 +92,7 @@ class InferenceSession:
     Attributes
     ----------
     network : fastconv.Network
-        What runs: `explain`, `profile`, `summary` and the rest are there.
+        What runs: `explain`, `profile`, `summary` and the rest are available.
 
     Raises
     ------

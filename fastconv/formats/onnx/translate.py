@@ -105,7 +105,7 @@ class Translator:
         nodes: list[Node] = []
         needed = _read(proto)
         for place, node in enumerate(proto.node):
-            # A node that nobody reads need not be known.
+            # A node without readers need not be known.
             if place in needed:
                 nodes.extend(self._node(node, place, constants, dtypes, proto))
         if self.refused:
@@ -117,7 +117,7 @@ class Translator:
         return graph, captured
 
     def _typed(self, value: Any) -> Any:
-        """Give an output with its type, which is onnx's own inference where it declares none."""
+        """Return an output with its type, which is onnx's own inference where it declares none."""
         if value.name not in self.types:
             return value
         return self.onnx.ValueInfoProto(name=value.name, type=self.types[value.name])
@@ -189,7 +189,7 @@ class Translator:
 
 
 def free_names(proto: Any) -> tuple[str, ...]:
-    """Give the values that a graph reads, itself or in graphs inside, and that none there gives."""
+    """Return the values that a graph, or one inside it, reads and that none of them produces."""
     given = {i.name for i in proto.input} | {t.name for t in proto.initializer}
     given |= {t.values.name for t in proto.sparse_initializer}
     read: dict[str, None] = {}
@@ -205,7 +205,7 @@ def free_names(proto: Any) -> tuple[str, ...]:
 
 
 def _dtypes_of(values: Iterable[Any]) -> dict[str, np.dtype[Any]]:
-    """Give the dtypes of those values that declare one."""
+    """Return the dtypes of those values that declare one."""
     return {
         value.name: dtype_of(value.type.tensor_type.elem_type, value.name)
         for value in values

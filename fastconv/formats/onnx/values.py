@@ -20,7 +20,7 @@ Reader = Callable[[Any], np.ndarray[Any, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Home:
-    """Where files beside a model may be: in the folder that it was named in, or its real one.
+    """Where files next to a model may be: in the folder that it was named in, or its real one.
 
     These differ where the model's file is a symbolic link, as in the cache of a model hub.
     """
@@ -51,7 +51,7 @@ class Home:
 
 
 def reader_of(home: Home | None) -> Reader:
-    """Give the function that makes arrays of tensors, whose files are in the model's ``home``.
+    """Return the function that makes arrays of tensors, whose files are in the model's ``home``.
 
     It refuses what is larger than the memory limit in force, and what does not hold as many
     elements as it declares, before anything is allocated.
@@ -77,7 +77,7 @@ def reader_of(home: Home | None) -> Reader:
 
 
 def external_file(tensor: Any, home: Home | None) -> Path:
-    """Give the file that holds a tensor, which must be in the model's home.
+    """Return the file that holds a tensor, which must be in the model's home.
 
     Raises
     ------
@@ -97,14 +97,14 @@ def external_file(tensor: Any, home: Home | None) -> Path:
             )
         )
         raise ValueError(
-            f"tensor {tensor.name!r} lies in {location!r}, which is not a file in the model's "
+            f"tensor {tensor.name!r} is in {location!r}, which is not a file in the model's "
             f"folder: {where}"
         )
     return target
 
 
 def external_span(tensor: Any, name: str, size: int) -> tuple[int, int]:
-    """Give from where on a tensor's bytes lie in a file of so many, and how many they are.
+    """Return from where on a tensor's bytes are stored in a file of so many, and how many they are.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _external(onnx: Any, tensor: Any, home: Home | None) -> np.ndarray[Any, Any]
 
 
 def dense(onnx: Any, sparse: Any, read: Reader) -> np.ndarray[Any, Any]:
-    """Give a sparse tensor with its zeros."""
+    """Return a sparse tensor with its zeros."""
     values, places = read(sparse.values), read(sparse.indices)
     shape = tuple(int(n) for n in sparse.dims)
     allow(shape, values.dtype, what=f"sparse tensor {sparse.values.name!r}")
@@ -146,7 +146,7 @@ def dense(onnx: Any, sparse: Any, read: Reader) -> np.ndarray[Any, Any]:
 
 
 def dtype_of(element: int, label: str) -> np.dtype[Any]:
-    """Give the dtype of one of ONNX's element types; strings are objects."""
+    """Return the dtype of one of ONNX's element types; strings are objects."""
     import onnx
 
     try:
@@ -162,7 +162,7 @@ def constant_of(array: np.ndarray[Any, Any]) -> Any:
 
 
 def constant_value(onnx: Any, node: Any, read: Reader) -> Any:
-    """Give what a Constant holds, whichever attribute it is in."""
+    """Return what a Constant holds, whichever attribute it is in."""
     if not node.attribute:
         raise ValueError(f"constant {node.output[0]!r} has no value")
     attribute = node.attribute[0]
@@ -183,7 +183,7 @@ def constant_value(onnx: Any, node: Any, read: Reader) -> Any:
 
 
 def attribute_value(onnx: Any, attribute: Any, read: Reader) -> Any:
-    """Give an attribute as a plain value; graphs stay what they are."""
+    """Return an attribute as a plain value; graphs stay what they are."""
     value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode()
@@ -197,7 +197,7 @@ def attribute_value(onnx: Any, attribute: Any, read: Reader) -> Any:
 
 
 def port_of(onnx: Any, value: Any, *, typed: bool = True) -> Port:
-    """Give a declared input or output; inside graphs of control flow no type needs to stand."""
+    """Return a declared input or output; inside graphs of control flow no type is required."""
     label = f"input or output {value.name!r}"
     which = value.type.WhichOneof("value")
     if which != "tensor_type":
@@ -221,7 +221,7 @@ def port_of(onnx: Any, value: Any, *, typed: bool = True) -> Port:
 
 
 def type_name(kind: Any) -> str:
-    """Give a type as ONNX writes it, such as "seq(tensor(float))"."""
+    """Return a type as ONNX writes it, such as "seq(tensor(float))"."""
     import onnx
 
     which = kind.WhichOneof("value")

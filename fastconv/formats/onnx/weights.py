@@ -1,4 +1,4 @@
-"""A model's large initializers, which stay in its file, or in files beside it, where they can."""
+"""A model's large initializers, which stay in its file, or in files next to it, where they can."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from fastconv.network.limits import TooLarge, allow
 
 @dataclasses.dataclass
 class Weights:
-    """Where large initializers lie.
+    """Where large initializers are.
 
     Parameters
     ----------
     home : Home, optional
-        Where files beside the model may be.
+        Where files next to the model may be.
     own : WeightFile or bytes, optional
-        The model's own, of which ``spans`` tells where tensors of its main graph lie.
+        The model's own, of which ``spans`` tells where tensors of its main graph are.
     in_memory : bool
         Whether all are to be read at once.
     """
@@ -37,7 +37,7 @@ class Weights:
     _files: dict[Path, WeightFile] = dataclasses.field(default_factory=dict)
 
     def get(self, tensor: Any, *, main: bool) -> Any:
-        """Give an initializer as a parameter; None: it is read as any tensor is.
+        """Return an initializer as a parameter; None: it is read as any tensor is.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class Weights:
         return Parameter(array.reshape(span.shape))
 
     def _beside(self, tensor: Any) -> tuple[WeightFile | None, Span]:
-        """Give the file that a tensor lies in, and where; None: it is not large and plain."""
+        """Return the file that a tensor is in, and where; None: it is not large and plain."""
         nowhere = None, Span(0, (), np.dtype("b1"))
         if self.in_memory or not stored.can_store() or tensor.data_type not in DTYPES:
             return nowhere
@@ -81,7 +81,7 @@ class Weights:
 
 
 def lean_file(path: Path) -> tuple[Lean, WeightFile | memoryview] | None:
-    """Give a model's file without its large weights, and what holds them; None: as it stands."""
+    """Return a model's file without its large weights, and what holds them; None: as it is."""
     if path.stat().st_size < stored.LEAST_FILE_BYTES:
         return None
     if not stored.can_store():
@@ -92,7 +92,7 @@ def lean_file(path: Path) -> tuple[Lean, WeightFile | memoryview] | None:
 
 
 def lean_bytes(data: memoryview) -> tuple[Lean, memoryview] | None:
-    """Give a model's bytes without its large weights, and those bytes; None: as they stand."""
+    """Return a model's bytes without its large weights, and those bytes; None: as they are."""
     if data.nbytes < stored.LEAST_FILE_BYTES:
         return None
     data = data.cast("B")

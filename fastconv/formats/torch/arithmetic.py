@@ -12,7 +12,7 @@ from fastconv.formats.torch.call import Call, Unsupported, numpy_dtype, translat
 
 
 def operand(call: Call, name: str, dtype: Any) -> str:
-    """Give an operand in the dtype in which it is computed; a number becomes a constant."""
+    """Return an operand in the dtype in which it is computed; a number becomes a constant."""
     value = call.arguments[name]
     wanted = numpy_dtype(dtype)
     if not call.builder.is_open(value):
@@ -29,7 +29,7 @@ def operand(call: Call, name: str, dtype: Any) -> str:
 
 
 def computed_in(call: Call, *names: str) -> Any:
-    """Give the dtype that torch promotes operands to."""
+    """Return the dtype that torch promotes operands to."""
     fakes = [call.builder.fake_of(call.arguments[name]) for name in names]
     plain = [f if isinstance(f, torch.Tensor) else _number(f) for f in fakes]
     return torch.result_type(*plain) if len(plain) == 2 else plain[0].dtype
@@ -60,7 +60,7 @@ def scaled(call: Call, op: str, dtype: Any) -> None:
 
 
 def _beyond(value: Any, dtype: Any) -> bool:
-    """Tell whether a number is too large or too small for a 16-bit float to have its digits."""
+    """Return whether a number is too large or too small for a 16-bit float to have its digits."""
     if dtype not in (torch.float16, torch.bfloat16) or not isinstance(value, (int, float)):
         return False
     held = float(torch.tensor(value, dtype=dtype))
@@ -248,7 +248,7 @@ def unchanged(call: Call) -> None:
 
 
 def axes_of(call: Call, rank: int) -> tuple[int, ...]:
-    """Give the dimensions that a reduction takes away, counted from the first."""
+    """Return the dimensions that a reduction takes away, counted from the first."""
     given = call.get("dim")
     if given is None or (isinstance(given, (list, tuple)) and not given):
         return tuple(range(rank))

@@ -36,7 +36,7 @@ def attention(call: Call) -> None:
 
 
 def without_empty_rows(call: Call, scores: str, weights: str, dtype: np.dtype, axis: int) -> str:
-    """Give weights with zeros where all of a row is -inf, as torch has it."""
+    """Return weights with zeros where all of a row is -inf, as torch has it."""
     highest = call.step("reduce_max", (scores,), axes=(axis,), keepdims=True)
     empty = call.step("equal", (highest, call.constant(np.array(-np.inf, dtype))))
     return call.step("where", (empty, call.constant(np.array(0, dtype)), weights))

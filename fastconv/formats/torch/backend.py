@@ -137,7 +137,7 @@ class _Support(OperatorSupportBase):
 
 
 def _is_tensors(node: Any) -> bool:
-    """Tell whether a call gives nothing but tensors in the CPU's memory of dtypes taken here."""
+    """Return whether a call gives nothing but tensors in the CPU's memory of dtypes taken here."""
     read = [source.meta.get("val") for source in node.all_input_nodes]
     given = pytree.tree_leaves(node.meta.get("val"))
     tensors = [v for v in pytree.tree_leaves(read) + given if isinstance(v, torch.Tensor)]
@@ -146,7 +146,7 @@ def _is_tensors(node: Any) -> bool:
             dtype_name(tensor.dtype)
             if tensor.device.type != "cpu" or tensor.layout != torch.strided:
                 return False
-            # Steps over lengths that depend on data: nobody knows yet which is the widest.
+            # Steps over lengths that depend on data: it is not known yet which is the widest.
             if any(not isinstance(s, int) and s.node.hint is None for s in tensor.stride()):
                 return False
     except Unsupported:
@@ -163,7 +163,7 @@ def _trim(part: Any, order: Mapping[Any, int], weights: set[Any]) -> None:
     """Leave views at a part's edges to torch, to which they cost nothing.
 
     Here what comes out of a part is copied to torch's strides, and what goes in to plain rows. So
-    no view ends a part, and none begins it whose input does not lie in plain rows while it does.
+    no view ends a part, and none begins it whose input is not in plain rows while it does.
     Weights are the exception: what a part holds must come to it as it is.
     """
     nodes = sorted(part.nodes, key=lambda node: order[node])
@@ -243,7 +243,7 @@ class Part(torch.nn.Module):
             wanted = self._dtypes[place]
             if array.dtype != wanted:
                 raise TypeError(f"result {place} is {array.dtype}, where torch gives {wanted}")
-            # What torch makes anew must not lie in an input, or in another result.
+            # What torch allocates must not be in an input, or in another result.
             others = (*arrays, *results[:place])
             shared = any(np.may_share_memory(array, other) for other in others)
             fresh = array.copy() if shared or not array.flags.writeable else array
@@ -307,7 +307,7 @@ Layout = tuple[str, tuple[int, ...]]
 
 
 def _layout(fake: Any) -> Layout:
-    """Tell how torch lays a result out: strides; of open sizes, dimensions from wide to narrow."""
+    """Return a torch result's layout: strides; of open sizes, dimensions from wide to narrow."""
     if all(isinstance(step, int) for step in fake.stride()):
         return "strides", tuple(fake.stride())
     steps = [_hint(step) for step in fake.stride()]

@@ -61,7 +61,7 @@ class Builder:
     # Values and their names.
 
     def unique(self, wanted: str) -> str:
-        """Give a name that nothing else bears."""
+        """Return a name that nothing else bears."""
         name, count = wanted, 0
         while name in self.taken:
             count += 1
@@ -76,15 +76,15 @@ class Builder:
         return name
 
     def name_of(self, value: Any) -> str:
-        """Give the graph's name of a value."""
+        """Return the graph's name of a value."""
         if not is_node(value):
             return self.keep("constant", np.asarray(value))
         if value not in self.names:
             if value not in self.known:
-                raise Unsupported(f"it reads {value.name}, which is no tensor")
+                raise Unsupported(f"it reads {value.name}, which is not a tensor")
             tensor = self.known[value]
             if not isinstance(tensor, torch.Tensor):
-                raise Unsupported(f"it reads {value.name}, which is no tensor")
+                raise Unsupported(f"it reads {value.name}, which is not a tensor")
             dtype_name(tensor.dtype)
             self.names[value] = self._weight(tensor, self.labels.get(value), value.name)
         return self.names[value]
@@ -105,15 +105,15 @@ class Builder:
         return value in self.names or value in self.known
 
     def fake_of(self, value: Any) -> Any:
-        """Give what is known of a value: a tensor without data, or a number."""
+        """Return what is known of a value: a tensor without data, or a number."""
         return value.meta["val"] if is_node(value) else value
 
     def is_open(self, value: Any) -> bool:
-        """Tell whether anything in an argument is known only at run time."""
+        """Return whether anything in an argument is known only at run time."""
         return any(is_node(leaf) and leaf not in self.known for leaf in pytree.tree_leaves(value))
 
     def settled(self, value: Any) -> Any:
-        """Give an argument with known values in the place of nodes."""
+        """Return an argument with known values in the place of nodes."""
         return pytree.tree_map(lambda leaf: self.known[leaf] if is_node(leaf) else leaf, value)
 
     # Answers.
@@ -142,7 +142,7 @@ class Builder:
         self.nodes.append(Node(op, tuple(inputs), (output,), dict(attributes), _layer(source)))
 
     def same(self, source: Any, name: str) -> None:
-        """Let a call's value be one that is there already."""
+        """Let a call's value be an existing one."""
         self.names[source] = name
 
     def several(
@@ -154,7 +154,7 @@ class Builder:
         self.nodes.append(Node(op, tuple(inputs), outputs, dict(attributes), _layer(source)))
 
     def sizes(self, source: Any, values: Sequence[Any]) -> str:
-        """Give the name of an int64 array of numbers, nodes' values and named values."""
+        """Return the name of an int64 array of numbers, nodes' values and named values."""
         open_ = [v for v in values if isinstance(v, str) or self.is_open(v)]
         known = [None if isinstance(v, str) or self.is_open(v) else v for v in values]
         template = [None if v is None else int(self.settled(v)) for v in known]
@@ -211,7 +211,7 @@ class Builder:
 
 
 def call_of(source: Any, builder: Builder) -> Call:
-    """Give an fx node of an ATen operator as a call, defaults filled in."""
+    """Return an fx node of an ATen operator as a call, defaults filled in."""
     schema = source.target._schema
     arguments: dict[str, Any] = {}
     for place, argument in enumerate(schema.arguments):
@@ -228,7 +228,7 @@ def call_of(source: Any, builder: Builder) -> Call:
 
 
 def is_translated(target: Any) -> bool:
-    """Tell whether an ATen operator has a translation (which may yet refuse its arguments)."""
+    """Return whether an ATen operator has a translation (which may yet refuse its arguments)."""
     schema = getattr(target, "_schema", None)
     if schema is None:
         return False
@@ -237,7 +237,7 @@ def is_translated(target: Any) -> bool:
 
 
 def can_take(source: Any) -> bool:
-    """Tell whether a call can be taken in, whatever gives what it reads."""
+    """Return whether a call can be taken in, whatever gives what it reads."""
     builder = Builder()
     builder.live = {source, *source.users}
     for read in source.all_input_nodes:
@@ -274,14 +274,14 @@ def build(
     conditions: Sequence[Any] = (),
     kept: dict[Any, Parameter] | None = None,
 ) -> Graph:
-    """Give an fx graph as a graph.
+    """Return an fx graph as a graph.
 
     Parameters
     ----------
     graph : torch.fx.Graph
         Of ATen calls without side effects.
     known : mapping of placeholder names to tensors
-        Weights and whatever else is no input.
+        Weights and whatever else is not an input.
     labels : mapping of placeholder names to names
         Under which to keep those.
     output_names : sequence of str
@@ -356,7 +356,7 @@ def _require(builder: Builder, inputs: Sequence[Port], conditions: Sequence[Any]
 
 
 def _give(builder: Builder, value: Any, wanted: str) -> None:
-    """Give a value an output's name, without a node of its own where one has just made it."""
+    """Assign a value an output's name, without a node of its own where one has just made it."""
     if not is_node(value):
         raise ValueError(f"output {wanted!r} is {value!r}, not a tensor; take it out of the result")
     name = builder.name_of(value)
@@ -383,7 +383,7 @@ def _rename(builder: Builder, old: str, new: str) -> None:
 
 
 def live_nodes(graph: Any, results: Sequence[Any]) -> set[Any]:
-    """Give the nodes that the results hang on; checks of what was traced are none of them."""
+    """Return the nodes that the results depend on; checks of what was traced are none of them."""
     live = {value for value in results if is_node(value)}
     for node in reversed(graph.nodes):
         if node in live:
@@ -450,7 +450,7 @@ def _is_random(target: Any) -> bool:
 
 
 def _layer(source: Any) -> str:
-    """Give the dotted name of the module that made a call, or the call's own name."""
+    """Return the dotted name of the module that made a call, or the call's own name."""
     stack = source.meta.get("nn_module_stack") or {}
     paths: list[str] = [
         path for path, _ in stack.values() if path and not path.startswith("_empty")

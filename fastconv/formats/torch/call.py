@@ -23,7 +23,7 @@ class Unsupported(Exception):
 
 
 def dtype_name(dtype: Any) -> str:
-    """Give a torch dtype's name as NumPy (or ml_dtypes) has it; Unsupported for others."""
+    """Return a torch dtype's name as NumPy (or ml_dtypes) has it; Unsupported for others."""
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPES:
         raise Unsupported(f"dtype {name}")
@@ -31,7 +31,7 @@ def dtype_name(dtype: Any) -> str:
 
 
 def numpy_dtype(dtype: Any) -> np.dtype[Any]:
-    """Give a torch dtype as a NumPy dtype."""
+    """Return a torch dtype as a NumPy dtype."""
     name: Any = dtype_name(dtype)
     if name == "bfloat16":
         import ml_dtypes
@@ -52,27 +52,27 @@ class Call:
     builder: Builder
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Give an argument that must be known beforehand, or the default where it is None."""
+        """Return an argument that must be known beforehand, or the default where it is None."""
         value = self.arguments.get(name)
         if self.builder.is_open(value):
             raise Unsupported(f"{name} is computed at run time")
         return default if value is None else self.builder.settled(value)
 
     def given(self, *names: str) -> Any:
-        """Give the first of these arguments that is there, as it stands."""
+        """Return the first of these arguments that is present, as it is."""
         return next((v for n in names if (v := self.arguments.get(n)) is not None), None)
 
     def has(self, name: str) -> bool:
-        """Tell whether an argument is there and not None."""
+        """Return whether an argument is present and not None."""
         return self.arguments.get(name) is not None
 
     def value(self, name: str) -> str:
-        """Give the graph's name of a tensor argument; "" where it is None."""
+        """Return the graph's name of a tensor argument; "" where it is None."""
         found = self.arguments.get(name)
         return "" if found is None else self.builder.name_of(found)
 
     def fake(self, name: str = "self") -> Any:
-        """Give what is known of a tensor argument: shape and dtype."""
+        """Return what is known of a tensor argument: shape and dtype."""
         return self.builder.fake_of(self.arguments[name])
 
     @property
@@ -81,25 +81,25 @@ class Call:
         return self.node.meta["val"]
 
     def rank(self, name: str = "self") -> int:
-        """Give the number of dimensions of a tensor argument."""
+        """Return the number of dimensions of a tensor argument."""
         return len(self.fake(name).shape)
 
     def axis(self, name: str = "dim", of: str = "self") -> int:
-        """Give a dimension counted from the first."""
+        """Return a dimension counted from the first."""
         return int(self.get(name)) % max(1, self.rank(of))
 
     def reads(self, place: int) -> bool:
-        """Tell whether anything reads one of the call's several values."""
+        """Return whether anything reads one of the call's several values."""
         users = (user for user in self.node.users if user in self.builder.live)
         return any(user.args[1] == place for user in users)
 
     def size(self, axis: int, of: str = "self") -> int | str:
-        """Give a length of a tensor argument: an int, or the name of a value worked out later."""
+        """Return a length of a tensor argument: an int, or the name of a value worked out later."""
         known = length(self.fake(of).shape[axis])
         return self.step("size_of", (self.value(of),), axis=axis) if known is None else known
 
     def sizes(self, values: Sequence[Any]) -> str:
-        """Give the name of an int64 array of numbers, some of which are known only at run time."""
+        """Return the name of an int64 array of numbers, some known only at run time."""
         return self.builder.sizes(self.node, values)
 
     def constant(self, value: Any) -> str:
@@ -115,7 +115,7 @@ class Call:
         self.builder.answer(self.node, op, inputs or (self.value("self"),), attributes)
 
     def same(self, name: str) -> None:
-        """Answer with a value that is there already."""
+        """Answer with an existing value."""
         self.builder.same(self.node, name)
 
     def several(self, op: str, inputs: Sequence[str], count: int, **attributes: Any) -> None:
@@ -131,7 +131,7 @@ translates = into(TRANSLATIONS)
 
 
 def length(size: Any) -> int | None:
-    """Give a length as an int; None where it is known only at run time."""
+    """Return a length as an int; None where it is known only at run time."""
     if isinstance(size, int):
         return size
     found = size.node.maybe_as_int()
@@ -139,13 +139,13 @@ def length(size: Any) -> int | None:
 
 
 def lengths_or_none(sizes: Sequence[Any]) -> tuple[int, ...] | None:
-    """Give lengths as ints; None where one is known only at run time."""
+    """Return lengths as ints; None where one is known only at run time."""
     found = [length(size) for size in sizes]
     return None if None in found else tuple(size for size in found if size is not None)
 
 
 def lengths(sizes: Sequence[Any]) -> tuple[int, ...]:
-    """Give lengths as ints; Unsupported where one is known only at run time."""
+    """Return lengths as ints; Unsupported where one is known only at run time."""
     found = lengths_or_none(sizes)
     if found is None:
         raise Unsupported("a length known only at run time")
@@ -153,7 +153,7 @@ def lengths(sizes: Sequence[Any]) -> tuple[int, ...]:
 
 
 def is_node(value: Any) -> bool:
-    """Tell whether an argument is a node's value."""
+    """Return whether an argument is a node's value."""
     return isinstance(value, FxNode)
 
 

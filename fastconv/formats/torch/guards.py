@@ -72,7 +72,7 @@ def _size(tree: ast.expr, places: Mapping[str, int]) -> Expression:
 
 
 def _input(tree: ast.expr) -> str:
-    """Give the name of an input: x of L['x'], x_0 of L['x'][0]."""
+    """Return the name of an input: x of L['x'], x_0 of L['x'][0]."""
     match tree:
         case ast.Subscript(value=ast.Name(id="L"), slice=ast.Constant(value=str(name))):
             return str(name)

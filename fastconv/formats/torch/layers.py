@@ -20,7 +20,7 @@ def linear(call: Call) -> None:
 
 
 def _turned(call: Call, name: str) -> str:
-    """Give the transpose of a matrix; of a weight, it is computed beforehand."""
+    """Return the transpose of a matrix; of a weight, it is computed beforehand."""
     source = call.arguments[name]
     known = call.builder.known
     if source in known:

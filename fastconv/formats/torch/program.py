@@ -28,7 +28,7 @@ from fastconv.problem.values import one_of
 
 
 def convert(module: Any, example_inputs: Any = None, *, open_sizes: str = "all") -> Network:
-    """Give a PyTorch module as a network.
+    """Return a PyTorch module as a network.
 
     The module is traced by ``torch.export`` in evaluation mode: dropout does nothing, batch
     normalisation takes its running statistics. Its own mode and weights stay as they are. Weights
@@ -38,7 +38,7 @@ def convert(module: Any, example_inputs: Any = None, *, open_sizes: str = "all")
     Parameters
     ----------
     module : torch.nn.Module, callable or torch.export.ExportedProgram
-        Its parameters and buffers may lie on any device.
+        Its parameters and buffers may be on any device.
     example_inputs : tensor, tuple of tensors or dict of tensors
         Of the shapes and dtypes that the module takes: one input, several by position, or several
         by the names of ``forward``'s arguments. An argument may itself be a tuple, list or dict of
@@ -117,7 +117,7 @@ def _taken_apart(program: Any) -> set[Any]:
 
 
 def _inputs(program: Any) -> tuple[list[Any], dict[str, Any], dict[str, str]]:
-    """Give the nodes of the user's inputs; tensors and names of all other placeholders."""
+    """Return the nodes of the user's inputs; tensors and names of all other placeholders."""
     kinds = torch.export.graph_signature.InputKind
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     inputs, known, labels = [], {}, {}
@@ -151,7 +151,7 @@ def _refuse_mutation(program: Any) -> None:
 
 
 def _output_names(program: Any, taken: set[str]) -> list[str]:
-    """Name outputs: "output" and a number, or by the keys of the dict that they stand in."""
+    """Name outputs: "output" and a number, or by the keys of the dict that they are in."""
     spec = program.call_spec.out_spec
     places = pytree.tree_unflatten(range(spec.num_leaves), spec)
     names: list[str] = []
@@ -178,7 +178,7 @@ class _Symbols:
                     self._names.setdefault(str(size), name)
 
     def port(self, node: Any, name: str) -> Port:
-        """Give a node's value as an input or output."""
+        """Return a node's value as an input or output."""
         fake = node.meta["val"]
         known = [(length(size), self._names.get(str(size))) for size in fake.shape]
         sizes = tuple(name if n is None else n for n, name in known)

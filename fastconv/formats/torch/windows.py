@@ -161,7 +161,7 @@ def resize(call: Call) -> None:
 
 
 def _factors(call: Call) -> tuple[float, ...] | None:
-    """Give the factors, under the names of either overload."""
+    """Return the factors, under the names of either overload."""
     if "scale_factors" in call.arguments:
         given = call.get("scale_factors")
         return None if given is None else tuple(given)

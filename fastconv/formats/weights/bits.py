@@ -10,7 +10,7 @@ from fastconv.arrays import Array
 
 
 def from_bits(data: Any, dtype: str, order: str) -> Array:
-    """Give bytes as a flat array of a dtype by its name, in the machine's byte order.
+    """Return bytes as a flat array of a dtype by its name, in the machine's byte order.
 
     bfloat16 becomes ml_dtypes' where that is installed, else float32. Memory is shared where the
     bytes are in order.

@@ -44,7 +44,7 @@ class Tensor(NamedTuple):
 
 
 def read_checkpoint(path: Path, key: str | None = None) -> dict[str, Array]:
-    """Give the state dict of a file that torch.save wrote, or the one in it under ``key``.
+    """Return the state dict of a file that torch.save wrote, or the one in it under ``key``.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read_checkpoint(path: Path, key: str | None = None) -> dict[str, Array]:
     if not zipfile.is_zipfile(path):
         with path.open("rb") as stream:
             legacy = stream.read(len(_LEGACY)) == _LEGACY
-        kind = "is in the format of PyTorch before 1.6" if legacy else "is no zip archive"
+        kind = "is in the format of PyTorch before 1.6" if legacy else "is not a zip archive"
         raise ValueError(
             f"it {kind}, which is not read; if torch can read it, save it again: "
             f"torch.save(torch.load(path, weights_only=True), path)"
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path, key: str | None = None) -> dict[str, Array]:
 
 
 def _chosen(found: Any, key: str | None) -> dict[str, Tensor]:
-    """Give the dict of tensors: the whole, or what is under ``key``."""
+    """Return the dict of tensors: the whole, or what is under ``key``."""
     if not isinstance(found, dict):
         raise ValueError(f"it holds no dict of tensors, but a {type(found).__name__.lower()}")
     if key is not None:
@@ -126,7 +126,7 @@ class _Memory:
         return self._read("data.pkl")
 
     def array(self, name: str, tensor: Tensor) -> Array:
-        """Give a tensor as an array over its storage's memory."""
+        """Return a tensor as an array over its storage's memory."""
         storage, itemsize = tensor.storage, _itemsize(tensor.dtype)
         wanted = storage.length * (1 if storage.dtype is None else _itemsize(storage.dtype))
         there = self._entry(f"data/{storage.key}").file_size
@@ -151,7 +151,7 @@ def _itemsize(dtype: str) -> int:
 
 
 def _storage(reference: Any) -> Storage:
-    """Give the storage that a persistent id stands for: (storage, type, file, place, elements)."""
+    """Return the storage that a persistent id names: (storage, type, file, place, elements)."""
     match reference:
         case ("storage", Global(module=_, name=name), str(key), _, int(count), *_):
             pass
@@ -181,7 +181,7 @@ def _tensor(
 
 
 def _tensor_of_dtype(*arguments: Any) -> Tensor:
-    """Give a tensor whose seventh argument is its dtype: those of dtypes newer than storages."""
+    """Return a tensor whose seventh argument is its dtype: those of dtypes newer than storages."""
     dtype = arguments[6] if len(arguments) > 6 else None
     if not isinstance(dtype, Global):
         raise ValueError("a tensor without a dtype")
@@ -190,14 +190,14 @@ def _tensor_of_dtype(*arguments: Any) -> Tensor:
 
 def _parameter(data: Any, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
-        raise ValueError("a parameter that is no tensor")
+        raise ValueError("a parameter that is not a tensor")
     return data
 
 
 def _ordered(items: Any = ()) -> dict[Any, Any]:
     pairs = [tuple(pair) for pair in items]
     if not all(isinstance(key, (str, int)) for key, _ in pairs):
-        raise ValueError("a dict's key that is no text")
+        raise ValueError("a dict's key that is not text")
     return dict(pairs)
 
 

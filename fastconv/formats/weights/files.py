@@ -1,4 +1,4 @@
-"""Weight files of several kinds, told apart by their suffix."""
+"""Weight files of several kinds, distinguished by their suffix."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
         whole = path.stat().st_size
         for entry in archive.infolist():
             if not entry.filename.endswith(".npy"):
-                raise ValueError(f"{entry.filename!r} in it is no array")
+                raise ValueError(f"{entry.filename!r} in it is not an array")
             name = entry.filename.removesuffix(".npy")
             if entry.compress_size > whole or entry.file_size > _DEFLATED * entry.compress_size:
                 raise ValueError(f"array {name!r} says that it is larger than it can be")
@@ -127,7 +127,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
 
 
 def _read_npy(stream: Any, name: str, size: int) -> Array:
-    """Read one array; its header's size is compared with what is there before memory is taken."""
+    """Read one array; its header's size is compared with the data before memory is taken."""
     shape, dtype = _npy_header(stream)
     needed = math.prod(shape) * dtype.itemsize
     if dtype.hasobject:

@@ -127,7 +127,7 @@ def _conv(layer: str, arrays: list[Array]) -> dict[str, Array]:
 
 
 def _one_a_channel(kernel: Array) -> Array:
-    """Give (*k, in, multiplier) as (in * multiplier, 1, *k)."""
+    """Return (*k, in, multiplier) as (in * multiplier, 1, *k)."""
     weight = np.moveaxis(kernel, (-2, -1), (0, 1))
     return weight.reshape(-1, 1, *kernel.shape[:-2])
 

@@ -53,7 +53,7 @@ class Reader:
         self._memo: dict[int, Any] = {}
 
     def read(self, data: bytes) -> Any:
-        """Give what a pickle holds.
+        """Return what a pickle holds.
 
         Raises
         ------
@@ -165,13 +165,13 @@ class Reader:
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError("items are added to what is no list")
+        raise TypeError("items are added to what is not a list")
     return value
 
 
 def _set(target: Any, items: tuple[Any, ...]) -> None:
     if not isinstance(target, dict):
-        raise TypeError("items are set in what is no dict")
+        raise TypeError("items are set in what is not a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, (str, int, float)):
             raise TypeError(f"a dict's key is a {type(key).__name__}")

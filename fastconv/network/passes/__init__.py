@@ -86,7 +86,7 @@ def run_passes(
     """Run all passes, and tell what each did.
 
     ``known`` has what those that look at no size made of other programs of the network.
-    ``turning`` tells from which operation on images shall lie channels last. Without it, on a GPU,
+    ``turning`` tells from which operation on images are stored channels last. Without it, on a GPU,
     they do throughout, and a batch is done as a whole. ``open_sizes``: other sizes will follow.
     """
     result, rewritten = known.of(program)
@@ -111,7 +111,7 @@ def before_turning(program: Program, known: Rewrites) -> Program:
 
 
 def run_either_way(program: Program) -> tuple[Program, Program]:
-    """Give what the passes make of a program that stays channels first, and of one that turns."""
+    """Return what the passes make of a program that stays channels first, and of one that turns."""
     first, _ = _run((*ONCE, *SIZED), program)
     return first, _run(_layout(0), first)[0]
 

@@ -30,7 +30,7 @@ _FIXED = tuple(
 )
 # Roundings of a constant's last digit and of a few operations, in units of the dtype's eps.
 _ROUNDINGS = 4
-# What a constant that is no short number is off by, at most: rounded twice, and to nearest.
+# What a constant that is not a short number is off by, at most: rounded twice, and to nearest.
 _OF_CONSTANTS = 0.75
 # How far arithmetic in the dtype itself may be off, relative to the larger of the result and x:
 # more shows that it rounds on purpose, as adding and subtracting a large number does.
@@ -83,7 +83,7 @@ class Chain:
         return np.asarray(off.sum(axis=0))
 
     def _is_short(self, where: tuple[int, int]) -> bool:
-        """Tell whether a constant has so few digits that it is exact, such as 0.5 or 6."""
+        """Return whether a constant has so few digits that it is exact, such as 0.5 or 6."""
         number = _number(self.ops[where[0]].inputs[where[1]])
         digits = (np.finfo(self.dtype).nmant + 1) // 2
         mantissa = math.ldexp(math.frexp(number)[0], digits) if math.isfinite(number) else 0.0
@@ -155,7 +155,7 @@ def _found(chain: Chain) -> Activation | None:
 
 
 def _is(chain: Chain, activation: Activation) -> bool:
-    """Tell whether a chain is an activation, at its own constants too."""
+    """Return whether a chain is an activation, at its own constants too."""
     dtype = chain.dtype
     numbers = [_number(chain.ops[at].inputs[place]) for at, place in chain.constants()]
     own = [
@@ -184,7 +184,7 @@ def _is(chain: Chain, activation: Activation) -> bool:
 
 
 def _open_at_zero(op: Op) -> bool:
-    """Tell a maximum or minimum: which of both zeros it returns for -0 and 0 is open."""
+    """Return whether this is a maximum or minimum, whose zero for -0 and 0 is open."""
     if isinstance(op, Call):
         return op.key is not None and op.key[0] in ("maximum", "minimum", "clip")
     problem: Any = op.problem  # type: ignore[attr-defined]
@@ -192,7 +192,7 @@ def _open_at_zero(op: Op) -> bool:
 
 
 def _within(values: _Vector, wanted: _Vector, bound: Any, dtype: Any) -> Any:
-    """Tell where values are as wanted up to a bound; infinities and NaN must be the same."""
+    """Return where values are as wanted up to a bound; infinities and NaN must be the same."""
     with np.errstate(all="ignore"):
         close = np.isfinite(wanted) & (np.abs(values - wanted) <= bound)
         close |= (values == wanted) | (np.isnan(values) & np.isnan(wanted))
@@ -202,7 +202,7 @@ def _within(values: _Vector, wanted: _Vector, bound: Any, dtype: Any) -> Any:
 
 
 def _fitted(values: _Vector) -> Iterator[Activation | None]:
-    """Return activations with parameters: limits and slopes are those of the values."""
+    """Yield activations with parameters: limits and slopes are those of the values."""
     lowest, one_below, highest = (float(v) for v in values[:3])
     if not math.isnan(lowest + highest) and lowest <= highest:
         yield Activation.of(("hardtanh", lowest, highest))
@@ -243,7 +243,7 @@ def _activated(activation: Activation, points: _Vector) -> _Vector:
 
 
 def _loosely(values: _Vector, wanted: _Vector, dtype: Any) -> bool:
-    """Tell what is far from an activation at little cost: by an absolute bound."""
+    """Return what is far from an activation at little cost: by an absolute bound."""
     bound = 16 * float(np.finfo(dtype).eps) * np.maximum(1, np.abs(wanted))
     return bool(_within(values, wanted, bound, dtype).all())
 

@@ -1,4 +1,4 @@
-"""Operations that nobody needs, and concatenations of concatenations."""
+"""Unused operations, and concatenations of concatenations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fastconv.problem.remember import Spec
 
 
 def remove_dead(program: Program) -> Program:
-    """Take out operations whose results no output hangs on."""
+    """Take out operations whose results no output depends on."""
     needed = program.kept()
     ops: list[Op] = []
     for op in reversed(program.ops):
@@ -64,7 +64,7 @@ def lift_over_views(program: Program) -> Program:
 
 
 def _fits(op: Solve, shape: tuple[int, ...]) -> bool:
-    """Tell whether an operation does the same to the same elements in another shape."""
+    """Return whether an operation does the same to the same elements in another shape."""
     problem = op.problem
     if not isinstance(problem, ArithmeticProblem):
         return isinstance(problem, (ElementwiseProblem, FunctionProblem))

@@ -46,7 +46,7 @@ def _folded(first: Solve, second: Solve, values: Mapping[int, Spec]) -> Solve | 
     if problem.activation is not None or getattr(problem, "residual", False):
         return None
     if problem.rtol == 0:
-        return None  # its sums shall be those of the weights that were given
+        return None  # its sums must be those of the weights that were given
     affine = _affine(second, _channels(problem), isinstance(problem, LinearProblem))
     if affine is None or first.inputs[1:] not in ((), (None,)):
         return None
@@ -92,7 +92,7 @@ class Scaled:
 
 
 def _keeps_digits(op: Solve, scale: _Vector, shift: _Vector, *, plain: bool) -> bool:
-    """Tell whether weights can take a scale and a shift without leaving the dtype's range.
+    """Return whether weights can take a scale and a shift without leaving the dtype's range.
 
     A number that is added, ``plain``, must not take back most of a bias that is far larger than the
     weights: who adds a number and subtracts it means the rounding between the two.
@@ -151,7 +151,7 @@ def _sizes(weight: Any, problem: Any) -> _Vector:
 
 
 def _scaled(op: Solve, scale: _Vector, shift: _Vector) -> tuple[Any, ...]:
-    """Give an operation's weight and bias with what it gives multiplied and added to."""
+    """Return an operation's weight and bias with what it gives multiplied and added to."""
     problem: Any = op.problem
     weight, bias = (None if p is None else values_of(p) for p in op.arrays())
     assert weight is not None
@@ -167,7 +167,7 @@ def _scaled(op: Solve, scale: _Vector, shift: _Vector) -> tuple[Any, ...]:
 
 
 def _multiplied(weight: Any, factors: _Vector) -> Any:
-    """Give float64's products in the weight's dtype, without all of them in float64 at once."""
+    """Return float64's products in the weight's dtype, without all of them in float64 at once."""
     found = np.empty(weight.shape, weight.dtype)
     return np.multiply(weight, factors, out=found, dtype=np.float64, casting="same_kind")
 
@@ -177,7 +177,7 @@ def _channels(problem: Any) -> int:
 
 
 def _affine(op: Solve, channels: int, last: bool) -> tuple[_Vector, _Vector] | None:
-    """Give what multiplies each channel and what is added to it, where that is all that is done."""
+    """Return each channel's scale and shift, where the operation does nothing else."""
     problem: Any = op.problem
     if isinstance(problem, BatchNormProblem):
         wide: list[Any] = [None if p is None else np.asarray(p, np.float64) for p in op.arrays()]
@@ -211,7 +211,7 @@ def _affine(op: Solve, channels: int, last: bool) -> tuple[_Vector, _Vector] | N
 def _per_channel(
     constant: _Vector, shape: tuple[int, ...], channels: int, last: bool
 ) -> _Vector | None:
-    """Give a constant's number a channel, where it is the same in all else."""
+    """Return a constant's number a channel, where it is the same in all else."""
     rank = len(shape)
     whole = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
     axis = rank - 1 if last else 1

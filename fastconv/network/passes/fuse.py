@@ -146,6 +146,6 @@ def _takes_residual(op: Solve) -> bool:
 
 
 def _open(problem: Any, kinds: Any = _ENDING) -> bool:
-    """Tell whether a problem has an epilogue that ends in no activation yet."""
+    """Return whether a problem has an epilogue that ends in no activation yet."""
     own = isinstance(problem, kinds) and problem.dtype.name in ("float32", "float64")
     return own and problem.activation is None

@@ -55,7 +55,7 @@ def by_images(program: Program) -> Program:
 
 
 def _batch(program: Program) -> int:
-    """Give how many images the inputs have, all alike; 0: they do not agree."""
+    """Return how many images the inputs have, all alike; 0: they do not agree."""
     lengths = {_length(program.values[number].shape) for number in program.inputs}
     return lengths.pop() if len(lengths) == 1 else 0
 
@@ -65,13 +65,13 @@ def _length(shape: Shape) -> int:
 
 
 def _at_a_time(program: Program, ops: list[Op], batch: int) -> int:
-    """Give how many images' cells fit, of the operation that has the most."""
+    """Return how many images' cells fit, of the operation that has the most."""
     most = max((_cells(program, op) // batch for op in ops), default=0)
     return max(1, get_machine().l2_bytes // (ROOM * max(1, most)))
 
 
 def _place(program: Program, ops: list[Op], batch: int, each: int) -> int:
-    """Give how many of the operations shall be done for ``each`` images at a time."""
+    """Return how many of the operations are done for ``each`` images at a time."""
     gains = [0, *accumulate(_cells(program, op) // batch - _weights(op) // each for op in ops)]
     place = gains.index(max(gains))
     # Nothing is read from between views.
@@ -81,7 +81,7 @@ def _place(program: Program, ops: list[Op], batch: int, each: int) -> int:
 
 
 def _cells(program: Program, op: Op) -> int:
-    """Give the bytes of the batch's cells that an operation reads and writes."""
+    """Return the bytes of the batch's cells that an operation reads and writes."""
     if isinstance(op, View):
         return 0
     return sum(program.nbytes(number) for number in (*op.reads, *op.outputs))
@@ -92,7 +92,7 @@ def _weights(op: Op) -> int:
 
 
 def _independent(program: Program, batch: int) -> list[Op]:
-    """Give the operations up to the first that is not each image's own."""
+    """Return the operations up to the first that is not each image's own."""
     found: list[Op] = []
     for op in program.ops:
         shapes = [program.values[number].shape for number in (*op.reads, *op.outputs)]
@@ -105,14 +105,14 @@ def _independent(program: Program, batch: int) -> list[Op]:
 
 
 def _is_aligned(op: Op, shapes: list[Shape]) -> bool:
-    """Tell whether arrays that are broadcast have their batch in one dimension."""
+    """Return whether arrays that are broadcast have their batch in one dimension."""
     if not isinstance(op, Solve) or not isinstance(op.problem, ArithmeticProblem):
         return True
     return len({len(shape) for shape in shapes}) == 1
 
 
 def _some(op: Op, count: int, batch: int) -> Op | None:
-    """Give an operation for ``count`` images of a batch; None: its images are not apart."""
+    """Return an operation for ``count`` images of a batch; None: its images are not apart."""
     if isinstance(op, View):
         return op if op.start == 0 else None
     if not isinstance(op, Solve) or not all(map(_fits, op.inputs, [op.problem] * len(op.inputs))):
@@ -122,7 +122,7 @@ def _some(op: Op, count: int, batch: int) -> Op | None:
 
 
 def _fits(operand: Operand, problem: Problem) -> bool:
-    """Tell whether an operand that never changes is the same for every image."""
+    """Return whether an operand that never changes is the same for every image."""
     if not isinstance(operand, np.ndarray):
         return True
     rank = len(problem.output_shape)
@@ -263,7 +263,7 @@ class _Split:
         return dataclasses.replace(self._program, ops=(first, *self._again, *rest))
 
     def _source(self, number: int) -> int:
-        """Give the value that a view is of; the view is done later, of the whole batch."""
+        """Return the value that a view is of; the view is done later, of the whole batch."""
         view = self._views.get(number)
         if view is None:
             return number
@@ -280,7 +280,7 @@ class _Split:
         return tuple(portions)
 
     def _of(self, count: int, results: tuple[int, ...]) -> Program:
-        """Give the program of some images."""
+        """Return the program of some images."""
         ops = tuple(_some(op, count, self._batch) for op in self._ops)
         used = {number for op in self._ops for number in (*op.reads, *op.outputs)}
         values = {

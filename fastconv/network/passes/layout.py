@@ -30,7 +30,7 @@ from fastconv.problem.remember import Spec
 
 
 def last_from(program: Program) -> int:
-    """Choose from which operation on the program of one image shall lay images out channels last.
+    """Choose from which operation the program of one image lays images out channels last.
 
     Images of many pixels and few channels are mostly faster channels first, those of few pixels
     and many channels last; so there is one place at most where a network turns. Predicted times
@@ -66,7 +66,7 @@ def _is_tuned(op: Solve) -> bool:
 
 
 def _turning_seconds(program: Program) -> list[float]:
-    """Give what turning the images that live across each place takes."""
+    """Return what turning the images that live across each place takes."""
     rows = [0.0] * len(program.ops)
     made = {number: 0 for number in program.inputs}
     last_read: dict[int, int] = {}
@@ -110,7 +110,7 @@ class _ChannelsLast:
         self._values: dict[int, Spec] = dict(program.values)
         self._next = max(program.values, default=-1) + 1
         self._ops: list[Op] = []
-        # The numbers under which a value of the old program lies in either layout.
+        # The numbers under which a value of the old program is in either layout.
         self._first: dict[int, int] = {number: number for number in program.inputs}
         self._last: dict[int, int] = {}
         self._readers, self._kept = program.readers(), program.kept()
@@ -118,7 +118,7 @@ class _ChannelsLast:
         self._images = 0
 
     def program(self) -> Program:
-        """Give the program; the one that was given where it has no images."""
+        """Return the program; the one that was given where it has no images."""
         for place, op in enumerate(self._old.ops):
             before = len(self._ops)
             if op not in self._done:
@@ -149,7 +149,7 @@ class _ChannelsLast:
     # Problems
 
     def _turn_of(self, op: Solve) -> Callable[[Any], Any] | None:
-        """Give what turns an operation's problem channels last, if it shall be turned."""
+        """Return what turns an operation's problem channels last, if it is to be turned."""
         problem: Any = op.problem
         rank = len(problem.output_shape)
         already = any(v in self._last for v in op.reads)
@@ -252,7 +252,7 @@ class _ChannelsLast:
         self._first[result] = self._emit(self._last[source], placed, op.layer, op.kind)
 
     def _wants_last(self, number: int) -> bool:
-        """Tell whether what reads a value would have its channels last."""
+        """Return whether what reads a value would have its channels last."""
         agnostic = (ElementwiseProblem, FunctionProblem, ArithmeticProblem, ConcatenateProblem)
         return any(
             isinstance(op, Solve)

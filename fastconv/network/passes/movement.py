@@ -35,13 +35,13 @@ class Movement:
 
     @property
     def is_free(self) -> bool:
-        """Whether the result's cells lie one after the other already."""
+        """Whether the result's cells are stored one after the other already."""
         lengths = tuple(length for length, _ in self.axes)
         pairs = zip(self.axes, strides_of(lengths), strict=True)
         return all(length == 1 or step == wanted for (length, step), wanted in pairs)
 
     def operations(self, spec: Spec, layer: str, kind: str) -> Iterator[tuple[Op, Shape]]:
-        """Give the operations that do it, without values, each with its result's shape."""
+        """Yield the operations that do it, without values, each with its result's shape."""
         out = self.output_shape
         if self.is_free:
             yield View((), (), layer, kind, self.start), out
@@ -54,7 +54,7 @@ class Movement:
             yield View((), (), layer, kind), out
 
     def reshaped(self, shape: Shape) -> Movement | None:
-        """Give the same cells in another shape, where its dimensions are runs of axes."""
+        """Return the same cells in another shape, where its dimensions are runs of axes."""
         axes = list(self.axes)
         dimensions: list[tuple[Axis, ...]] = []
         for length in shape:
@@ -69,14 +69,14 @@ class Movement:
         return dataclasses.replace(self, dimensions=tuple(dimensions))
 
     def turned(self) -> Movement | None:
-        """Give the same with the second dimension last; None: it has not 3 to 5 dimensions."""
+        """Return the same with the second dimension last; None: it has not 3 to 5 dimensions."""
         if len(self.dimensions) not in (3, 4, 5):
             return None
         first, channels, *rest = self.dimensions
         return dataclasses.replace(self, dimensions=(first, *rest, channels))
 
     def placed(self) -> Movement | None:
-        """Give the movement for an input that lies channels last; None: its axes do not tell.
+        """Return the movement for an input with channels last; None: its axes do not tell.
 
         A step in the flattened input is one along one of its dimensions, or along several that
         are gone through from end to end.
@@ -104,7 +104,7 @@ class Movement:
 
 
 def movement_of(op: Op, program: Program) -> Movement | None:
-    """Give what a view or a copy of one moves; None for other operations."""
+    """Return what a view or a copy of one moves; None for other operations."""
     if isinstance(op, View):
         shape = tuple(program.values[op.reads[0]].shape)
         out = tuple(program.values[op.outputs[0]].shape)
@@ -116,18 +116,18 @@ def movement_of(op: Op, program: Program) -> Movement | None:
 
 
 def to_last(shape: Shape) -> Movement:
-    """Give the movement from channels first to channels last."""
+    """Return the movement from channels first to channels last."""
     dimensions = _single(shape, strides_of(shape))
     return Movement(shape, 0, (dimensions[0], *dimensions[2:], dimensions[1]))
 
 
 def to_first(shape: Shape) -> Movement:
-    """Give the movement back, to channels first of ``shape``."""
+    """Return the movement back, to channels first of ``shape``."""
     return Movement(last_shape(shape), 0, _single(shape, _physical(shape)))
 
 
 def last_shape(shape: Shape) -> Shape:
-    """Give an image batch's shape with its channels last."""
+    """Return an image batch's shape with its channels last."""
     return (shape[0], *shape[2:], shape[1])
 
 
@@ -136,13 +136,13 @@ def _single(shape: Shape, steps: tuple[int, ...]) -> tuple[tuple[Axis, ...], ...
 
 
 def _physical(shape: Shape) -> tuple[int, ...]:
-    """Give the cells from one to the next a dimension (N, C, ...) where channels lie last."""
+    """Return the cells from one to the next a dimension (N, C, ...) where channels are last."""
     first, *spatial, channels = strides_of(last_shape(shape))
     return (first, channels, *spatial)
 
 
 def _place(cell: int, shape: Shape) -> tuple[int, ...]:
-    """Give the place of a cell of the flattened array."""
+    """Return the place of a cell of the flattened array."""
     place = []
     for length in reversed(shape):
         place.append(cell % length)
@@ -153,7 +153,7 @@ def _place(cell: int, shape: Shape) -> tuple[int, ...]:
 def _split(
     axis: Axis, shape: Shape, logical: tuple[int, ...], at: tuple[int, ...]
 ) -> list[tuple[int, int, int]] | None:
-    """Give (length, dimension, cells along it) of the parts of an axis, the outermost first."""
+    """Return (length, dimension, cells along it) of the parts of an axis, the outermost first."""
     length, step = axis
     if length == 1 or step == 0:
         return [(length, -1, 0)]

@@ -12,7 +12,7 @@ from fastconv.problem import ArithmeticProblem
 
 
 def pairs(program: Program) -> Iterator[tuple[Solve, Solve]]:
-    """Give each problem whose result is read by one other problem alone, and that one.
+    """Yield each problem whose result is read by one other problem alone, and that one.
 
     The result is the reader's first value, and no output.
     """
@@ -44,7 +44,7 @@ def join_pairs(program: Program, joined: Callable[[Solve, Solve], Solve | None])
 
 
 def only_reader(op: Op, readers: dict[int, list[Op]], kept: set[int]) -> Op | None:
-    """Give the one operation that reads the one result of another, once; else None."""
+    """Return the one operation that reads the one result of another, once; else None."""
     if len(op.outputs) != 1 or op.outputs[0] in kept:
         return None
     found = readers[op.outputs[0]]
@@ -52,14 +52,14 @@ def only_reader(op: Op, readers: dict[int, list[Op]], kept: set[int]) -> Op | No
 
 
 def arithmetic(op: Op | None, *functions: str) -> Solve | None:
-    """Give the operation where it is one of these functions of two arrays."""
+    """Return the operation where it is one of these functions of two arrays."""
     if isinstance(op, Solve) and isinstance(op.problem, ArithmeticProblem):
         return op if op.problem.function in functions else None
     return None
 
 
 def with_constant(op: Solve) -> tuple[int, Any] | None:
-    """Give the value and the constant that arithmetic is of, in this order; None: two values."""
+    """Return the value and the constant that arithmetic is of, in this order; None: two values."""
     left, right = op.inputs
     if isinstance(left, int) and isinstance(right, np.ndarray):
         return left, right

@@ -70,7 +70,7 @@ def _activated(
 def _recognised(
     root: Op, program: Program, producers: Mapping[int, Op], places: Mapping[Op, int]
 ) -> tuple[int, Activation, list[Op]] | None:
-    """Give the value, the activation and the operations of the most that is an activation."""
+    """Return the value, the activation and the operations of the most that is an activation."""
     best = None
     spec = program.values[root.outputs[0]]
     for source, ops in _spans(root, program, producers, places):
@@ -89,7 +89,7 @@ def _recognised(
 def _spans(
     root: Op, program: Program, producers: Mapping[int, Op], places: Mapping[Op, int]
 ) -> Iterator[tuple[int, list[Op]]]:
-    """Give each value that an operation hangs on alone, and the operations between, in order."""
+    """Yield each value that an operation depends on alone, and the operations between, in order."""
     shape = tuple(program.values[root.outputs[0]].shape)
     ops, read = [root], set(root.reads)
     while len(ops) <= _MOST:
@@ -104,7 +104,7 @@ def _spans(
 
 
 def _is_pointwise(op: Op, program: Program, shape: Shape | None) -> bool:
-    """Tell whether each cell that an operation gives hangs on one cell of each value it reads."""
+    """Return whether each result cell of an operation depends on one cell of each value read."""
     spec = program.values[op.outputs[0]]
     if shape is None:
         if spec.dtype.name not in ("float32", "float64"):

@@ -37,7 +37,7 @@ SIZES = frozenset(
     ("batch", "channels", "input_size", "output_size", "image_size", "size", "shape", "shapes",
      "left", "right", "lead", "view", "start", "steps")
 )  # fmt: skip
-# Those of some problems, whose names are no sizes elsewhere.
+# Those of some problems, whose names are not sizes elsewhere.
 OWN_SIZES: dict[type, frozenset[str]] = {
     MatmulProblem: frozenset(("lengths", "rows", "depth", "columns", "output", "target")),
     AttentionProblem: frozenset(
@@ -123,7 +123,7 @@ class Structure:
         self.fixed, self.lengths = fixed, lengths
 
     def is_of(self, other: Structure) -> bool:
-        """Tell whether another program differs in sizes alone, equal ones here equal there."""
+        """Return whether another program differs in sizes alone, equal ones here equal there."""
         if self.fixed != other.fixed:
             return False
         near = set(zip(self.lengths, other.lengths, strict=True))
@@ -131,7 +131,7 @@ class Structure:
 
 
 def _are_equal_alike(some: tuple[int, ...], others: tuple[int, ...]) -> bool:
-    """Tell whether lengths are equal to one another, to 0 and to 1 where others are."""
+    """Return whether lengths are equal to one another, to 0 and to 1 where others are."""
     pairs = {(0, 0), (1, 1), *zip(some, others, strict=True)}
     return len({a for a, _ in pairs}) == len(pairs) == len({b for _, b in pairs})
 

@@ -104,7 +104,7 @@ def read_graph(
         raise ValueError(f"there is no file {path}") from None
     except Exception as error:  # a damaged file goes wrong in as many ways as there are parts
         words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} is no network that can be read: {words}") from None
+        raise ValueError(f"{path} is not a readable network: {words}") from None
 
 
 def _member(number: int) -> str:
@@ -112,7 +112,7 @@ def _member(number: int) -> str:
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Give the archive's members: stored as they are, and together no larger than the file."""
+    """Return the archive's members: stored as they are, and together no larger than the file."""
     members = archive.infolist()
     plain = all(m.compress_type == zipfile.ZIP_STORED for m in members)
     if not plain or sum(max(m.file_size, m.compress_size) for m in members) > size:
@@ -121,7 +121,7 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _kept_open(path: str | os.PathLike[str]) -> WeightFile | None:
-    """Give the file where it is large enough that its arrays may stay in it."""
+    """Return the file where it is large enough that its arrays may stay in it."""
     large = os.path.getsize(path) >= stored.LEAST_FILE_BYTES
     return WeightFile(path) if large and stored.can_store() else None
 
@@ -129,7 +129,7 @@ def _kept_open(path: str | os.PathLike[str]) -> WeightFile | None:
 def _read_array(
     stream: Any, dtype: np.dtype[Any], member: zipfile.ZipInfo, held: int, file: WeightFile | None
 ) -> Parameter | StoredParameter:
-    """Read an array of the dtype; its size must be what is there."""
+    """Read an array of the dtype; its size must be that of the data."""
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
         raise ValueError(f"an array's header is of version {version}")
@@ -137,7 +137,7 @@ def _read_array(
     start: int = stream.tell()
     size = member.file_size - start
     if kind != _stored(dtype) or fortran or any(n < 0 for n in shape):
-        raise ValueError(f"an array of {kind} stands where one of {dtype.name} is told")
+        raise ValueError(f"an array of {kind} was found where one of {dtype.name} is told")
     if prod(shape) * dtype.itemsize != size:
         raise ValueError(f"an array of shape {list(shape)} has {size} bytes")
     allow(shape, dtype, held, "an array")
@@ -151,20 +151,20 @@ def _read_array(
 
 
 def _start_of(member: zipfile.ZipInfo, file: WeightFile) -> int:
-    """Give where a member's bytes begin: behind a header that ends with two lengths, and those."""
+    """Return the offset of a member's bytes, after a header that ends with two lengths."""
     header = file.read(member.header_offset, _HEADER)
     name, extra = struct.unpack("<HH", header[-4:].tobytes())
     return int(member.header_offset) + _HEADER + int(name) + int(extra)
 
 
 def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Give the dtype that .npy files have for another: those beyond NumPy's go as raw bits."""
+    """Return the dtype that .npy files have for another: those beyond NumPy's go as raw bits."""
     plain = dtype if dtype.name in BUILTIN else np.dtype(f"u{dtype.itemsize}")
     return plain.newbyteorder("<")
 
 
 def _bits(array: Array) -> Array:
-    """Give an array as it is stored."""
+    """Return an array as it is stored."""
     own = _stored(array.dtype)
     return array.view(own.newbyteorder("=")).astype(own, copy=False)
 
@@ -257,11 +257,11 @@ def _decode_node(told: Json, arrays: list[Any]) -> Node:
 
 def _word(value: Json) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} stands where a name should")
+        raise ValueError(f"{value!r} was found where a name should be")
     return value
 
 
 def _words(values: Sequence[Json]) -> tuple[str, ...]:
     if not isinstance(values, list):
-        raise ValueError(f"{values!r} stands where names should")
+        raise ValueError(f"{values!r} was found where names should be")
     return tuple(map(_word, values))

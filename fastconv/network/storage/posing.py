@@ -22,10 +22,10 @@ class Posing(NamedTuple):
 
 
 def posing_of(problem: problems.Problem) -> Posing:
-    """Give the call that poses a problem.
+    """Return the call that poses a problem.
 
     It may ask for a little more than the problem holds (how wide a pool was that is undone), so
-    whoever needs the same problem compares.
+    callers that need the same problem compare.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def _parameters(activation: Any) -> dict[str, Any]:
 
 
 def _precision(problem: Any) -> dict[str, str]:
-    """Give the argument where it is not None: files that older versions read have none."""
+    """Return the argument where it is not None: files that older versions read have none."""
     return {} if problem.precision is None else {"precision": problem.precision}
 
 
@@ -166,7 +166,7 @@ def _pad(problem: Any) -> Posing:
         cell = np.frombuffer(problem.value, problem.dtype)
         options["value"] = cell.tolist()[0] if problem.dtype.kind in "biufc" else float(cell[0])
     else:
-        # The others pad all spatial dimensions; what stands before those is not named.
+        # The others pad all spatial dimensions; what is before those is not named.
         last = pairs[-1] == (0, 0) and any(map(any, pairs))
         pairs = pairs[:-1] if last else pairs[1:]
         pairs = pairs[1:] if len(pairs) > 1 and pairs[0] == (0, 0) else pairs

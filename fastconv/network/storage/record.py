@@ -48,7 +48,7 @@ class _Record:
 def record(
     function: Callable[..., Any], inputs: Sequence[Port], outputs: Sequence[Port], name: str
 ) -> Graph:
-    """Give a function over the functional API as a graph that poses the same problems.
+    """Return a function over the functional API as a graph that poses the same problems.
 
     Raises
     ------
@@ -89,7 +89,7 @@ class _Recorder:
         return [(s, port.dtype) for s, port in zip(shapes, self._inputs, strict=True)]
 
     def for_any_batch(self) -> _Record | None:
-        """Give what holds for every batch; None: there is no such thing."""
+        """Return what holds for every batch; None: there is no such thing."""
         try:
             first, second, *others = (self.record(batch) for batch in _BATCHES)
         except (TypeError, ValueError):
@@ -181,7 +181,7 @@ class _Writer:
     def _numpy(self, call: NumpyCall) -> tuple[str, list[Any], dict[str, Any]]:
         function = "astype" if call.function.__name__ == "as_type" else call.function.__name__
         if function not in NUMPY or (function != "astype" and NUMPY[function] is not call.function):
-            raise ValueError(f"{call.function!r} cannot be saved: it is no function of NumPy's")
+            raise ValueError(f"{call.function!r} cannot be saved: it is not a function of NumPy's")
         values: list[Any] = []
         arguments, options = split((tuple(call.arguments), call.options), _is_array, values)
         attributes = {"function": function, "arguments": arguments, "options": options}
@@ -197,7 +197,7 @@ def _parameter(array: Any) -> Any:
 
 
 def _no_graph(*_: Any) -> Any:
-    raise ValueError("a graph cannot stand in a call")
+    raise ValueError("a graph cannot be an argument of a call")
 
 
 # What holds for any batch
@@ -208,7 +208,7 @@ class _Differs(Exception):
 
 
 def _merged(first: _Record, second: _Record, a: int, b: int) -> _Record:
-    """Give the record of any batch of those of two."""
+    """Return the record of any batch of those of two."""
     if len(first.nodes) != len(second.nodes) or first.outputs != second.outputs:
         raise _Differs
     nodes = []
@@ -242,7 +242,7 @@ def _joined(one: Json, other: Json, a: int, b: int) -> Json:
 
 
 def _at(found: _Record, batch: int) -> _Record:
-    """Give the record of one batch."""
+    """Return the record of one batch."""
 
     def inner(tree: Json) -> Json:
         if isinstance(tree, list):
@@ -274,7 +274,7 @@ def _closed(port: Port) -> Port:
 
 
 def _check(graph: Graph, function: Callable[..., Any], specs: Any) -> None:
-    """Refuse a graph that does not pose the very problems that the function does.
+    """Refuse a graph that does not pose the same problems that the function does.
 
     Raises
     ------

@@ -34,7 +34,7 @@ _SMALL = frozenset((
 
 
 def dtype_of(name: Json) -> np.dtype[Any]:
-    """Give the dtype of a name.
+    """Return the dtype of a name.
 
     Raises
     ------
@@ -80,7 +80,7 @@ class Arrays:
     """The arrays that a file holds, each once."""
 
     def __init__(self) -> None:
-        # Those that lie in a file stay there.
+        # Those that are stored in a file stay there.
         self.held: list[Array | StoredParameter] = []
         self._by_identity: dict[int, int] = {}
         self._by_content: dict[Any, int] = {}
@@ -89,7 +89,7 @@ class Arrays:
         self._forms: set[tuple[str, tuple[int, ...]]] = set()
 
     def add(self, array: Any) -> int:
-        """Give an array's number.
+        """Return an array's number.
 
         Raises
         ------
@@ -141,7 +141,7 @@ def _content(array: Array) -> tuple[str, tuple[int, ...], bytes]:
 
 
 def encode(value: Any, arrays: Arrays, graph: Callable[[Graph, Arrays], Json]) -> Json:
-    """Give an attribute as JSON; ``arrays`` grows by the arrays in it.
+    """Return an attribute as JSON; ``arrays`` grows by the arrays in it.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def encode(value: Any, arrays: Arrays, graph: Callable[[Graph, Arrays], Json]) -
 
 
 def decode(tree: Json, arrays: list[Any], graph: Callable[[Json, list[Any]], Graph]) -> Any:
-    """Give an attribute that `encode` wrote.
+    """Return an attribute that `encode` wrote.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def decode(tree: Json, arrays: list[Any], graph: Callable[[Json, list[Any]], Gra
 
 
 def whole(value: Json, *, least: int | None = None) -> int:
-    """Give a whole number.
+    """Return a whole number.
 
     Raises
     ------
@@ -240,7 +240,7 @@ def whole(value: Json, *, least: int | None = None) -> int:
         or isinstance(value, bool)
         or (least is not None and value < least)
     ):
-        raise ValueError(f"{value!r} is no whole number that may stand here")
+        raise ValueError(f"{value!r} is not a whole number allowed here")
     return value
 
 
@@ -251,7 +251,7 @@ def _is_scalar(value: type) -> bool:
 def _way(fields: dict[str, Any]) -> Way:
     way = Way(**fields)
     if any(type(getattr(way, f.name)) is not type(f.default) for f in dataclasses.fields(Way)):
-        raise ValueError(f"{fields} is no way to resize")
+        raise ValueError(f"{fields} is not a way to resize")
     return way
 
 

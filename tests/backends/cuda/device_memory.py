@@ -1,4 +1,4 @@
-"""Arrays that say that they lie on a GPU, in memory that the simulator can reach."""
+"""Arrays that say that they are stored on a GPU, in memory that the simulator can reach."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class OnDevice:
-    """An array of a library that nobody knows, by the CUDA array interface alone."""
+    """An array of an unknown library, by the CUDA array interface alone."""
 
     def __init__(self, array: Any, stream: int | None = None) -> None:
         self.array, self.stream = array, stream
@@ -25,7 +25,7 @@ class OnDevice:
 
 
 def on_host(result: Any) -> Any:
-    """Give a result on the simulated card as a NumPy array."""
+    """Return a result on the simulated GPU as a NumPy array."""
     told = result.__cuda_array_interface__
     return np.asarray(_Told({**told, "version": 3, "data": told["data"]}, result))
 

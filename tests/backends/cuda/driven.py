@@ -39,7 +39,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "other stream": lambda: F.conv2d(
         OnDevice(X, STREAM), WEIGHT, residual=OnDevice(RESIDUAL, OTHER)
     ),
-    "weights on the card": lambda: F.conv2d(OnDevice(X, STREAM), OnDevice(WEIGHT, STREAM)),
+    "weights on the GPU": lambda: F.conv2d(OnDevice(X, STREAM), OnDevice(WEIGHT, STREAM)),
     "layer": lambda: KEPT(OnDevice(X, STREAM)),
     "layer again": lambda: KEPT(OnDevice(X, STREAM)),
     "tensor cores": lambda: F.conv2d(

@@ -31,7 +31,7 @@ static Status made(Handle *handle) {
     return 0;
 }
 
-/* The card. */
+/* The GPU. */
 Status cuInit(unsigned flags) { return 0; }
 Status cuDriverGetVersion(int *version) { *version = 13000; return 0; }
 Status cuDeviceGetCount(int *count) { *count = 1; return 0; }

@@ -18,19 +18,19 @@ from fastconv.backends.cuda.engine.kernel import KernelFamily
 def mutated(target: Any, old: str, new: str) -> Iterator[None]:
     """Put a changed one in the place of a kernel family, or of a function of a module.
 
-    In its source ``old``, which must stand there once, is replaced by ``new``. Every module of
+    In its source ``old``, which must occur exactly once, is replaced by ``new``. Every module of
     fastconv that holds the target holds the changed one meanwhile. For the simulator: what is
     compiled is read from files.
 
     Raises
     ------
     ValueError
-        Where ``old`` is not there once: the mutation is out of date.
+        Where ``old`` does not occur exactly once: the mutation is out of date.
     """
     plain: Any = target._factory if isinstance(target, KernelFamily) else target
     text = textwrap.dedent(inspect.getsource(plain))
     if text.count(old) != 1:
-        raise ValueError(f"{old!r} stands {text.count(old)} times in {plain.__qualname__}")
+        raise ValueError(f"{old!r} occurs {text.count(old)} times in {plain.__qualname__}")
     names = dict(plain.__globals__)
     code = compile(text.replace(old, new), f"<mutated {plain.__qualname__}>", "exec")
     exec(code, names)

@@ -1,4 +1,4 @@
-"""Arrays on the card, simulated: in as they lie, out as the caller's kind, and refused clearly."""
+"""Arrays on a simulated GPU: taken in any layout, returned as the caller's kind; clear errors."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_registers_spills_and_density(name: str, arch: str, tmp_path: Path) -> N
 
 
 def densest(code: bytes, folder: Path, wanted: str) -> tuple[int, float]:
-    """Give how many of some instruction the loop has that has the most of them, and their part."""
+    """Return the most of some instruction in any loop, and their part of that loop."""
     labels: dict[str, int] = {}
     ops: list[tuple[str, str]] = []
     for line in disassembled(code, folder):
@@ -95,7 +95,7 @@ def densest(code: bytes, folder: Path, wanted: str) -> tuple[int, float]:
 
 
 def disassembled(code: bytes, folder: Path) -> list[str]:
-    """Give a cubin as assembly, or skip where the disassembler is missing."""
+    """Return a cubin as assembly, or skip where the disassembler is missing."""
     import nvidia
 
     found = [p for root in nvidia.__path__ for p in Path(root).rglob("nvdisasm*") if p.is_file()]

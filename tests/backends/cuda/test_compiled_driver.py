@@ -28,7 +28,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(driver: Path, *names: str, **variables: str) -> dict[str, list[str]]:
-    """Give what the driver is asked for, by call."""
+    """Return what the driver is asked for, by call."""
     root = HERE.parents[2]
     path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
     found = {**os.environ, "LD_LIBRARY_PATH": str(driver), "PYTHONPATH": path, **variables}
@@ -61,7 +61,7 @@ def test_arrays_in_main_memory_are_copied_and_waited_for(told: dict[str, list[st
     assert end.startswith("synchronize")
 
 
-@pytest.mark.parametrize(("name", "own"), [("stream", STREAM), ("weights on the card", STREAM)])
+@pytest.mark.parametrize(("name", "own"), [("stream", STREAM), ("weights on the GPU", STREAM)])
 def test_work_goes_to_the_callers_stream(name: str, own: int, told: dict[str, list[str]]) -> None:
     launches = [line for line in told[name] if line.startswith("launch")]
     assert launches

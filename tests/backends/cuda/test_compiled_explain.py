@@ -1,4 +1,4 @@
-"""What would run on a card that is not there: named, and held against a card's limits."""
+"""What would run on a GPU that is not installed: named, and held against a GPU's limits."""
 
 from __future__ import annotations
 

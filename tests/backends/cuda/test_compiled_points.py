@@ -1,4 +1,4 @@
-"""What the compiler makes of the kernels beside convolutions: one of each family."""
+"""What the compiler makes of the kernels other than convolutions: one of each family."""
 
 from __future__ import annotations
 

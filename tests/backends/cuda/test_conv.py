@@ -1,4 +1,4 @@
-"""Convolutions' very source in Numba's simulator: exact on small integers."""
+"""Convolutions' source in Numba's simulator: exact on small integers."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ MUTATIONS = {
 
 MUTATIONS_OF_BITS = {
     "lines above": ("i32(1 << (BITS_D + i))", "i32(0)"),
-    "pixels beside": ("i32(1 << (BITS_D + BITS_H + i))", "i32(1 << (BITS_D + i))"),
+    "neighbouring pixels": ("i32(1 << (BITS_D + BITS_H + i))", "i32(1 << (BITS_D + i))"),
     "the second of two products": ("two[2 * j + 1]", "two[1]"),
 }
 

@@ -1,4 +1,4 @@
-"""The functional API on the card, simulated: asked for by name, and right."""
+"""The functional API on the GPU, simulated: asked for by name, and right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hopper's convolution in Numba's simulator: its very source, exact on small integers."""
+"""Hopper's convolution in Numba's simulator: its source, exact on small integers."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_a_copy_is_not_there_before_it_is_waited_for() -> None:
 
     run(body, 1, map_of(tile), early, late)
     assert (early == 0xFFFF).all()
-    # Lines of eight 16-byte pieces: in line r piece c lies at c ^ r % 8.
+    # Lines of eight 16-byte pieces: in line r piece c is at c ^ r % 8.
     pieces = late.reshape(64, 8, 8)
     for line, piece in ((0, 3), (1, 0), (6, 5), (63, 2)):
         expected = tile.view(np.uint16)[line, 8 * piece : 8 * piece + 8]

@@ -45,7 +45,7 @@ def test_a_row_has_the_same_bits_in_every_batch(
     monkeypatch.setattr(linear, "LEAST", 24)
     assert len(slices_of(inputs, 12)) > 1
     x = RNG.standard_normal((10, inputs)).astype("f4")
-    # Weights of zero stand behind a sum's end, where an infinity must not meet them.
+    # Weights of zero are behind a sum's end, where an infinity must not meet them.
     x[3, -1] = np.inf
     weight, bias = RNG.standard_normal((12, inputs)).astype("f4"), integers(12)
     problem = LinearProblem.of(x, weight, bias, activation="silu")

@@ -15,7 +15,7 @@ RNG = np.random.default_rng(2)
 
 
 def bits(shape: Any, dtype: str) -> Any:
-    """Give any bits, not-a-numbers among them."""
+    """Return any bits, not-a-numbers among them."""
     return RNG.integers(0, 256, (*shape, np.dtype(dtype).itemsize), np.uint8).view(dtype)[..., 0]
 
 

@@ -1,4 +1,4 @@
-"""Kernels beside convolutions, broken in one place each: their checks must see it."""
+"""Kernels other than convolutions, broken in one place each: their checks must see it."""
 
 from __future__ import annotations
 

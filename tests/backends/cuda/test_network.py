@@ -1,4 +1,4 @@
-"""Whole networks on the card, simulated: one graph, on GPU arrays and on arrays in main memory."""
+"""Whole networks on the GPU, simulated: one graph, on GPU arrays and on arrays in main memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def drawn(*shape: int) -> Any:
 
 
 def small() -> Any:
-    """Give a network with a residual, a join of channels, a pool and a classifier."""
+    """Return a network with a residual, a join of channels, a pool and a classifier."""
     w1, w2, w3 = drawn(8, 3, 3, 3), drawn(8, 8, 3, 3), drawn(5, 16)
     bias = drawn(8)
 

@@ -35,7 +35,7 @@ def check(ours: Any, theirs: Any, problem: Any, x: Any, *parameters: Any) -> Non
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_batch_norm(layout: str) -> None:
-    # Means far from zero: a scale and a shift alone would lose what lies between.
+    # Means far from zero: a scale and a shift alone would lose what is between.
     x, mean, variance = normal(2, 3, 4, 4) + 1e4, normal(4) + 1e4, normal(4) ** 2
     if layout == "NCHW":
         mean, variance = mean[:3], variance[:3]

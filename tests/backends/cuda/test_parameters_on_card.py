@@ -1,4 +1,4 @@
-"""Parameters that lie on the card, of all that only moves them, or has a kernel that uses them."""
+"""Parameters that are on the GPU, of all that only moves them, or has a kernel that uses them."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ MUTATIONS: dict[str, Any] = {
         "begin = i32(group % i32(SLICES) * i32(SLICE))",
         "begin = i32(0)",
     ),
-    "where a slice's sums stand": (implicit_gemm, "slice_start + cell_of", "cell_of"),
+    "where a slice's sums are": (implicit_gemm, "slice_start + cell_of", "cell_of"),
     "what a block has summed": (implicit_gemm, "add4(load4(totals, place), four)", "four"),
     "the last slice": (split.added, "range(1, SLICES)", "range(1, SLICES - 1)"),
 }

@@ -115,7 +115,7 @@ def test_broken_kernels_are_seen(name: str) -> None:
 
 
 def test_slices_are_added_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A small card: five images have blocks for all of it, and one has not.
+    # A small GPU: five images have blocks for all of it, and one has not.
     monkeypatch.setattr(winograd_module, "LEAST_CHANNELS", 8)
     monkeypatch.setattr(winograd_module, "BLOCKS", 4)
     monkeypatch.setattr(winograd_module, "MULTIPROCESSORS", 2)

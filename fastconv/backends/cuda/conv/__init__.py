@@ -1,1 +1,1 @@
-"""Convolutions on the card."""
+"""Convolutions on the GPU."""

@@ -34,7 +34,7 @@ def fill_channels(groups: int, channels: int, filled: int, dtype: str) -> tuple[
 def filling(
     groups: int, channels: int, filled: int, dtype: str, source: Argument, target: Argument
 ) -> Launch:
-    """Give the launch that copies ``groups`` groups, those of all pixels."""
+    """Return the launch that copies ``groups`` groups, those of all pixels."""
     blocks = -(-groups * (filled // 4) // _THREADS)
     kern = fill_channels(groups, channels, filled, dtype)
     return Launch(kern, (blocks, 1, 1), [source, target])

@@ -58,7 +58,7 @@ def depthwise_transposed(problem: ConvTransposeProblem) -> tuple[Body, int]:
             sums = cuda.local.array(4, f32)
             put4(sums, 0, (f32(0), f32(0), f32(0), f32(0)))
             for i in range(TAPS_D):
-                # How far the tap's cell lies from the first, in outputs; only whole strides count.
+                # How far the tap's cell is from the first, in outputs; only whole strides count.
                 far = d - i32(i) * i32(DILATION_D)
                 z = far // i32(STRIDE_D)
                 if (z * i32(STRIDE_D) == far) & (u32(z) < u32(IN_D)):

@@ -1,4 +1,4 @@
-"""Direct convolution on the card: the implicit GEMM's plan, weights and table packed."""
+"""Direct convolution on the GPU: the implicit GEMM's plan, weights and table packed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Direct(CudaAlgorithm):
 
 
 def why_not_outsized(problem: Any) -> str | None:
-    """Say why an image's offsets, or a grid's groups, do not fit; None: they do."""
+    """Return why an image's offsets, or a grid's groups, do not fit; None: they do."""
     if max(prod(problem.input_shape[1:]), prod(problem.output_shape[1:])) >= MOST_CELLS:
         return f"images of {MOST_CELLS} cells and more: offsets inside one have 32 bits"
     if problem.groups > MOST_GROUPS:
@@ -66,7 +66,7 @@ def why_not_outsized(problem: Any) -> str | None:
 
 
 def geometry_of(problem: ConvProblem) -> Geometry:
-    """Give what is baked into a convolution's kernel."""
+    """Return what is baked into a convolution's kernel."""
     pairs = zip(
         problem.input_size, problem.output_size, problem.kernel_size, problem.stride,
         problem.padding, problem.dilation, strict=True,
@@ -86,9 +86,9 @@ def geometry_of(problem: ConvProblem) -> Geometry:
 
 
 def tile_of(geometry: Geometry) -> Tile:
-    """Give the largest tile of which there are enough for all of the card.
+    """Return the largest tile of which there are enough for all of the GPU.
 
-    What a block adds up of slices lies in the shared memory that every card grants: the largest
+    What a block adds up of slices is in the shared memory that every GPU grants: the largest
     tile has too much of it.
     """
     for tile in TILES if geometry.slices == 1 else TILES[1:]:
@@ -136,7 +136,7 @@ def gemm_launch(
     activation: Activation | None = None,
     target: Argument = OUTPUT,
 ) -> Launch:
-    """Give the launch of an implicit GEMM; ``weight`` is (out, in / groups, taps).
+    """Return the launch of an implicit GEMM; ``weight`` is (out, in / groups, taps).
 
     Raises
     ------
@@ -158,9 +158,9 @@ def gemm_launch(
 
 
 def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
-    """Give weights as (groups, sum, columns): taps before channels, zeros to whole tiles.
+    """Return weights as (groups, sum, columns): taps before channels, zeros to whole tiles.
 
-    One step more than the sum has is there, which is fetched and never multiplied.
+    There is one step more than the sum has, which is fetched and never multiplied.
     """
     groups, outputs, inputs = geometry.groups, geometry.group_outputs, geometry.group_inputs
     columns = -(-outputs // tile.columns) * tile.columns
@@ -173,7 +173,7 @@ def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
 
 
 def table_of(geometry: Geometry, steps: Sequence[Array]) -> Array:
-    """Give where the sum's terms lie: cells from a window's first, and the tap's place.
+    """Return where the sum's terms are: cells from a window's first, and the tap's place.
 
     ``steps`` are the taps' places in a window, a dimension. A row is a step of 8 channels where
     those are all of one tap, else one term: of a small window, with its coordinates' bits.
@@ -199,7 +199,7 @@ def table_of(geometry: Geometry, steps: Sequence[Array]) -> Array:
 
 
 def _bits(geometry: Geometry) -> Array:
-    """Give the bits of each tap's coordinates, those of one dimension behind another's."""
+    """Return the bits of each tap's coordinates, those of one dimension behind another's."""
     assert geometry.lattice is not None
     own, first = [], 0
     for (taps, _), count in zip(geometry.lattice, geometry.bits, strict=True):

@@ -22,7 +22,7 @@ from fastconv.problem.activation import Activation
 def epilogue(
     bias: bool, residual: bool, activation: Activation | None, quads: bool
 ) -> Callable[..., None]:
-    """Give ``finish(four, offsets, other, y, channel, place, count)``.
+    """Return ``finish(four, offsets, other, y, channel, place, count)``.
 
     Four sums of channels from ``channel`` on end at ``place`` of ``y``: all of them where channels
     come in ``quads``, else the first ``count``. Biases are at ``offsets``, a residual's elements at

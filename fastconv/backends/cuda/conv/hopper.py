@@ -32,7 +32,7 @@ KINDS = {
     ("float32", "bf16"): "tf32",
 }
 ARCH = "sm_90a"
-# A large Hopper card: multiprocessors, clocks a second under such load, and bytes of factors of one
+# A large Hopper GPU: multiprocessors, clocks a second under such load, and bytes of factors of one
 # side that are multiplied in a clock: 2048 halves.
 _PROCESSORS, _CLOCK, _FACTORS = 132, 1.4e9, 4096
 # Clocks before a block's first product, and sums that leave it in a clock.
@@ -115,23 +115,23 @@ def _why_not_here() -> str | None:
         arch = current_arch()
     except ValueError as error:
         return str(error)
-    return None if arch == ARCH else f"this kernel is for {ARCH}, and the card is {arch}"
+    return None if arch == ARCH else f"this kernel is for {ARCH}, and the GPU is {arch}"
 
 
 def kind_of(problem: ConvProblem) -> str | None:
-    """Give what warpgroups multiply a problem's factors as; None: they may not."""
+    """Return what warpgroups multiply a problem's factors as; None: they may not."""
     return KINDS.get((problem.dtype.name, problem.precision))
 
 
 def line_of(geometry: Geometry, item: int) -> int:
-    """Give the bytes of a step: few, where more would be zeros, or another group's."""
+    """Return the bytes of a step: few, where more would be zeros, or another group's."""
     size = geometry.group_inputs * item
     given = [line for line in LINES if geometry.groups == 1 or size % line == 0]
     return min(given, key=lambda line: -(-size // line) * line / LINES[line])
 
 
 def steps_of(geometry: Geometry, tile: Tile) -> int:
-    """Give the steps of a sum: each tap's channels in whole ones."""
+    """Return the steps of a sum: each tap's channels in whole ones."""
     return geometry.taps * -(-geometry.group_inputs // tile.depth)
 
 
@@ -140,7 +140,7 @@ def images_of(problem: ConvProblem, tile: Tile) -> Images:
     columns = zip(
         problem.input_size, problem.output_size, problem.stride, problem.padding, strict=True
     )
-    # From the first window to the last: what a stride leaves over at the end is no part of it.
+    # From the first window to the last: what a stride leaves over at the end is not part of it.
     corners = [(-a, (out - 1) * s - a - (n - 1)) for n, out, s, (a, _) in columns]
     first, last = zip(*corners[::-1], strict=True)
     return Images(
@@ -156,7 +156,7 @@ def matrix_of(problem: ConvProblem, geometry: Geometry, tile: Tile) -> Matrix:
 
 
 def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
-    """Give weights as (output channels, sum): taps before channels, in whole steps."""
+    """Return weights as (output channels, sum): taps before channels, in whole steps."""
     outputs, columns = geometry.out_channels, steps_of(geometry, tile) * tile.depth
     packed: Any = np.zeros((outputs, geometry.taps, columns // geometry.taps), weight.dtype)
     own = weight.reshape(outputs, -1, geometry.taps)
@@ -165,7 +165,7 @@ def packed_weights(weight: Array, geometry: Geometry, tile: Tile) -> Array:
 
 
 def tiles_for(geometry: Geometry, item: int) -> list[Tile]:
-    """Give the tiles, with as many channels a step as suit a convolution."""
+    """Return the tiles, with as many channels a step as suit a convolution."""
     line = line_of(geometry, item)
     found = []
     for tile, _ in TILES:
@@ -175,7 +175,7 @@ def tiles_for(geometry: Geometry, item: int) -> list[Tile]:
 
 
 def tile_of(geometry: Geometry, item: int) -> Tile:
-    """Give the tile by which the busiest multiprocessor is done first.
+    """Return the tile by which the busiest multiprocessor is done first.
 
     Every tile sums in the same order, so the batch may have a say in it.
     """
@@ -183,7 +183,7 @@ def tile_of(geometry: Geometry, item: int) -> Tile:
 
 
 def _clocks(geometry: Geometry, tile: Tile) -> float:
-    """Predict what the busiest multiprocessor takes: a block's ends go beside others' products."""
+    """Predict the busiest multiprocessor's time: a block's ends overlap with others' products."""
     part = {(t.rows, t.columns): part for t, part in TILES}[tile.rows, tile.columns]
     columns = -(-geometry.group_outputs // tile.columns)
     blocks = -(-geometry.rows // tile.rows) * columns * geometry.groups

@@ -2,8 +2,8 @@
 
 Factors are fp16, bf16 or tf32. One thread of a warp of its own, the producer, has the pixels' and
 the weights' tiles of each step copied into a ring of stages; warpgroups multiply them as they come.
-A stage has two barriers: the producer fills it, consumers empty it. Sums lie in registers until the
-end, then go through the stages' memory, so that rows are written as they lie.
+A stage has two barriers: the producer fills it, consumers empty it. Sums are stored in registers
+until the end, then go through the stages' memory, so that rows are written as they are stored.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from fastconv.backends.cuda.engine.warpgroup import ADDRESS, ATOM, WARPGROUP, de
 from fastconv.backends.cuda.engine.warpgroup import ROWS as GROUP_ROWS
 from fastconv.problem.activation import Activation
 
-# Floats behind each row of sums in shared memory: what a warp stores there lies in all banks once.
+# Floats behind each row of sums in shared memory: what a warp stores there is in all banks once.
 _SKEW = 8
 # Shared memory of a multiprocessor, and what the system takes of it for each block.
 SHARED_BYTES, RESERVED_BYTES = 228 << 10, 1 << 10
-# Registers of a thread beside its sums, and of one that finishes some fours of them together.
+# Registers of a thread besides its sums, and of one that finishes some fours of them together.
 _OWN_REGISTERS, _FINISHING_REGISTERS = 40, 88
 _WARP = 32
 # Arrays' dtypes, as instructions name them.
@@ -179,7 +179,7 @@ def hopper_gemm(
         cuda.syncthreads()
 
         def position(quad):  # type: ignore[no-untyped-def]
-            """Give the pixel and the channel of four sums, and how many channels there are."""
+            """Return the pixel and the channel of four sums, and how many channels there are."""
             column = first_column + quad % i32(QUADS) * i32(4)
             pixel = first_row + quad // i32(QUADS)
             return pixel, group * i32(GROUP_OUT) + column, i32(GROUP_OUT) - column
@@ -262,7 +262,7 @@ def hopper_gemm(
                     for i in unroll(EACH):
                         pixel, column, count = position(i32(first) + i32(i * CONSUMERS))
                         if OUT_QUADS:
-                            # What lies outside is not stored: any place will do.
+                            # What is outside is not stored: any place will do.
                             pixel = min(pixel, i32(PIXELS - 1))
                             column = column if count > i32(0) else i32(0)
                             four = load_quad(other, i64(pixel) * i64(OUT_C) + i64(column))

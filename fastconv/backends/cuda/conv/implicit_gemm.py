@@ -1,11 +1,11 @@
 """fp32 implicit GEMM: rows are output pixels, columns output channels, the sum goes over taps.
 
-Windows are found by a table: for each step of the sum, or each product, how far it lies from a
-pixel's window, and where its tap stands. So strides, dilation, padding, groups and one to three
+Windows are found by a table: for each step of the sum, or each product, how far it is from a
+pixel's window, and where its tap is. So strides, dilation, padding, groups and one to three
 dimensions are one kernel. Single products of small windows have a bit for each of their tap's
 coordinates instead, which one instruction compares with those that are outside for a pixel. Both
-sides of a step of 8 lie in shared memory twice: while a block multiplies one, its threads hold the
-next step's pixels in registers, and its weights are copied.
+sides of a step of 8 are stored in shared memory twice: while a block multiplies one, its threads
+hold the next step's pixels in registers, and its weights are copied.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ OUTSIDE = 1 << 30
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """A larger image in which output pixels stand: its size, and the step between them."""
+    """A larger image in which output pixels are: its size, and the step between them."""
 
     size: tuple[int, int, int]
     step: tuple[int, int, int]
@@ -71,13 +71,13 @@ class Geometry:
     leaves: tuple[bool, bool, bool]
     # Elements from one input pixel to the next; 0: as many as channels.
     pitch: int = 0
-    # Where output pixels stand; None: one after the other.
+    # Where output pixels are; None: one after the other.
     spread: Spread | None = None
     # Slices of the sum, added in order, and whether each has blocks of its own: then a block
     # stores its slice's sums as (slices, rows, channels), and nothing is added to them.
     slices: int = 1
     apart: bool = False
-    # Taps and the cells from one to the next, a dimension; None: they stand anywhere.
+    # Taps and the cells from one to the next, a dimension; None: they are anywhere.
     lattice: tuple[tuple[int, int], ...] | None = None
 
     @property
@@ -103,7 +103,7 @@ class Geometry:
 
     @property
     def checks(self) -> tuple[bool, bool, bool]:
-        """In which dimensions a tap may stand outside the image; a sum rounded up ends there."""
+        """In which dimensions a tap may be outside the image; a sum rounded up ends there."""
         depth, height, width = self.leaves
         rounded = self.taps * self.group_inputs % DEPTH != 0
         return depth, height, width or rounded
@@ -276,7 +276,7 @@ def implicit_gemm(
             wait_copies()
 
         def cell_of(pixel):  # type: ignore[no-untyped-def]
-            """Give where an output pixel stands."""
+            """Return where an output pixel is."""
             cell = i64(pixel)
             if SPREAD:
                 rest = pixel // i32(OUT_W)

@@ -1,6 +1,6 @@
-"""Sums of few pixels cut into slices, so that there are blocks for the whole of a card.
+"""Sums of few pixels cut into slices, so that there are blocks for the whole of a GPU.
 
-How a sum is cut hangs on one image's problem, never on the batch. Where there are few blocks each
+How a sum is cut depends on one image's problem, never on the batch. Where there are few blocks each
 slice has its own, and a kernel adds what they leave; where there are many, a block adds its slices
 itself. Slices are added from the first to the last in both, so an image has the same bits.
 """
@@ -27,7 +27,7 @@ _THREADS = 256
 
 
 def sliced(geometry: Geometry) -> Geometry:
-    """Give a geometry with its sum cut as one image asks for; channels that are no quads: whole."""
+    """Return a geometry, its sum cut as one image asks for; whole where channels are not quads."""
     image, tile = dataclasses.replace(geometry, batch=1), TILES[-1]
     columns = -(-image.group_outputs // tile.columns)
     blocks = -(-image.rows // tile.rows) * columns * image.groups
@@ -76,7 +76,7 @@ def adding(
     activation: Activation | None,
     target: Argument,
 ) -> Launch:
-    """Give the launch that adds a geometry's slices."""
+    """Return the launch that adds a geometry's slices."""
     kern = added(
         geometry.rows, geometry.out_channels, geometry.slices, bias is not None,
         residual is not None, activation,

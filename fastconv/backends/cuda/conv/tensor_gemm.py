@@ -1,6 +1,6 @@
 """Implicit GEMM on tensor cores: rows are output pixels, columns output channels.
 
-As `implicit_gemm`, windows are found by a table: for each chunk of the sum how far it lies from a
+As `implicit_gemm`, windows are found by a table: for each chunk of the sum how far it is from a
 pixel's window, and which bits of the pixel must be set: those of its tap, in each dimension in
 which windows leave the image. So strides, dilation, padding, groups and one to three dimensions
 are one kernel. What is outside is copied as zeros.
@@ -56,14 +56,14 @@ from fastconv.problem.activation import Activation
 
 # Words of a row of the table: chunks from a window's first to the tap, and two words of bits.
 TABLE_WORDS = 4
-# Bits that say that a pixel is there; taps' bits come after it.
+# Bits that say that a pixel is inside; taps' bits come after it.
 PIXEL_BITS = 1
 # Bits of a pixel that fit in a word, and in two.
 NARROW_BITS, MOST_BITS = 31, 63
 
 
 def tap_bits(geometry: Geometry, kernel_size: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Give at which bits the taps of each dimension begin, and the first that is of none."""
+    """Return at which bits the taps of each dimension begin, and the first that is of none."""
     at = [PIXEL_BITS]
     for taps, checked in zip(kernel_size, geometry.leaves):
         at.append(at[-1] + (taps if checked else 0))
@@ -90,7 +90,7 @@ def tensor_gemm(
     LINE, TILE_LINES = LINE_WORDS, 16 * LINE_WORDS
     LEFT, RIGHT_CHUNKS = ROWS * LINE_WORDS, COLUMNS * CHUNKS
     STAGE = (ROWS + COLUMNS) * LINE_WORDS
-    # Lines that the threads fill at a time: a multiple of 8, so that a thread's chunk lies alike in
+    # Lines that the threads fill at a time: a multiple of 8, so that a thread's chunk is alike in
     # all of its lines.
     LINES = THREADS // CHUNKS
     ROW_LOADS, COLUMN_LOADS = ROWS // LINES, COLUMNS // LINES
@@ -153,7 +153,7 @@ def tensor_gemm(
         own_line = thread >> i32(3)
 
         def inside(first, size, taps, step):  # type: ignore[no-untyped-def]
-            """Give the bits of the taps from ``first`` on, ``step`` apart, that are in an image."""
+            """Return the bits of the taps from ``first`` on, at every ``step``, in an image."""
             end = min(max((size - first + step - i32(1)) // step, i32(0)), taps)
             begin = min(max((step - i32(1) - first) // step, i32(0)), end)
             return (bits(1) << bits(end)) - (bits(1) << bits(begin))
@@ -246,7 +246,7 @@ def tensor_gemm(
                         whole = take4(b, 4 * pair)
                         put4(b, 4 * pair, cut_tf32(whole))
                         put4(b_rest, 4 * pair, rest_tf32(whole, cut_tf32(whole)))
-                    # The smaller products first: they would be lost beside the large sums.
+                    # The smaller products first: they would be lost next to the large sums.
                     multiply(sums, a_rest, b)
                     multiply(sums, a, b_rest)
                 if ROUNDED:

@@ -27,7 +27,7 @@ from fastconv.backends.native.conv.geometry import offsets
 def packed_weights(
     weight: Array, geometry: Geometry, tile: TensorTile, products: Products
 ) -> Array:
-    """Give weights, (out, in / groups, taps), as stages of shared memory, one after the other.
+    """Return weights, (out, in / groups, taps), as stages of shared memory, one after the other.
 
     They are (groups, blocks of columns, stages, columns, chunks, elements): taps before channels,
     zeros to whole chunks, stages and tiles, chunks swizzled. They only move: any dtype may be.
@@ -65,7 +65,7 @@ def table_of(
     dilation: tuple[int, int, int],
     products: Products,
 ) -> Array:
-    """Give for each chunk of the sum where it lies from a window's first, and the bits it needs.
+    """Return for each chunk of the sum where it is from a window's first, and the bits it needs.
 
     Chunks behind the sum need a bit that no pixel has; the last stage has another behind it.
     """

@@ -31,10 +31,10 @@ BY_PRECISION = {
 }
 # The largest relative error of a factor that is rounded.
 UNITS = {"tf32": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}
-# A large card's multiply-adds, by which algorithms are ranked.
+# A large GPU's multiply-adds, by which algorithms are ranked.
 RATES = {"f16": 300e12, "bf16": 300e12, "tf32": 150e12}
 THRICE_RATE = 70e12
-# The smallest is for what leaves most of a card idle: more copies are on their way in each block.
+# The smallest is for what leaves most of a GPU idle: more copies are on their way in each block.
 TILES = (
     TensorTile(128, 128, 64, 64),
     TensorTile(128, 64, 64, 32),
@@ -46,7 +46,7 @@ THRICE_TILES = (TensorTile(128, 128, 64, 32), *TILES[1:])
 
 
 def products_of(problem: Problem) -> Products | None:
-    """Give how tensor cores multiply a problem's factors; None: they may not."""
+    """Return how tensor cores multiply a problem's factors; None: they may not."""
     if problem.dtype.name == "float32":
         precision = getattr(problem, "precision", None)
         return None if precision is None else BY_PRECISION[precision]
@@ -54,7 +54,7 @@ def products_of(problem: Problem) -> Products | None:
 
 
 def why_not_products(problem: Problem) -> str | None:
-    """Say why tensor cores may not, or cannot, multiply a problem's factors; None: they can."""
+    """Return why tensor cores may not, or cannot, multiply a problem's factors; None: they can."""
     if products_of(problem) is not None:
         return None
     if problem.dtype.name == "float32":
@@ -63,7 +63,7 @@ def why_not_products(problem: Problem) -> str | None:
 
 
 def manner_of(problem: Problem) -> str:
-    """Say how products are made."""
+    """Return how products are made."""
     products = products_of(problem)
     if products is None or products.stored != "float32":
         return "sums in float32"
@@ -72,14 +72,14 @@ def manner_of(problem: Problem) -> str:
 
 
 def rate_of(problem: Problem) -> float:
-    """Give the operations a second of a large card, by which algorithms are ranked."""
+    """Return the operations a second of a large GPU, by which algorithms are ranked."""
     products = products_of(problem)
     assert products is not None
     return THRICE_RATE if products.thrice else RATES[products.factor]
 
 
 def bound(products: Products, length: int) -> float:
-    """Give the largest error of a sum of ``length`` products, relative to its standard deviation.
+    """Return the largest error of a sum of ``length`` products, relative to its standard deviation.
 
     Factors' roundings are independent, of standard deviation unit / sqrt(3) at most, and add as
     random numbers do. Split factors leave what a rest is rounded by, and the product of two rests:
@@ -93,7 +93,7 @@ def bound(products: Products, length: int) -> float:
 
 
 def tile_of(geometry: Geometry, products: Products) -> TensorTile:
-    """Give the largest tile of which there are enough for all of the card.
+    """Return the largest tile of which there are enough for all of the GPU.
 
     A sum's order is the same in all of them.
     """
@@ -129,7 +129,7 @@ class Images:
 
 
 def images_of(products: Products, geometry: Geometry) -> Images:
-    """Give the first input in whole chunks.
+    """Return the first input in whole chunks.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def images_of(products: Products, geometry: Geometry) -> Images:
 
 
 def filled_inputs(geometry: Geometry, products: Products) -> int:
-    """Give a group's input channels, rounded up to whole chunks."""
+    """Return a group's input channels, rounded up to whole chunks."""
     return -(-geometry.group_inputs // products.chunk) * products.chunk
 
 
@@ -170,7 +170,7 @@ def tensor_launch(
     target: Argument = OUTPUT,
     tile: TensorTile | None = None,
 ) -> Launch:
-    """Give the launch of an implicit GEMM; ``weight`` is (out, in / groups, taps).
+    """Return the launch of an implicit GEMM; ``weight`` is (out, in / groups, taps).
 
     Raises
     ------
@@ -195,5 +195,5 @@ def tensor_launch(
 
 
 def plan_of(images: Images, *launches: Launch) -> CudaPlan:
-    """Give the plan of launches over images."""
+    """Return the plan of launches over images."""
     return CudaPlan([*images.launches, *launches], workspace_bytes=images.size)

@@ -1,8 +1,8 @@
-"""What a block of the tensor cores' GEMM computes, of what factors, and how its sides lie.
+"""What a block of the tensor cores' GEMM computes, of what factors, and the layout of its sides.
 
-Both sides lie in shared memory in lines of eight 16-byte chunks along the sum, and go to registers
-by ldmatrix, which reads a chunk of 8 neighbouring lines at a time. Chunks are put in another order
-in each line (`swizzle`), so that those 8 lie in different banks.
+Both sides are stored in shared memory in lines of eight 16-byte chunks along the sum, and go to
+registers by ldmatrix, which reads a chunk of 8 neighbouring lines at a time. Chunks are put in
+another order in each line (`swizzle`), so that those 8 are in different banks.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ class Products:
 
 
 def stages_of(taps: int, group_inputs: int, products: Products) -> int:
-    """Give the stages of a sum: one, of zeros, where there is nothing to add."""
+    """Return the stages of a sum: one, of zeros, where there is nothing to add."""
     return max(1, -(-taps * group_inputs // products.depth))
 
 
 def swizzle(line: Any) -> Any:
-    """Give what a chunk's number is combined with in a line, by exclusive or."""
+    """Return what a chunk's number is combined with in a line, by exclusive or."""
     return line % CHUNKS

@@ -1,4 +1,4 @@
-"""Transposed convolution on the card: one convolution of stride 1 an output phase.
+"""Transposed convolution on the GPU: one convolution of stride 1 an output phase.
 
 With stride s the outputs at places r + s j see the same taps for every j: such a phase is an
 implicit GEMM over the input, whose tile is written straight to those places.
@@ -81,7 +81,7 @@ class Phase:
     geometry
         What is baked into its kernel: the same for phases of as many taps and outputs.
     shifts
-        Where the taps stand in its windows, a dimension: each further to the left.
+        Where the taps are in its windows, a dimension: each further to the left.
     weight
         (groups, out / groups, in / groups, taps).
     first
@@ -95,7 +95,7 @@ class Phase:
 
 
 def phases_of(problem: ConvTransposeProblem, weight: Array) -> list[Phase]:
-    """Give the phases that have outputs."""
+    """Return the phases that have outputs."""
     found = (_phase(problem, phase, weight) for phase in product(*map(range, problem.stride)))
     return [phase for phase in found if 0 not in phase.geometry.output_size]
 
@@ -128,7 +128,7 @@ def _geometry(problem: ConvTransposeProblem, phase: Shape) -> Geometry:
 
 
 def _leaves(problem: ConvTransposeProblem, dimension: int) -> bool:
-    """Tell whether a tap of any phase reaches beyond the image, or a phase has none."""
+    """Return whether a tap of any phase reaches beyond the image, or a phase has none."""
     for phase in range(problem.stride[dimension]):
         shifts = [shift for _, shift in phase_taps(problem, dimension, phase)]
         last = phase_length(problem, dimension, phase) - 1

@@ -87,7 +87,7 @@ def plan_transposed(
 
 
 def _window(shifts: Array) -> tuple[int, int, int]:
-    """Give the taps of a window, the cells between them, and those before its place."""
+    """Return the taps of a window, the cells between them, and those before its place."""
     if len(shifts) == 0:
         return 0, 1, 0
     apart = int(shifts[0] - shifts[1]) if len(shifts) > 1 else 1

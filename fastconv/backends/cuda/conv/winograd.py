@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering of 3 x 3 kernels on the card: the fused kernel's plans."""
+"""Winograd's minimal filtering of 3 x 3 kernels on the GPU: the fused kernel's plans."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from fastconv.backends.native.plan import INPUT, constant
 from fastconv.machine import Machine
 from fastconv.problem import ConvProblem
 
-# A slice's least channels: what a block does beside its products is done for each.
+# A slice's least channels: what a block does besides its products is done for each.
 LEAST_CHANNELS = 64
-# Multiprocessors of a large card: fewer blocks leave some idle.
+# Multiprocessors of a large GPU: fewer blocks leave some idle.
 MULTIPROCESSORS = 132
 
 
 class Winograd(CudaAlgorithm):
-    """F(m x m, 3 x 3), fused: nothing that is transformed goes through the card's memory."""
+    """F(m x m, 3 x 3), fused: nothing that is transformed goes through the GPU's memory."""
 
     approximates = True
     m: int
     # How a block is cut, widest first.
     filterings: tuple[Filtering, ...]
-    # Multiplications in a unit of time beside those of the direct kernel, whose loop has fewer
-    # other instructions.
+    # Multiplications per unit of time compared with those of the direct kernel, whose loop has
+    # fewer other instructions.
     pace: float
 
     def why_not(self, problem: ConvProblem) -> str | None:
@@ -99,14 +99,14 @@ class Winograd4(Winograd):
 
 
 def axis_of(m: int) -> Axis:
-    """Give the filter of m outputs and three taps."""
+    """Return the filter of m outputs and three taps."""
     axis = Axis.of(m, 3, 1)
     assert axis is not None
     return axis
 
 
 def filtering_of(geometry: Geometry, filterings: tuple[Filtering, ...]) -> Filtering:
-    """Give the widest cut of which there are enough blocks for all of the card."""
+    """Return the widest cut of which there are enough blocks for all of the GPU."""
     for filtering in filterings:
         grid = grid_of(geometry, filtering)
         wasted = grid[1] * filtering.filters - geometry.group_outputs >= NARROW.filters
@@ -116,7 +116,7 @@ def filtering_of(geometry: Geometry, filterings: tuple[Filtering, ...]) -> Filte
 
 
 def grid_of(geometry: Geometry, filtering: Filtering) -> tuple[int, int, int]:
-    """Give the blocks: of tiles, of filters, of groups."""
+    """Return the blocks: of tiles, of filters, of groups."""
     down, across = tiles_of(geometry, filtering.m)
     tiles = geometry.batch * down * across
     filters = -(-geometry.group_outputs // filtering.filters)
@@ -149,7 +149,7 @@ def plan_winograd(
 
 
 def sliced(geometry: Geometry, filtering: Filtering) -> Geometry:
-    """Give a geometry with its sum of channels cut as one image asks for (see `split`)."""
+    """Return a geometry with its sum of channels cut as one image asks for (see `split`)."""
     one = grid_of(dataclasses.replace(geometry, batch=1), filtering)
     steps = -(-geometry.group_inputs // filtering.depth)
     least = LEAST_CHANNELS // filtering.depth
@@ -162,7 +162,7 @@ def sliced(geometry: Geometry, filtering: Filtering) -> Geometry:
 
 
 def packed_weights(weight: Array, geometry: Geometry, filtering: Filtering) -> Array:
-    """Give transformed weights as (group, filters, step, point, channel, filter).
+    """Return transformed weights as (group, filters, step, point, channel, filter).
 
     Transformed in float64 and rounded once; zeros fill up steps and blocks.
     """

@@ -107,12 +107,12 @@ class Filtering:
 
     @property
     def line(self) -> int:
-        """Floats of a channel's tiles: what a warp writes lies in different banks."""
+        """Floats of a channel's tiles: what a warp writes is in different banks."""
         return TILES + _BANKS // self.depth
 
     @property
     def shift(self) -> int:
-        """Floats between frequencies, so that those of one warp lie in different banks."""
+        """Floats between frequencies, so that those of one warp are in different banks."""
         return _BANKS // 2 if self.shares < _WARP else 0
 
     @property
@@ -141,12 +141,12 @@ class Filtering:
 # Of few filters or tiles: 64 sums, and two blocks.
 WIDE, NARROW = Filtering(2, 64, 8, 2, 2, 32, 1), Filtering(2, 32, 8, 2, 1, 32, 2)
 # F(4 x 4): 96 sums, and three warps for each of a multiprocessor's four parts, of which one
-# transforms; within the 99 KiB of shared memory that cards since sm_80 grant.
+# transforms; within the 99 KiB of shared memory that GPUs since sm_80 grant.
 LARGE = Filtering(4, 32, 4, 1, 3, 16, 1)
 
 
 def tiles_of(geometry: Geometry, m: int) -> tuple[int, int]:
-    """Give an image's tiles down and across."""
+    """Return an image's tiles down and across."""
     _, height, width = geometry.output_size
     return -(-height // m), -(-width // m)
 

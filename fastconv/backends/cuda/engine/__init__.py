@@ -1,1 +1,1 @@
-"""What every CUDA algorithm stands on: kernels from Python source, compiled or simulated."""
+"""What every CUDA algorithm is built on: kernels from Python source, compiled or simulated."""

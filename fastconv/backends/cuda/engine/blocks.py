@@ -33,7 +33,7 @@ class Lanes:
 
 
 def lanes_for(length: int, inner: int) -> Lanes:
-    """Share out sums over ``length`` cells that lie ``inner`` cells apart.
+    """Share out sums over ``length`` cells that are ``inner`` cells apart.
 
     Threads that are next to each other read cells that are: lanes of one column, or columns.
     """
@@ -86,7 +86,7 @@ if config.ENABLE_CUDASIM:
     sum_tree, max_tree = _sum_tree, _max_tree
 
     def map1(function: Any) -> Callable[[Any], Any]:
-        """Give a function of one number to kernels."""
+        """Return a function of one number to kernels."""
 
         def mapped(x: Any) -> Any:
             with np.errstate(all="ignore"):
@@ -95,7 +95,7 @@ if config.ENABLE_CUDASIM:
         return mapped
 
     def map2(function: Any) -> Callable[[Any, Any], Any]:
-        """Give a function of two numbers to kernels."""
+        """Return a function of two numbers to kernels."""
 
         def mapped(x: Any, y: Any) -> Any:
             with np.errstate(all="ignore"):
@@ -125,7 +125,7 @@ else:
     sum_tree, max_tree = _tree(_sum_tree), _tree(_max_tree)
 
     def map1(function: Any) -> Callable[[Any], Any]:
-        """Give a function of one number to kernels."""
+        """Return a function of one number to kernels."""
 
         @intrinsic
         def mapped(typingctx: Any, x: Any) -> Any:
@@ -137,7 +137,7 @@ else:
         return mapped
 
     def map2(function: Any) -> Callable[[Any, Any], Any]:
-        """Give a function of two numbers to kernels."""
+        """Return a function of two numbers to kernels."""
 
         @intrinsic
         def mapped(typingctx: Any, x: Any, y: Any) -> Any:

@@ -15,10 +15,10 @@ from fastconv.backends.manifest import scalar_functions
 
 
 def cubin_of(kernel: Kernel, arch: str) -> Cubin:
-    """Give a kernel's machine code: from the disk, or compiled and kept there.
+    """Return a kernel's machine code: from the disk, or compiled and kept there.
 
     What cannot be read, or is not what was written, is compiled; a folder that cannot be written
-    is no error.
+    is not an error.
     """
     path = _path(kernel, arch)
     found = _read(path)

@@ -92,12 +92,12 @@ _ACCESS = {"float32": _FLOATS} | {
 
 
 def access(dtype: str) -> Access:
-    """Give how kernels come to the cells of a dtype, of `DTYPES`."""
+    """Return how kernels come to the cells of a dtype, of `DTYPES`."""
     return _ACCESS[dtype]
 
 
 def of_cells(body: Body, dtype: str, other: str = "float32") -> Body:
-    """Give a kernel's function with parameters as addresses of elements of a dtype.
+    """Return a kernel's function with parameters as addresses of elements of a dtype.
 
     Those annotated ``Cell`` are of ``dtype``, those annotated ``Other`` of ``other``.
     """
@@ -108,8 +108,8 @@ def of_cells(body: Body, dtype: str, other: str = "float32") -> Body:
 
 
 def as_floats(parameter: Array, dtype: np.dtype[Any]) -> Array:
-    """Give a parameter as kernels for images of ``dtype`` want it: in float32.
+    """Return a parameter as kernels for images of ``dtype`` want it: in float32.
 
-    That of a float32 image is left as it is: it may stand for places that are packed on the card.
+    That of a float32 image is left as it is: it may stand for places that are packed on the GPU.
     """
     return parameter if dtype.name == "float32" else parameter.astype(np.float32)

@@ -1,6 +1,6 @@
 """From a kernel to machine code, with neither a GPU nor a driver.
 
-Numba writes LTO-IR by libNVVM, nvJitLink makes a cubin of it and tells what it takes of the card.
+Numba writes LTO-IR by libNVVM, nvJitLink makes a cubin of it and tells what it takes of the GPU.
 """
 
 from __future__ import annotations

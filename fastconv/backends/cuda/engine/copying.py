@@ -1,7 +1,7 @@
 """Loads that a kernel begins long before it needs them, with constant offsets in the instruction.
 
 `copy4` goes from global to shared memory past the registers (cp.async, sm_80 and later): a thread's
-copies are there for itself after `wait_copies`, and for its block after the barrier behind that
+copies are visible to itself after `wait_copies`, and for its block after the barrier behind that
 (PTX ISA, "Data movement and conversion: asynchronous copy").
 """
 
@@ -42,11 +42,11 @@ if config.ENABLE_CUDASIM:
         return load_where(source, index + offset, int(mask) >> bit & 1)
 
     def part(source: Any, index: Any) -> Any:
-        """Give memory from an element on."""
+        """Return memory from an element on."""
         return source[index:]
 
     def thread_again() -> Any:
-        """Give this thread's number, read anew."""
+        """Return this thread's number, read again."""
         return current().threadIdx.x
 
 else:
@@ -68,7 +68,7 @@ else:
         return builder.call(ir.InlineAsm(kind, text, constraints, True), arguments)
 
     def _shared_place(context: Any, builder: Any, kind: Any, value: Any, index: Any) -> Any:
-        """Give the address of an element of a shared array as asm takes it: one word."""
+        """Return the address of an element of a shared array as asm takes it: one word."""
         place = _address(context, builder, kind, value, index)
         place = builder.addrspacecast(place, place.type.pointee.as_pointer(_SHARED))
         return builder.trunc(builder.ptrtoint(place, _LONG), _WORD)
@@ -171,7 +171,7 @@ else:
 
     @intrinsic
     def part(typingctx: Any, source: Any, index: Any) -> Any:
-        """Give memory from an element on: its address is worked out once, and kept."""
+        """Return memory from an element on: its address is worked out once, and kept."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             place = _address(context, builder, signature.args[0], *args)
@@ -184,7 +184,7 @@ else:
 
     @intrinsic
     def thread_again(typingctx: Any) -> Any:
-        """Give this thread's number, read anew: what hangs on it takes no registers before."""
+        """Return this thread's number, read again: what depends on it takes no registers before."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return _asm(builder, _WORD, "mov.u32 $0, %tid.x;", "=r", [])

@@ -1,4 +1,4 @@
-"""What runs launches: a card by its driver, or Numba's simulator."""
+"""What runs launches: a GPU by its driver, or Numba's simulator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Run = tuple[Kernel, tuple[int, int, int], Given]
 
 
 class Graph(abc.ABC):
-    """Launches that are known to the card as one."""
+    """Launches that are known to the GPU as one."""
 
     @abc.abstractmethod
     def replay(self, device: Device) -> None:
@@ -31,7 +31,7 @@ class Graph(abc.ABC):
 
 
 class Device(abc.ABC):
-    """A card, and the stream on which everything happens in order."""
+    """A GPU, and the stream on which everything happens in order."""
 
     ordinal: int = 0
     # What kernels are compiled for, such as "sm_90a".
@@ -44,19 +44,19 @@ class Device(abc.ABC):
 
     @abc.abstractmethod
     def empty(self, size: int) -> Memory:
-        """Give memory of ``size`` bytes with nothing in it."""
+        """Return memory of ``size`` bytes with nothing in it."""
 
     @abc.abstractmethod
     def adopt(self, pointer: int, size: int, owner: Any) -> Memory:
-        """Give memory that another library keeps as long as ``owner`` is there."""
+        """Return memory that another library keeps as long as ``owner`` lives."""
 
     @abc.abstractmethod
     def address(self, memory: Memory) -> int:
-        """Give where memory begins."""
+        """Return where memory begins."""
 
     @abc.abstractmethod
     def upload(self, array: np.ndarray[Any, Any]) -> Memory:
-        """Give a copy of a contiguous array."""
+        """Return a copy of a contiguous array."""
 
     @abc.abstractmethod
     def download(self, memory: Memory, array: np.ndarray[Any, Any]) -> None:
@@ -64,19 +64,19 @@ class Device(abc.ABC):
 
     @abc.abstractmethod
     def part(self, memory: Memory, start: int) -> Memory:
-        """Give memory from a byte on."""
+        """Return memory from a byte on."""
 
     @abc.abstractmethod
     def copy(self, target: Memory, source: Memory, size: int) -> None:
-        """Copy ``size`` bytes on the card, in the stream's order."""
+        """Copy ``size`` bytes on the GPU, in the stream's order."""
 
     @abc.abstractmethod
     def wait_for(self, stream: int) -> None:
-        """Let what comes wait for what another stream has been given so far; nobody here waits."""
+        """Make this stream wait for work queued on another stream; the host does not block."""
 
     @abc.abstractmethod
     def tensor_map(self, spec: Spec, memory: Memory, offset: int) -> Memory:
-        """Give a tensor map of what lies in memory from bytes on, for kernels to copy by."""
+        """Return a tensor map of what is stored in memory from bytes on, for kernels to copy by."""
 
     @abc.abstractmethod
     def launch(self, kernel: Kernel, grid: tuple[int, int, int], arguments: Given) -> None:
@@ -156,7 +156,7 @@ def _from(memory: Memory, offset: int, element: np.dtype[Any]) -> Any:
 
 
 def current_arch() -> str:
-    """Give what kernels are compiled for: the first card's architecture, unless one is asked for.
+    """Return what kernels are compiled for: the first GPU's architecture, unless one is asked for.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def current_arch() -> str:
 
 
 def device_for(ordinal: int = 0, stream: int | None = None) -> Device:
-    """Give a card and the stream of a handle; None: its default stream.
+    """Return a GPU and the stream of a handle; None: its default stream.
 
     Raises
     ------

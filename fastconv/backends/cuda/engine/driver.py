@@ -1,4 +1,4 @@
-"""A card by NVIDIA's driver. Nothing here is imported before an array or a caller asks for one."""
+"""A GPU by NVIDIA's driver. Nothing here is imported before an array or a caller asks for one."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from fastconv.backends.cuda.engine.tensormap import Spec
 _OWN = {(9, 0): "sm_90a"}
 # Shared memory that a block has without asking.
 _GRANTED_SHARED = 48 << 10
-# Tensor maps that a card keeps, of 128 bytes each.
+# Tensor maps that a GPU keeps, of 128 bytes each.
 _MOST_MAPS = 1024
 
 
 def device(ordinal: int = 0, stream: int | None = None) -> CudaDevice:
-    """Give a card, and the stream of a handle; None: the default stream.
+    """Return a GPU, and the stream of a handle; None: the default stream.
 
     Raises
     ------
     ValueError
-        Where there is no such card, or no driver.
+        Where there is no such GPU, or no driver.
     """
     return CudaDevice(_card(ordinal), stream)
 
@@ -51,7 +51,7 @@ def _card(ordinal: int) -> _Card:
 
 
 class _Card:
-    """What all streams of a card share: its kernels, loaded once, and tensor maps."""
+    """What all streams of a GPU share: its kernels, loaded once, and tensor maps."""
 
     def __init__(self, ordinal: int, handle: Any) -> None:
         self.ordinal, self.handle = ordinal, handle
@@ -63,7 +63,7 @@ class _Card:
         self._lock = threading.Lock()
 
     def loaded(self, kernel: Kernel) -> Any:
-        """Give a kernel as it lies on the card."""
+        """Return a kernel as it is stored on the GPU."""
         with self._lock:
             found = self._kernels.get(kernel)
             if found is None:
@@ -76,7 +76,7 @@ class _Card:
         return found
 
     def tensor_map(self, spec: Spec, address: int) -> Memory:
-        """Give the map of what lies at an address: encoded and uploaded where there is none yet."""
+        """Return the map of the data at an address; encode and upload it the first time."""
         with self._lock:
             found = self._maps.get((spec, address))
             if found is None:
@@ -89,13 +89,13 @@ class _Card:
         return found
 
     def _uploader(self) -> CudaDevice:
-        """Give a stream of the card's own: who waits for it waits for nobody's work."""
+        """Return a private stream of the GPU: waiting for it waits for no other work."""
         if self._own_stream is None:
             self._own_stream = self.handle.create_stream()
         return CudaDevice(self, int(self._own_stream.handle))
 
     def _allow_shared(self, loaded: Any, kernel: Kernel) -> None:
-        """Let a kernel have more dynamic shared memory than every card grants unasked."""
+        """Let a kernel have more dynamic shared memory than every GPU grants unasked."""
         size = kernel.block.shared_bytes
         if size <= _GRANTED_SHARED:
             return
@@ -116,12 +116,12 @@ class _Adopted:
 
 
 class CudaDevice(Device):
-    """A card, and one of its streams."""
+    """A GPU, and one of its streams."""
 
     def __init__(self, card: _Card, stream: int | None) -> None:
         from cuda.core import Stream
 
-        # Each thread has a current card of its own.
+        # Each thread has a current GPU of its own.
         card.handle.set_current()
         self._card, self.ordinal, self.arch = card, card.ordinal, card.arch
         if stream:
@@ -195,7 +195,7 @@ class CudaDevice(Device):
         launch(target, config, self._card.loaded(kernel), *addresses)
 
     def capture(self, runs: list[Run]) -> Graph:
-        # What loading asks of the driver is no part of a graph.
+        # What loading asks of the driver is not part of a graph.
         for kernel, _, _ in runs:
             self._card.loaded(kernel)
         # Captured on a stream of its own: the default stream cannot be.

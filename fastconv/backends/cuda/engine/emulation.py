@@ -13,7 +13,7 @@ import numpy as np
 
 
 def _quiet(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Give a function of NumPy's that gives infinities and NaN without a warning."""
+    """Return a function of NumPy's that gives infinities and NaN without a warning."""
 
     def called(x: Any) -> Any:
         with np.errstate(all="ignore"):
@@ -61,7 +61,7 @@ def load_first(source: Any, index: Any, count: Any) -> tuple[Any, Any, Any, Any]
 
 
 def map4(function: Callable[[Any], Any]) -> Callable[..., Any]:
-    """Give what does a function of one number to each of four."""
+    """Return what does a function of one number to each of four."""
 
     def mapped(four: tuple[Any, ...]) -> tuple[Any, ...]:
         # Threads of the simulator have a state of their own.
@@ -72,7 +72,7 @@ def map4(function: Callable[[Any], Any]) -> Callable[..., Any]:
 
 
 def combine4(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """Give what does a function of two numbers to four pairs."""
+    """Return what does a function of two numbers to four pairs."""
 
     def combined(left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, ...]:
         with np.errstate(all="ignore"):
@@ -98,7 +98,7 @@ def store_first(target: Any, index: Any, four: tuple[Any, ...], count: Any) -> N
 
 
 def take4(array: Any, index: Any) -> tuple[Any, Any, Any, Any]:
-    """Give four elements of a local array as a tuple."""
+    """Return four elements of a local array as a tuple."""
     a, b, c, d = (array[index + i] for i in range(4))
     return a, b, c, d
 

@@ -1,4 +1,4 @@
-"""Tensor maps as the driver encodes them. Nothing here is imported before a card is asked for."""
+"""Tensor maps as the driver encodes them. Nothing here is imported before a GPU is asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAP_BYTES = 128
 
 
 def encoded(spec: Spec, address: int) -> np.ndarray[Any, Any]:
-    """Encode a description for an address on the card, as 16 words.
+    """Encode a description for an address on the GPU, as 16 words.
 
     Raises
     ------

@@ -9,7 +9,7 @@ CUT_MASK, HALF_UNIT = -0x2000, 0x1000
 
 
 def sum_places(line: int, column: int, columns: int) -> tuple[int, int, int, int]:
-    """Give where a lane's four sums of a tile lie in its local array.
+    """Return where a lane's four sums of a tile are in its local array.
 
     The pairs of ``columns`` tiles of columns come in fours, so that what a lane holds of a pair is
     one four, if the columns are packed accordingly. The first two are of the tile's upper lines.

@@ -13,7 +13,7 @@ from numba import config
 if config.ENABLE_CUDASIM:
 
     def widened(words: Any, kind: str) -> Any:
-        """Give halves as float32."""
+        """Return halves as float32."""
         given = np.asarray(words, np.uint16)
         if kind == "f16":
             return given.view(np.float16).astype(np.float32)
@@ -34,7 +34,7 @@ if config.ENABLE_CUDASIM:
             raise ValueError(f"four halves from {int(index)} on are misaligned")
 
     def load_halves(kind: str) -> Any:
-        """Give what loads four halves: 8-byte aligned."""
+        """Return what loads four halves: 8-byte aligned."""
 
         def load(source: Any, index: Any) -> Any:
             _check(source, index)
@@ -43,7 +43,7 @@ if config.ENABLE_CUDASIM:
         return load
 
     def load_halves_where(kind: str) -> Any:
-        """Give what loads four halves where ``inside``: 8-byte aligned; else zeros."""
+        """Return what loads four halves where ``inside``: 8-byte aligned; else zeros."""
 
         def load(source: Any, index: Any, inside: Any) -> Any:
             if not inside:
@@ -54,11 +54,11 @@ if config.ENABLE_CUDASIM:
         return load
 
     def load_half(kind: str) -> Any:
-        """Give what loads one half."""
+        """Return what loads one half."""
         return lambda source, index: widened([source[index]], kind)[0]
 
     def store_half(kind: str) -> Any:
-        """Give what rounds a float and stores it."""
+        """Return what rounds a float and stores it."""
 
         def store(target: Any, index: Any, value: Any) -> None:
             target[index] = narrowed([value], kind)[0]
@@ -66,7 +66,7 @@ if config.ENABLE_CUDASIM:
         return store
 
     def load_first_halves(kind: str) -> Any:
-        """Give what loads the first ``count`` of four halves, and zeros for the others."""
+        """Return what loads the first ``count`` of four halves, and zeros for the others."""
 
         def load(source: Any, index: Any, count: Any) -> Any:
             given = [source[index + i] if i < count else 0 for i in range(4)]
@@ -75,7 +75,7 @@ if config.ENABLE_CUDASIM:
         return load
 
     def store_halves(kind: str) -> Any:
-        """Give what rounds four floats and stores them: 8-byte aligned."""
+        """Return what rounds four floats and stores them: 8-byte aligned."""
 
         def store(target: Any, index: Any, four: Any) -> None:
             _check(target, index)
@@ -84,7 +84,7 @@ if config.ENABLE_CUDASIM:
         return store
 
     def store_first_halves(kind: str) -> Any:
-        """Give what rounds four floats and stores the first ``count``."""
+        """Return what rounds four floats and stores the first ``count``."""
 
         def store(target: Any, index: Any, four: Any, count: Any) -> None:
             for i, word in enumerate(narrowed(four, kind)):
@@ -107,7 +107,7 @@ else:
         return builder.bitcast(shifted, _FLOAT)
 
     def _four(builder: Any, given: Any, kind: str) -> list[Any]:
-        """Give the floats of two words of two halves: four halves would be loaded in two."""
+        """Return the floats of two words of two halves: four halves would be loaded in two."""
         parts = []
         for i in range(2):
             word = builder.extract_element(given, ir.Constant(_WORD, i))
@@ -116,7 +116,7 @@ else:
         return [_wide(builder, part, kind) for part in parts]
 
     def _pairs(builder: Any, four: Any, kind: str) -> list[Any]:
-        """Give four floats as two words of two halves, the first in the lower half."""
+        """Return four floats as two words of two halves, the first in the lower half."""
         form = ir.FunctionType(_WORD, [_FLOAT, _FLOAT])
         text = f"cvt.rn.{kind}x2.f32 $0, $1, $2;"
         parts = [builder.extract_value(four, i) for i in range(4)]
@@ -130,7 +130,7 @@ else:
         return builder.bitcast(place, pointer)
 
     def load_halves(kind: str) -> Any:
-        """Give what loads four halves by one instruction: 8-byte aligned."""
+        """Return what loads four halves by one instruction: 8-byte aligned."""
 
         @intrinsic
         def load(typingctx: Any, source: Any, index: Any) -> Any:
@@ -144,7 +144,7 @@ else:
         return load
 
     def load_halves_where(kind: str) -> Any:
-        """Give what loads four halves where ``inside``: 8-byte aligned; else zeros."""
+        """Return what loads four halves where ``inside``: 8-byte aligned; else zeros."""
 
         @intrinsic
         def load(typingctx: Any, source: Any, index: Any, inside: Any) -> Any:
@@ -165,7 +165,7 @@ else:
         return load
 
     def load_half(kind: str) -> Any:
-        """Give what loads one half."""
+        """Return what loads one half."""
 
         @intrinsic
         def load(typingctx: Any, source: Any, index: Any) -> Any:
@@ -177,7 +177,7 @@ else:
         return load
 
     def store_half(kind: str) -> Any:
-        """Give what rounds a float and stores it."""
+        """Return what rounds a float and stores it."""
         form, text = ir.FunctionType(_SHORT, [_FLOAT]), f"cvt.rn.{kind}.f32 $0, $1;"
 
         @intrinsic
@@ -192,7 +192,7 @@ else:
         return store
 
     def load_first_halves(kind: str) -> Any:
-        """Give what loads the first ``count`` of four halves, and zeros for the others."""
+        """Return what loads the first ``count`` of four halves, and zeros for the others."""
 
         @intrinsic
         def load(typingctx: Any, source: Any, index: Any, count: Any) -> Any:
@@ -216,7 +216,7 @@ else:
         return load
 
     def store_halves(kind: str) -> Any:
-        """Give what rounds four floats and stores them by one instruction: 8-byte aligned."""
+        """Return what rounds four floats and stores them by one instruction: 8-byte aligned."""
 
         @intrinsic
         def store(typingctx: Any, target: Any, index: Any, four: Any) -> Any:
@@ -233,7 +233,7 @@ else:
         return store
 
     def store_first_halves(kind: str) -> Any:
-        """Give what rounds four floats and stores the first ``count``, one by one."""
+        """Return what rounds four floats and stores the first ``count``, one by one."""
 
         @intrinsic
         def store(typingctx: Any, target: Any, index: Any, four: Any, count: Any) -> Any:

@@ -42,7 +42,7 @@ else:
         """Write instructions that stay in their place among others of theirs, and of memory.
 
         All threads of a warp run them together where the instruction is one of the whole warp's, so
-        that no copy of them may stand in branches: "convergent".
+        that no copy of them may be in branches: "convergent".
         """
         kind = ir.FunctionType(result, [a.type for a in args])
         clobbered = ",".join(filter(None, (constraints, "~{memory}")))
@@ -51,7 +51,7 @@ else:
         return called
 
     def _instruction(text: str, constraints: str, kinds: tuple[Any, ...]) -> Any:
-        """Give the parts of an intrinsic of plain operands without a result."""
+        """Return the parts of an intrinsic of plain operands without a result."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             _assembly(builder, text, constraints, args)
@@ -61,7 +61,7 @@ else:
 
     @intrinsic
     def shared_address(typingctx: Any, array: Any) -> Any:
-        """Give the address of a shared array within the block's shared memory."""
+        """Return the address of a shared array within the block's shared memory."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             data = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0]).data
@@ -117,7 +117,7 @@ else:
         return _instruction(text, "l", (map,))
 
     def load_pixels(dimensions: int) -> Any:
-        """Give what copies a tile of pixels at a tap, for images of so many spatial dimensions.
+        """Return what copies a tile of pixels at a tap, for images of so many spatial dimensions.
 
         Parameters of what is given: the map, the address of the tile and of the barrier that its
         bytes come to, the first channel, the first pixel's (d, h, w) and image, the tap's (d, h, w)
@@ -181,7 +181,7 @@ else:
             builder.store(builder.extract_value(made, i), place)
 
     def products_fence(count: int) -> Any:
-        """Give what orders a thread's ``count`` sums before the products that add to them."""
+        """Return what orders a thread's ``count`` sums before the products that add to them."""
 
         @intrinsic
         def fence(typingctx: Any, sums: Any) -> Any:
@@ -195,10 +195,11 @@ else:
         return fence
 
     def multiply_tiles(columns: int, line: int, kind: str) -> Any:
-        """Give what adds 64 rows times ``columns`` columns to a warpgroup's sums.
+        """Return what adds 64 rows times ``columns`` columns to a warpgroup's sums.
 
-        Both sides lie in shared memory behind descriptors, each row and each column a line of
-        ``line`` bytes of factors: f16, bf16 or tf32. The sums are not there before `products_wait`.
+        Both sides are stored in shared memory behind descriptors, each row and each column a line
+        of ``line`` bytes of factors: f16, bf16 or tf32. The sums are not available before
+        `products_wait`.
         """
         count = columns // 2
         listed = ", ".join(f"${i}" for i in range(count))
@@ -231,7 +232,7 @@ else:
         return _instruction("wgmma.commit_group.sync.aligned;", "", ())
 
     def products_wait(count: int, pending: int) -> Any:
-        """Give what waits until at most ``pending`` groups are unfinished, for ``count`` sums."""
+        """Return what waits until at most ``pending`` groups are unfinished, for ``count`` sums."""
 
         @intrinsic
         def wait(typingctx: Any, sums: Any) -> Any:
@@ -245,7 +246,7 @@ else:
         return wait
 
     def spread(columns: int, pitch: int) -> Any:
-        """Give what stores a thread's sums as rows of ``pitch`` floats: two floats at a time.
+        """Return what stores a thread's sums as rows of ``pitch`` floats: two floats at a time.
 
         ``start``: the place of the thread's first sum. A thread has two columns in each eight, of
         two rows that are eight apart ("Register Fragments for wgmma.mma_async.m64nNk16").

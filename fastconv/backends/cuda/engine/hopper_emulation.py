@@ -1,6 +1,6 @@
 """Hopper's instructions for Numba's simulator: as asynchronous as the hardware may be, and strict.
 
-What a copy brings is not there before a wait has seen its barrier's phase end; products read
+What a copy brings is not available before a wait has seen its barrier's phase end; products read
 shared memory when they are begun and again when they are waited for, and must find the same; sums
 are poisoned in between. What the hardware leaves undefined is an error, and so is a wait without
 end.
@@ -60,7 +60,7 @@ class _Block:
         return found
 
     def cells(self, addresses: Any) -> Any:
-        """Give the 16-bit words at addresses, and see that they are the block's own."""
+        """Return the 16-bit words at addresses, and see that they are the block's own."""
         places = (np.asarray(addresses, np.int64) - _START) // 2
         if places.min() < 0 or places.max() >= len(self.memory):
             raise IndexError(f"shared memory beyond the block's: {int(np.max(addresses)):#x}")
@@ -68,7 +68,7 @@ class _Block:
 
 
 def _block() -> _Block:
-    """Give the state of the block that this thread is of."""
+    """Return the state of the block that this thread is of."""
     found: _Block = vars(current().block).setdefault("hopper", _Block())
     return found
 
@@ -78,7 +78,7 @@ def _thread() -> int:
 
 
 def shared_address(array: Any) -> Any:
-    """Give the address of the launch's shared memory, all of which is poisoned at first."""
+    """Return the address of the launch's shared memory, all of which is poisoned at first."""
     block = _block()
     if block.memory is None:
         block.memory = np.asarray(array).reshape(-1).view(np.uint16)
@@ -87,7 +87,7 @@ def shared_address(array: Any) -> Any:
 
 
 def swizzled(addresses: Any, line: int) -> Any:
-    """Give where the swizzle of 128, 64 or 32 bytes puts bytes.
+    """Return where the swizzle of 128, 64 or 32 bytes puts bytes.
 
     Bits from 4 on, which count the 16 bytes of a line, are crossed with those from 7 on.
     """
@@ -174,7 +174,7 @@ def _copy(map: SimulatedMap, target: Any, barrier: Any, at: Any, offsets: Any = 
 
 
 def load_pixels(dimensions: int) -> Any:
-    """Give what copies a tile of pixels at a tap, for images of so many spatial dimensions."""
+    """Return what copies a tile of pixels at a tap, for images of so many spatial dimensions."""
 
     def load(map: Any, target: Any, barrier: Any, channel: Any, d: Any, h: Any, w: Any,
              image: Any, *taps: Any) -> None:  # fmt: skip
@@ -195,7 +195,7 @@ def load_tile(map: Any, target: Any, barrier: Any, column: Any, row: Any) -> Non
 
 @dataclasses.dataclass
 class _Product:
-    """A product in flight: where its sides lie, what they were when it began, who joined."""
+    """A product in flight: where its sides are, what they were when it began, who joined."""
 
     kind: str
     sides: tuple[int, int]
@@ -242,14 +242,14 @@ class _Warpgroup:
 
 
 def _factors(words: Any, kind: str) -> Any:
-    """Give lines of 16-bit words as numbers; of a tf32 the last 13 bits are not looked at."""
+    """Return lines of 16-bit words as numbers; of a tf32 the last 13 bits are not looked at."""
     if kind == "tf32":
         return (words.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32).astype(np.float64)
     return widened(words, kind).astype(np.float64)
 
 
 def _fragment(columns: int, lane: int) -> tuple[Any, Any]:
-    """Give the rows and columns of a thread's sums ("Register Fragments", m64nNk16, D)."""
+    """Return the rows and columns of a thread's sums ("Register Fragments", m64nNk16, D)."""
     i = np.arange(columns // 2)
     rows = lane // 32 * 16 + lane % 32 // 4 + i // 2 % 2 * 8
     return rows, i // 4 * 8 + lane % 4 * 2 + i % 2
@@ -270,7 +270,7 @@ def _side(block: _Block, descriptor: int, rows: int) -> Any:
 
 
 def _own(block: _Block, columns: int) -> tuple[_Warpgroup, int, _Lane]:
-    """Give this thread's warpgroup, its number in there, and its state."""
+    """Return this thread's warpgroup, its number in there, and its state."""
     thread = _thread()
     number = thread // WARPGROUP
     if number not in block.warpgroups:
@@ -281,7 +281,7 @@ def _own(block: _Block, columns: int) -> tuple[_Warpgroup, int, _Lane]:
 
 
 def products_fence(count: int) -> Any:
-    """Give what orders a thread's ``count`` sums before the products that add to them."""
+    """Return what orders a thread's ``count`` sums before the products that add to them."""
 
     def fence(sums: Any) -> None:
         assert len(sums) == count
@@ -292,7 +292,7 @@ def products_fence(count: int) -> Any:
 
 
 def multiply_tiles(columns: int, line: int, kind: str) -> Any:
-    """Give what adds 64 rows times ``columns`` columns to a warpgroup's sums."""
+    """Return what adds 64 rows times ``columns`` columns to a warpgroup's sums."""
 
     def multiply(sums: Any, left: Any, right: Any) -> None:
         block, sides = _block(), (int(left), int(right))
@@ -326,7 +326,7 @@ def commit_products() -> None:
 
 
 def products_wait(count: int, pending: int) -> Any:
-    """Give what waits until at most ``pending`` groups are unfinished, for ``count`` sums."""
+    """Return what waits until at most ``pending`` groups are unfinished, for ``count`` sums."""
 
     def wait(sums: Any) -> None:
         block = _block()
@@ -351,7 +351,7 @@ def products_wait(count: int, pending: int) -> Any:
 
 
 def spread(columns: int, pitch: int) -> Any:
-    """Give what stores a thread's sums as rows of ``pitch`` floats: two floats at a time."""
+    """Return what stores a thread's sums as rows of ``pitch`` floats: two floats at a time."""
 
     def store(target: Any, start: Any, sums: Any) -> None:
         if int(start) % 2:

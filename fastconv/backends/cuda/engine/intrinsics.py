@@ -48,7 +48,7 @@ else:
     _ELEMENTS = {types.float32: _FLOAT, types.int32: _WORD}
 
     def _address(context: Any, builder: Any, kind: Any, value: Any, index: Any) -> Any:
-        """Give the address of an element of a pointer, or of a shared or local array."""
+        """Return the address of an element of a pointer, or of a shared or local array."""
         if isinstance(kind, types.Array):
             value = cgutils.create_struct_proxy(kind)(context, builder, value).data
         return builder.gep(value, [index])
@@ -159,7 +159,7 @@ else:
 
     @intrinsic
     def take4(typingctx: Any, array: Any, index: Any) -> Any:
-        """Give four elements of a local array as a tuple."""
+        """Return four elements of a local array as a tuple."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             place = _address(context, builder, signature.args[0], *args)
@@ -207,7 +207,7 @@ else:
         return left(left, right), codegen
 
     def combine4(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-        """Give the intrinsic that does a function of two numbers to four pairs."""
+        """Return the intrinsic that does a function of two numbers to four pairs."""
 
         @intrinsic
         def combined(typingctx: Any, left: Any, right: Any) -> Any:
@@ -249,7 +249,7 @@ else:
         return types.UniTuple(source.dtype, 4)(source, index, count), codegen
 
     def map4(function: Callable[[Any], Any]) -> Callable[..., Any]:
-        """Give the intrinsic that does a function of one number to each of four."""
+        """Return the intrinsic that does a function of one number to each of four."""
 
         @intrinsic
         def mapped(typingctx: Any, four: Any) -> Any:
@@ -265,7 +265,7 @@ else:
         return mapped
 
     def _fused(builder: Any) -> Any:
-        """Give the function that multiplies and adds with one rounding."""
+        """Return the function that multiplies and adds with one rounding."""
         kind = ir.FunctionType(_FLOAT, [_FLOAT] * 3)
         return cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32")
 

@@ -19,7 +19,7 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 if SIMULATED:
     install()
 
-# What a kernel's parameters are annotated with: addresses of elements in the card's memory. A
+# What a kernel's parameters are annotated with: addresses of elements in the GPU's memory. A
 # tensor map is 16 words that the driver encoded.
 ELEMENTS = {
     "Float32": np.float32, "Float16": np.float16, "Float64": np.float64, "Int32": np.int32,
@@ -122,7 +122,7 @@ class KernelFamily:
         self._lock = threading.Lock()
 
     def __call__(self, *constants: Any) -> Kernel:
-        """Give the kernel for constants; nothing is compiled yet."""
+        """Return the kernel for constants; nothing is compiled yet."""
         with self._lock:
             if constants not in self._made:
                 body, block = self._factory(*constants)

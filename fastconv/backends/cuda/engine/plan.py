@@ -16,7 +16,7 @@ from fastconv.backends.native.plan import OUTPUT, WORKSPACE, Constant, Slot
 
 @dataclasses.dataclass(frozen=True)
 class TensorMap:
-    """A tensor map of what lies at a slot or in a constant: it is made for the address there."""
+    """A tensor map of what is at a slot or in a constant: it is made for the address there."""
 
     source: Slot | Constant
     spec: Spec
@@ -27,12 +27,12 @@ Argument = Slot | Constant | TensorMap | None
 
 
 def source_of(argument: Argument) -> Slot | Constant | None:
-    """Give what an argument begins at, or what its tensor map is of."""
+    """Return what an argument begins at, or what its tensor map is of."""
     return argument.source if isinstance(argument, TensorMap) else argument
 
 
 def with_source(argument: Argument, source: Slot | Constant) -> Argument:
-    """Give an argument that is of another source."""
+    """Return an argument that is of another source."""
     return TensorMap(source, argument.spec) if isinstance(argument, TensorMap) else source
 
 
@@ -79,7 +79,7 @@ class CudaPlan:
             device.launch(*run)
 
     def bound(self, device: Device, buffers: Sequence[Buffer]) -> list[Run]:
-        """Give the launches with the memory that their slots stand for."""
+        """Return the launches with the memory that their slots stand for."""
         constants = self._on(device)
 
         def given(argument: Argument) -> tuple[Memory, int] | None:
@@ -96,7 +96,7 @@ class CudaPlan:
         return [(each.kernel, each.grid, [*map(given, each.arguments)]) for each in self.launches]
 
     def _on(self, device: Device) -> dict[int, Memory]:
-        """Give the constants as they lie on a device: brought there once."""
+        """Return the constants as they are stored on a device: brought there once."""
         found = self._constants.get(device.ordinal)
         if found is None:
             sources = (source_of(a) for launch in self.launches for a in launch.arguments)

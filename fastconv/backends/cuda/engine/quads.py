@@ -1,4 +1,4 @@
-"""Four elements that lie a constant step apart."""
+"""Four elements that are a constant step apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastconv.backends.cuda.engine.intrinsics import load4
 if config.ENABLE_CUDASIM:
 
     def load4_by(step: int) -> Callable[..., Any]:
-        """Give what loads four elements ``step`` apart; one of step 1 is 16-byte aligned."""
+        """Return what loads four elements ``step`` apart; one of step 1 is 16-byte aligned."""
 
         def loaded(source: Any, index: Any) -> tuple[Any, ...]:
             if step == 1:
@@ -27,7 +27,7 @@ else:
     from numba.extending import intrinsic
 
     def load4_by(step: int) -> Callable[..., Any]:
-        """Give what loads four elements ``step`` apart; one of step 1 is 16-byte aligned."""
+        """Return what loads four elements ``step`` apart; one of step 1 is 16-byte aligned."""
         if step == 1:
             return load4
 

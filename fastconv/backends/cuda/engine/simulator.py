@@ -111,7 +111,7 @@ class Block:
 
 
 def current() -> Any:
-    """Give the thread that runs."""
+    """Return the thread that runs."""
     return _here.thread
 
 

@@ -24,9 +24,9 @@ unroll = range
 
 
 def unrolled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a kernel's function with its loops over `unroll` written out.
+    """Return a kernel's function with its loops over `unroll` written out.
 
-    Their bounds hang on constants alone: numbers, and names from around the function.
+    Their bounds depend on constants alone: numbers, and names from around the function.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class _Unroller(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def _known(self, test: ast.expr) -> bool | None:
-        """Give the value of a flag, or of a comparison of constants; None: it is not constant."""
+        """Return the value of a flag, or of a comparison of constants; None: it is not constant."""
         if isinstance(test, ast.Name):
             flag = self._scope.get(test.id)
             return flag if type(flag) is bool else None

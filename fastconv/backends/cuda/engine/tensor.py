@@ -7,8 +7,8 @@ words, or their pairs, line l // 4, place l % 4 (PTX ISA, matrix fragments for m
 mma.m16n8k8).
 
 Of the sums lane l holds lines l // 4 and 8 more of each tile, and two places of each tile's
-columns. In its local array they lie by (tile of lines, half of it, pair of tiles of columns), in
-fours: two sums of the pair's first tile, two of its second.
+columns. In its local array they are stored by (tile of lines, half of it, pair of tiles of
+columns), in fours: two sums of the pair's first tile, two of its second.
 
 In the simulator the same names are those of `tensor_emulation`.
 """
@@ -53,7 +53,7 @@ else:
         return builder.asm(kind, text, constraints, list(given), memory)
 
     def _shared(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
-        """Give the address of a word in shared memory, as instructions take it."""
+        """Return the address of a word in shared memory, as instructions take it."""
         data = cgutils.create_struct_proxy(kind)(context, builder, array).data
         word = builder.gep(data, [place])
         near = builder.addrspacecast(word, ir.PointerType(word.type.pointee, _SHARED))
@@ -108,7 +108,7 @@ else:
         return types.void(allowed), codegen
 
     def matrices(stride: int) -> Any:
-        """Give what loads four matrices of 8 lines of 16 bytes: lane l names line l % 8 of l // 8.
+        """Return a loader of four matrices of 8 lines of 16 bytes: lane l: line l % 8 of l // 8.
 
         ``load(shared, place, number)`` loads what is ``number`` times ``stride`` words behind the
         place, a constant. Each lane gets of each matrix one word: of line lane // 4 the place
@@ -137,7 +137,7 @@ else:
     _SHAPES = {"f16": "m16n8k16", "bf16": "m16n8k16", "tf32": "m16n8k8"}
 
     def multiplying(factor: str, lines: int, columns: int) -> Any:
-        """Give what adds the product of so many tiles of lines and of columns to the sums.
+        """Return what adds the product of so many tiles of lines and of columns to the sums.
 
         ``multiply(sums, left, right)`` takes local arrays; ``factor`` is f16, bf16 or tf32.
         """
@@ -184,7 +184,7 @@ else:
         return builder.bitcast(word, _FLOAT)
 
     def _each(function: Any) -> Any:
-        """Give what does a function of words to four of each side."""
+        """Return what does a function of words to four of each side."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             done = [
@@ -216,7 +216,7 @@ else:
 
     @intrinsic
     def rest_tf32(typingctx: Any, words: Any, cut: Any) -> Any:
-        """Give what four float32 have beyond what was cut to tf32.
+        """Return what four float32 have beyond what was cut to tf32.
 
         Half a unit is added, since tensor cores do not look at what is below tf32's last place.
         """
@@ -228,7 +228,7 @@ else:
         return words(words, words), _each(rest)
 
     def packing(kind: str) -> Any:
-        """Give what rounds eight float32 to halves: of each four the first two with the last two.
+        """Return what rounds eight float32 to halves: of each four the first two with the last two.
 
         So two fours of `matrices`, of lines of 16 float32, are the left side's tile.
         """

@@ -93,7 +93,7 @@ def _copies() -> _Copies:
 
 
 def _sixteen(words: Any, place: int) -> Any:
-    """Give a view of 16 bytes."""
+    """Return a view of 16 bytes."""
     if words.dtype.itemsize != 4:
         raise TypeError(f"words have 4 bytes, not {words.dtype.itemsize}")
     if not 0 <= place <= len(words) - 4:
@@ -105,7 +105,7 @@ def _sixteen(words: Any, place: int) -> Any:
 
 
 def matrices(stride: int) -> Any:
-    """Give what loads four matrices of 8 lines of 16 bytes: lane l names line l % 8 of l // 8."""
+    """Return a loader of four matrices of 8 lines of 16 bytes; lane l: line l % 8 of l // 8."""
 
     def work(brought: list[Any]) -> list[Any]:
         lines = np.stack([_sixteen(*one) for one in brought])
@@ -118,7 +118,7 @@ def matrices(stride: int) -> Any:
 
 
 def multiplying(factor: str, lines: int, columns: int) -> Any:
-    """Give what adds the product of so many tiles of lines and of columns to the sums."""
+    """Return what adds the product of so many tiles of lines and of columns to the sums."""
     places = np.array([[sum_places(i, j, columns) for j in range(columns)] for i in range(lines)])
 
     def work(brought: list[Any]) -> list[Any]:
@@ -174,14 +174,14 @@ def cut_tf32(words: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def rest_tf32(words: tuple[Any, ...], cut: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Give what four float32 have beyond what was cut to tf32, and half a unit."""
+    """Return what four float32 have beyond what was cut to tf32, and half a unit."""
     whole, main = (np.array(w, np.int32).view(np.float32) for w in (words, cut))
     with np.errstate(all="ignore"):
         return tuple((whole - main).view(np.int32) + np.int32(HALF_UNIT))
 
 
 def packing(kind: str) -> Any:
-    """Give what rounds eight float32 to halves: of each four the first two with the last two."""
+    """Return what rounds eight float32 to halves: of each four the first two with the last two."""
 
     def pack(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
         four = np.array([first, second], np.int32).view(np.float32).reshape(2, 2, 2)

@@ -29,9 +29,9 @@ _BITS = {1: 16, 2: 8, 3: 5}
 class Images:
     """Images channels last, read by tiles of ``pixels`` windows and ``channels``: im2col mode.
 
-    A tile's pixels are those from which windows begin: they lie ``stride`` apart in a box that
+    A tile's pixels are those from which windows begin: they are ``stride`` apart in a box that
     reaches from ``first`` to ``size - 1 + last``, and follow each other through lines, planes and
-    images. A copy adds a tap's offset to each; what lies outside the image is zero.
+    images. A copy adds a tap's offset to each; what is outside the image is zero.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class SimulatedMap:
 
 
 def why_not(spec: Spec) -> str | None:
-    """Say which of the driver's limits a description breaks; None: none."""
+    """Return which of the driver's limits a description breaks; None: none."""
     if isinstance(spec, Matrix):
         if not (1 <= spec.tall <= MOST_BOX and spec.line in LINES):
             return f"a tile of {spec.tall} x {spec.wide}"
@@ -136,24 +136,24 @@ def _why_not_sizes(spec: Spec) -> str | None:
 
 
 def corner_range(dimensions: int) -> tuple[int, int]:
-    """Give the least and the most that a corner may stand from the image's."""
+    """Return the least and the most that a corner may be from the image's."""
     half = 1 << (_BITS[dimensions] - 1)
     return -half, half - 1
 
 
 def most_offset(dimensions: int) -> int:
-    """Give the most that a tap may lie from its window's first (PTX ISA, im2col offsets)."""
+    """Return the most that a tap may be from its window's first (PTX ISA, im2col offsets)."""
     return (1 << _BITS[dimensions]) - 1
 
 
 def strides_of(spec: Spec) -> tuple[int, ...]:
-    """Give the bytes from one to the next in each dimension but the innermost."""
+    """Return the bytes from one to the next in each dimension but the innermost."""
     item, sizes = ITEMS[spec.dtype], spec.sizes
     return tuple(item * prod(sizes[: i + 1]) for i in range(len(sizes) - 1))
 
 
 def encoding(spec: Spec) -> tuple[Any, ...]:
-    """Give what follows the address, as plain numbers, in the order of the driver's parameters.
+    """Return what follows the address, as plain numbers, in the order of the driver's parameters.
 
     Of an image: dimensions, strides in bytes, lower and upper corner, channels a pixel, pixels a
     column, element strides; of a matrix: dimensions, strides, box, element strides.
@@ -167,7 +167,7 @@ def encoding(spec: Spec) -> tuple[Any, ...]:
 
 
 def copied(spec: Spec, memory: Any, at: Sequence[int], offsets: Sequence[int] = ()) -> Any:
-    """Give what a copy brings: a line of 16-bit words for each pixel or row.
+    """Return what a copy brings: a line of 16-bit words for each pixel or row.
 
     ``memory``: the array's bytes. ``at``: coordinates, innermost first: of a matrix (column, row),
     of images (channel, w, h, d, image), where the first window begins. ``offsets``: the tap's, from
@@ -207,7 +207,7 @@ def rounded_tf32(words: Any) -> Any:
 
 
 def _starts(spec: Images, at: Sequence[int]) -> list[list[int]]:
-    """Give where the windows of a tile begin, and their images."""
+    """Return where the windows of a tile begin, and their images."""
     *place, image = (int(a) for a in at[1:])
     for p, a, n, b in zip(place, spec.first, spec.size, spec.last, strict=True):
         if not a <= p <= n - 1 + b:
@@ -226,7 +226,7 @@ def _starts(spec: Images, at: Sequence[int]) -> list[list[int]]:
 
 
 def _part(whole: Any, row: int, tall: int, column: int, wide: int) -> Any:
-    """Cut a tile out of a matrix; what lies outside is zero."""
+    """Cut a tile out of a matrix; what is outside is zero."""
     row, column = int(row), int(column)
     result = np.zeros((tall, wide), whole.dtype)
     rows = slice(max(row, 0), max(min(row + tall, whole.shape[0]), 0))

@@ -14,7 +14,7 @@ import numpy as np
 from numba import config
 
 Matrix = np.ndarray[Any, Any]
-# Coefficients and the values that they stand before.
+# Coefficients and the values that they multiply.
 Terms = tuple[tuple[float, int], ...]
 
 
@@ -79,7 +79,7 @@ def _share_columns(
 def _halves(
     row: dict[int, float], other: dict[int, float]
 ) -> tuple[dict[int, float], dict[int, float]] | None:
-    """Give the terms in which two rows are alike and opposite, where sharing them is less to do."""
+    """Return the equal and opposite terms of two rows, where sharing them saves work."""
     if row.keys() != other.keys() or any(abs(row[j]) != abs(other[j]) for j in row):
         return None
     alike = {j: c for j, c in row.items() if other[j] == c}
@@ -88,16 +88,16 @@ def _halves(
 
 
 def linear(matrix: Matrix) -> Callable[..., None]:
-    """Give the intrinsic ``transform(array, start, stride)`` of a matrix of constants.
+    """Return the intrinsic ``transform(array, start, stride)`` of a matrix of constants.
 
     It puts the product in the places of the vector's first elements: ``array`` is local, and the
-    vector's elements lie ``stride`` apart from ``start`` on.
+    vector's elements are ``stride`` apart from ``start`` on.
     """
     return _linear(program(matrix), matrix.shape[1])
 
 
 def add_column(matrix: Matrix, width: int) -> Callable[..., None]:
-    """Give the intrinsic ``add(sums, column, values)`` of a matrix of constants.
+    """Return the intrinsic ``add(sums, column, values)`` of a matrix of constants.
 
     To row i of ``sums``, which has ``width`` elements a row, it adds the matrix's element (i,
     ``column``) times ``values``; both are local arrays, and ``column`` is a constant number.

@@ -22,9 +22,9 @@ ADDRESS = (1 << 18) - 1
 
 
 def descriptor(line: int) -> int:
-    """Give what a matrix descriptor holds beside its address ("Matrix Descriptor Format").
+    """Return what a matrix descriptor holds besides its address ("Matrix Descriptor Format").
 
-    The stride between eights of rows stands in 16 bytes at bit 32, the swizzle at bit 62. The
+    The stride between eights of rows is in 16 bytes at bit 32, the swizzle at bit 62. The
     leading offset (bit 16) is not read for swizzled tiles whose sum runs along a line; 1 by custom.
     The base offset (bit 49) is 0: tiles begin where the swizzle does.
     """

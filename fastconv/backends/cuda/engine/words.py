@@ -23,7 +23,7 @@ _WORDS = {
 
 
 def of_words(body: Body, size: int) -> Body:
-    """Give a kernel's function with its ``Word`` parameters as addresses of words of ``size``."""
+    """Return a kernel's function with its ``Word`` parameters as addresses of words of ``size``."""
     name, _ = _WORDS[size]
     told = body.__annotations__
     body.__annotations__ = {k: name if v == "Word" else v for k, v in told.items()}
@@ -31,17 +31,17 @@ def of_words(body: Body, size: int) -> Body:
 
 
 def type_of(size: int) -> Any:
-    """Give Numba's type of the elements of which words of ``size`` bytes are made."""
+    """Return Numba's type of the elements of which words of ``size`` bytes are made."""
     return _WORDS[size][1]
 
 
 def why_not_words(dtype: np.dtype[Any]) -> str | None:
-    """Say why elements cannot be moved as words; None: they can."""
+    """Return why elements cannot be moved as words; None: they can."""
     return None if dtype.itemsize in _WORDS else f"{dtype.name}: no word has its size"
 
 
 def widest(itemsize: int, counts: list[int]) -> int:
-    """Give the bytes of the widest word of which all ``counts`` of elements are whole ones."""
+    """Return the bytes of the widest word of which all ``counts`` of elements are whole ones."""
     return max(
         size
         for size in _WORDS

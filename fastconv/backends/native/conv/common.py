@@ -50,7 +50,7 @@ class PlaneByPlane(NativeConv):
 
 
 def conv_tile(library: Library, problem: Any, machine: Machine | None = None) -> Tile:
-    """Give the register tile for a convolution's output channels a group."""
+    """Return the register tile for a convolution's output channels a group."""
     machine = machine or get_machine()
     columns = problem.out_channels // problem.groups
     pixels = prod(problem.output_size)
@@ -74,5 +74,5 @@ def register_tiles(problem: Any, tile: Tile) -> int:
 
 
 def unit(dtype: np.dtype[Any]) -> float:
-    """Give the unit roundoff of a float dtype."""
+    """Return the unit roundoff of a float dtype."""
     return float(np.finfo(dtype).eps) / 2

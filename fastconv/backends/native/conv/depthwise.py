@@ -113,7 +113,7 @@ class Depthwise(NativeConv):
 
 
 def _inside(problem: ConvProblem) -> bool:
-    """Whether the input is read as it lies, zeros outside of it."""
+    """Whether the input is read as it is stored, zeros outside of it."""
     return problem.channels_last and problem.padding_mode == "zeros"
 
 
@@ -140,9 +140,9 @@ def item_count(problem: ConvProblem, tile: Tile) -> int:
 
 
 def line_tile(library: Library, problem: ConvProblem, machine: Machine) -> Tile:
-    """Give a tile of outputs of a line of which few lie past the last one."""
+    """Return a tile of outputs of a line of which few are past the last one."""
     width = problem.output_size[-1]
     pixels = [rows for rows, _ in tiles_of(machine.isa).pixels]
-    # What a tile takes beside its multiply-adds is about what two outputs do.
+    # What a tile takes besides its multiply-adds is about what two outputs do.
     rows = min(pixels, key=lambda r: (-(-width // r) * (r + 2), -r))
     return dataclasses.replace(tile_for(library, problem.dtype, machine), rows=rows, vectors=1)

@@ -126,7 +126,7 @@ def fresh_stage(library: Library, problem: ConvProblem, job: Gemm, tile: Tile) -
 
 
 def _step(problem: ConvProblem) -> Shape:
-    """Give of how many cells a dimension one is packed: no others are read by a kernel of one."""
+    """Return of how many cells a dimension one is packed: no others are read by a kernel of one."""
     whole = all(k == 1 and p == (0, 0) for k, p in _windows(problem))
     packs = not problem.channels_last or _conflict(problem, problem.stride[-1])
     return problem.stride if whole and packs else (1,) * problem.n
@@ -137,14 +137,14 @@ def _windows(problem: ConvProblem) -> Iterable[tuple[int, tuple[int, int]]]:
 
 
 def _dense(problem: ConvProblem) -> ConvProblem:
-    """Give the problem over what was packed."""
+    """Return the problem over what was packed."""
     if set(_step(problem)) == {1}:
         return problem
     return dataclasses.replace(problem, input_size=problem.output_size, stride=(1,) * problem.n)
 
 
 def _conflict(problem: ConvProblem, step: int) -> bool:
-    """Tell whether a tile's rows lie so that their lines drive each other out of the first cache.
+    """Return whether the lines of a tile's rows drive each other out of the first cache.
 
     Lines a multiple of 4 KB apart share a set, which holds 8 or 12 of them.
     """
@@ -153,13 +153,13 @@ def _conflict(problem: ConvProblem, step: int) -> bool:
 
 
 def _pitch(problem: ConvProblem) -> int:
-    """Give how far apart packed cells lie, so that rows do not conflict; 0: as they come."""
+    """Return how far apart packed cells are, so that rows do not conflict; 0: as they come."""
     step = problem.stride[-1] if set(_step(problem)) == {1} else 1
     return problem.in_channels + LINE // problem.dtype.itemsize if _conflict(problem, step) else 0
 
 
 def _bytes_packed(problem: ConvProblem) -> int:
-    """Bytes of the packed input; 0 where the input is read as it lies."""
+    """Bytes of the packed input; 0 where the input is read as it is stored."""
     if _pitch(problem) == 0 and set(_step(problem)) == {1}:
         return pack_bytes(problem)
     cells = (-(-n // s) for n, s in zip(padded_size(problem), _step(problem), strict=True))
@@ -168,7 +168,7 @@ def _bytes_packed(problem: ConvProblem) -> int:
 
 
 def pack_bytes(problem: ConvProblem) -> int:
-    """Bytes of the packed input; 0 where the input is read as it lies."""
+    """Bytes of the packed input; 0 where the input is read as it is stored."""
     padded = padded_size(problem)
     if padded == problem.input_size and (problem.channels_last or problem.in_channels == 1):
         return 0
@@ -176,5 +176,5 @@ def pack_bytes(problem: ConvProblem) -> int:
 
 
 def taps_merge(problem: ConvProblem) -> bool:
-    """Tell whether the taps of a kernel's row lie one after the other in memory."""
+    """Return whether the taps of a kernel's row are stored one after the other in memory."""
     return problem.groups == 1 and problem.dilation[-1] == 1

@@ -23,7 +23,7 @@ def padded_size(problem: ConvProblem) -> Shape:
 
 
 def lead(values: tuple[int, ...], fill: int) -> tuple[int, int, int]:
-    """Give a tuple a dimension as one for three dimensions."""
+    """Return a tuple a dimension as one for three dimensions."""
     a, b, c = (fill,) * (3 - len(values)) + tuple(values)
     return a, b, c
 
@@ -37,7 +37,7 @@ def offsets(*columns: Array) -> Array:
 
 
 def output_words(problem: Any, rows: Array | None = None) -> dict[str, Any]:
-    """Give the output's part of a `Gemm`: where rows and columns go in the problem's layout."""
+    """Return the output's part of a `Gemm`: where rows and columns go in the problem's layout."""
     size = problem.dtype.itemsize
     plane = prod(problem.output_size)
     channels = problem.out_channels
@@ -59,7 +59,7 @@ def output_words(problem: Any, rows: Array | None = None) -> dict[str, Any]:
 def window_tables(
     problem: ConvProblem, packed: Source, *, merge: bool = True
 ) -> tuple[Array, Array, int]:
-    """Give the rows' and taps' offsets in bytes, and the elements contiguous at each tap.
+    """Return the rows' and taps' offsets in bytes, and the elements contiguous at each tap.
 
     Taps that follow each other in memory are one longer tap: a first layer's 7 x 3 channels.
     """

@@ -47,7 +47,7 @@ class Interleaved(NativeConv):
         patches = tuple(n * s for n, s in zip(problem.input_size, problem.stride, strict=True))
         alone = problem.kernel_size == problem.stride and problem.output_size == patches
         if not alone or problem.stride[1] != 2 or set(problem.dilation) != {1}:
-            return "windows that are no patches, two pixels wide, side by side"
+            return "windows that are not patches, two pixels wide, side by side"
         if problem.parameter_bytes > get_machine().l2_bytes // 2:
             return "more weights than half of the second cache: they are read for each line"
         return super().why_not(problem)

@@ -54,7 +54,7 @@ class Source:
 def index_table(
     length: int, before: int, padded: int, mode: str, step: int = 1
 ) -> np.ndarray[Any, Any]:
-    """Give for each ``step``th of ``padded`` cells the input cell that it shows, -1 for zero."""
+    """Return for each ``step``th of ``padded`` cells the input cell that it shows, -1 for zero."""
     place = np.arange(0, padded, step) - before
     if mode == "zeros":
         return np.where((place >= 0) & (place < length), place, -1)
@@ -89,7 +89,7 @@ def pack_input(
     """Plan how the problem's first input comes to be ``padded`` cells a dimension, channels last.
 
     Nothing is copied when the input is so already. ``pitch`` is how many elements apart cells
-    shall lie at least; of the padded cells only each ``step``th is kept.
+    are to be at least; of the padded cells only each ``step``th is kept.
     """
     channels = max(pitch, -(-problem.in_channels // channel_multiple) * channel_multiple)
     lead = 3 - len(padded)

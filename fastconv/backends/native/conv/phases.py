@@ -9,12 +9,12 @@ Taps = list[tuple[int, int]]
 
 
 def phases(problem: ConvTransposeProblem, dimension: int) -> range:
-    """Give the phases that have outputs: fewer than the stride where the output is smaller."""
+    """Return the phases that have outputs: fewer than the stride where the output is smaller."""
     return range(min(problem.stride[dimension], problem.output_size[dimension]))
 
 
 def phase_taps(problem: ConvTransposeProblem, dimension: int, phase: int) -> Taps:
-    """Give the taps that reach outputs phase + stride * j: input cell j + shift times tap."""
+    """Return the taps that reach outputs phase + stride * j: input cell j + shift times tap."""
     s, d = problem.stride[dimension], problem.dilation[dimension]
     reach = phase + problem.padding[dimension][0]
     taps = range(problem.kernel_size[dimension])

@@ -40,7 +40,7 @@ from fastconv.problem.record import record, replaced
 
 # Work items of one image: enough for some threads.
 CHUNKS = 4
-# Bytes of the lines that a chunk of a long line keeps: in the first cache beside the weights.
+# Bytes of the lines that a chunk of a long line keeps: in the first cache with the weights.
 LINE_CHUNK_BYTES = 12 << 10
 # Where a line's lines take more than this, it is cut into chunks.
 LONG_LINE_BYTES = 64 << 10
@@ -190,7 +190,7 @@ class Shape:
         return max(fitting, key=lambda c: (min(c.items_image, wanted), c.chunk))
 
     def _cut_line(self, cut: str, room: int) -> Shape:
-        """Give chunks of outputs whose lines take ``room`` bytes; each is a problem of its own."""
+        """Return chunks of outputs whose lines take ``room`` bytes; each is a separate problem."""
         problem, columns = self.problem, self.tile.columns
         taps, step, apart = self.planes.across
         place = problem.in_channels // problem.groups * step * problem.dtype.itemsize
@@ -295,7 +295,7 @@ class Shape:
         return room if FEWEST_PANEL_BYTES <= room <= machine.l2_bytes // 4 else 0
 
     def offsets(self) -> Array:
-        """Give the bytes from an output's pixel to what each weight multiplies."""
+        """Return the bytes from an output's pixel to what each weight multiplies."""
         problem, planes = self.problem, self.planes
         channels = np.arange(problem.in_channels // problem.groups)
         if self.flat:
@@ -307,7 +307,7 @@ class Shape:
         return offsets
 
     def pixels(self) -> Array:
-        """Give for each vector of a chunk: bytes to its input, to its output, lanes to store."""
+        """Return for each vector of a chunk: bytes to its input, to its output, lanes to store."""
         lanes, size = self.tile.lanes, self.problem.dtype.itemsize
         width = self.planes.width
         if self.planes.single:

@@ -1,7 +1,7 @@
 """Planes of an image, padded and split by column phase, copied into a worker's scratch memory.
 
 Planar kernels read vectors of neighbouring pixels. Padding becomes zeros in the copy, and a
-horizontal stride becomes that many phases, each contiguous: column c of a window's reach lies in
+horizontal stride becomes that many phases, each contiguous: column c of a window's reach is in
 phase c % stride at place c // stride.
 """
 
@@ -35,7 +35,7 @@ SET_CLASH_BYTES = 512
 
 @record(frozen=True)
 class Planes:
-    """How the planes of one- and two-dimensional problems lie in scratch memory."""
+    """How the planes of one- and two-dimensional problems are stored in scratch memory."""
 
     problem: ConvProblem
     lanes: int
@@ -71,7 +71,7 @@ class Planes:
 
     @property
     def single(self) -> bool:
-        """Whether windows are single cells: copied lines then lie as outputs do."""
+        """Whether windows are single cells: copied lines then have the outputs' layout."""
         return self.down[0] == self.across[0] == 1
 
     @property
@@ -112,13 +112,13 @@ class Planes:
         return (rows - 1) * step + (taps - 1) * apart + 1
 
     def offsets(self) -> np.ndarray[Any, Any]:
-        """Give for each horizontal tap its elements from an output's first column."""
+        """Return for each horizontal tap its elements from an output's first column."""
         taps, step, apart = self.across
         reach = np.arange(taps) * apart
         return reach % step * self.phase + reach // step
 
     def row_table(self) -> Constant:
-        """Give for each padded row the input row that it shows, -1 for zeros."""
+        """Return for each padded row the input row that it shows, -1 for zeros."""
         p = self.problem
         if p.n == 1:
             return constant([0], np.int64)
@@ -129,7 +129,7 @@ class Planes:
         return constant(table[::skipped], np.int64)
 
     def column_table(self) -> Constant:
-        """Give for each place of a line the input column that it shows, -1 for zeros."""
+        """Return for each place of a line the input column that it shows, -1 for zeros."""
         p = self.problem
         before, after = p.padding[-1]
         reach = p.input_size[-1] + before + after
@@ -141,7 +141,7 @@ class Planes:
         return constant(table.reshape(self.phase, step).T[: self.phases].ravel(), np.int64)
 
     def constants(self) -> tuple[int, int, int]:
-        """Give how columns are copied: step, phases kept, whether by table."""
+        """Return how columns are copied: step, phases kept, whether by table."""
         return self.across[1], self.phases, int(self.by_table)
 
     def edge(self) -> dict[str, int]:
@@ -167,7 +167,7 @@ class Planes:
 
 
 def row_tile(library: Library, planes: Planes, machine: Machine) -> Tile:
-    """Give a tile of output rows of which little lies past the last row and column."""
+    """Return a tile of output rows of which little is past the last row and column."""
     height, width = planes.height, -(-planes.width // planes.lanes)
 
     def waste(shape: tuple[int, int]) -> tuple[int, int, int]:

@@ -155,7 +155,7 @@ def _without_bias(plan: NativePlan) -> dict[AnyWeights, Packed]:
 
 
 def down_then_across(problem: ConvProblem) -> tuple[ConvProblem, ConvProblem]:
-    """Give the problems of the two passes; the second has the epilogue."""
+    """Return the problems of the two passes; the second has the epilogue."""
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = (
         problem.kernel_size, problem.stride, problem.padding, problem.dilation
     )  # fmt: skip

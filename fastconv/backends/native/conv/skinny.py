@@ -41,9 +41,9 @@ from fastconv.problem import ConvProblem
 # Seconds that an entry of the lowered matrix takes: a cell looked up by a table.
 LOOKUP_SECONDS = 0.3e-9
 # Bytes a second at which several vectors of columns come from the second cache, once for each tile
-# of rows; one vector of them is there in time.
+# of rows; one vector of them is available in time.
 COLUMN_BYTES_PER_SECOND = 50e9
-# Pixels of an image up to which its lowered columns are small beside the weights.
+# Pixels of an image up to which its lowered columns are small compared with the weights.
 MOST_PIXELS = 1024
 # Planes that a work item lowers.
 PLANES_OF_ITEM = 32

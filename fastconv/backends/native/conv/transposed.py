@@ -79,7 +79,7 @@ class Transposed(NativeConv):
 
 
 def _padded(problem: ConvTransposeProblem) -> tuple[Shape, Shape]:
-    """Give the cells to put before the input, and its padded size, so that every tap is inside."""
+    """Return the cells to put before the input, its padded size, so that all taps are inside."""
     before, padded = [], []
     for dimension, length in enumerate(problem.input_size):
         low, high = 0, length - 1
@@ -101,7 +101,7 @@ def _phase_gemm(
     before: Shape,
     bias: Packed,
 ) -> Gemm | None:
-    """Give one phase's GEMM; None when the phase has no outputs."""
+    """Return one phase's GEMM; None when the phase has no outputs."""
     dimensions = range(problem.n)
     lengths = [phase_length(problem, i, phase[i]) for i in dimensions]
     if 0 in lengths:

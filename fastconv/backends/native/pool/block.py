@@ -42,5 +42,5 @@ def shared_fields(
 
 
 def window_table(windows: Windows) -> Array:
-    """Give windows as kernels read them: start, cells, first tap; a row each."""
+    """Return windows as kernels read them: start, cells, first tap; a row each."""
     return np.stack([windows.start, cells(windows), windows.first_tap])

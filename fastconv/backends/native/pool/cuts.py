@@ -74,7 +74,7 @@ class Cuts:
 
     @property
     def regular(self) -> bool:
-        """Whether windows have one shape and lie one stride apart."""
+        """Whether windows have one shape and are one stride apart."""
         return isinstance(self.problem, PoolProblem)
 
     @cached_property
@@ -104,7 +104,7 @@ class Cuts:
 
     @cached_property
     def column_table(self) -> Array:
-        """Give the blocks of columns, as the kernel reads them."""
+        """Return the blocks of columns, as the kernel reads them."""
         count, window = self.output[2], self.windows[2]
         block = count
         if not self.deep:
@@ -179,7 +179,7 @@ class Cuts:
 
     @cached_property
     def row_table(self) -> Array:
-        """Give the first and the last input row of each block."""
+        """Return the first and the last input row of each block."""
         window = self.windows[1]
         rows = []
         for first in range(0, self.output[1], self.rows):
@@ -196,7 +196,7 @@ class Cuts:
 
 
 def _best_run(taps: int, stride: int) -> int:
-    """Give the cells of a run of the fewest steps: ``stride`` runs an output, and their windows."""
+    """Return the cells of a run of the fewest steps: ``stride`` runs per output; their windows."""
     best = min(range(1, max(2, 2 * int(sqrt(taps)) + 1)), key=lambda r: _steps(taps, stride, r))
     return best if best > 1 and _steps(taps, stride, best) + 2 < taps else 0
 

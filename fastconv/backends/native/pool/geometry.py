@@ -109,7 +109,7 @@ def choose_mode(
 
 
 def tap_ranges(problem: PoolProblem) -> Array:
-    """Give, for each tap along a row, the outputs that see a column there: (2, taps)."""
+    """Return, for each tap along a row, the outputs that see a column there: (2, taps)."""
     size, stride, dilation = problem.input_size[-1], problem.stride[-1], problem.dilation[-1]
     place = np.arange(problem.kernel_size[-1], dtype=np.int64) * dilation - problem.padding[-1][0]
     first = np.maximum(0, -(place // stride))
@@ -151,7 +151,7 @@ def _lane_block(lanes: int, output: tuple[int, int, int]) -> int:
 
 
 def _step(windows: Windows) -> tuple[int, int]:
-    """Give the step between windows along a row, and the cells that the longest one spans."""
+    """Return the step between windows along a row, and the cells that the longest one spans."""
     span = int((windows.stop - windows.start).max())
     count = len(windows.start)
     if count == 1:

@@ -1,6 +1,6 @@
 """Pools of channels-first images whose windows are two columns apart, straight to the outputs.
 
-Two vectors of columns are folded down and shuffled into a vector of outputs: nothing lies in
+Two vectors of columns are folded down and shuffled into a vector of outputs: nothing is stored in
 scratch memory in between, as it does in the planar pools of any other window.
 """
 

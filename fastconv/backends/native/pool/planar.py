@@ -45,7 +45,7 @@ class Planar(ChannelsFirst):
         steps = Steps(cuts, tile.columns, largest=kind == "max")
         size, window = problem.dtype.itemsize, cuts.windows[2]
         down, across = _counts(problem, cuts, tile)
-        # Several planes of a block lie as one that is taller.
+        # Several planes of a block are treated as one that is taller.
         planes, (depth, height, width) = cuts.planes, cuts.output
         rows = [(top, bottom + (planes - 1) * cuts.size[1]) for top, bottom in cuts.row_table]
         checked, checked_place = steps.checked
@@ -88,7 +88,7 @@ class Planar(ChannelsFirst):
 
 
 def _counts(problem: AnyPoolProblem, cuts: Cuts, tile: Tile) -> tuple[Array, Array]:
-    """Give the cells that means are over, down and across (ones past the end)."""
+    """Return the cells that means are over, down and across (ones past the end)."""
     d, h, w = (np.maximum(x.counted, 1).astype(np.float64) for x in cuts.windows)
     divisor = getattr(problem, "divisor_override", None)
     if divisor is not None:

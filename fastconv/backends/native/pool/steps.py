@@ -78,7 +78,7 @@ class Steps:
         self.result = self._fold_across(lines)
 
     def table(self) -> Array:
-        """Give the kernel's table: the steps' words, their blocks', their folds'."""
+        """Return the kernel's table: the steps' words, their blocks', their folds'."""
         words = np.zeros((len(self.rows), size_of(StepRow)), np.int64)
         parts, place = [], words.size
         for step, row in zip(self.rows, words, strict=True):
@@ -96,13 +96,13 @@ class Steps:
         return np.concatenate([words.ravel(), *(part.ravel() for part in parts)])
 
     def _room(self, elements: int) -> int:
-        """Give scratch memory, and as much after it as may be touched."""
+        """Return scratch memory, and as much after it as may be touched."""
         place = self.bytes
         self.bytes += -(-(elements + self.over) * self.size // ALIGNMENT) * ALIGNMENT
         return place
 
     def _blocks(self) -> list[tuple[int, int]]:
-        """Give each block's first output row, and their number."""
+        """Return each block's first output row, and their number."""
         firsts = range(0, self.cuts.output[1], self.cuts.rows)
         return [(first, min(self.cuts.rows, self.cuts.output[1] - first)) for first in firsts]
 
@@ -180,7 +180,7 @@ class Steps:
             self._add(lines, plane, folds, **seen, inside=True, carry=True)
 
     def _inside(self, places: Array, count: int, top: Any) -> Folds:
-        """Give folds of the rows ``places``, + step, ... that lie in the image."""
+        """Return folds of the rows ``places``, + step, ... that are in the image."""
         step = self.cuts.windows[1].step
         low = np.maximum(0, -(places // step))
         high = np.maximum(low, np.minimum(count, -((places - self.cuts.size[1]) // step)))
@@ -209,7 +209,7 @@ class Steps:
         return folded
 
     def _all_places(self, count: int) -> list[Folds]:
-        """Give folds of ``count`` cells at every place of a block's lines."""
+        """Return folds of ``count`` cells at every place of a block's lines."""
         return [_folds(0, count, self.cuts.planes * n * self.cuts.pitch) for _, n in self._blocks()]
 
 

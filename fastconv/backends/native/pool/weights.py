@@ -10,7 +10,7 @@ from fastconv.problem.pool import Windows, window_weights
 
 
 def weights_of(problem: PoolProblem, given: Array | None) -> Array:
-    """Give the weights of a window in three dimensions, in float64: they sum to 1."""
+    """Return the weights of a window in three dimensions, in float64: they sum to 1."""
     assert problem.weights is not None
     wide = window_weights(problem.weights, problem.kernel_size) if given is None else given
     weights = np.asarray(wide, np.float64).reshape(*(1,) * (3 - problem.n), *problem.kernel_size)
@@ -19,7 +19,7 @@ def weights_of(problem: PoolProblem, given: Array | None) -> Array:
 
 
 def counted_kinds(windows: Windows) -> tuple[Array, Array]:
-    """Give the different ranges of taps that are counted, and which one each output has."""
+    """Return the different ranges of taps that are counted, and which one each output has."""
     ranges = np.stack([windows.counted_from, windows.counted_to], axis=1)
     kinds, of_place = np.unique(ranges, axis=0, return_inverse=True)
     return kinds, of_place.reshape(-1)

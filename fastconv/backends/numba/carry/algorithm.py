@@ -28,7 +28,7 @@ NATIVE = ("float32", "float64")
 
 @functools.cache
 def _carrier_of(dtype: str) -> Carrier | None:
-    """Give what carries a dtype; it is imported when one is met."""
+    """Return what carries a dtype; it is imported when one is met."""
     from fastconv.backends.numba.carry.complexes import Split
     from fastconv.backends.numba.carry.integers import Integral
     from fastconv.backends.numba.carry.widened import Widened
@@ -46,7 +46,7 @@ class Carried(Algorithm):
         self.approximates = algorithm.approximates
 
     def _carrier(self, problem: Any) -> Carrier | None:
-        """Give what carries the problem's dtype; None: the algorithm's own kernels serve it."""
+        """Return what carries the problem's dtype; None: the algorithm's own kernels serve it."""
         name = name_of(problem.dtype)
         if name in NATIVE or self.algorithm.why_not(problem) is None:
             return None

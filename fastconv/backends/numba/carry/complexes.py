@@ -1,6 +1,6 @@
 """Complex numbers: real and imaginary parts as channels of their own, on the float kernels.
 
-Channels last, a complex array is a real one of twice as many channels, as it lies in memory;
+Channels last, a complex array is a real one of twice as many channels, as it is stored in memory;
 channels first, planes are taken apart before and put together after. A weight w + iv becomes the
 matrix ((w, -v), (v, w)) between the two parts.
 """
@@ -88,12 +88,12 @@ def _real(problem: Any) -> np.dtype[Any]:
 
 
 def _as_it_lies(problem: Any) -> bool:
-    """Tell whether the parts of a number lie as channels side by side already."""
+    """Return whether the parts of a number are channels side by side already."""
     return isinstance(problem, LinearProblem) or problem.channels_last
 
 
 def _between(weight: Array, transposed: bool) -> Array:
-    """Give (out, in, ...) complex as (2 out, 2 in, ...) real; (in, out, ...) where transposed."""
+    """Return (out, in, ...) complex as (2 out, 2 in, ...) real; (in, out, ...) where transposed."""
     first, second, *kernel = weight.shape
     real = np.empty((first, 2, second, 2, *kernel), weight.real.dtype)
     real[:, 0, :, 0] = real[:, 1, :, 1] = weight.real

@@ -25,11 +25,11 @@ class Carrier(abc.ABC):
 
     @abc.abstractmethod
     def why_not(self, problem: Any, algorithm: Algorithm) -> str | None:
-        """Say why ``algorithm`` cannot be carried to ``problem``; None: it can."""
+        """Return why ``algorithm`` cannot be carried to ``problem``; None: it can."""
 
     @abc.abstractmethod
     def inner(self, problem: Any) -> Any:
-        """Give the problem that the algorithm solves instead."""
+        """Return the problem that the algorithm solves instead."""
 
     @abc.abstractmethod
     def plan(
@@ -56,7 +56,7 @@ class Carrier(abc.ABC):
 
     @abc.abstractmethod
     def manner(self, problem: Any) -> str:
-        """Say in what dtype, or how, the problem is computed."""
+        """Return in what dtype, or how, the problem is computed."""
 
     def error_bound(self, problem: Any, algorithm: Algorithm) -> float:
         """Bound the error before the output is rounded to its dtype, as every algorithm must."""

@@ -148,7 +148,7 @@ class _End:
 
     @classmethod
     def of(cls, problem: Any, late: Array | None) -> _End:
-        """Tell what a problem's plan leaves over."""
+        """Return what a problem's plan leaves over."""
         if isinstance(problem, (ElementwiseProblem, FoldProblem)):
             return cls()
         residual = getattr(problem, "residual", False)
@@ -156,7 +156,7 @@ class _End:
 
 
 def _finish_stage(problem: Any, source: Slot, dtype: np.dtype[Any], late: Array | None) -> Stage:
-    """Give the stage that adds bias and residual, clamps, and wraps to the output's dtype."""
+    """Return the stage that adds bias and residual, clamps, and wraps to the output's dtype."""
     end = _End.of(problem, late)
     count = prod(problem.output_shape)
     high = 6 if end.clamps and problem.activation.name == "relu6" else np.iinfo(np.int64).max
@@ -171,7 +171,7 @@ def _finish_stage(problem: Any, source: Slot, dtype: np.dtype[Any], late: Array 
 
 
 def _holding(largest: float) -> tuple[np.dtype[Any], float]:
-    """Give the dtype that holds integers up to so large a size, and its own limit."""
+    """Return the dtype that holds integers up to so large a size, and its own limit."""
     return next(pair for pair in _HELD if largest <= pair[1])
 
 

@@ -116,7 +116,7 @@ def in_pieces(problem: Any, build: Build) -> Program:
 
 
 def _run(problem: Any, one: Any, program: Program, count: int, start: int, each: int) -> Run:
-    """Give the run of ``count`` times ``each`` units from unit ``start`` on."""
+    """Return the run of ``count`` times ``each`` units from unit ``start`` on."""
     units = [prod(shape) * problem.dtype.itemsize for shape in input_shapes(one)]
     for shape, dtype in (getattr(one, "output_shapes", None) or [])[1:]:
         units.append(prod(shape) * dtype.itemsize)

@@ -1,6 +1,6 @@
 """Depthwise convolution: vector lanes across channels, a tile of neighbouring outputs in registers.
 
-The words of an argument block, and how work is cut, stand with the plans.
+The words of an argument block, and how work is cut, are defined with the plans.
 """
 
 from __future__ import annotations

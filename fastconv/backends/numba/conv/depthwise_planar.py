@@ -1,6 +1,6 @@
 """Depthwise convolution of NCHW images: vector lanes across pixels, outputs kept in registers.
 
-The words of an argument block, and how work is cut, stand with the plans.
+The words of an argument block, and how work is cut, are defined with the plans.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def depthwise_copied(  # type: ignore[no-untyped-def]
 
 @kernel(DepthwisePlanar)
 def depthwise_inside(tile: Tile, taps: int, stride: int, dilation: int):  # type: ignore[no-untyped-def]
-    """Correlate planes as they lie, with masked loads at their edges; the items are the same."""
+    """Correlate planes as stored, with masked loads at their edges; the items are the same."""
     copied, edge = (
         make_copied(tile, taps, stride, dilation),
         make_edge(tile, taps, stride, dilation),

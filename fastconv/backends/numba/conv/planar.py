@@ -1,6 +1,6 @@
 """Direct convolution of NCHW images: the register tiles of some channels of vectors of pixels.
 
-What they are fed from, and the words of the argument block, stand with the plans.
+What they are fed from, and the words of the argument block, are defined with the plans.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def planar(  # type: ignore[no-untyped-def]
 
     @inlined
     def where(args, source, q, pixels_left):  # type: ignore[no-untyped-def]
-        """Give addresses of vectors of inputs, places of outputs, and the lanes that count.
+        """Return addresses of vectors of inputs, places of outputs, and the lanes that count.
 
         In the image itself the last vector overlaps the one before, so that none is read past the
         end; at least one fits.
@@ -89,7 +89,7 @@ def planar(  # type: ignore[no-untyped-def]
 
     @inlined
     def sweep_pixels(args, source, shift, weights, bias, pixels_left, count, low, high):  # type: ignore[no-untyped-def]
-        """Give each pixel all its channels before the next: inputs are read once."""
+        """Complete each pixel's channels before the next: inputs are read once."""
         for q in range(0, count, vectors):
             pixels, places, counts = where(args, source, q, pixels_left)
             for t in range(low, high):
@@ -133,7 +133,7 @@ def planar(  # type: ignore[no-untyped-def]
                     copy_chunk(args, lines, source, start, stop)
                     before = whole
                 source = lines
-            # Lines that lie as outputs do are one line; others fill whole vectors.
+            # Lines with the outputs' layout are one line; others fill whole vectors.
             line = width if single else (width + lanes - 1) // lanes * lanes
             pixels_left = (stop - start) * (line if in_rows else 1)
             count = (pixels_left + lanes - 1) // lanes

@@ -1,4 +1,4 @@
-"""What every Numba algorithm stands on: compiled kernels, arrays from addresses, native plans.
+"""What every Numba algorithm is built on: compiled kernels, arrays from addresses, native plans.
 
 A kernel is a native function ``(args, first, last, worker)``: a block of int64 arguments, the
 range of work items to do, and the number of the worker that does them (for scratch memory of its

@@ -53,7 +53,7 @@ class DiskCache(_Cache):
         return str(settings.cache_dir() / "numba")
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Give the compiled function, or None when there is none that can be used."""
+        """Return the compiled function, or None when there is none that can be used."""
         target_context.refresh()
         payload = kept.read(self._path(sig, target_context.codegen()))
         if payload is None:
@@ -64,7 +64,7 @@ class DiskCache(_Cache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the compiled function; a folder that cannot be written is no error."""
+        """Keep the compiled function; a folder that cannot be written is not an error."""
         kept.write(self._path(sig, data.codegen), dumps(data._reduce()))
 
     def enable(self) -> None:

@@ -92,7 +92,7 @@ def drive(program: Program, addresses: Sequence[int], threads: int) -> None:
 
 
 class _Layer:
-    """Which threads to use: Numba's where its layer stands many callers and no fork came between.
+    """Which threads to use: Numba's where its layer supports many callers and no fork came between.
 
     Numba's workqueue layer aborts the process on concurrent calls, and GNU OpenMP does so in a
     child forked after its first use, be it ours or another program's; there, Python threads run the
@@ -102,7 +102,7 @@ class _Layer:
     def __init__(self) -> None:
         self._safe: bool | None = None
         self._lock = threading.Lock()
-        # Without a hook no fork is seen until this module is there.
+        # Without a hook no fork is seen until this module is loaded.
         if _launched() and _threads_are_missing():
             self._safe = False
 
@@ -123,12 +123,12 @@ class _Layer:
 
 
 def _launched() -> bool:
-    """Tell whether Numba's threads were started, here or before a fork."""
+    """Return whether Numba's threads were started, here or before a fork."""
     return bool(parallel._is_initialized)
 
 
 def _threads_are_missing() -> bool:
-    """Tell whether this process has fewer threads than Numba's would be: they are a parent's."""
+    """Return whether this process has fewer threads than Numba's would be: they are a parent's."""
     try:
         there = len(os.listdir("/proc/self/task"))
     except OSError:
@@ -160,7 +160,7 @@ def _drive_with_pool(
 ) -> None:
     _fill_block(words, places, addresses)
     start = words.ctypes.data
-    # Python sees signals between the stages: what a handler computes lies elsewhere.
+    # Python sees signals between the stages: what a handler computes is elsewhere.
     with set_aside():
         for kernel, offset, items in stages.tolist():
             _Shared(kernel, start + offset, items, threads).run()
@@ -254,7 +254,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def running(name: str) -> int:
-    """Give the address of a kernel that runs others."""
+    """Return the address of a kernel that runs others."""
     return {"nested": nested, "ranged": ranged}[name]()
 
 

@@ -23,7 +23,7 @@ from fastconv.backends.numba.engine.arguments import Block
 from fastconv.backends.numba.engine.cache import DiskCache
 
 Body = Callable[[Any, int, int, int], None]
-# Numba's own lock is inside: whoever compiles has both.
+# Numba's own lock is inside: a compiling thread holds both.
 _lock = threading.RLock()
 
 
@@ -55,14 +55,14 @@ class KernelFamily:
         self.name = f"{factory.__module__.rsplit('.', 1)[-1]}.{factory.__name__}"
 
     def __call__(self, *constants: Any) -> int:
-        """Give the address of the kernel for ``constants``, compiled when it is not there yet.
+        """Return the address of the kernel for ``constants``, compiled if it does not exist yet.
 
         Constants are ints, strings, NumPy dtypes, or anything with a stable ``repr``.
         """
         return int(self.compiled(*constants).address)
 
     def compiled(self, *constants: Any) -> CFunc:
-        """Give the compiled kernel itself, for those who want to read its code."""
+        """Return the compiled kernel itself, for those who want to read its code."""
         constants = tuple(map(_as_constant, constants))
         found = self._compiled.get(constants)
         if found is None:
@@ -84,7 +84,7 @@ class KernelFamily:
 
 
 def _as_constant(value: Any) -> Any:
-    """Give a constant as factories take it: tiles come as plans know them."""
+    """Return a constant as factories take it: tiles come as plans know them."""
     if type(value) is not native.Tile:
         return value
     return simd.Tile(value.dtype, value.lanes, value.rows, value.vectors, value.fma)
@@ -103,15 +103,15 @@ def kernel(args: type[Args]) -> Callable[[Callable[..., Body]], KernelFamily]:
 def part(function: Callable[..., Any], **options: Any) -> Any:
     """Compile a function that kernels call; every closure inside a factory needs this.
 
-    The linker knows functions by name alone, and Numba's names tell closures of one place apart
-    by a count that starts anew in each process. Kernels from the disk, compiled in different
+    The linker knows functions by name alone, and Numba's names distinguish closures of one place
+    by a count that restarts in each process. Kernels from the disk, compiled in different
     processes, would be linked to each other's parts; so a part's name holds its content.
     """
     return numba.njit(error_model="numpy", **options)(_named_by_content(function))
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a part into the very body of its callers: for those that take and give tiles.
+    """Compile a part into the body of its callers: for those that take and give tiles.
 
     A tile that crosses a call goes through memory.
     """

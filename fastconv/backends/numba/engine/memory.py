@@ -22,7 +22,7 @@ def as_pointer(typingctx: Any, address: Any) -> Any:
 
 @intrinsic
 def address_of(typingctx: Any, pointer: Any) -> Any:
-    """Give the address that a kernel's ``args`` are at."""
+    """Return the address that a kernel's ``args`` are at."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.ptrtoint(args[0], ir.IntType(64))
@@ -32,7 +32,7 @@ def address_of(typingctx: Any, pointer: Any) -> Any:
 
 @numba.njit(inline="always")
 def array(address: int, shape: Any, dtype: Any) -> Any:
-    """Give the C-contiguous array of ``shape`` (a tuple) and ``dtype`` at ``address``.
+    """Return the C-contiguous array of ``shape`` (a tuple) and ``dtype`` at ``address``.
 
     Inside a kernel alone; ``dtype`` is a constant such as ``np.float32``.
     """

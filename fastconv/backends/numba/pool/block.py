@@ -11,7 +11,7 @@ from fastconv.backends.numba.engine import array, part
 
 @part
 def split_item(args: Any, item: int) -> Any:
-    """Give a work item's image, output depth, output row, tile and lane block."""
+    """Return a work item's image, output depth, output row, tile and lane block."""
     blocks = (args.lanes + args.lane_block - 1) // args.lane_block
     rest, block = divmod(item, blocks)
     rest, tile = divmod(rest, args.tiles)
@@ -22,6 +22,6 @@ def split_item(args: Any, item: int) -> Any:
 
 @part
 def window(table: int, length: int, place: int) -> Any:
-    """Give start, cells and first tap of a window."""
+    """Return start, cells and first tap of a window."""
     words = array(table, (3, length), np.int64)
     return words[0, place], words[1, place], words[2, place]

@@ -29,13 +29,13 @@ from fastconv.backends.numba.simd import Tile
 
 
 def neutral_of(kind: str) -> float:
-    """Give what changes nothing that it is brought together with."""
+    """Return what changes nothing that it is brought together with."""
     return -np.inf if kind.endswith("max") else 0.0
 
 
 @kernel(FoldLines)
 def fold(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
-    """Fold the lines that cells lie in, as far apart as they are, into one.
+    """Fold the lines that cells are in, at whatever distance, into one.
 
     The last tile of a line overlaps the one before, unless that would fold elements twice. Up to
     a vector's elements after the last may be written: with what is neutral.

@@ -71,7 +71,7 @@ def _tile_divide_by(typingctx: Any, shape: Any, tile: Any, number: Any) -> Any:
 
 @kernel(Halving)
 def halving(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
-    """Pool: a work item is some rows of outputs, which lie one after the other."""
+    """Pool: a work item is some rows of outputs, which are stored one after the other."""
     wide, tile = (dataclasses.replace(tile, rows=1, vectors=v) for v in (tile.vectors, 1))
     size, lanes = tile.size, tile.lanes
     down, across, _ = OPERATIONS[kind]
@@ -91,7 +91,7 @@ def halving(tile: Tile, kind: str):  # type: ignore[no-untyped-def]
         width, outputs, out_height = args.width, args.out_width, args.out_height
         plane, places, tall = args.height * width, beside(tile, 0, 0), args.tall
         rows, divisor = args.planes * out_height, args.divisor
-        # What lies past a line's end is somebody's, and in no output that is kept.
+        # What is past a line's end is somebody's, and in no output that is kept.
         end = args.planes * plane - (tall - 1) * width
         for item in range(first, last):
             stop = min((item + 1) * args.item_rows, rows)

@@ -89,7 +89,7 @@ def make_fold_window_rows(kind: str, dtype: str, wide: str, fold_rows: Any, fill
 
     @part
     def fold_window_rows(args, image, od, oh, first, last, lane, lanes, line, powers):  # type: ignore[no-untyped-def]
-        """Give the line's address and the bytes from one of its columns to the next."""
+        """Return the line's address and the bytes from one of its columns to the next."""
         d, d_cells, _ = window(args.d_table, args.out_depth, od)
         h, h_cells, _ = window(args.h_table, args.out_height, oh)
         pitch = args.lanes * size

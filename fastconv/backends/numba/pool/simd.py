@@ -48,7 +48,7 @@ def bring(builder: Any, s: Tile, kind: str, total: Any, value: Any) -> Any:
 
 
 def take(builder: Any, s: Tile, kind: str, value: Any) -> Any:
-    """Give what a vector is where nothing was brought before."""
+    """Return what a vector is where nothing was brought before."""
     if kind == "squares":
         return builder.fmul(value, value)
     if kind == "magnitudes":
@@ -64,7 +64,7 @@ def _unary(builder: Any, s: Tile, name: str, value: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def tile_take(typingctx: Any, shape: Any, kind: Any, base: Any) -> Any:
-    """Give a tile of the elements at an address, as the first of their kind."""
+    """Return a tile of the elements at an address, as the first of their kind."""
     s, name = shape.shape, kind.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -115,7 +115,7 @@ def tile_bring_first(
 def tile_take_strided(
     typingctx: Any, shape: Any, kind: Any, taps: Any, stride: Any, base: Any
 ) -> Any:
-    """Give a tile whose element o brings the ``taps`` elements from o * ``stride`` on together.
+    """Return a tile whose element o brings the ``taps`` elements from o * ``stride`` on together.
 
     Vectors are loaded whole and shuffled: elements up to stride x columns + taps are read.
     """
@@ -140,7 +140,7 @@ def tile_take_strided(
 
 @intrinsic
 def holds_nan(typingctx: Any, shape: Any, base: Any, count: Any) -> Any:
-    """Tell whether any of ``count`` tiles' worth of elements from ``base`` on is NaN."""
+    """Return whether any of ``count`` tiles' worth of elements from ``base`` on is NaN."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -172,7 +172,7 @@ def holds_nan(typingctx: Any, shape: Any, base: Any, count: Any) -> Any:
 
 @intrinsic
 def tile_root(typingctx: Any, shape: Any, tile: Any) -> Any:
-    """Give the square roots of a tile."""
+    """Return the square roots of a tile."""
     s = shape.shape
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -188,7 +188,7 @@ def _at(builder: Any, s: Tile, base: Any, v: int) -> Any:
 
 @intrinsic(prefer_literal=True)
 def tile_total(typingctx: Any, shape: Any, tile: Any, kind: Any) -> Any:
-    """Give the largest element of a tile, or their sum by halves, as a float64."""
+    """Return the largest element of a tile, or their sum by halves, as a float64."""
     s, name = shape.shape, kind.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

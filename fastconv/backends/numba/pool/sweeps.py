@@ -13,7 +13,7 @@ LANES = Separable.RUN_LANES
 
 
 def make_fold(operation: str, dtype: str) -> tuple[Any, Any]:
-    """Give the operation on two scalars, "max" or "sum", and where it starts."""
+    """Return the operation on two scalars, "max" or "sum", and where it starts."""
     kind = np.dtype(dtype).type
     if operation == "sum":
         return part(lambda total, value: total + value), kind(0)

@@ -2,9 +2,9 @@
 
 A window of h x w cells takes about h + w steps, and large ones that overlap 2 sqrt(h) + 2 sqrt(w):
 runs of cells are folded first, and windows from runs (as van Herk, 1992, and Gil and Werman, 1993,
-whose three steps a cell do not suit vectors). Lines lie one after the other in a worker's scratch
-memory, so that a shift down and a shift across are the same operation: a vector of outputs is
-folded from vectors that lie some bytes apart. The kernel knows this operation alone, and reads
+whose three steps a cell do not suit vectors). Lines are stored one after the other in a worker's
+scratch memory, so that a shift down and a shift across are the same operation: a vector of outputs
+is folded from vectors that are some bytes apart. The kernel knows this operation alone, and reads
 from a table which folds a pool is made of.
 """
 

@@ -115,7 +115,7 @@ class Fft(PlaneByPlane):
 
 
 def _line_tables(problem: ConvProblem, blocks: Blocks) -> list[Any]:
-    """Give for each padded row, and column, the input's that it shows, -1 for zeros."""
+    """Return for each padded row, and column, the input's that it shows, -1 for zeros."""
     sizes, pads = lead(problem.input_size, 1)[1:], problem.padding
     befores = (0, 0, *(p[0] for p in pads))[-2:]
     afters = (0, 0, *(p[1] for p in pads))[-2:]

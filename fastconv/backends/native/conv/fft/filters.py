@@ -26,7 +26,7 @@ from fastconv.backends.native.tile import Tile
 from fastconv.machine import Machine
 
 WIDE = np.dtype(np.float64)
-# Operations of a filter's cells beside the butterflies: turned, scaled, rounded, stored.
+# Operations of a filter's cells besides the butterflies: turned, scaled, rounded, stored.
 CELL_OPERATIONS = 24
 
 
@@ -75,7 +75,7 @@ def packed_spectra(library: Library, blocks: Blocks, tile: Tile) -> Packed:
         return Stage(address, items, arguments)
 
     def placed(source: Source) -> Weights | None:
-        # Casts of their own take next to nothing beside transforms.
+        # Casts of their own take next to nothing compared with transforms.
         if source.dtype != problem.dtype.name:
             return None
         steps = source.strides[2:] if problem.n == 2 else (0, source.strides[2])

@@ -34,7 +34,7 @@ class Blocks:
     @classmethod
     @functools.lru_cache(maxsize=256)
     def of(cls, problem: ConvProblem, machine: Machine) -> Blocks | None:
-        """Give the blocks of the lowest cost; None where no size keeps its matrices in L2."""
+        """Return the blocks of the lowest cost; None where no size keeps its matrices in L2."""
         lanes = machine.lanes(problem.dtype)
         room = machine.l2_bytes * 3 // 4
         dimensions = [_cuts(problem, lanes, i) for i in range(problem.n)]
@@ -140,7 +140,7 @@ class Blocks:
 
 
 def _lengths(least: int, most: int, lanes: int) -> list[int]:
-    """Give lengths of transforms from ``least`` to the first above ``most``."""
+    """Return lengths of transforms from ``least`` to the first above ``most``."""
     found = sorted(
         n
         for power in range(4, 16)
@@ -152,7 +152,7 @@ def _lengths(least: int, most: int, lanes: int) -> list[int]:
 
 
 def _cuts(problem: ConvProblem, lanes: int, i: int) -> list[tuple[int, int, int]]:
-    """Give the ways to cut a dimension: (length of a block, its outputs, blocks)."""
+    """Return the ways to cut a dimension: (length of a block, its outputs, blocks)."""
     span, step = problem.window[0][i], problem.stride[i]
     dense = (problem.output_size[i] - 1) * step + 1
     cuts = []

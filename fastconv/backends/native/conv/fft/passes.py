@@ -50,7 +50,7 @@ def transform_operations(length: int) -> int:
 def pass_tables(
     length: int, dtype: np.dtype[Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Give the table of passes and all twiddle factors, (real, imaginary) for each q and j."""
+    """Return the table of passes and all twiddle factors, (real, imaginary) for each q and j."""
     rows, twiddles, done = [], [], 0
     rest = length
     for radix in factors(length):

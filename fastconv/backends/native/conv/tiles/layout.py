@@ -5,7 +5,7 @@ reaches is copied into padded memory as *rows*: 32 channels of one pixel as bf16
 products are made of two pieces, the second pieces in the same form behind them. A tile is 16 rows
 that follow each other at one step. A tap is a distance between rows; the phases of a stride are
 planes of their own, so that the rows of a tap follow each other whatever the stride. Where the end
-of one line of outputs meets the start of the next in a tile, what lies between is multiplied too,
+of one line of outputs meets the start of the next in a tile, what is between is multiplied too,
 and left out.
 
 Few channels are *merged*: rows then start a stride's pixels apart, and one holds several pixels of
@@ -319,7 +319,7 @@ class Layout:
 
 
 def _single(axis: Axis) -> bool:
-    """Tell whether an axis has one cell, which nothing is added to."""
+    """Return whether an axis has one cell, which nothing is added to."""
     return axis.size == axis.taps == axis.outputs == 1 and axis.before == 0
 
 

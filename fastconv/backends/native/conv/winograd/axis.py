@@ -31,7 +31,7 @@ class Axis:
     @classmethod
     @functools.cache
     def of(cls, m: int, taps: int, stride: int) -> Axis | None:
-        """Give the filter of ``m`` outputs, or None where no points are known; one tap: none."""
+        """Return the filter of ``m`` outputs, or None where no points are known; one tap: none."""
         m, r = (1, 1) if taps == 1 else (m, -(-taps // stride))
         return cls(m, r, taps, stride) if (m, r) in POINTS else None
 
@@ -50,7 +50,7 @@ class Axis:
         return -(-(self.taps - phase) // self.stride)
 
     def needed(self, frequency: int, phase: int) -> bool:
-        """Tell whether a phase's weights at a frequency may be other than zero."""
+        """Return whether a phase's weights at a frequency may be other than zero."""
         return self.n == 1 or frequency < self.n - 1 or self.phase_taps(phase) == self.r
 
     @cached_property
@@ -59,11 +59,11 @@ class Axis:
         return sum(self.needed(i, phase) for i in range(self.n) for phase in range(self.phases))
 
     def matrix(self, name: str) -> np.ndarray[Any, Any]:
-        """Give ``at``, ``g`` or ``bt`` in float64."""
+        """Return ``at``, ``g`` or ``bt`` in float64."""
         return _matrix(self.m, self.r, name)
 
     def kernel(self, phase: int) -> np.ndarray[Any, Any]:
-        """Give the matrix (n, taps) that transforms a whole kernel's taps for one phase."""
+        """Return the matrix (n, taps) that transforms a whole kernel's taps for one phase."""
         g = np.zeros((self.n, self.taps))
         own = self.phase_taps(phase)
         g[:, phase :: self.stride] = self.matrix("g")[:, :own]
@@ -75,7 +75,7 @@ class Axis:
         return total
 
     def growth(self) -> float:
-        """Give the largest square of absolute over signed sums of the data's transform."""
+        """Return the largest square of absolute over signed sums of the data's transform."""
         bt = self.matrix("bt")
         if self.n == 1:
             return 0.0

@@ -1,4 +1,4 @@
-"""How a filtered convolution is cut: blocks of tiles, parts of channels, where all of it lies."""
+"""How a filtered convolution is cut: blocks of tiles, parts of channels, where all of it is."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ MOST_REGISTER_TILES = 4
 PANELS_PRICE = 1.1
 # Bytes between frequencies beyond what they hold: powers of two would share few sets of a cache.
 SPREAD = 64
-# Streaming rates beside that of memory: transformed weights and blocks come from the last caches.
+# Streaming rates compared with that of memory: transformed weights and blocks come from the last
+# caches.
 CACHE_SPEED = 3.5
 # Operations as long as turning a pixel of one channel channels last, and as storing one by itself.
 TURN_OPERATIONS = 12
@@ -54,7 +55,7 @@ _COUNTED = (
 
 
 def filter_axes(problem: ConvProblem, m: int) -> tuple[Axis, Axis] | None:
-    """Give the filters down and across, or None where no points are known for them."""
+    """Return the filters down and across, or None where no points are known for them."""
     return axes_of(problem.kernel_size, problem.stride, m)
 
 
@@ -68,7 +69,7 @@ def axes_of(kernel: Shape, strides: Shape, m: int) -> tuple[Axis, Axis] | None:
 
 
 def line_tile(tile: AnyTile, m: int) -> AnyTile:
-    """Give the register tile of a line of outputs: as many tiles of m beside each other as fit."""
+    """Return the register tile of a line of outputs: as many adjacent tiles of m as fit."""
     return replaced(tile, rows=max(1, tile.lanes // m) * m, vectors=1)
 
 
@@ -207,7 +208,7 @@ class Layout:
         return -(-self.sub_size[0] // self.down.m) * self.tiles_band
 
     def pixels(self) -> Array:
-        """Give the output pixel of each place of the sub-images, one after the other."""
+        """Return the output pixel of each place of the sub-images, one after the other."""
         (height, width), (down, across) = self.output_size, self.subs
         rows, columns = self.sub_size
         y = np.arange(down)[:, None] + np.arange(rows) * down
@@ -301,7 +302,7 @@ class Layout:
 
     @property
     def run(self) -> tuple[int, int]:
-        """Tiles beside each other that are read together, and the pixels of their lines."""
+        """Tiles next to each other that are read together, and the pixels of their lines."""
         lanes, axis = self.tile.lanes, self.across
         step = axis.stride * self.subs[1]
         reach = axis.n * step
@@ -330,7 +331,7 @@ class Layout:
         return self.scratch_offsets[-1] + self.frequencies * self.p_frequency
 
     def segments(self) -> list[list[int]]:
-        """Give for each frequency the phases that have weights there."""
+        """Return for each frequency the phases that have weights there."""
         across = self.across
         return [
             [
@@ -349,7 +350,7 @@ class Layout:
         return self.down.segments * self.across.segments
 
     def tables(self) -> list[Constant]:
-        """Give panels' starts and bytes, segments' starts (in channel blocks) and counts."""
+        """Return panels' starts and bytes, segments' starts (in channel blocks) and counts."""
         segments = self.segments()
         sizes = np.array([len(s) for s in segments]) * self._segment_bytes
         starts = np.concatenate([[0], np.cumsum(sizes * self.panels)[:-1]])

@@ -1,8 +1,8 @@
 """Weights transformed in float64, rounded once, and packed as the multiplications read them.
 
 Packed weights are (group, frequency, panel, segment, channel, column). Rows of a group's last
-panel, where that is narrower, lie one after the other. Groups that are done as one have zeros
-between them.
+panel, where that is narrower, are stored one after the other. Groups that are done as one have
+zeros between them.
 """
 
 from __future__ import annotations

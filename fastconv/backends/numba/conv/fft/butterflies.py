@@ -43,7 +43,7 @@ def _times_i(builder: Any, a: Complex, sign: int) -> Complex:
 
 
 def _multiply(builder: Any, s: Tile, a: Complex, b: Complex, conjugate: bool = False) -> Complex:
-    """Give a * b, or a times the conjugate of b."""
+    """Return a * b, or a times the conjugate of b."""
     imaginary = builder.fneg(b[1]) if conjugate else b[1]
     real = multiply_add(builder, s, builder.fneg(a[1]), imaginary, builder.fmul(a[0], b[0]))
     return real, multiply_add(builder, s, a[0], imaginary, builder.fmul(a[1], b[0]))
@@ -117,7 +117,7 @@ def butterfly(
 def multiply_spectrum(typingctx: Any, shape: Any, single: Any, place: Any, spectrum: Any) -> Any:
     """Multiply the vectors (real, then imaginary) at ``place`` by those at ``spectrum``.
 
-    With ``single`` one number stands there for all lanes.
+    With ``single`` one number is stored for all lanes.
     """
     s, one = shape.shape, single.literal_value
 
@@ -140,7 +140,7 @@ def multiply_spectrum(typingctx: Any, shape: Any, single: Any, place: Any, spect
 def make_passes(tile: Tile, inverse: bool) -> Callable[..., None]:
     """Make the function that transforms ``count`` passes' worth of vectors in place.
 
-    Element k's vectors lie at ``real`` + k * ``pitch`` and ``imaginary`` + k * ``pitch``.
+    Element k's vectors are at ``real`` + k * ``pitch`` and ``imaginary`` + k * ``pitch``.
     """
     size = tile.size
 

@@ -1,1 +1,1 @@
-"""The kernels of minimal filtering; their plans stand in ``native.conv.winograd``."""
+"""The kernels of minimal filtering; their plans are in ``native.conv.winograd``."""

@@ -37,7 +37,7 @@ _block_at = record_at(Winograd)
 def make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:
     """Make the function that multiplies a square of vectors with a matrix from each side.
 
-    Vectors lie ``row`` and ``column`` bytes apart; the result's rows go to ``target`` +
+    Vectors are ``row`` and ``column`` bytes apart; the result's rows go to ``target`` +
     i * ``target_row`` + j * ``target_column``.
     """
     vector = tile.lanes * tile.size
@@ -62,7 +62,7 @@ def make_apply(tile: Tile, down: Matrix, across: Matrix) -> Any:
 
 @part
 def find_tile(args, number):  # type: ignore[no-untyped-def]
-    """Give a tile's image, its sub-image down and across, its row and column of tiles.
+    """Return a tile's image, its sub-image down and across, its row and column of tiles.
 
     A band of tiles of all sub-images comes before the next: outputs that share a cache line are
     then written by one worker.
@@ -175,7 +175,7 @@ def multiply(tile: Tile, tail: int):  # type: ignore[no-untyped-def]
 def transform_output(tile: Tile, down: Filter, across: Filter):  # type: ignore[no-untyped-def]
     """Transform a block's products and store them: a work item is one of its tiles.
 
-    Tiles beside each other are stored together, a line of outputs at a time.
+    Tiles next to each other are stored together, a line of outputs at a time.
     """
     high, wide = transform(*down), transform(*across)
     apply = make_apply(tile, Matrix.of(high.at), Matrix.of(wide.at))

@@ -1,6 +1,6 @@
 """Input transforms of channels-first images: tiles are turned channels last as they are read.
 
-A run of tiles beside each other is transposed, a vector of channels at a time, into memory that
+A run of tiles next to each other is transposed, a vector of channels at a time, into memory that
 stays in the first cache; nothing is packed beforehand.
 """
 
