@@ -20,31 +20,35 @@ from tests.onnx_gaps import gap, is_random
 DOC = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"
 TITLES = {
     "Node": "operators (node)",
-    "Real": "real networks, with weights made on the spot (light)",
+    "Real": "real networks, with generated weights (light)",
     "Simple": "simple models",
     "PyTorchConverted": "converted from PyTorch's layers",
     "PyTorchOperator": "PyTorch's operators",
 }
 HEAD = """# ONNX
 
-`fastconv.load(path)` reads ONNX models of any opset; `fastconv.InferenceSession` takes
-onnxruntime's calls (`import fastconv.onnx as onnxruntime` is the whole port); `fastconv.onnx`
-is an onnx backend (`prepare`, `run_model`, `run_node`, `supports_device`). Needs `pip install
-'fastconv[onnx]'`.
+`fastconv.load(path)` reads ONNX models of any opset.
+`fastconv.InferenceSession` accepts onnxruntime's calls (`import fastconv.onnx as onnxruntime` is
+the only change to a program).
+`fastconv.onnx` is an onnx backend (`prepare`, `run_model`, `run_node`, `supports_device`).
+All need `pip install 'fastconv[onnx]'`.
 
-- An operator that fastconv has no kernel or NumPy expression for is run by onnx's own reference
-  implementation, which is right and slow. `network.fallbacks` names such nodes; the rest is
-  compiled around them where onnx tells their shapes. Only an operator that neither has is
-  refused, all of them named at once.
+- An operator for which fastconv has no kernel or NumPy expression is run by onnx's own reference
+  implementation, which is correct and slow.
+  `network.fallbacks` names such nodes; the rest is compiled around them where onnx can determine
+  their shapes.
+  Only an operator that neither supports is refused; the error names all of them at once.
 - Sequences are lists, optional values are themselves or None, strings are arrays of objects.
-- A loop may take 1,000,000 passes, those of loops inside it counted. One that can be seen never to
-  end (its condition depends on nothing that changes, and there is no count) is refused at once.
-- Sums of quantised convolutions are exact: in float32 where constant weights of 8 bits add up, in
-  size, to 2^24 / 255 at most for each output channel (about twice as fast), in float64 elsewhere.
-- Models are checked before anything of them is allocated: `max_memory` (bytes; the memory that
-  the process may use) holds for weights and for what lives at one time in a run. Damaged models
-  end in a ValueError or TypeError that names the node (`python -m tests.onnx_mutations --count
-  10000` draws them in child processes).
+- A loop may run 1,000,000 iterations, including those of loops inside it.
+  A loop that provably never ends (nothing that changes affects its condition, and it has no trip
+  count) is refused at once.
+- Sums of quantised convolutions are exact: in float32 where the absolute values of constant 8-bit
+  weights sum to 2^24 / 255 at most for each output channel (about twice as fast), in float64
+  elsewhere.
+- Models are checked before memory for them is allocated: `max_memory` (bytes; default: the memory
+  that the process may use) limits the weights and the values that exist at one time in a run.
+  Damaged models end in a ValueError or TypeError that names the node
+  (`python -m tests.onnx_mutations --count 10000` tests random ones in child processes).
 
 This page is written by `python -m tests.onnx_report`.
 
@@ -56,25 +60,25 @@ fastconv compare model.onnx --shape x=1x3x224x224 --seed 1
 fastconv compare model.onnx --input inputs.npz --json
 ```
 
-runs a model by fastconv and by onnxruntime (`pip install onnxruntime`) or onnx's reference
+runs a model with fastconv and with onnxruntime (`pip install onnxruntime`) or onnx's reference
 evaluator, and prints the largest and the mean error of each output, absolute and relative to the
 output's standard deviation. `--layers` does so for the outputs of all nodes and marks the first
-node that differs; `--memory` limits what these values take at one time. The exit status is 0 where
+node that differs; `--memory` limits the memory of these values. The exit status is 0 where
 all values agree, 1 where one differs, 2 where they cannot be compared.
 
 - A value agrees where all errors are at most `atol + rtol * |expected|`. By default `rtol` is the
   square root of the epsilon of the coarsest float dtype that the value was computed in or from
   (2^-8 where it was quantised), and `atol` is `rtol` times the standard deviation. Integers,
-  booleans and strings are to be equal; quantised ones may be one step apart.
-- NaN agrees with NaN, and an infinity with the same.
-- Inputs are drawn: floats are normal, integers of 8 and 16 bits uniform, larger ones rows of the
+  booleans and strings must be equal; quantised ones may be one step apart.
+- NaN agrees with NaN, and an infinity with an equal one.
+- Inputs are random: floats are normal, integers of 8 and 16 bits uniform, larger ones rows of the
   table that they are indices of, and 0 or 1 where there is none.
-- Nodes inside loops and branches are compared by what the loop or branch returns. A value that is
-  asked for is not fused away: where outputs differ and no node does, fusing makes the difference.
+- Nodes inside loops and branches are compared by the results of the loop or branch. A requested
+  value is not fused away: where outputs differ and no node does, fusion causes the difference.
 """
 SESSIONS = """## In place of onnxruntime
 
-`import fastconv.onnx as onnxruntime` is the whole port of a program. For packages that import
+`import fastconv.onnx as onnxruntime` is the only change to a program. For packages that import
 onnxruntime themselves, which need not be installed:
 
 ```
@@ -89,40 +93,40 @@ import fastconv.onnx
 fastconv.onnx.install()
 ```
 
-`install` refuses where onnxruntime is imported already; `install(force=True)` takes its place from
-there on. Child processes that are spawned call it themselves (in a pool, as its initializer).
+`install` raises an error where onnxruntime is already imported; `install(force=True)` replaces it
+from then on. Spawned child processes have to call it themselves (in a pool, as its initializer).
 
 - `__version__`, `get_version_string()` and `importlib.metadata.version("onnxruntime")` are
-  @VERSION@: the onnxruntime whose names these are, since that is what programs compare with.
+  @VERSION@: the onnxruntime version whose names these are, since programs compare with it.
   `get_build_info()` names fastconv.
-- Sessions take paths, bytes and `onnx.ModelProto`, feeds take arrays, `OrtValue`s and lists of
+- Sessions accept paths, bytes and `onnx.ModelProto`; feeds accept arrays, `OrtValue`s and lists of
   numbers. Sessions and `SessionOptions` pickle and copy. `session.network` is the `Network`, with
   `explain`, `profile` and the rest.
-- These options change something: `intra_op_num_threads`; free dimensions, by name and by
+- These options have an effect: `intra_op_num_threads`; free dimensions, by name and by
   denotation; `add_initializer`; `enable_profiling`, whose `end_profiling()` writes each run's times
   node by node for chrome://tracing; `optimized_model_filepath`, to which the model is written with
-  functions put in place, dimensions fixed and initializers replaced (what fastconv rewrites besides
-  depends on the inputs' shapes, and has no form in ONNX). The others are taken. An option that does
+  functions inlined, dimensions fixed and initializers replaced (fastconv's other rewrites
+  depend on the inputs' shapes, and have no form in ONNX). Others are accepted. An option that does
   not exist is an AttributeError. `RunOptions.terminate` ends a run before it begins.
-- There is one provider, the CPU's. Others are warned about, and left out, as onnxruntime does where
-  it lacks one.
+- There is one provider, the CPU's. Others give a warning and are left out, as in an onnxruntime
+  that lacks them.
 - Exceptions have onnxruntime's names (`onnxruntime.capi.onnxruntime_pybind11_state`) and are
-  ValueErrors besides: `NoSuchFile`, `InvalidProtobuf`, `InvalidGraph`, `NotImplemented`,
+  also ValueErrors: `NoSuchFile`, `InvalidProtobuf`, `InvalidGraph`, `NotImplemented`,
   `InvalidArgument` (for a dtype a TypeError too), `Fail`.
 - `OrtValue`s share memory with the arrays that they are made from. An address that is passed to
   `bind_input` or `bind_output` is trusted, as onnxruntime trusts it.
 
-Left out:
+Not supported:
 
 @LEFT_OUT@
 
-Models that onnxruntime's optimiser wrote run as well, at every level:
+Models that onnxruntime's optimiser wrote run too, at every level; supported operators:
 
 @FOREIGN@
 
-A file of the level ORT_ENABLE_ALL has its filters in blocks of 8 or 16 channels, as suits the
-machine that wrote it. Where the sizes in it do not tell which, it is taken to come from a machine
-like this one, as onnxruntime takes it. A node that nothing reads need not be known.
+A file of the level ORT_ENABLE_ALL has its filters in blocks of 8 or 16 channels, depending on the
+machine that wrote it. Where its sizes do not determine which, a machine like this one is assumed,
+as in onnxruntime. A node whose outputs are unused need not be supported.
 """
 
 
