@@ -1,6 +1,7 @@
 /* The kernels of KERNELS at the instruction set in force, for both floats.
  *
- * Doubles come first: kernels for floats may use their vectors. */
+ * Doubles come first: kernels for floats may use their vectors. With FLOAT32_ALONE these vectors are
+ * all that there is of doubles. */
 #define REAL double
 #define INTEGER int64_t
 #define INTEGER_MAX INT64_MAX
@@ -9,7 +10,9 @@
 #define LANE_MASK __mmask8
 #define REAL_IS_FLOAT 0
 #include "simd.h"
+#ifndef FLOAT32_ALONE
 #include KERNELS
+#endif
 #undef REAL
 #undef INTEGER
 #undef INTEGER_MAX

@@ -97,7 +97,7 @@ def _read(key: Any) -> str | None:
     return found if _environment is os.environ else os.environ.decodevalue(found)
 
 
-# Whether a choice was ever made in a context of its own; until then there is no need to look.
+# Whether a choice was ever made in a context of its own; until then contexts are not looked at.
 _contexts = [False]
 
 

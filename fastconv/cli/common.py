@@ -87,7 +87,7 @@ def read_values(
         if name not in known or any(size != 1 for size in known[name].shape):
             single = [port.name for port in ports if all(size == 1 for size in port.shape)]
             raise ValueError(
-                f"--value: there is no input {name!r} of one element; "
+                f"--value: no input {name!r} has one element; "
                 f"there are {', '.join(single) or 'none'}"
             )
         values[name] = np.full((1,) * len(known[name].shape), value, known[name].dtype)

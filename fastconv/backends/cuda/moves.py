@@ -135,7 +135,7 @@ def moving(
     starts
         The cells that the first one is read from and written to.
     value
-        The bytes to write where there is no cell.
+        The bytes to write in place of a cell that does not exist.
     """
     axes = merged(axes)
     size = _word(itemsize, axes, starts)

@@ -222,7 +222,4 @@ def widened(values: Array | None) -> Array | None:
     """Return a parameter of 16 bits in float32; others as they are."""
     if values is None or values.dtype.name not in SIXTEEN:
         return values
-    if values.dtype.name == "float16":
-        return values.astype(np.float32)
-    upper = np.ascontiguousarray(values).view(np.uint16).astype(np.uint32)
-    return (upper << np.uint32(16)).view(np.float32)
+    return values.astype(np.float32)

@@ -89,7 +89,7 @@ class _Recorder:
         return [(s, port.dtype) for s, port in zip(shapes, self._inputs, strict=True)]
 
     def for_any_batch(self) -> _Record | None:
-        """Return what holds for every batch; None: there is no such thing."""
+        """Return what holds for every batch; None where nothing does."""
         try:
             first, second, *others = (self.record(batch) for batch in _BATCHES)
         except (TypeError, ValueError):

@@ -30,7 +30,7 @@ def device(ordinal: int = 0, stream: int | None = None) -> CudaDevice:
     Raises
     ------
     ValueError
-        Where there is no such GPU, or no driver.
+        If the GPU or its driver does not exist.
     """
     return CudaDevice(_card(ordinal), stream)
 
